@@ -1,0 +1,121 @@
+"""How a spec becomes a Blender scene: ``build_scene`` makes it, ``pose_scene`` moves it to a frame."""
+
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from assets.store import AssetStore
+from blender_scenes.blender.materials import image_material, plane_material, prepared_materials
+from blender_scenes.blender.meshes import mesh_from_arrays, plane_mesh
+from blender_scenes.spec import CameraSpec, LightSpec, SceneSpec, WorldSpec
+from blender_scenes.trajectories import camera_poses, object_poses
+
+# Blender's cameras look along -z with y up; ours along +z with y down.
+CAMERA_FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class BuiltScene:
+    """A scene that stands in Blender: what moves, and where it is at each frame (world matrices ``[T, 4, 4]``)."""
+
+    scene: bpy.types.Scene
+    movers: tuple[tuple[bpy.types.Object, np.ndarray], ...]
+
+
+def clear_scene() -> None:
+    """Remove everything a previous video left; Blender keeps only its empty scene."""
+    scene = bpy.context.scene
+    scene.render.use_persistent_data = False
+    scene.world = None
+    blocks = (
+        *bpy.data.objects,
+        *bpy.data.meshes,
+        *bpy.data.materials,
+        *bpy.data.lights,
+        *bpy.data.cameras,
+        *bpy.data.worlds,
+        *(image for image in bpy.data.images if image.name != "Render Result"),
+    )
+    bpy.data.batch_remove(blocks)
+
+
+def build_scene(spec: SceneSpec, store: AssetStore) -> BuiltScene:
+    """Replace what stands in Blender by the scene of ``spec``; instance ids become the objects' pass indices.
+
+    Raises VOSForgeError when the store lacks an asset.
+    """
+    clear_scene()
+    scene = bpy.context.scene
+    frames = spec.render.frames
+    movers = []
+    for instance_id, item in enumerate(spec.objects, start=1):
+        prepared = store.mesh(item.mesh)
+        mesh = mesh_from_arrays(f"object {instance_id}", prepared)
+        if item.texture is None:
+            materials = prepared_materials(prepared, store)
+        else:
+            materials = [image_material(store.image_path(item.texture))]
+            mesh.polygons.foreach_set("material_index", np.zeros(len(prepared.faces), np.int32))
+        for material in materials:
+            mesh.materials.append(material)
+        obj = _link(scene, f"object {instance_id}", mesh)
+        obj.pass_index = instance_id
+        movers.append((obj, object_poses(item, frames)))
+    movers.append((_add_camera(scene, spec.camera), np.linalg.inv(camera_poses(spec.camera, frames)) @ CAMERA_FLIP))
+    for number, light in enumerate(spec.lights):
+        _add_light(scene, number, light)
+    for name, plane, upright in (("backdrop", spec.backdrop, True), ("ground", spec.ground, False)):
+        if plane is not None:
+            mesh = plane_mesh(name, plane, upright)
+            mesh.materials.append(plane_material(name, store.image_path(plane.texture), plane.emission))
+            _link(scene, name, mesh)
+    scene.world = _world(spec.world, store)
+    return BuiltScene(scene=scene, movers=tuple(movers))
+
+
+def pose_scene(built: BuiltScene, frame: int) -> None:
+    """Move everything to where it is at ``frame``."""
+    for obj, poses in built.movers:
+        obj.matrix_world = Matrix(poses[frame].tolist())
+
+
+def _link(scene: bpy.types.Scene, name: str, data: bpy.types.ID) -> bpy.types.Object:
+    obj = bpy.data.objects.new(name, data)
+    scene.collection.objects.link(obj)
+    return obj
+
+
+def _add_camera(scene: bpy.types.Scene, spec: CameraSpec) -> bpy.types.Object:
+    data = bpy.data.cameras.new("camera")
+    data.sensor_fit = "HORIZONTAL"
+    data.angle = spec.fov
+    data.clip_start, data.clip_end = 0.01, 1000.0
+    scene.camera = _link(scene, "camera", data)
+    return scene.camera
+
+
+def _add_light(scene: bpy.types.Scene, number: int, spec: LightSpec) -> None:
+    data = bpy.data.lights.new(f"light {number}", "POINT")
+    data.energy, data.color, data.shadow_soft_size = spec.energy, spec.color, spec.radius
+    _link(scene, data.name, data).location = spec.location
+
+
+def _world(spec: WorldSpec | None, store: AssetStore) -> bpy.types.World:
+    world = bpy.data.worlds.new("world")
+    world.use_nodes = True
+    nodes, links = world.node_tree.nodes, world.node_tree.links
+    background = nodes["Background"]
+    if spec is None:
+        background.inputs["Strength"].default_value = 0.0
+        return world
+    coordinates, mapping = nodes.new("ShaderNodeTexCoord"), nodes.new("ShaderNodeMapping")
+    environment = nodes.new("ShaderNodeTexEnvironment")
+    environment.image = bpy.data.images.load(str(store.hdri_path(spec.hdri)))
+    mapping.inputs["Rotation"].default_value = (0.0, 0.0, spec.turn)
+    background.inputs["Strength"].default_value = spec.strength
+    links.new(coordinates.outputs["Generated"], mapping.inputs["Vector"])
+    links.new(mapping.outputs["Vector"], environment.inputs["Vector"])
+    links.new(environment.outputs["Color"], background.inputs["Color"])
+    return world

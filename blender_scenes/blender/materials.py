@@ -1,0 +1,65 @@
+"""Blender materials from prepared ones, from a replacement image, and for planes."""
+
+from pathlib import Path
+
+import bpy
+
+from assets.prepared import Material, PreparedMesh
+from assets.store import AssetStore
+
+
+def prepared_materials(mesh: PreparedMesh, store: AssetStore) -> list[bpy.types.Material]:
+    """The mesh's own materials, in the order its faces number them."""
+    return [_principled(material, store) for material in mesh.materials]
+
+
+def image_material(image: Path) -> bpy.types.Material:
+    """A matt material that wraps ``image`` around any mesh by box projection, so that it needs no UVs."""
+    material, shader = _new("replacement texture")
+    shader.inputs["Roughness"].default_value = 0.6
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    texture = _image_node(material, image)
+    texture.projection, texture.projection_blend = "BOX", 0.2
+    links.new(nodes.new("ShaderNodeTexCoord").outputs["Generated"], texture.inputs["Vector"])
+    links.new(texture.outputs["Color"], shader.inputs["Base Color"])
+    return material
+
+
+def plane_material(name: str, image: Path, emission: float) -> bpy.types.Material:
+    """The material of a backdrop or a ground: matt, or shining with its own image at strength ``emission``."""
+    material, shader = _new(name)
+    links = material.node_tree.links
+    texture = _image_node(material, image)
+    if emission > 0:
+        shader.inputs["Base Color"].default_value = (0.0, 0.0, 0.0, 1.0)
+        shader.inputs["Emission Strength"].default_value = emission
+        links.new(texture.outputs["Color"], shader.inputs["Emission Color"])
+    else:
+        links.new(texture.outputs["Color"], shader.inputs["Base Color"])
+    shader.inputs["Roughness"].default_value = 1.0
+    shader.inputs["Specular IOR Level"].default_value = 0.0
+    return material
+
+
+def _principled(prepared: Material, store: AssetStore) -> bpy.types.Material:
+    material, shader = _new(prepared.name)
+    shader.inputs["Base Color"].default_value = (*prepared.base_color, 1.0)
+    shader.inputs["Metallic"].default_value = prepared.metallic
+    shader.inputs["Roughness"].default_value = prepared.roughness
+    shader.inputs["Alpha"].default_value = prepared.alpha
+    if prepared.texture is not None:
+        texture = _image_node(material, store.image_path(prepared.texture))
+        material.node_tree.links.new(texture.outputs["Color"], shader.inputs["Base Color"])
+    return material
+
+
+def _new(name: str) -> tuple[bpy.types.Material, bpy.types.ShaderNode]:
+    material = bpy.data.materials.new(name)
+    material.use_nodes = True
+    return material, material.node_tree.nodes["Principled BSDF"]
+
+
+def _image_node(material: bpy.types.Material, image: Path) -> bpy.types.ShaderNode:
+    node = material.node_tree.nodes.new("ShaderNodeTexImage")
+    node.image = bpy.data.images.load(str(image), check_existing=True)
+    return node

@@ -1,0 +1,192 @@
+"""Rendering on Ray: a pool of actors, each the owner of one Blender process, works through a data set's videos."""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+
+from assets.store import AssetStore
+from render.jobs import Dataset
+from render.process import BlenderCrashError, BlenderProcess, Event
+from vosforge.errors import VOSForgeError
+from vosforge.log import logger
+
+CRASHES_ALLOWED = 2
+"""How often one video may end its Blender process before it is quarantined."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: counts since it began, and seconds. Redrawn videos count in the frames each time."""
+
+    frames_done: int
+    frames_total: int
+    videos_done: int
+    videos_total: int
+    redrawn: int
+    quarantined: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Task:
+    index: int
+    attempt: int = 0
+    crashes: int = 0
+
+
+class _Renderer:
+    """The actor: owns one Blender process and passes its events on."""
+
+    def __init__(self, log: str, threads: int) -> None:
+        self._blender = BlenderProcess(Path(log), threads)
+
+    def run(self, job: Event) -> Iterator[Event]:
+        """Yield the job's events; a crash and a mendable error become events too."""
+        try:
+            yield from self._blender.run(job)
+        except BlenderCrashError as error:
+            yield {"crashed": str(error)}
+        except VOSForgeError as error:
+            yield {"error": str(error)}
+
+
+def default_workers() -> int:
+    """One Blender process a core: two with one thread each beat one with two."""
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def render_dataset(
+    dataset: Dataset,
+    store: AssetStore,
+    workers: int | None = None,
+    address: str | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Progress:
+    """Render every missing video of ``dataset`` and seal its shards; returns the final counts.
+
+    ``address``: of a running Ray cluster (its nodes must see the same folders); None starts a local one and ends it.
+    A video that fails its checks is drawn again under the next attempt; one that keeps failing or crashing Blender is
+    quarantined with its reason. When interrupted, what is sealed stays, and the next call goes on from there.
+    """
+    with dataset.writing():
+        dataset.pack()
+        missing = dataset.missing()
+        progress = Progress(0, len(missing) * dataset.config.render.frames, 0, len(missing), 0, 0, 0.0)
+        if missing:
+            pool = min(workers or default_workers(), len(missing))
+            _start_ray(address, pool)
+            try:
+                progress = _Run(dataset, store, pool, on_progress).work(missing)
+            finally:
+                ray.shutdown()
+        dataset.manifest()
+        return progress
+
+
+def _start_ray(address: str | None, cores: int) -> None:
+    # Ray reports usage to its makers unless told not to; a render farm should not.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": 80 * 2**20}
+    ray.init(address=address or "local", **options)
+
+
+class _Run:
+    """One pass over the missing videos: which actor is busy with what, and the counts."""
+
+    def __init__(self, dataset: Dataset, store: AssetStore, pool: int, on_progress: Callable[[Progress], None]) -> None:
+        self._dataset, self._store, self._on_progress = dataset, store, on_progress
+        self._actor_class = ray.remote(num_cpus=1)(_Renderer)
+        self._idle: list[Any] = [self._new_actor(number) for number in range(pool)]
+        self._busy: dict[Any, tuple[Any, _Task]] = {}
+        self._queue: deque[_Task] = deque()
+        self._videos = self._redrawn = self._quarantined = self._actors = 0
+
+    def work(self, missing: list[int]) -> Progress:
+        self._queue.extend(_Task(index) for index in missing)
+        started = time.monotonic()
+        frames = self._dataset.config.render.frames
+        rendered = 0
+        left: dict[int, int] = {}
+        while True:
+            while self._queue and self._idle:
+                task = self._queue.popleft()
+                left[task.index] = frames
+                self._submit(self._idle.pop(), task)
+            progress = Progress(
+                frames_done=rendered,
+                frames_total=rendered + len(self._queue) * frames + sum(left.values()),
+                videos_done=self._videos,
+                videos_total=len(missing),
+                redrawn=self._redrawn,
+                quarantined=self._quarantined,
+                seconds=time.monotonic() - started,
+            )
+            self._on_progress(progress)
+            if not self._busy:
+                return progress
+            ready, _ = ray.wait(list(self._busy), num_returns=1, timeout=1.0)
+            for stream in ready:
+                actor, task = self._busy[stream]
+                event = self._next_event(stream)
+                if "frame" in event:
+                    rendered += 1
+                    left[task.index] -= 1
+                else:
+                    del left[task.index]
+                    self._finish(stream, actor, task, event)
+
+    def _new_actor(self, number: int) -> Any:
+        log = self._dataset.root / "logs" / f"blender-{number:03d}.log"
+        return self._actor_class.remote(str(log.resolve()), 1)
+
+    def _submit(self, actor: Any, task: _Task) -> None:
+        job = {
+            "do": "render",
+            "spec": self._dataset.spec(task.index, task.attempt).model_dump_json(),
+            "store": str(self._store.root.resolve()),
+            "catalog": str((self._dataset.root / "catalog.jsonl").resolve()),
+            "staged": str(self._dataset.staged_path(task.index).resolve()),
+        }
+        self._busy[actor.run.options(num_returns="streaming").remote(job)] = actor, task
+
+    @staticmethod
+    def _next_event(stream: Any) -> Event:
+        try:
+            event: Event = ray.get(next(stream))
+        except RayActorError as error:
+            return {"actor_died": f"the render worker died ({str(error).splitlines()[0]})"}
+        return event
+
+    def _finish(self, stream: Any, actor: Any, task: _Task, event: Event) -> None:
+        del self._busy[stream]
+        if "actor_died" in event:
+            self._actors += 1
+            actor = self._new_actor(1000 + self._actors)
+        self._idle.append(actor)
+        if "done" in event:
+            self._videos += 1
+            self._dataset.pack()
+        elif "refused" in event and task.attempt + 1 < self._dataset.config.attempts:
+            logger.debug("video %d: %s; drawn again", task.index, event["refused"])
+            self._redrawn += 1
+            self._queue.append(_Task(task.index, task.attempt + 1))
+        elif ("crashed" in event or "actor_died" in event) and task.crashes + 1 < CRASHES_ALLOWED:
+            logger.warning("video %d: %s; tried again", task.index, next(iter(event.values())))
+            self._queue.append(_Task(task.index, task.attempt, task.crashes + 1))
+        else:
+            reason = next(iter(event.values()))
+            logger.error("video %d is quarantined: %s", task.index, reason)
+            self._quarantined += 1
+            self._videos += 1
+            self._dataset.quarantine(task.index, reason)
+            self._dataset.pack()

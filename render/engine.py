@@ -1,0 +1,125 @@
+"""The Blender engine: a spec in, frames and exact labels out, all in memory. Import it in a Blender process only.
+
+Colours and labels come from one Cycles render. The object-index pass is written at the pixel centre of the first
+sample, so labels are exact integers at any number of samples, with or without denoising.
+"""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+
+from assets.store import AssetStore
+from blender_scenes.blender.build import build_scene, pose_scene
+from blender_scenes.spec import RenderSettings, SceneSpec
+from vosforge.errors import VOSForgeError
+from vosforge.seeding import rng_for
+
+# Blender 5 calls the pass "Object Index", 4.5 "IndexOB".
+INDEX_PASSES = ("Object Index", "IndexOB")
+
+
+@dataclass(frozen=True)
+class RenderedFrame:
+    """One frame: ``rgb`` uint8 ``[H, W, 3]`` (sRGB) and ``mask`` uint8 ``[H, W]`` (instance id, 0 background)."""
+
+    rgb: np.ndarray
+    mask: np.ndarray
+
+
+class Engine:
+    """Cycles inside this process, with a tap on the pixels of each finished render."""
+
+    def __init__(self, threads: int = 1) -> None:
+        import cycles  # on Blender's own path, which importing bpy has just set
+
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        self._passes: dict[str, np.ndarray] = {}
+        self._threads = threads
+        if not hasattr(cycles.CyclesRender.render, "__wrapped__"):
+            _tap(cycles.CyclesRender)
+        cycles.CyclesRender.finished_passes = self._passes
+
+    @property
+    def version(self) -> str:
+        """What renders, for the record: "Blender 5.0.1 Cycles CPU"."""
+        return f"Blender {bpy.app.version_string} Cycles CPU"
+
+    def render(self, spec: SceneSpec, store: AssetStore) -> Iterator[RenderedFrame]:
+        """Yield the video's frames in order.
+
+        Raises VOSForgeError when an asset is missing or Cycles gives no pixels.
+        """
+        built = build_scene(spec, store)
+        _apply(spec.render, built.scene, self._threads)
+        seeds = rng_for(spec.seed, "cycles", spec.index, spec.attempt).integers(2**31, size=spec.render.frames)
+        for frame, seed in enumerate(seeds):
+            pose_scene(built, frame)
+            built.scene.cycles.seed = int(seed)
+            built.scene.update_tag()  # without it, persistent data keeps the previous seed
+            yield self._render_frame(spec)
+
+    def _render_frame(self, spec: SceneSpec) -> RenderedFrame:
+        self._passes.clear()
+        bpy.ops.render.render()
+        index = next((self._passes[name] for name in INDEX_PASSES if name in self._passes), None)
+        if index is None:
+            raise VOSForgeError(f"Cycles gave no pixels for video {spec.video_id}; see the Blender log of its worker")
+        shape = (spec.render.height, spec.render.width)
+        # Blender's rows run bottom-up.
+        mask = index.reshape(shape)[::-1].astype(np.uint8)
+        linear = self._passes["Combined"].reshape(*shape, 4)[::-1, :, :3]
+        return RenderedFrame(rgb=to_srgb(linear), mask=mask)
+
+
+def to_srgb(linear: np.ndarray) -> np.ndarray:
+    """Scene-linear light (float32, 1 = white) as sRGB uint8, by table, to the nearest step (IEC 61966-2-1)."""
+    table = _srgb_table()
+    return table[np.clip(linear * (len(table) - 1) + 0.5, 0, len(table) - 1).astype(np.uint16)]
+
+
+@functools.cache
+def _srgb_table() -> np.ndarray:
+    x = np.linspace(0.0, 1.0, 65536)
+    curve = np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055)
+    return np.round(255 * curve).astype(np.uint8)
+
+
+def _tap(engine_class: Any) -> None:
+    """Make Cycles copy every pass of a finished render into ``finished_passes`` (name -> flat float32)."""
+    original = engine_class.render
+
+    @functools.wraps(original)
+    def render(self: Any, depsgraph: bpy.types.Depsgraph) -> None:
+        original(self, depsgraph)
+        result = self.get_result()
+        width, height = result.resolution_x, result.resolution_y
+        for item in result.layers[0].passes:
+            pixels = np.empty(width * height * item.channels, np.float32)
+            item.rect.foreach_get(pixels)
+            self.finished_passes[item.name] = pixels
+
+    engine_class.render = render
+
+
+def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int) -> None:
+    scene.render.engine = "CYCLES"
+    scene.render.resolution_x, scene.render.resolution_y = settings.width, settings.height
+    scene.render.resolution_percentage = 100
+    scene.render.use_persistent_data = True
+    scene.render.threads_mode, scene.render.threads = "FIXED", threads
+    scene.view_layers[0].use_pass_object_index = True
+    cycles = scene.cycles
+    cycles.device = "CPU"
+    cycles.samples = settings.samples
+    cycles.use_adaptive_sampling = False
+    cycles.max_bounces = settings.max_bounces
+    cycles.caustics_reflective = cycles.caustics_refractive = False
+    cycles.use_denoising = settings.denoise
+    if settings.denoise:
+        cycles.denoiser = "OPENIMAGEDENOISE"
+        cycles.denoising_quality = "FAST"
+        cycles.denoising_prefilter = "NONE"

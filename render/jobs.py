@@ -1,0 +1,140 @@
+"""The job planner: which videos a data set has, which of them are missing, and what seals a shard.
+
+A data set's folder holds ``dataset.yaml`` and ``catalog.jsonl`` (what it is rendered from, pinned), ``staging/``
+(sealed single videos on their way into a shard), ``shards/``, ``manifest.jsonl`` and ``logs/``.
+"""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import Field
+
+from assets.catalog import Catalog
+from blender_scenes.sample import SceneConfig, sample_scene
+from blender_scenes.spec import RenderSettings, SceneSpec, Split, video_id
+from render.shards import VideoRow, build_manifest, pack_shard, quarantine_video
+from render.shards.format import shard_name
+from vosforge.config import Record, read_config
+from vosforge.errors import InputError
+from vosforge.files import remove_unfinished, write_sealed
+
+
+class DatasetConfig(Record):
+    """What a data set is: the same config and the same catalog give the same videos."""
+
+    seed: int = 0
+    videos: Annotated[int, Field(ge=1, le=10_000_000)] = 100
+    held_out_every: Annotated[int, Field(ge=2, description="every n-th video is held out (split val)")] = 5
+    held_out_assets: Annotated[float, Field(gt=0, lt=1, description="share of the assets kept for them")] = 0.2
+    videos_per_shard: Annotated[int, Field(ge=1, le=10_000)] = 25
+    attempts: Annotated[int, Field(ge=1, le=100, description="draws before a video is quarantined")] = 10
+    scene: SceneConfig = SceneConfig()
+    render: RenderSettings = RenderSettings()
+
+
+class Dataset:
+    """A data set's folder as the planner sees it: its pinned config and catalog, and what is done."""
+
+    def __init__(self, root: Path, config: DatasetConfig, catalog: Catalog) -> None:
+        """Pin ``config`` and ``catalog`` in ``root``, or hold them against what is pinned there.
+
+        Raises InputError when the folder was begun with other settings or other assets.
+        """
+        self.root, self.config, self.catalog = root, config, catalog
+        self._splits = catalog.split(config.held_out_assets, config.seed)
+        if (root / "dataset.yaml").exists() and (root / "catalog.jsonl").exists():
+            if read_config(DatasetConfig, root / "dataset.yaml") != config:
+                raise InputError(f"{root} was begun with other settings: use its dataset.yaml or another folder")
+            if Catalog.load(root / "catalog.jsonl") != catalog:
+                raise InputError(f"{root} was begun with other assets: use its catalog.jsonl or another folder")
+        else:
+            catalog.save(root / "catalog.jsonl")
+            write_sealed(root / "dataset.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the folder's one writer. Raises InputError when another process is; mends what a killed one left."""
+        with (self.root / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(f"another process is rendering into {self.root}: wait for it or stop it") from None
+            for folder in (self.root, self.root / "staging", self.root / "shards"):
+                remove_unfinished(folder)
+            yield
+
+    def split_of(self, index: int) -> Split:
+        """The split video ``index`` belongs to."""
+        every = self.config.held_out_every
+        return "val" if index % every == every - 1 else "train"
+
+    def spec(self, index: int, attempt: int = 0) -> SceneSpec:
+        """The scene of video ``index``, drawn from the assets of its split only."""
+        split = self.split_of(index)
+        return sample_scene(
+            self.config.scene,
+            self.config.render,
+            self._splits[split],
+            seed=self.config.seed,
+            index=index,
+            split=split,
+            attempt=attempt,
+        )
+
+    def staged_path(self, index: int) -> Path:
+        """Where the finished video ``index`` is sealed until its shard is packed."""
+        return self.root / "staging" / f"{video_id(index)}.h5"
+
+    def shard_path(self, number: int) -> Path:
+        """Where shard ``number`` is."""
+        return self.root / "shards" / shard_name(number)
+
+    def members(self, shard: int) -> range:
+        """The videos of a shard: membership is fixed."""
+        size = self.config.videos_per_shard
+        return range(shard * size, min((shard + 1) * size, self.config.videos))
+
+    def shards(self) -> range:
+        """The numbers of all shards."""
+        return range(-(-self.config.videos // self.config.videos_per_shard))
+
+    def missing(self) -> list[int]:
+        """The videos that are neither sealed nor quarantined, in order."""
+        open_shards = (shard for shard in self.shards() if not self.shard_path(shard).exists())
+        return [index for shard in open_shards for index in self.members(shard) if not self._settled(index)]
+
+    def quarantine(self, index: int, reason: str) -> None:
+        """Record that video ``index`` cannot be had, and why."""
+        quarantine_video(self._quarantine_path(index), video_id(index), reason)
+
+    def pack(self) -> list[Path]:
+        """Seal every shard whose members are all settled; returns the new ones. Staged copies are removed after."""
+        new = []
+        for shard in self.shards():
+            members = self.members(shard)
+            if not self.shard_path(shard).exists():
+                if not all(self._settled(index) for index in members):
+                    continue
+                staged = [self.staged_path(i) for i in members if self.staged_path(i).exists()]
+                notes = [self._quarantine_path(i) for i in members if self._quarantine_path(i).exists()]
+                reasons = {note["id"]: note["reason"] for note in (json.loads(path.read_text()) for path in notes)}
+                new.append(pack_shard(self.root / "shards", shard, staged, reasons))
+            for index in members:  # also what a kill between sealing and removing left behind
+                self.staged_path(index).unlink(missing_ok=True)
+                self._quarantine_path(index).unlink(missing_ok=True)
+        return new
+
+    def manifest(self) -> tuple[VideoRow, ...]:
+        """Rebuild the manifest from the sealed shards and return its rows."""
+        return build_manifest(self.root)
+
+    def _quarantine_path(self, index: int) -> Path:
+        return self.root / "staging" / f"{video_id(index)}.quarantined.json"
+
+    def _settled(self, index: int) -> bool:
+        return self.staged_path(index).exists() or self._quarantine_path(index).exists()

@@ -1,0 +1,35 @@
+"""What a rendered video must show before it is sealed, measured from its own pixels and labels."""
+
+import numpy as np
+
+DARKEST, BRIGHTEST = 12.0, 245.0
+"""Mean brightness, 0 to 255, outside of which a frame counts as black or burnt."""
+FLATTEST = 3.0
+"""Least standard deviation of brightness inside a frame: below it there is nothing to see."""
+LEAST_COVERAGE = 0.004
+"""Least share of a frame that labelled objects cover."""
+LEAST_AREA = 0.0005
+"""Least share of a frame that each object covers in the frame that shows it best."""
+
+
+def refusal(brightness: np.ndarray, contrast: np.ndarray, areas: np.ndarray, pixels: int) -> str | None:
+    """Why a video must be drawn again, or None when it is good.
+
+    brightness, contrast: mean and standard deviation of each frame, ``[T]``, 0 to 255; areas: pixels of each object,
+    ``[T, K]``; pixels: of a frame.
+    """
+    coverage = areas.sum(axis=1) / pixels
+    best = areas.max(axis=0) / pixels
+    for t, (mean, deviation, share) in enumerate(zip(brightness, contrast, coverage, strict=True)):
+        if mean < DARKEST:
+            return f"frame {t} is black (mean brightness {mean:.1f} of 255)"
+        if mean > BRIGHTEST:
+            return f"frame {t} is burnt (mean brightness {mean:.1f} of 255)"
+        if deviation < FLATTEST:
+            return f"frame {t} is flat (brightness deviates by {deviation:.1f} of 255)"
+        if share < LEAST_COVERAGE:
+            return f"frame {t} has next to no mask (objects cover {share:.2%})"
+    for k, share in enumerate(best, start=1):
+        if share < LEAST_AREA:
+            return f"object {k} is never seen (at best {share:.3%} of a frame)"
+    return None

@@ -1,0 +1,41 @@
+"""A data set of sealed shards, as those who read it see it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from render.shards.format import VideoRow
+from render.shards.manifest import read_manifest
+from render.shards.reader import ShardVideo, shard_rows
+from vosforge.errors import InputError
+
+
+class ShardSet:
+    """The sealed videos of a data set's folder (or of one shard file), opened lazily, picklable."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the manifest of the folder ``path``, or the rows of the one shard ``path``.
+
+        Raises InputError when there is nothing to read.
+        """
+        path = Path(path)
+        if path.is_dir():
+            self._folder, rows = path / "shards", list(read_manifest(path))
+        else:
+            self._folder, rows = path.parent, shard_rows(path)
+        self.videos: tuple[VideoRow, ...] = tuple(row for row in rows if row.state == "sealed")
+        self.quarantined: tuple[VideoRow, ...] = tuple(row for row in rows if row.state == "quarantined")
+
+    def split(self, name: str) -> tuple[ShardVideo, ...]:
+        """The videos of one split."""
+        return tuple(ShardVideo(self._folder / row.shard, row) for row in self.videos if row.split == name)
+
+    def video(self, video_id: str) -> ShardVideo:
+        """The video with this id. Raises InputError with the ids there are."""
+        for row in self.videos:
+            if row.id == video_id:
+                return ShardVideo(self._folder / row.shard, row)
+        known = ", ".join(row.id for row in self.videos[:8]) + (", …" if len(self.videos) > 8 else "")
+        raise InputError(f"there is no video '{video_id}' in {self._folder}; there are {known or 'none'}")
+
+    def __iter__(self) -> Iterator[ShardVideo]:
+        return (ShardVideo(self._folder / row.shard, row) for row in self.videos)

@@ -1,0 +1,7 @@
+"""What every part of VOSForge shares and nothing of its domain: errors, seeding, configuration, logging."""
+
+from vosforge.errors import InputError, VOSForgeError
+
+__version__ = "0.1.0"
+
+__all__ = ["InputError", "VOSForgeError", "__version__"]

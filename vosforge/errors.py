@@ -1,0 +1,13 @@
+"""The errors a user can mend. Everything else that is raised is a bug and keeps its traceback."""
+
+
+class VOSForgeError(Exception):
+    """Base of all errors a user can mend: one sentence that names the thing and the remedy."""
+
+    exit_code = 1
+
+
+class InputError(VOSForgeError):
+    """What the user handed over cannot be used: a wrong key, a bad value, a missing or unreadable path."""
+
+    exit_code = 2

@@ -1,0 +1,52 @@
+"""Files that are there whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+UNFINISHED = ".writing-"
+"""How the name of a file begins that nobody finished: safe to delete when no writer runs."""
+
+
+@contextmanager
+def sealed_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; what is written there becomes ``path`` when the block ends well.
+
+    The content is on disk before it gets its name (fsync, then an atomic rename), so that a reader never meets half
+    a file, whatever is killed when. When the block raises, nothing is left. Folders are made as needed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=UNFINISHED, suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_sealed(path: Path, data: bytes | str) -> None:
+    """Write ``data`` to ``path`` whole or not at all."""
+    with sealed_file(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what killed writers left in ``folder``; call it only where no writer runs."""
+    for leftover in folder.glob(f"{UNFINISHED}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
