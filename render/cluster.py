@@ -97,6 +97,7 @@ def _start_ray(address: str | None, cores: int) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": 80 * 2**20}
+        options |= {"_node_ip_address": "127.0.0.1"}
     ray.init(address=address or "local", **options)
 
 

@@ -39,6 +39,11 @@ class BlenderProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def pid(self) -> int | None:
+        """The process's id, None while there is none."""
+        return self._process.pid if self._process else None
+
     def run(self, job: Event) -> Iterator[Event]:
         """Send a job and yield its events up to the last one.
 

@@ -73,10 +73,7 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
             "vosforge": __version__,
             "renderer": engine.version,
             "cpu": platform.processor() or platform.machine(),
-            "credits": [
-                {key: getattr(asset, key) for key in ("hash", "name", "source", "licence", "creator")}
-                for asset in (catalog.by_hash(content) for content in sorted(hashes))
-            ],
+            "credits": [catalog.by_hash(content).model_dump(mode="json") for content in sorted(hashes)],
         },
     )
     yield {"done": stage_video(Path(job["staged"]), record).model_dump(mode="json")}

@@ -20,12 +20,15 @@ class Record(BaseModel):
 RecordT = TypeVar("RecordT", bound=Record)
 
 
-def read_config(model: type[RecordT], path: Path | None = None, overrides: Iterable[str] = ()) -> RecordT:
-    """A validated ``model`` from a YAML file (or its defaults) with ``overrides`` such as ``render.samples=8``.
+def read_config(
+    model: type[RecordT], path: Path | None = None, overrides: Iterable[str] = (), base: RecordT | None = None
+) -> RecordT:
+    """A validated ``model``: ``base`` (or the model's defaults), changed by a YAML file, changed by ``overrides``.
 
+    An override is a text such as ``render.samples=8``; its value is read as YAML.
     Raises InputError in one sentence for a missing file, broken YAML, an unknown key or a bad value.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = base.model_dump(mode="json") if base else {}
     where = "the command line"
     if path is not None:
         where = str(path)
@@ -37,7 +40,7 @@ def read_config(model: type[RecordT], path: Path | None = None, overrides: Itera
             raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
         if loaded is not None and not isinstance(loaded, dict):
             raise InputError(f"{path} must hold keys and values, not a {type(loaded).__name__}")
-        values = loaded or {}
+        _merge(values, loaded or {})
     for text in overrides:
         key, separator, raw = text.partition("=")
         if not separator:
@@ -75,6 +78,14 @@ def _set(values: dict[str, Any], keys: list[str], value: object, text: str) -> N
         if not isinstance(values, dict):
             raise InputError(f"cannot apply '{text}': '{key}' holds a value, not a group of settings")
     values[keys[-1]] = value
+
+
+def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            _merge(values[key], value)
+        else:
+            values[key] = value
 
 
 def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

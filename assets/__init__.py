@@ -1,0 +1,1 @@
+"""Where the models, textures and surroundings of a scene come from: one catalog, one prepared format, one store."""

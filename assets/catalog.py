@@ -1,0 +1,167 @@
+"""The catalog: which assets there are, what they are called, whose they are, and how they are split.
+
+It names prepared content by hash; the content itself is in the `store`. A run pins one saved catalog.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+from pydantic import ValidationError, model_validator
+
+from vosforge.config import Record, explain
+from vosforge.errors import InputError, VOSForgeError
+from vosforge.files import write_sealed
+from vosforge.seeding import rng_for
+
+Kind = Literal["mesh", "texture", "hdri"]
+Split = Literal["train", "val"]
+
+
+class Asset(Record):
+    """One prepared mesh, texture image or HDRI."""
+
+    hash: str
+    """Content hash of the prepared content; the store knows it by this name."""
+    kind: Kind
+    name: str
+    category: str
+    source: str
+    """Where it came from, for example ``procedural/vase/17``, ``sweethome3d/<id>`` or ``bpy/forest.exr``."""
+    licence: str
+    creator: str
+    textures: tuple[str, ...] = ()
+    """Content hashes of the images inside a mesh."""
+
+
+class Catalog(Record):
+    """A frozen list of assets, each content once."""
+
+    assets: tuple[Asset, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_content_once(self) -> Self:
+        repeated = [content for content, count in Counter(asset.hash for asset in self.assets).items() if count > 1]
+        if repeated:
+            names = ", ".join(asset.source for asset in self.assets if asset.hash == repeated[0])
+            raise ValueError(f"the same content is listed more than once: {names}")
+        return self
+
+    @classmethod
+    def of(cls, assets: Iterable[Asset]) -> "Catalog":
+        """The catalog of ``assets``, where of those with equal content the first is kept."""
+        first: dict[str, Asset] = {}
+        for asset in assets:
+            first.setdefault(asset.hash, asset)
+        return cls(assets=tuple(first.values()))
+
+    def __add__(self, other: "Catalog") -> "Catalog":
+        """Both catalogs' assets; content that is in both is listed once, as here."""
+        return Catalog.of(self.assets + other.assets)
+
+    def __len__(self) -> int:
+        return len(self.assets)
+
+    def of_kind(self, kind: Kind) -> tuple[Asset, ...]:
+        """The assets of one kind, in catalog order."""
+        return tuple(asset for asset in self.assets if asset.kind == kind)
+
+    def by_hash(self, content: str) -> Asset:
+        """The asset with this content hash. Raises VOSForgeError when the catalog has none."""
+        for asset in self.assets:
+            if asset.hash == content:
+                return asset
+        raise VOSForgeError(
+            f"no asset of the catalog has the content {content}: use the catalog the scene was made with"
+        )
+
+    def save(self, path: Path) -> None:
+        """Write JSON lines, one asset a line, atomically."""
+        write_sealed(Path(path), "".join(f"{asset.model_dump_json()}\n" for asset in self.assets))
+
+    @classmethod
+    def load(cls, path: Path) -> "Catalog":
+        """Read what `save` wrote. Raises InputError naming the file and the line that cannot be used."""
+        try:
+            lines = Path(path).read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot read the catalog {path}: {error}") from None
+        assets = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                assets.append(Asset.model_validate_json(line))
+            except ValidationError as error:
+                raise InputError(f"{path}, line {number}: {explain(error, Asset)}") from None
+        try:
+            return cls(assets=tuple(assets))
+        except ValidationError as error:
+            raise InputError(f"{path}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+
+    def split(self, held_out: float, seed: int) -> dict[Split, "Catalog"]:
+        """Two catalogs, ``train`` and ``val``, that share no mesh, no texture, no HDRI and no image inside a mesh.
+
+        About the share ``held_out`` (between 0 and 1) of each kind goes to ``val``. Assets tied by a common image
+        stay together; a kind that falls into at least two such groups has one on each side, a kind with only one
+        is wholly in ``train``. Raises InputError for a share outside (0, 1).
+        """
+        if not 0.0 < held_out < 1.0:
+            raise InputError(f"the held-out share is {held_out}, but it must lie between 0 and 1, for example 0.2")
+        groups = _tied_groups(self.assets)
+        order = rng_for(seed, "split").permutation(len(groups))
+        counts = [Counter(asset.kind for asset in groups[index]) for index in order]
+        val = _choose_val(counts, held_out)
+        held = {asset.hash for place, index in enumerate(order) if place in val for asset in groups[index]}
+        return {
+            "train": Catalog(assets=tuple(asset for asset in self.assets if asset.hash not in held)),
+            "val": Catalog(assets=tuple(asset for asset in self.assets if asset.hash in held)),
+        }
+
+
+def _tied_groups(assets: Iterable[Asset]) -> list[list[Asset]]:
+    """The assets in groups that share no image, each group and the list in an order that content alone decides."""
+    parent: dict[str, str] = {}
+
+    def root(content: str) -> str:
+        parent.setdefault(content, content)
+        while parent[content] != content:
+            parent[content] = parent[parent[content]]
+            content = parent[content]
+        return content
+
+    ordered = sorted(assets, key=lambda asset: asset.hash)
+    for asset in ordered:
+        for texture in asset.textures:  # a texture asset's own hash is the hash of its image
+            parent[root(texture)] = root(asset.hash)
+    groups: dict[str, list[Asset]] = {}
+    for asset in ordered:
+        groups.setdefault(root(asset.hash), []).append(asset)
+    return list(groups.values())
+
+
+def _choose_val(counts: list[Counter[Kind]], held_out: float) -> set[int]:
+    """Indices of the groups to hold out, given how many assets of each kind each group has."""
+    total: Counter[Kind] = sum(counts, Counter())
+    groups_left = Counter(kind for count in counts for kind in count)  # groups of a kind still in train
+    splittable = {kind for kind in get_args(Kind) if groups_left[kind] >= 2}
+    target = {kind: max(1, round(held_out * total[kind])) for kind in total}
+    taken: Counter[Kind] = Counter()
+    val: set[int] = set()
+
+    def take(index: int) -> None:
+        val.add(index)
+        taken.update(counts[index])
+        groups_left.subtract(counts[index].keys())
+
+    def leaves_train_complete(count: Counter[Kind]) -> bool:
+        return all(groups_left[kind] >= 2 for kind in count)
+
+    for index, count in enumerate(counts):
+        if leaves_train_complete(count) and all(taken[kind] + count[kind] <= target[kind] for kind in count):
+            take(index)
+    # A kind whose every group is larger than its target gives its smallest one.
+    for kind in sorted(splittable):
+        if not taken[kind]:
+            fitting = [i for i, count in enumerate(counts) if count[kind] and leaves_train_complete(count)]
+            take(min(fitting, key=lambda i: counts[i].total()))
+    return val

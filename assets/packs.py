@@ -1,0 +1,236 @@
+"""Installable packs of real models: fetched once into the cache, listed with their licences, unpacked one at a time.
+
+A pack's models are files a program reads, so nothing here trusts them: names, sizes and links in an archive are
+checked before anything is written. Turning a model's file into arrays is Blender's work, elsewhere.
+"""
+
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from assets.catalog import Asset
+from assets.prepared import PreparedMesh, prepare_mesh
+from assets.store import AssetStore, cache_dir
+from vosforge.config import Record
+from vosforge.errors import InputError, VOSForgeError
+
+DEBIAN_PACKAGES = {"sweethome3d": "sweethome3d-furniture"}
+"""The packs by name, and the Debian package each comes in."""
+CATALOG_FILE = "PluginFurnitureCatalog.properties"
+LARGEST_MODEL = 256 * 2**20
+LARGEST_CATALOG = 16 * 2**20
+# SweetHome3D's models have y up; this turns them z up, as Blender's importer does.
+Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+
+
+class PackModel(Record):
+    """One model of an installed pack, not yet prepared."""
+
+    pack: str
+    id: str
+    name: str
+    category: str
+    licence: str
+    creator: str
+    archive: Path
+    member: str
+    """The model's file inside the archive."""
+    rotation: tuple[float, ...] = ()
+    """Row-wise 3×3 matrix, in the model's own y-up axes, that sets it upright; () where it is already."""
+
+    @property
+    def source(self) -> str:
+        """How the catalog names where the model came from."""
+        return f"{self.pack}/{self.id}"
+
+
+def pack_root(name: str, cache: Path | None = None) -> Path:
+    """Where the pack ``name`` is, or will be, installed: below ``cache``, by default the user's."""
+    if name not in DEBIAN_PACKAGES:
+        raise InputError(f"there is no pack '{name}'; known packs: {', '.join(DEBIAN_PACKAGES)}")
+    return (Path(cache) if cache is not None else cache_dir()) / "packs" / name
+
+
+def install_pack(name: str, cache: Path | None = None) -> Path:
+    """Fetch and unpack a pack into the cache, without installing it system-wide; returns its folder.
+
+    A pack that is there stays as it is. Raises InputError for an unknown pack or where apt-get or dpkg-deb is
+    missing, VOSForgeError when the download fails.
+    """
+    root = pack_root(name, cache)
+    if root.is_dir():
+        return root
+    for tool in ("apt-get", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise InputError(f"the pack {name} is a Debian package and needs {tool}: install it on Debian or Ubuntu")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root.parent) as temporary:
+        folder = Path(temporary)
+        _run(["apt-get", "download", DEBIAN_PACKAGES[name]], folder, "run 'apt-get update' and check the network")
+        [package] = folder.glob("*.deb")
+        _run(["dpkg-deb", "-x", package.name, "unpacked"], folder, "free some disk space and try again")
+        ready = folder / "ready"
+        ready.mkdir()
+        for pattern in ("usr/share/*/furniture/*.sh3f", "usr/share/doc/*/copyright"):
+            for path in (folder / "unpacked").glob(pattern):
+                path.rename(ready / path.name)
+        if not any(ready.glob("*.sh3f")):
+            raise VOSForgeError(f"the package {package.name} holds no models: report it as a bug of VOSForge")
+        try:
+            ready.rename(root)
+        except OSError:  # another process was faster
+            if not root.is_dir():
+                raise
+    return root
+
+
+def _run(command: list[str], folder: Path, remedy: str) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        raise VOSForgeError(f"'{' '.join(command)}' failed ({said}): {remedy}")
+
+
+def pack_models(name: str, root: Path | None = None) -> tuple[PackModel, ...]:
+    """All models of an installed pack in the folder ``root`` (by default where `install_pack` puts it).
+
+    Raises InputError when the pack is not installed and names the archive that cannot be read.
+    """
+    root = Path(root) if root is not None else pack_root(name)
+    archives = sorted(root.glob("*.sh3f"))
+    if not archives:
+        raise InputError(f"the pack {name} is not in {root}: run 'vosforge assets install {name}'")
+    return tuple(model for archive in archives for model in _archive_models(name, archive))
+
+
+def pick_models(models: Sequence[PackModel], count: int, rng: np.random.Generator) -> tuple[PackModel, ...]:
+    """``count`` of the models (all when there are fewer), in random order, the categories taking turns."""
+    by_category: dict[str, list[PackModel]] = {}
+    for index in rng.permutation(len(models)):
+        by_category.setdefault(models[index].category, []).append(models[index])
+    turns = [model for lap in zip_longest(*by_category.values()) for model in lap if model is not None]
+    return tuple(turns[:count])
+
+
+def unpack_model(model: PackModel, folder: Path) -> Path:
+    """Write the model's file and those beside it in its archive below ``folder``; returns the model's file.
+
+    Raises InputError, before anything is written, for names that leave the folder, links, and models of more than
+    `LARGEST_MODEL` bytes unpacked.
+    """
+    inside = PurePosixPath(model.member).parent
+    with _opened(model.archive) as archive:
+        _checked_name(model.archive, model.member)
+        entries = [entry for entry in archive.infolist() if entry.filename.startswith(f"{inside}/")]
+        entries = [entry for entry in entries if not entry.is_dir()]
+        for entry in entries:
+            _checked_name(model.archive, entry.filename)
+            if stat.S_ISLNK(entry.external_attr >> 16):
+                raise InputError(f"{model.archive} holds a link ({entry.filename}): it is not safe, leave it out")
+        if sum(entry.file_size for entry in entries) > LARGEST_MODEL:
+            raise InputError(f"{model.member} in {model.archive} is over {LARGEST_MODEL >> 20} MiB: leave it out")
+        if model.member not in (entry.filename for entry in entries):
+            raise InputError(f"{model.archive} lists {model.member} but does not hold it: leave it out")
+        for entry in entries:
+            target = folder / entry.filename
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # zipfile never yields more than the size that was checked above, whatever the stream holds.
+            with archive.open(entry) as packed, target.open("wb") as file:
+                shutil.copyfileobj(packed, file)
+    return folder / model.member
+
+
+def asset_of(model: PackModel, mesh: PreparedMesh, store: AssetStore) -> Asset:
+    """The catalog's entry for a model whose mesh was imported; the mesh, set upright, is put into ``store``."""
+    if model.rotation:
+        turn = Z_UP @ np.array(model.rotation).reshape(3, 3) @ Z_UP.T
+        mesh = prepare_mesh(
+            model.source,
+            mesh.vertices @ turn.T,
+            mesh.faces,
+            mesh.corner_uv,
+            mesh.smooth,
+            mesh.material_index,
+            mesh.materials,
+        )
+    return Asset(
+        hash=store.put_mesh(mesh),
+        kind="mesh",
+        name=model.name,
+        category=model.category,
+        source=model.source,
+        licence=model.licence,
+        creator=model.creator,
+        textures=mesh.textures,
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive ``path``, whose damage, met now or while reading, is told as an InputError naming it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, FileNotFoundError) as error:
+        raise InputError(f"cannot read the archive {path} ({error}): delete its folder and install it again") from None
+
+
+def _checked_name(archive: Path, name: str) -> None:
+    if name.startswith("/") or ".." in PurePosixPath(name).parts or "\\" in name or ":" in name:
+        raise InputError(f"{archive} holds the path '{name}', which leaves its folder: it is not safe, leave it out")
+
+
+def _archive_models(pack: str, path: Path) -> Iterator[PackModel]:
+    with _opened(path) as archive:
+        if CATALOG_FILE not in archive.namelist():
+            raise InputError(f"{path} has no {CATALOG_FILE}: it is no SweetHome3D library")
+        if archive.getinfo(CATALOG_FILE).file_size > LARGEST_CATALOG:
+            raise InputError(f"the list of models in {path} is over {LARGEST_CATALOG >> 20} MiB: leave it out")
+        values = _properties(archive.read(CATALOG_FILE).decode("latin-1"))
+    licence = _licence(values.get("license", "unknown"))
+    numbers = (int(key.partition("#")[2]) for key in values if re.fullmatch(r"model#\d+", key))
+    for number in sorted(numbers):
+        item = {key: values.get(f"{key}#{number}", "") for key in ("id", "name", "category", "creator", "model")}
+        rotation = values.get(f"modelRotation#{number}", "").split()
+        yield PackModel(
+            pack=pack,
+            id=item["id"] or f"{path.stem}#{number}",
+            name=item["name"] or "unnamed",
+            category=item["category"] or "Miscellaneous",
+            licence=licence,
+            creator=item["creator"] or values.get("provider", "unknown"),
+            archive=path,
+            member=item["model"].lstrip("/"),
+            rotation=tuple(float(number) for number in rotation) if len(rotation) == 9 else (),
+        )
+
+
+def _properties(text: str) -> dict[str, str]:
+    """A Java properties file: ``key=value`` lines, continued by a backslash, with escapes and # or ! comments."""
+    values = {}
+    for line in re.sub(r"\\\r?\n[ \t]*", "", text).splitlines():
+        key, separator, value = line.strip().partition("=")
+        if separator and not key.startswith(("#", "!")):
+            value = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), value)
+            values[key.strip()] = re.sub(r"\\(.)", r"\1", value).strip()
+    return values
+
+
+def _licence(text: str) -> str:
+    """The SPDX name of the licences the packs use; other texts as they are."""
+    plain = " ".join(text.split())
+    if "public domain" in plain.lower():
+        return "CC0-1.0"
+    if "Attribution 3.0" in plain:
+        return "CC-BY-3.0-US" if "United States" in plain else "CC-BY-3.0"
+    return plain

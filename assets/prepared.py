@@ -1,0 +1,147 @@
+"""The one mesh format behind every source: plain arrays, unit size, a content hash.
+
+Not here: where meshes come from (`procedural`, `packs`) and where they are kept (`store`).
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+
+from vosforge.config import Record
+from vosforge.errors import InputError
+
+# Positions are held to 1e-7 of an object's size and UVs to 1e-6, so that the last bits of a CPU's arithmetic
+# do not change the content hash.
+POSITION_DECIMALS = 7
+UV_DECIMALS = 6
+# A triangle whose height is below this share of the object's size is a line or a point.
+SMALLEST_HEIGHT = 1e-9
+
+
+class Material(Record):
+    """How a surface looks: the part of a principled shader that the sources can fill."""
+
+    name: str = "material"
+    base_color: tuple[float, float, float] = (0.8, 0.8, 0.8)
+    """Linear RGB in 0..1; unused where there is a texture."""
+    metallic: float = Field(default=0.0, ge=0.0, le=1.0)
+    roughness: float = Field(default=0.5, ge=0.0, le=1.0)
+    alpha: float = Field(default=1.0, ge=0.0, le=1.0)
+    texture: str | None = None
+    """Content hash of an sRGB base colour image in the store."""
+    cutout: bool = False
+    """Whether the texture's alpha channel cuts the surface out (leaves, nets)."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedMesh:
+    """A triangle mesh, z up, centred on its bounding box, whose bounding-box diagonal is 1 (ShapeNet's normalisation).
+
+    Make one with `prepare_mesh`, which normalises and validates.
+    """
+
+    vertices: NDArray[np.float32]
+    """[V,3] positions."""
+    faces: NDArray[np.int32]
+    """[F,3] vertex indices, counter-clockwise seen from outside."""
+    corner_uv: NDArray[np.float32] | None
+    """[F,3,2] texture coordinates of each face's corners, v up; None where the mesh has none."""
+    smooth: NDArray[np.bool_]
+    """[F] whether a face is shaded smoothly."""
+    material_index: NDArray[np.int16]
+    """[F] index into ``materials``."""
+    materials: tuple[Material, ...]
+
+    @property
+    def textures(self) -> tuple[str, ...]:
+        """The content hashes of the images the mesh carries, each once, sorted."""
+        return tuple(sorted({material.texture for material in self.materials if material.texture}))
+
+    def arrays(self) -> dict[str, NDArray]:
+        """The arrays by field name, without those that are absent."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "materials"}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def materials_json(self) -> str:
+        """The materials as canonical JSON: what the hash covers and the store keeps."""
+        return json.dumps([material.model_dump() for material in self.materials], sort_keys=True)
+
+    def content_hash(self) -> str:
+        """The first 32 hex digits of the SHA-256 over the arrays (names, types, shapes, bytes) and the materials."""
+        digest = hashlib.sha256(self.materials_json().encode())
+        for name, array in self.arrays().items():
+            little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+            digest.update(f"{name}{little.dtype.str}{little.shape}".encode())
+            digest.update(little.data)
+        return digest.hexdigest()[:32]
+
+
+def prepare_mesh(
+    name: str,
+    vertices: ArrayLike,
+    faces: ArrayLike,
+    corner_uv: ArrayLike | None = None,
+    smooth: ArrayLike | bool = True,
+    material_index: ArrayLike | int = 0,
+    materials: Sequence[Material] = (),
+) -> PreparedMesh:
+    """A `PreparedMesh` from triangles of any size and place.
+
+    Drops triangles without area and vertices that no triangle uses, centres and scales the rest, and drops the
+    materials that no triangle shows. vertices: [V,3], z up; faces: [F,3]; corner_uv: [F,3,2]; smooth and
+    material_index: [F] or one value. ``name`` is what error sentences call the mesh. Raises InputError for empty,
+    non-finite, zero-size or zero-area meshes and for indices that point nowhere.
+    """
+    points = np.asarray(vertices, np.float64).reshape(-1, 3)
+    triangles = np.asarray(faces, np.int64).reshape(-1, 3)
+    uv = None if corner_uv is None else np.asarray(corner_uv, np.float64).reshape(-1, 3, 2)
+    if not len(points) or not len(triangles):
+        raise InputError(f"the mesh {name} is empty (no triangles): leave it out or export it again")
+    if not np.isfinite(points).all() or (uv is not None and not np.isfinite(uv).all()):
+        raise InputError(f"the mesh {name} has coordinates that are not numbers (NaN or infinite): export it again")
+    if triangles.min() < 0 or triangles.max() >= len(points):
+        raise InputError(f"the mesh {name} has faces that point at vertices it does not have: export it again")
+    materials = tuple(materials) or (Material(),)
+    face_smooth = np.broadcast_to(np.asarray(smooth, bool), len(triangles))
+    face_material = np.broadcast_to(np.asarray(material_index, np.int64), len(triangles))
+    if face_material.min() < 0 or face_material.max() >= len(materials):
+        raise InputError(f"the mesh {name} has faces that point at materials it does not have: export it again")
+
+    points = _unit_size(points, triangles, name)
+    keep = _has_area(points[triangles])
+    if not keep.any():
+        raise InputError(f"the mesh {name} has no area (all its triangles are lines or points): leave it out")
+    triangles = triangles[keep]
+    points = _unit_size(points, triangles, name)  # the dropped triangles may have stretched the box
+    used, triangles = np.unique(triangles, return_inverse=True)
+    shown, face_material = np.unique(face_material[keep], return_inverse=True)
+    return PreparedMesh(
+        vertices=np.round(points[used], POSITION_DECIMALS).astype(np.float32),
+        faces=triangles.reshape(-1, 3).astype(np.int32),
+        corner_uv=None if uv is None else np.round(uv[keep], UV_DECIMALS).astype(np.float32),
+        smooth=face_smooth[keep].copy(),
+        material_index=face_material.reshape(-1).astype(np.int16),
+        materials=tuple(materials[index] for index in shown),
+    )
+
+
+def _unit_size(points: NDArray[np.float64], triangles: NDArray[np.int64], name: str) -> NDArray[np.float64]:
+    corners = points[triangles.ravel()]
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    diagonal = float(np.linalg.norm(high - low))
+    if not 0.0 < diagonal < np.inf:
+        raise InputError(f"the mesh {name} has no size (all its vertices are in one place): leave it out")
+    return (points - (low + high) / 2) / diagonal
+
+
+def _has_area(corners: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """[F] whether the triangles [F,3,3] of a unit-size mesh have a height above `SMALLEST_HEIGHT`."""
+    edges = np.roll(corners, -1, axis=1) - corners
+    twice_area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
+    longest = np.linalg.norm(edges, axis=2).max(axis=1)
+    return twice_area > SMALLEST_HEIGHT * longest

@@ -1,0 +1,145 @@
+"""The content-addressed store of prepared assets: a folder that all worker processes share.
+
+A file's name is the hash of what it holds, so a file is written once, whole or not at all, and never changes.
+"""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pydantic import ValidationError
+
+from assets.prepared import Material, PreparedMesh
+from vosforge.errors import InputError, VOSForgeError
+from vosforge.files import write_sealed
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".webp", ".bmp", ".tif", ".tga")
+HDRI_SUFFIXES = (".exr", ".hdr")
+REMEDY = "prepare the assets again with 'vosforge assets install' or delete the run's folder"
+
+
+def cache_dir() -> Path:
+    """Where VOSForge keeps what it fetched and prepared: $VOSFORGE_CACHE, else ~/.cache/vosforge."""
+    named = os.environ.get("VOSFORGE_CACHE")
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "vosforge"
+
+
+def bytes_hash(data: bytes) -> str:
+    """The content hash of a file: the first 32 hex digits of its SHA-256."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+class AssetStore:
+    """Prepared meshes, images and HDRIs under ``root``, each found by its content hash.
+
+    Safe to share between processes and to pickle. What is read is checked against its hash (files once per
+    process), so a damaged file is named instead of rendered.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        """Open the store at ``root`` (created when missing); by default the user's cache."""
+        self.root = Path(root) if root is not None else cache_dir() / "store"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot create the asset store {self.root}: {error.strerror}") from None
+        self._checked: set[Path] = set()
+
+    def put_mesh(self, mesh: PreparedMesh) -> str:
+        """Keep ``mesh`` and return its content hash."""
+        content = mesh.content_hash()
+        buffer = io.BytesIO()
+        materials = np.frombuffer(mesh.materials_json().encode(), np.uint8)
+        np.savez(buffer, materials=materials, **mesh.arrays())
+        self._put(self._path("meshes", content, ".npz"), buffer.getvalue())
+        return content
+
+    def mesh(self, content: str) -> PreparedMesh:
+        """The mesh with this content hash. Raises VOSForgeError when it is missing or damaged."""
+        path = self._path("meshes", content, ".npz")
+        try:
+            with np.load(path, allow_pickle=False) as held:
+                arrays = {name: held[name] for name in held.files}
+            materials = json.loads(arrays.pop("materials").tobytes())
+            mesh = PreparedMesh(
+                **({"corner_uv": None} | arrays), materials=tuple(Material.model_validate(each) for each in materials)
+            )
+        except FileNotFoundError:
+            raise self._missing("mesh", content) from None
+        except (OSError, EOFError, KeyError, TypeError, ValueError, ValidationError, zipfile.BadZipFile):
+            raise self._damaged(path) from None
+        if mesh.content_hash() != content:
+            raise self._damaged(path)
+        return mesh
+
+    def put_image(self, data: bytes, suffix: str) -> str:
+        """Keep an encoded image (its bytes stay as they are) and return its content hash.
+
+        Raises InputError for a kind of image the store does not keep and for bytes that are no whole image.
+        """
+        suffix = {".jpeg": ".jpg", ".tiff": ".tif"}.get(suffix.lower(), suffix.lower())
+        if suffix not in IMAGE_SUFFIXES:
+            raise InputError(f"'{suffix}' is no kind of image VOSForge reads: convert it to PNG or JPEG")
+        content = bytes_hash(data)
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                image.load()
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise InputError(f"a {suffix} image cannot be read ({error}): replace it or leave it out") from None
+        self._put(self._path("images", content, suffix), data)
+        return content
+
+    def image_path(self, content: str) -> Path:
+        """The file of the image with this content hash. Raises VOSForgeError when it is missing or damaged."""
+        return self._file("images", "image", content, IMAGE_SUFFIXES)
+
+    def put_hdri(self, path: Path) -> str:
+        """Keep a copy of the HDRI file ``path`` (EXR or HDR) and return its content hash."""
+        suffix = path.suffix.lower()
+        if suffix not in HDRI_SUFFIXES:
+            raise InputError(f"{path} is no HDRI VOSForge reads: give an .exr or .hdr file")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot read the HDRI {path}: {error.strerror}") from None
+        if not data.startswith((b"\x76\x2f\x31\x01", b"#?RADIANCE", b"#?RGBE")):
+            raise InputError(f"{path} is not an {suffix[1:].upper()} image: replace it or leave it out")
+        content = bytes_hash(data)
+        self._put(self._path("hdris", content, suffix), data)
+        return content
+
+    def hdri_path(self, content: str) -> Path:
+        """The file of the HDRI with this content hash. Raises VOSForgeError when it is missing or damaged."""
+        return self._file("hdris", "HDRI", content, HDRI_SUFFIXES)
+
+    def _path(self, folder: str, content: str, suffix: str) -> Path:
+        return self.root / folder / content[:2] / f"{content}{suffix}"
+
+    def _put(self, path: Path, data: bytes) -> None:
+        # Comparing costs little and mends a damaged file when its asset is prepared again.
+        if not (path.exists() and path.read_bytes() == data):
+            write_sealed(path, data)
+        self._checked.add(path)
+
+    def _file(self, folder: str, kind: str, content: str, suffixes: tuple[str, ...]) -> Path:
+        for suffix in suffixes:
+            path = self._path(folder, content, suffix)
+            if path in self._checked:
+                return path
+            if path.is_file():
+                if bytes_hash(path.read_bytes()) != content:
+                    raise self._damaged(path)
+                self._checked.add(path)
+                return path
+        raise self._missing(kind, content)
+
+    def _missing(self, kind: str, content: str) -> VOSForgeError:
+        return VOSForgeError(f"the {kind} {content} is not in the asset store {self.root}: {REMEDY}")
+
+    def _damaged(self, path: Path) -> VOSForgeError:
+        return VOSForgeError(f"{path} is damaged (it does not match its hash): delete it and {REMEDY}")

@@ -1,0 +1,192 @@
+"""Mesh files to prepared meshes, by Blender's importers. Runs inside a Blender worker process only.
+
+Files are read, never executed, and images are taken from the mesh file's own folder only.
+"""
+
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.catalog import Asset
+from assets.creases import split_creases
+from assets.packs import PackModel, asset_of, unpack_model
+from assets.prepared import Material, PreparedMesh, prepare_mesh
+from assets.store import AssetStore
+from vosforge.errors import InputError
+
+# OBJ's importer leaves a rotation on the objects, which `_read_object` applies.
+IMPORTERS: dict[str, Callable[..., Any]] = {
+    ".obj": lambda path: bpy.ops.wm.obj_import(filepath=path, forward_axis="NEGATIVE_Z", up_axis="Y"),
+    ".ply": lambda path: bpy.ops.wm.ply_import(filepath=path),
+    ".stl": lambda path: bpy.ops.wm.stl_import(filepath=path),
+}
+NOT_A_NUMBER = re.compile(rb"^v[ \t][^\n]*?[ \t][-+]?(nan|inf)", re.MULTILINE)
+# What lets more light through than this is not seen, so it must not be in a mask either.
+SEEN_ALPHA = 0.02
+
+
+class ImportedMesh(NamedTuple):
+    """A mesh file's content and what of it could not be used, one line each."""
+
+    mesh: PreparedMesh
+    warnings: tuple[str, ...]
+
+
+def import_mesh(path: Path, store: AssetStore) -> ImportedMesh:
+    """The mesh file ``path`` (OBJ with y up; PLY and STL with z up), unit-normalised; its images go into ``store``.
+
+    All objects of the file become one mesh with their materials, UVs and shading. An image that is missing, broken
+    or outside the file's folder is left out with a warning. Raises InputError for files that are no mesh.
+    """
+    importer = IMPORTERS.get(path.suffix.lower())
+    if importer is None:
+        raise InputError(f"{path} is no mesh file VOSForge reads: give one of {', '.join(IMPORTERS)}")
+    if not path.is_file():
+        raise InputError(f"the mesh file {path} does not exist: check the path")
+    if path.suffix.lower() == ".obj" and _has_nan(path.read_bytes()):
+        raise InputError(f"the mesh {path} has vertices that are not numbers (NaN or infinite): export it again")
+    before = _data_blocks()
+    try:
+        importer(str(path))
+        return _read_new_objects(path, store, before)
+    except RuntimeError as error:  # how Blender's operators tell that a file is broken
+        raise InputError(f"Blender cannot read {path} ({' '.join(str(error).split())}): export it again") from None
+    finally:
+        bpy.data.batch_remove(_data_blocks() - before)
+
+
+def prepare_model(model: PackModel, store: AssetStore) -> tuple[Asset, tuple[str, ...]]:
+    """Unpack one model of a pack, import it and put it into ``store``: its catalog entry and the warnings."""
+    with tempfile.TemporaryDirectory(prefix="vosforge-model-") as folder:
+        imported = import_mesh(unpack_model(model, Path(folder)), store)
+    return asset_of(model, imported.mesh, store), imported.warnings
+
+
+def _has_nan(obj: bytes) -> bool:
+    """Whether a vertex of an OBJ file is not a number, which Blender's importer would quietly read as 0."""
+    lower = obj.lower()
+    return any(word in lower for word in (b"nan", b"inf")) and bool(NOT_A_NUMBER.search(lower))
+
+
+def _data_blocks() -> set[bpy.types.ID]:
+    held = (bpy.data.objects, bpy.data.meshes, bpy.data.materials, bpy.data.images, bpy.data.collections)
+    return {block for blocks in held for block in blocks}
+
+
+class _Piece(NamedTuple):
+    """One object's triangles in world coordinates, UVs 0 where it has none; all indices count within the piece."""
+
+    vertices: NDArray[np.float64]
+    faces: NDArray[np.int64]
+    corner_uv: NDArray[np.float32]
+    material: NDArray[np.int64]
+    materials: list[bpy.types.Material | None]
+
+
+def _read_new_objects(path: Path, store: AssetStore, before: set[bpy.types.ID]) -> ImportedMesh:
+    objects = [obj for obj in bpy.data.objects if obj not in before and obj.type == "MESH"]
+    bpy.context.view_layer.update()
+    pieces = [piece for obj in objects if len((piece := _read_object(obj)).faces)]
+    if not pieces:
+        raise InputError(f"{path} holds no triangles: it is empty or no mesh, leave it out or export it again")
+    warnings: list[str] = []
+    read = {block: _read_material(block, path.parent, store, warnings) for piece in pieces for block in piece.materials}
+    blocks = list(read)
+    face_material = np.concatenate([np.array([blocks.index(b) for b in p.materials])[p.material] for p in pieces])
+    starts = np.cumsum([0] + [len(piece.vertices) for piece in pieces])
+    faces = np.concatenate([piece.faces + start for piece, start in zip(pieces, starts, strict=False)])
+    corner_uv = np.concatenate([piece.corner_uv for piece in pieces])
+    seen = np.array([read[block].alpha > SEEN_ALPHA for block in blocks])[face_material]
+    if not seen.any():
+        raise InputError(f"{path} is wholly transparent: leave it out")
+    mesh = prepare_mesh(
+        path.name,
+        np.concatenate([piece.vertices for piece in pieces]),
+        faces[seen],
+        corner_uv[seen] if corner_uv.any() else None,
+        True,
+        face_material[seen],
+        [read[block] for block in blocks],
+    )
+    return ImportedMesh(mesh, tuple(dict.fromkeys(warnings)))
+
+
+def _read_object(obj: bpy.types.Object) -> _Piece:
+    mesh = obj.data
+    mesh.calc_loop_triangles()
+    triangles, loops = mesh.loop_triangles, len(mesh.loops)
+    vertices = _get(mesh.vertices, "co", np.float32, (len(mesh.vertices), 3))
+    corners = _get(triangles, "loops", np.int32, (len(triangles), 3))
+    faces = _get(triangles, "vertices", np.int32, (len(triangles), 3)).astype(np.int64)
+    normals = _get(mesh.corner_normals, "vector", np.float32, (loops, 3))[corners]
+    corner_uv = np.zeros((len(triangles), 3, 2), np.float32)
+    if mesh.uv_layers.active is not None:
+        corner_uv = _get(mesh.uv_layers.active.uv, "vector", np.float32, (loops, 2))[corners]
+    materials = list(mesh.materials) or [None]
+    material = np.clip(_get(triangles, "material_index", np.int32, (len(triangles),)), 0, len(materials) - 1)
+    world = np.array(obj.matrix_world, np.float64)
+    points = vertices @ world[:3, :3].T + world[:3, 3]
+    owner, faces = split_creases(faces, normals)
+    if np.linalg.det(world[:3, :3]) < 0:  # a mirrored object is inside out
+        faces, corner_uv = faces[:, ::-1], corner_uv[:, ::-1]
+    return _Piece(points[owner], faces, corner_uv, material.astype(np.int64), materials)
+
+
+def _get(items: Any, attribute: str, kind: type, shape: tuple[int, ...]) -> NDArray:
+    values: NDArray = np.empty(int(np.prod(shape)), kind)
+    items.foreach_get(attribute, values)
+    return values.reshape(shape)
+
+
+def _read_material(block: bpy.types.Material | None, folder: Path, store: AssetStore, warnings: list[str]) -> Material:
+    shader = _principled(block)
+    if block is None or shader is None:
+        return Material()
+    values = {name: shader.inputs[name].default_value for name in ("Base Color", "Metallic", "Roughness", "Alpha")}
+    color, alpha = _image(shader.inputs["Base Color"]), _image(shader.inputs["Alpha"])
+    texture = None if color is None else _keep_image(color, folder, store, warnings)
+    red, green, blue = (min(max(float(channel), 0.0), 1.0) for channel in values["Base Color"][:3])
+    return Material(
+        name=re.sub(r"\.\d{3}$", "", block.name),  # Blender numbers a name that is taken
+        base_color=(red, green, blue),
+        metallic=min(max(values["Metallic"], 0.0), 1.0),
+        roughness=min(max(values["Roughness"], 0.0), 1.0),
+        alpha=min(max(values["Alpha"], 0.0), 1.0) if alpha is None else 1.0,
+        texture=texture,
+        cutout=texture is not None and alpha is not None and _file(alpha) == _file(color),
+    )
+
+
+def _principled(block: bpy.types.Material | None) -> bpy.types.ShaderNode | None:
+    nodes = block.node_tree.nodes if block is not None and block.node_tree is not None else ()
+    return next((node for node in nodes if node.type == "BSDF_PRINCIPLED"), None)
+
+
+def _image(socket: bpy.types.NodeSocket) -> bpy.types.Image | None:
+    node = socket.links[0].from_node if socket.links else None
+    return node.image if node is not None and node.type == "TEX_IMAGE" else None
+
+
+def _file(image: bpy.types.Image) -> Path:
+    return Path(bpy.path.abspath(image.filepath)).resolve()
+
+
+def _keep_image(image: bpy.types.Image, folder: Path, store: AssetStore, warnings: list[str]) -> str | None:
+    path = _file(image)
+    if not path.is_relative_to(folder.resolve()):
+        warnings.append(f"the image {path} lies outside the mesh's folder: put it beside the mesh file")
+    elif not path.is_file():
+        name = path.relative_to(folder.resolve())
+        warnings.append(f"the image {name} is missing: put it beside the mesh file")
+    else:
+        try:
+            return store.put_image(path.read_bytes(), path.suffix)
+        except InputError as error:
+            warnings.append(f"the image {path.name}: {error}")
+    return None

@@ -1,0 +1,30 @@
+"""MiVOS's three networks and the interactive runner (Cheng, Tai, Tang: Modular Interactive VOS, CVPR 2021)."""
+
+from mivos_models.aggregate import aggregate, aggregate_logits
+from mivos_models.checkpoints import load_network, save_network
+from mivos_models.fusion import Fusion, difference_maps
+from mivos_models.images import Padding, normalise
+from mivos_models.memory import Memory, join, read
+from mivos_models.propagation import Propagation, Query
+from mivos_models.runner import InteractiveRunner
+from mivos_models.s2m import S2M
+from mivos_models.scribbles import rasterise
+
+__all__ = [
+    "S2M",
+    "Fusion",
+    "InteractiveRunner",
+    "Memory",
+    "Padding",
+    "Propagation",
+    "Query",
+    "aggregate",
+    "aggregate_logits",
+    "difference_maps",
+    "join",
+    "load_network",
+    "normalise",
+    "rasterise",
+    "read",
+    "save_network",
+]

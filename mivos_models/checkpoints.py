@@ -1,0 +1,127 @@
+"""Networks from checkpoint files and back, in the layout of the published ones: bare state dicts.
+
+Depth and width are read from the weights, so a file needs nothing beside it.
+"""
+
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple, overload
+
+import torch
+from torch import Tensor, nn
+
+from mivos_models.fusion import Fusion
+from mivos_models.propagation import Propagation
+from mivos_models.resnet import Depth
+from mivos_models.s2m import S2M
+from vosforge import InputError
+
+_SHOWN = 3
+
+
+class _Kind(NamedTuple):
+    first: str  # the key whose first dimension tells the width
+    channels: int  # that dimension at width 1
+    bottleneck: str | None  # a key that only depth 50 has; None: the network has one depth
+
+
+_KINDS = {
+    "s2m": _Kind("backbone.conv1.weight", 64, "backbone.layer1.0.conv3.weight"),
+    "propagation": _Kind("rgb_encoder.conv1.weight", 64, "rgb_encoder.res2.0.conv3.weight"),
+    "fusion": _Kind("conv1.0.weight", 32, None),
+}
+
+
+@overload
+def load_network(kind: Literal["s2m"], weights: Path | str | Mapping[str, Tensor]) -> S2M: ...
+@overload
+def load_network(kind: Literal["propagation"], weights: Path | str | Mapping[str, Tensor]) -> Propagation: ...
+@overload
+def load_network(kind: Literal["fusion"], weights: Path | str | Mapping[str, Tensor]) -> Fusion: ...
+
+
+def load_network(kind: str, weights: Path | str | Mapping[str, Tensor]) -> nn.Module:
+    """The network of that kind ("s2m", "propagation", "fusion") with the given weights, on the CPU, in eval mode.
+
+    ``weights``: a checkpoint file or a state dict with the published keys. Raises InputError, naming the first
+    mismatches, for anything that is not exactly one such network.
+    """
+    if kind not in _KINDS:
+        raise InputError(f"there is no network '{kind}'; choose one of {', '.join(_KINDS)}")
+    if isinstance(weights, Mapping):
+        where, state = "the state dict", dict(weights)
+    else:
+        where, state = str(weights), _read(Path(weights))
+    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+        network = _build(kind, state)
+    _check(kind, where, state, network.state_dict())
+    network = network.to_empty(device="cpu")
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def save_network(network: nn.Module, path: Path) -> None:
+    """Write the network's state dict (on the CPU) to ``path``, whole or not at all. Missing folders are made."""
+    path = Path(path)
+    state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"cannot read the checkpoint {path}: {error.strerror or error}") from None
+    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise InputError(
+            f"{path} is damaged, or no checkpoint of plain tensors saved by torch.save: {reason}"
+        ) from None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        held = f"dict with {', '.join(map(str, state))}" if isinstance(state, dict) else type(state).__name__
+        raise InputError(f"{path} must hold a bare state dict (names and tensors), not a {held}")
+    return state
+
+
+def _build(kind: str, state: Mapping[str, Tensor]) -> nn.Module:
+    first, channels, bottleneck = _KINDS[kind]
+    width = 1.0
+    if first in state and state[first].ndim == 4 and state[first].shape[0] % 8 == 0:
+        width = state[first].shape[0] / channels
+    depth: Depth = 50 if bottleneck in state or first not in state else 18
+    if kind == "s2m":
+        return S2M(depth, width)
+    if kind == "propagation":
+        return Propagation(depth, width)
+    return Fusion(width)
+
+
+def _check(kind: str, where: str, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    missing = [key for key in expected if key not in state]
+    unknown = [key for key in state if key not in expected]
+    shapes = [
+        f"{key} is {list(state[key].shape)} instead of {list(expected[key].shape)}"
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
+    ]
+    problems = [
+        f"{what}: {len(found)} ({', '.join(found[:_SHOWN])}{', …' if len(found) > _SHOWN else ''})"
+        for what, found in (("missing keys", missing), ("unknown keys", unknown), ("wrong shapes", shapes))
+        if found
+    ]
+    if problems:
+        other = next((name for name, traits in _KINDS.items() if name != kind and traits.first in state), None)
+        hint = f"; it looks like a network of kind '{other}'" if other else ""
+        raise InputError(f"{where} does not hold one whole {kind} network{hint}; {'; '.join(problems)}")

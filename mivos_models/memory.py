@@ -1,0 +1,75 @@
+"""The space-time memory of key/value pairs and how it is read. No parameters live here.
+
+Space-time memory: Oh et al., ICCV 2019. Top-k read: Cheng et al., CVPR 2021, section 3.2.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class Memory(NamedTuple):
+    """What T memorised frames hold of K objects in B videos: one row of channels per grid cell.
+
+    key: [B,K,T,h,w,Ck] float32; value: [B,K,T,h,w,Cv] float32.
+    """
+
+    key: Tensor
+    value: Tensor
+
+
+def join(memories: Sequence[Memory]) -> Memory:
+    """One memory that holds the frames of all, in order."""
+    return Memory(torch.cat([m.key for m in memories], dim=2), torch.cat([m.value for m in memories], dim=2))
+
+
+def affinity(key: Tensor, query_key: Tensor) -> Tensor:
+    """Similarity of every query cell to every memory cell, [B,K,Q,M] with Q = h·w and M = T·h·w (T slowest).
+
+    key: [B,K,T,h,w,Ck]; query_key: [B,Ck,h,w]. The dot product over √Ck.
+    """
+    query = query_key.flatten(2).transpose(1, 2) / math.sqrt(query_key.shape[1])
+    return query.unsqueeze(1) @ key.flatten(2, 4).transpose(2, 3)
+
+
+def read(memory: Memory, query_key: Tensor, top_k: int | None = None) -> Tensor:
+    """What the memory holds for each query cell, [B,K,Cv,h,w].
+
+    query_key: [B,Ck,h,w]. ``top_k`` None weighs all memory cells by a softmax; a number restricts the softmax to
+    the that many most similar ones (all of them where the memory is smaller).
+    """
+    value = memory.value.flatten(2, 4)
+    B, K, M, _ = value.shape
+    similarity = affinity(memory.key, query_key)
+    if top_k is None:
+        result = torch.softmax(similarity, dim=3) @ value
+    else:
+        # Gathering k rows and summing them touches k of the M rows; a dense product with a mostly zero matrix all.
+        best, cells = similarity.topk(min(top_k, M), dim=3, sorted=False)
+        first_rows = M * torch.arange(B * K, device=value.device).view(B, K, 1, 1)
+        result = functional.embedding_bag(
+            (cells + first_rows).flatten(0, 2),
+            value.flatten(0, 2),
+            per_sample_weights=torch.softmax(best, dim=3).flatten(0, 2),
+            mode="sum",
+        ).view(B, K, -1, value.shape[3])
+    return result.transpose(2, 3).unflatten(3, query_key.shape[2:])
+
+
+def transfer(key: Tensor, query_key: Tensor, maps: Tensor) -> Tensor:
+    """Maps of the memorised frame, seen from the query frame: difference-aware fusion's attention, [B,K,C,H,W].
+
+    key: [B,K,1,h,w,Ck]; query_key: [B,Ck,h,w]; maps: [B,K,C,H,W], averaged over grid cells, weighted by the full
+    softmax of the affinities (never top-k), enlarged bilinearly (Cheng et al., CVPR 2021, section 3.3).
+    """
+    B, K = maps.shape[:2]
+    grid = query_key.shape[2:]
+    weights = torch.softmax(affinity(key, query_key), dim=3)
+    cells = functional.interpolate(maps.flatten(0, 1), size=grid, mode="area").view(B, K, maps.shape[2], -1)
+    seen = (cells @ weights.transpose(2, 3)).flatten(0, 1).unflatten(2, grid)
+    seen = functional.interpolate(seen, size=maps.shape[3:], mode="bilinear", align_corners=False)
+    return seen.unflatten(0, (B, K))

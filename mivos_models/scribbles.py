@@ -1,0 +1,74 @@
+"""Strokes as pixels: DAVIS scribble dictionaries and stroke maps."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from vosforge import InputError
+
+NO_STROKE = -1
+
+
+def rasterise(scribbles: Mapping[str, Any], frame_index: int, height: int, width: int) -> np.ndarray:
+    """The strokes that a DAVIS scribble dictionary has on one frame, as a stroke map int64 [H,W].
+
+    -1 = no stroke, 0 = background, j = object j; where strokes cross, the later one is seen. ``scribbles`` is
+    ``{"scribbles": [per frame: [{"path": [[x, y], ...], "object_id": j}, ...]]}`` with coordinates in 0..1.
+    Raises InputError where the dictionary is malformed or has no stroke on that frame.
+    """
+    try:
+        frames = scribbles["scribbles"]
+        lines = [(np.asarray(line["path"], np.float64), int(line["object_id"])) for line in frames[frame_index]]
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise InputError(
+            f"the scribbles do not follow the DAVIS format at frame {frame_index}: {type(error).__name__} {error}"
+        ) from None
+    if not lines:
+        drawn = [index for index, strokes in enumerate(frames) if strokes]
+        raise InputError(f"the scribbles have no stroke on frame {frame_index}; they have some on {drawn or 'none'}")
+    strokes = np.full((height, width), NO_STROKE, np.int64)
+    for path, object_id in lines:
+        if path.ndim != 2 or path.shape[1] != 2 or not len(path) or not np.isfinite(path).all():
+            raise InputError(f"a scribble path on frame {frame_index} is not a list of [x, y] with x and y in 0..1")
+        points = (path.clip(0, 1) * (width - 1, height - 1)).astype(np.int64)
+        x, y = _polyline(points).T
+        strokes[y, x] = object_id
+    return strokes
+
+
+def as_stroke_map(strokes: np.ndarray, num_objects: int, height: int, width: int) -> np.ndarray:
+    """A caller's stroke map as int64 [H,W] of -1..num_objects; in unsigned maps 255 means no stroke.
+
+    Raises InputError for another shape, another kind of number, or an object that does not exist.
+    """
+    if strokes.shape != (height, width) or strokes.dtype.kind not in "iu":
+        raise InputError(
+            f"the stroke map must be whole numbers [{height},{width}], not {strokes.dtype} {list(strokes.shape)}"
+        )
+    result = strokes.astype(np.int64)
+    if strokes.dtype.kind == "u":
+        result[strokes == 255] = NO_STROKE
+    if result.min() < NO_STROKE or result.max() > num_objects:
+        raise InputError(f"strokes are -1 (none), 0 (background) or 1..{num_objects}; found {_outlier(result)}")
+    return result
+
+
+def _outlier(strokes: np.ndarray) -> int:
+    return int(strokes.min() if strokes.min() < NO_STROKE else strokes.max())
+
+
+def _polyline(points: np.ndarray) -> np.ndarray:
+    """The pixels [N,2] of a line through ``points`` int64 [P,2], Bresenham's algorithm between each two."""
+    if len(points) == 1:
+        return points
+    return np.concatenate([_segment(start, end) for start, end in pairwise(points)])
+
+
+def _segment(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    # Bresenham in closed form: one pixel per step along the longer axis, the other one rounded half up.
+    step = end - start
+    length = max(int(np.abs(step).max()), 1)
+    along = np.arange(length + 1)[:, None]
+    return start + np.sign(step) * ((2 * along * np.abs(step) + length) // (2 * length))

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from blender_scenes.spec import CameraSpec, ObjectSpec
+from blender_scenes.trajectories import (
+    camera_poses,
+    euler_matrices,
+    evaluate,
+    fit_curve,
+    intrinsics,
+    limited_step,
+    object_poses,
+    sample_walk,
+)
+from vosforge.seeding import rng_for
+
+
+def rotation(axis: int, angle: float) -> np.ndarray:
+    """The textbook rotation about one axis."""
+    i, j = (axis + 1) % 3, (axis + 2) % 3
+    matrix = np.eye(3)
+    matrix[i, i] = matrix[j, j] = np.cos(angle)
+    matrix[j, i], matrix[i, j] = np.sin(angle), -np.sin(angle)
+    return matrix
+
+
+def test_a_curve_passes_through_its_control_points():
+    points = rng_for("curve").normal(size=(5, 3))
+    assert np.allclose(evaluate(fit_curve(points), 161)[::40], points)
+
+
+def test_euler_angles_turn_about_x_then_y_then_z():
+    angles = rng_for("euler").uniform(-3, 3, (20, 3))
+    for (x, y, z), matrix in zip(angles, euler_matrices(angles), strict=True):
+        assert np.allclose(matrix, rotation(2, z) @ rotation(1, y) @ rotation(0, x))
+
+
+def test_a_limited_step_never_passes_its_target_in_either_direction():
+    rng = rng_for("step")
+    for _ in range(200):
+        start, target = rng.normal(size=(2, 3))
+        end = limited_step(rng, 0.5, start, target)
+        assert ((end - start) * (target - start) >= 0).all()
+        assert (np.abs(end - start) <= np.abs(target - start) + 1e-12).all()
+
+
+def test_pauses_repeat_a_control_point():
+    rng = rng_for("pause")
+    still = [
+        np.diff(sample_walk(rng, lambda: rng.normal(size=3), lambda a, b: b), axis=0).any(axis=1) for _ in range(2000)
+    ]
+    moving = np.array(still)
+    assert 1 - moving[:, 0].mean() == pytest.approx(0.10, abs=0.02)
+    after_pause = ~moving[:, 1:][~moving[:, :-1]]
+    assert after_pause.mean() == pytest.approx(0.35, abs=0.05)
+
+
+def test_the_camera_sees_what_it_looks_at_in_the_middle_and_up_is_up():
+    rng = rng_for("camera")
+    look = fit_curve(rng.uniform([-0.5, 3, -0.5], [0.5, 4, 0.5], (5, 3)))
+    camera = CameraSpec(
+        location=fit_curve(rng.uniform([-0.3, -6, -0.3], [0.3, -5, 0.3], (5, 3))), look_at=look, fov=0.75
+    )
+    poses, targets = camera_poses(camera, 9), evaluate(look, 9)
+    K = intrinsics(camera, 384, 256)
+    for pose, target in zip(poses, targets, strict=True):
+        seen = K @ (pose[:3, :3] @ target + pose[:3, 3])
+        assert seen[2] > 0
+        assert np.allclose(seen[:2] / seen[2], [192, 128])
+        above = K @ (pose[:3, :3] @ (target + np.array([0, 0, 0.1])) + pose[:3, 3])
+        assert above[1] / above[2] < 128
+        right = K @ (pose[:3, :3] @ (target + np.array([0.1, 0, 0])) + pose[:3, 3])
+        assert right[0] / right[2] > 192
+        assert np.allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3))
+
+
+def test_object_poses_scale_first_then_turn_then_move():
+    curves = [fit_curve(rng_for("pose", n).uniform(0.5, 1.5, (5, 3))) for n in range(3)]
+    item = ObjectSpec(mesh="0" * 32, category="a", location=curves[0], rotation=curves[1], scale=curves[2])
+    point = np.array([0.3, -0.2, 0.4])
+    for t, pose in enumerate(object_poses(item, 4)):
+        x, y, z = evaluate(curves[1], 4)[t]
+        turned = rotation(2, z) @ rotation(1, y) @ rotation(0, x) @ (evaluate(curves[2], 4)[t] * point)
+        assert np.allclose((pose @ [*point, 1])[:3], turned + evaluate(curves[0], 4)[t])

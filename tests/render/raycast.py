@@ -1,0 +1,60 @@
+"""The slow obvious twin of the object-index pass: rays through pixel centres against every triangle of a spec."""
+
+import numpy as np
+
+from assets.store import AssetStore
+from blender_scenes.spec import SceneSpec
+from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
+
+
+def cast_mask(spec: SceneSpec, store: AssetStore, t: int) -> np.ndarray:
+    """The instance mask of frame ``t``, uint8 ``[H, W]``, from the spec and the prepared meshes alone."""
+    width, height, frames = spec.render.width, spec.render.height, spec.render.frames
+    to_camera, K = camera_poses(spec.camera, frames)[t], intrinsics(spec.camera, width, height)
+    nearest = np.full((height, width), np.inf)
+    mask = np.zeros((height, width), np.uint8)
+    surfaces = []
+    for number, item in enumerate(spec.objects, start=1):
+        mesh = store.mesh(item.mesh)
+        surfaces.append((number, mesh.vertices[mesh.faces].astype(float), to_camera @ object_poses(item, frames)[t]))
+    for plane, upright in ((spec.backdrop, True), (spec.ground, False)):
+        if plane is not None:
+            half = plane.size / 2
+            u = np.array([[-half, -half], [half, -half], [half, half], [-half, half]])
+            offset = np.full((4, 1), plane.offset)
+            corners = np.hstack([u[:, :1], offset, u[:, 1:]] if upright else [u, offset])
+            surfaces.append((0, corners[[[0, 1, 2], [0, 2, 3]]], to_camera))
+    for number, triangles, pose in surfaces:
+        for corners in triangles @ pose[:3, :3].T + pose[:3, 3]:
+            hit(corners, number, K, nearest, mask)
+    return mask
+
+
+def hit(corners: np.ndarray, number: int, K: np.ndarray, nearest: np.ndarray, mask: np.ndarray) -> None:
+    """Mark the pixels whose rays meet one triangle (camera frame, ``[3, 3]``) closer than anything before."""
+    height, width = mask.shape
+    low, high = np.array([0, 0]), np.array([width, height])
+    if (corners[:, 2] > 1e-3).all():  # otherwise the box on screen is unbounded, and every pixel is tried
+        seen = corners @ K.T
+        seen = seen[:, :2] / seen[:, 2:]
+        low = np.clip(np.floor(seen.min(axis=0) - 1), 0, high).astype(int)
+        high = np.clip(np.ceil(seen.max(axis=0) + 1), 0, high).astype(int)
+    x, y = np.meshgrid(np.arange(low[0], high[0]) + 0.5, np.arange(low[1], high[1]) + 0.5)
+    rays = np.stack([(x - K[0, 2]) / K[0, 0], (y - K[1, 2]) / K[1, 1], np.ones_like(x)], axis=-1)
+    system = np.stack([corners[0] - corners[1], corners[0] - corners[2]], axis=1)
+    if not rays.size or abs(np.linalg.det(np.c_[system, corners[0]])) < 1e-18:
+        return
+    # origin + z * ray = a + u * (b - a) + v * (c - a), solved by Cramer's rule through cross products.
+    edge1, edge2 = corners[1] - corners[0], corners[2] - corners[0]
+    p = np.cross(rays, edge2)
+    determinant = p @ edge1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u = -(p @ corners[0]) / determinant
+        q = np.cross(-corners[0], edge1)
+        v = (rays @ q) / determinant
+        z = (edge2 @ q) / determinant
+        inside = (u >= 0) & (v >= 0) & (u + v <= 1) & (z > 0.01)
+    window = (slice(low[1], high[1]), slice(low[0], high[0]))
+    closer = inside & (z < nearest[window])
+    nearest[window][closer] = z[closer]
+    mask[window][closer] = number

@@ -1,0 +1,135 @@
+import json
+import multiprocessing
+import pickle
+
+import cv2
+import h5py
+import hdf5plugin  # noqa: F401
+import numpy as np
+import pytest
+
+from render.shards import ShardSet, build_manifest, pack_shard, read_manifest, stage_video
+from render.shards.format import boxes, visible_area
+from render.shards.reader import open_shard
+from tests.render.conftest import make_record
+from vosforge import InputError, VOSForgeError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A data set of two shards, five videos and one quarantined one."""
+    for shard, members in enumerate(([0, 1, 2], [3, 4])):
+        staged = [tmp_path / "staging" / f"{index:06d}.h5" for index in members]
+        for path, index in zip(staged, members, strict=True):
+            stage_video(path, make_record(index))
+        pack_shard(tmp_path / "shards", shard, staged, {"000005": "it broke"} if shard else {})
+    build_manifest(tmp_path)
+    return tmp_path
+
+
+def test_what_was_written_is_read(folder):
+    shards = ShardSet(folder)
+    assert [row.id for row in shards.videos] == [f"{index:06d}" for index in range(5)]
+    for index, video in enumerate(shards):
+        record = make_record(index)
+        video.verify()
+        assert (video.num_frames, video.height, video.width, video.num_objects) == (4, 24, 40, 2)
+        assert np.array_equal(video.masks(), record.mask)
+        for t in range(4):
+            bgr = cv2.imdecode(np.frombuffer(record.rgb[t], np.uint8), cv2.IMREAD_COLOR)
+            assert np.array_equal(video.frame(t), bgr[..., ::-1])
+        assert np.array_equal(video.group["objects/pose"][()], record.pose)
+        assert video.attributes == record.attributes
+    assert {video.id for video in shards.split("val")} == {"000002"}
+
+
+def test_plain_h5py_reads_a_shard(folder):
+    # The README's snippet.
+    with h5py.File(folder / "shards" / "shard-00000.h5") as shard:
+        video = shard["videos/000001"]
+        start, end = video["rgb/offsets"][2:4]
+        frame = cv2.imdecode(video["rgb/data"][start:end], cv2.IMREAD_COLOR)[..., ::-1]
+        mask = video["mask"][2]
+    assert np.array_equal(frame, ShardSet(folder).video("000001").frame(2))
+    assert np.array_equal(mask, make_record(1).mask[2])
+
+
+def test_the_manifest_is_rebuilt_to_the_same_bytes_and_knows_what_is_missing(folder):
+    before = (folder / "manifest.jsonl").read_bytes()
+    (folder / "manifest.jsonl").unlink()
+    build_manifest(folder)
+    assert (folder / "manifest.jsonl").read_bytes() == before
+    assert [(row.id, row.reason) for row in ShardSet(folder).quarantined] == [("000005", "it broke")]
+    assert read_manifest(folder)[0].attempt == 1
+
+
+def _read(video):
+    return int(video.frames().sum()), int(video.masks().sum())
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_an_opened_video_works_in_other_processes(folder, method):
+    video = ShardSet(folder).video("000003")
+    expected = _read(video)  # opened here first
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.map(_read, [video, video]) == [expected, expected]
+    assert _read(pickle.loads(pickle.dumps(video))) == expected
+
+
+def test_one_shard_file_can_be_opened_alone(folder):
+    assert len(ShardSet(folder / "shards" / "shard-00001.h5").videos) == 2
+
+
+def test_bad_files_are_named(folder, tmp_path):
+    shard = folder / "shards" / "shard-00000.h5"
+    data = shard.read_bytes()
+    cases = {"truncated.h5": data[: len(data) // 2], "empty.h5": b"", "text.h5": b"hello" * 999}
+    for name, content in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=name):
+            open_shard(tmp_path / name)
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["x"] = 1
+    with pytest.raises(InputError, match="no VOSForge shard"):
+        open_shard(tmp_path / "other.h5")
+    (tmp_path / "newer.h5").write_bytes(data)
+    with h5py.File(tmp_path / "newer.h5", "a") as newer:
+        newer.attrs["version"] = 99
+    with pytest.raises(InputError, match="shard format 99"):
+        open_shard(tmp_path / "newer.h5")
+    with pytest.raises(InputError, match="no video '7'"):
+        ShardSet(folder).video("7")
+    with pytest.raises(InputError, match=r"manifest\.jsonl"):
+        ShardSet(tmp_path / "shards")
+
+
+def test_a_changed_byte_is_found(folder):
+    shard = folder / "shards" / "shard-00000.h5"
+    with h5py.File(shard, "a") as file:
+        data = file["videos/000001/rgb/data"]
+        data[len(data) // 2] ^= 1
+    ShardSet(folder).video("000000").verify()
+    with pytest.raises(VOSForgeError, match="'rgb/data' of video 000001"):
+        ShardSet(folder).video("000001").verify()
+
+
+def test_areas_and_boxes_agree_with_counting():
+    mask = make_record(3, objects=3).mask
+    mask[1][mask[1] == 2] = 0
+    area, box = visible_area(mask, 3), boxes(mask, 3)
+    for t in range(len(mask)):
+        for k in range(3):
+            rows, columns = np.nonzero(mask[t] == k + 1)
+            assert area[t, k] == len(rows)
+            if len(rows):
+                assert box[t, k].tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            else:
+                assert np.isnan(box[t, k]).all()
+
+
+def test_two_packings_of_the_same_videos_are_the_same_bytes(folder, tmp_path):
+    staged = tmp_path / "again" / "000000.h5"
+    first = stage_video(staged, make_record(0))
+    one, two = (pack_shard(tmp_path / name, 0, [staged], {}).read_bytes() for name in ("one", "two"))
+    assert one == two
+    assert json.loads(first.model_dump_json())["num_objects"] == 2

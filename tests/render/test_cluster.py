@@ -1,0 +1,113 @@
+"""A real local Ray with real worker processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from render.cluster import render_dataset
+from render.jobs import Dataset
+from render.shards import ShardSet
+from vosforge.files import UNFINISHED
+
+pytestmark = [pytest.mark.blender, pytest.mark.ray]
+
+
+def descendants(marker: str) -> dict[int, str]:
+    """Live processes whose environment carries ``marker``: every child of a run inherits it."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and marker.encode() in (folder / "environ").read_bytes():
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if command:
+                    found[int(folder.name)] = command[:120]
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return condition()
+
+
+def test_a_data_set_is_rendered_sealed_and_not_rendered_twice(tmp_path, small_config, catalog, store):
+    dataset = Dataset(tmp_path / "data", small_config, catalog)
+    seen = []
+    done = render_dataset(dataset, store, workers=2, on_progress=seen.append)
+    assert done.videos_done == small_config.videos
+    assert done.quarantined == 0
+    assert done.frames_done == done.frames_total >= 7 * 3
+    assert [p.frames_done for p in seen] == sorted(p.frames_done for p in seen)
+    shards = ShardSet(dataset.root)
+    assert [row.id for row in shards.videos] == [f"{index:06d}" for index in range(7)]
+    assert sorted(path.name for path in (dataset.root / "shards").iterdir()) == [
+        "shard-00000.h5",
+        "shard-00001.h5",
+        "shard-00002.h5",
+    ]
+    for video in shards:
+        video.verify()
+        assert video.spec_json == dataset.spec(int(video.id), video.row.attempt).model_dump_json()
+        assert video.attributes["credits"]
+        assert all(video.mask(t).any() for t in range(video.num_frames))
+    manifest = (dataset.root / "manifest.jsonl").read_bytes()
+    again = render_dataset(dataset, store, workers=2)
+    assert again.frames_total == 0
+    assert (dataset.root / "manifest.jsonl").read_bytes() == manifest
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_leaves_no_process_and_whole_files_and_goes_on(tmp_path, small_config, catalog, store, how):
+    root, marker = tmp_path / "data", f"VOSFORGE_TEST_RUN={tmp_path.name}-{how}"
+    root.mkdir()
+    catalog.save(root / "catalog.jsonl")
+    config = small_config.model_copy(update={"videos": 14, "videos_per_shard": 2})
+    (root / "dataset.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    key, value = marker.split("=")
+    command = [sys.executable, "-m", "tools.cli", "render", str(root), "--workers", "2"]
+    environment = {**os.environ, key: value, "VOSFORGE_CACHE": str(store.root.parent / "cache")}
+    (store.root.parent / "cache").mkdir(exist_ok=True)
+    link = store.root.parent / "cache" / "store"
+    if not link.exists():
+        link.symlink_to(store.root)
+
+    run = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    try:
+        assert wait_for(lambda: list(root.rglob("0*.h5")) or run.poll() is not None, 120)
+        assert run.poll() is None, run.stderr.read()
+        if how == signal.SIGINT:
+            os.killpg(run.pid, how)  # as Ctrl-C in a terminal: the whole group gets it
+        else:
+            run.kill()
+        _, stderr = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    if how == signal.SIGINT:
+        assert run.returncode == 130
+        assert "interrupted" in stderr
+    # Nobody is left to end Ray's own two agents after a SIGKILL: they notice within a minute or so by themselves.
+    agents = ("Agent",) if how == signal.SIGKILL else ()
+
+    def left():
+        return [name for name in descendants(marker).values() if not any(agent in name for agent in agents)]
+
+    assert wait_for(lambda: not left(), 30), left()
+
+    sealed = [path for path in root.rglob("*.h5") if not path.name.startswith(UNFINISHED)]
+    assert sealed
+    for path in sealed:
+        for video in ShardSet(path):
+            video.verify()
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert finished.returncode == 0, finished.stderr
+    assert [row.id for row in ShardSet(root).videos] == [f"{index:06d}" for index in range(14)]
+    assert not list(root.rglob(f"{UNFINISHED}*"))

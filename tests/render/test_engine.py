@@ -1,0 +1,109 @@
+"""Real Blender renders, through the product's own process."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from assets.store import AssetStore
+from blender_scenes.sample import SceneConfig, sample_scene
+from blender_scenes.spec import RenderSettings
+from render.process import BlenderCrashError, BlenderProcess
+from render.shards import ShardSet
+from tests.render.raycast import cast_mask
+from vosforge import VOSForgeError
+
+pytestmark = pytest.mark.blender
+
+SETTINGS = RenderSettings(width=120, height=80, frames=3, samples=2)
+
+
+@pytest.fixture(scope="module")
+def specs(catalog):
+    solid = SceneConfig(objects=(3, 4))
+    drawn = [sample_scene(solid, SETTINGS, catalog, seed=2, index=n, split="train") for n in range(12)]
+    # One of each surroundings, so that every way of building a scene is rendered.
+    kinds = {(spec.backdrop is not None, spec.ground is not None): spec for spec in drawn}
+    assert len(kinds) == 3
+    return list(kinds.values())
+
+
+@pytest.fixture(scope="module")
+def blender(tmp_path_factory):
+    with BlenderProcess(tmp_path_factory.mktemp("log") / "blender.log") as process:
+        yield process
+
+
+def job(spec, store, catalog, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    catalog.save(folder / "catalog.jsonl")
+    return {
+        "do": "render",
+        "spec": spec.model_dump_json(),
+        "store": str(store.root),
+        "catalog": str(folder / "catalog.jsonl"),
+        "staged": str(folder / f"{spec.video_id}.h5"),
+    }
+
+
+def rendered(blender, spec, store, catalog, folder):
+    events = list(blender.run(job(spec, store, catalog, folder)))
+    assert [event["frame"] for event in events[:-1]] == list(range(SETTINGS.frames))
+    assert "done" in events[-1], events[-1]
+    return ShardSet(folder / f"{spec.video_id}.h5").video(spec.video_id)
+
+
+def test_masks_equal_an_independent_ray_cast(blender, specs, store, catalog, tmp_path):
+    for spec in specs:
+        video = rendered(blender, spec, store, catalog, tmp_path)
+        assert video.spec_json == spec.model_dump_json()
+        for t in range(SETTINGS.frames):
+            different = video.mask(t) != cast_mask(spec, store, t)
+            assert different.sum() == 0, f"video {spec.video_id}, frame {t}: {different.sum()} pixels"
+
+
+def test_the_same_spec_gives_the_same_bytes_in_another_process_after_another_scene(
+    blender, specs, store, catalog, tmp_path
+):
+    first = rendered(blender, specs[0], store, catalog, tmp_path / "a")
+    rendered(blender, specs[1], store, catalog, tmp_path / "a")
+    again = rendered(blender, specs[0], store, catalog, tmp_path / "b")
+    with BlenderProcess(tmp_path / "other.log", threads=2) as other:
+        elsewhere = rendered(other, specs[0], store, catalog, tmp_path / "c")
+    assert again.path.read_bytes() == first.path.read_bytes() == elsewhere.path.read_bytes()
+
+
+def test_frames_differ_from_one_another_and_show_the_objects(blender, specs, store, catalog, tmp_path):
+    video = rendered(blender, specs[0], store, catalog, tmp_path)
+    frames, masks = video.frames().astype(float), video.masks()
+    assert np.abs(frames[0] - frames[1]).mean() > 0.5
+    assert set(np.unique(masks)) == set(range(video.num_objects + 1))
+    assert frames.mean() > 12
+
+
+def test_a_missing_asset_is_one_sentence_and_the_process_goes_on(blender, specs, store, catalog, tmp_path):
+    empty = AssetStore(tmp_path / "empty")
+    with pytest.raises(VOSForgeError, match="not in the asset store"):
+        list(blender.run(job(specs[0], empty, catalog, tmp_path)))
+    assert not list(tmp_path.glob("*.h5"))
+    rendered(blender, specs[0], store, catalog, tmp_path)
+
+
+def test_a_video_without_objects_in_sight_is_refused(blender, specs, store, catalog, tmp_path):
+    away = specs[0].objects[0].location.model_copy(update={"axes": ((0.0,), (-50.0,), (0.0,))})
+    hidden = specs[0].objects[0].model_copy(update={"location": away})
+    spec = specs[0].model_copy(update={"objects": (hidden,)})
+    events = list(blender.run(job(spec, store, catalog, tmp_path)))
+    assert "next to no mask" in events[-1]["refused"]
+    assert not list(tmp_path.glob("*.h5"))
+
+
+def test_a_killed_blender_is_reported_and_replaced(specs, store, catalog, tmp_path):
+    with BlenderProcess(tmp_path / "blender.log") as process:
+        events = process.run(job(specs[0], store, catalog, tmp_path))
+        next(events)
+        os.kill(process.pid, signal.SIGKILL)
+        with pytest.raises(BlenderCrashError, match="exit code -9"):
+            list(events)
+        rendered(process, specs[0], store, catalog, tmp_path)

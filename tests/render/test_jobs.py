@@ -1,0 +1,82 @@
+import pytest
+
+from render.jobs import Dataset
+from render.shards import ShardSet, stage_video
+from tests.render.conftest import make_record
+from vosforge import InputError
+
+
+@pytest.fixture
+def dataset(tmp_path, small_config, catalog):
+    return Dataset(tmp_path / "data", small_config, catalog)
+
+
+def test_shards_are_sealed_when_their_members_are_settled(dataset):
+    assert dataset.missing() == list(range(7))
+    with dataset.writing():
+        for index in (0, 2, 3, 6):
+            stage_video(dataset.staged_path(index), make_record(index))
+        assert [path.name for path in dataset.pack()] == ["shard-00002.h5"]
+        assert dataset.missing() == [1, 4, 5]
+        dataset.quarantine(1, "Blender died")
+        assert [path.name for path in dataset.pack()] == ["shard-00000.h5"]
+        rows = dataset.manifest()
+    assert dataset.missing() == [4, 5]
+    assert [(row.id, row.state) for row in rows] == [
+        ("000000", "sealed"),
+        ("000001", "quarantined"),
+        ("000002", "sealed"),
+        ("000006", "sealed"),
+    ]
+    assert sorted(path.name for path in (dataset.root / "staging").iterdir()) == ["000003.h5"]
+    assert len(ShardSet(dataset.root).videos) == 3
+
+
+def test_what_a_kill_after_sealing_left_is_removed(dataset):
+    with dataset.writing():
+        stage_video(dataset.staged_path(6), make_record(6))
+        copy = dataset.staged_path(6).read_bytes()
+        dataset.pack()
+        dataset.staged_path(6).write_bytes(copy)
+        assert dataset.pack() == []
+        assert not dataset.staged_path(6).exists()
+
+
+def test_a_second_writer_is_refused(dataset, small_config, catalog):
+    with dataset.writing():
+        other = Dataset(dataset.root, small_config, catalog)
+        with pytest.raises(InputError, match="another process"), other.writing():
+            pass
+    with dataset.writing():
+        pass
+
+
+def test_unfinished_files_are_swept_by_the_next_writer(dataset):
+    leftover = dataset.root / "staging" / ".writing-abc.h5"
+    leftover.parent.mkdir()
+    leftover.write_bytes(b"half")
+    with dataset.writing():
+        assert not leftover.exists()
+
+
+def test_other_settings_and_other_assets_are_refused(dataset, small_config, catalog):
+    Dataset(dataset.root, small_config, catalog)
+    with pytest.raises(InputError, match="other settings"):
+        Dataset(dataset.root, small_config.model_copy(update={"seed": 2}), catalog)
+    fewer = catalog.model_copy(update={"assets": catalog.assets[1:]})
+    with pytest.raises(InputError, match="other assets"):
+        Dataset(dataset.root, small_config, fewer)
+
+
+def test_held_out_videos_share_no_asset_with_training_ones(dataset):
+    used = {"train": set(), "val": set()}
+    for index in range(60):
+        spec = dataset.spec(index)
+        assert spec.split == ("val" if index % 3 == 2 else "train")
+        for item in spec.objects:
+            used[spec.split] |= {item.mesh, *dataset.catalog.by_hash(item.mesh).textures}
+            used[spec.split] |= {item.texture} - {None}
+        used[spec.split] |= {plane.texture for plane in (spec.backdrop, spec.ground) if plane} | {spec.world.hdri}
+    assert used["train"]
+    assert used["val"]
+    assert not used["train"] & used["val"]

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from render.quality import refusal
+
+PIXELS = 10_000
+
+
+def measure(**changes):
+    good = {"brightness": np.full(4, 100.0), "contrast": np.full(4, 40.0), "areas": np.full((4, 2), 500)}
+    return good | changes
+
+
+def at(array, place, value):
+    changed = array.copy()
+    changed[place] = value
+    return changed
+
+
+def test_a_good_video_passes():
+    assert refusal(**measure(), pixels=PIXELS) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"brightness": at(np.full(4, 100.0), 2, 1.0)}, "frame 2 is black"),
+        ({"brightness": at(np.full(4, 100.0), 1, 252.0)}, "frame 1 is burnt"),
+        ({"contrast": at(np.full(4, 40.0), 3, 0.5)}, "frame 3 is flat"),
+        ({"areas": at(np.full((4, 2), 500), 0, 0)}, "frame 0 has next to no mask"),
+        ({"areas": np.stack([np.full(4, 500), np.zeros(4, int)], axis=1)}, "object 2 is never seen"),
+    ],
+)
+def test_what_is_wrong_is_named(changes, says):
+    assert says in refusal(**measure(**changes), pixels=PIXELS)

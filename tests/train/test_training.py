@@ -1,0 +1,163 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mivos_models import load_network
+from train.augment import Augmentation, Geometry
+from train.fusion import train_fusion
+from train.interactive import Networks, evaluate_interactive
+from train.losses import Bootstrap
+from train.metrics import score_masks
+from train.propagation import train_propagation
+from train.s2m import train_s2m
+from train.scribbles import ScribbleSettings
+from train.settings import FusionSettings, PropagationSettings, S2MSettings
+from train.video import MemoryVideo
+from vosforge import InputError, VOSForgeError
+from vosforge.seeding import rng_for
+
+ALL_PIXELS = Bootstrap(start=1.0, end=1.0)
+TINY = {"depth": 18, "width": 0.125, "device": "cpu", "schedule": "cosine", "loss": ALL_PIXELS, "warmup": 2}
+
+
+def crop(size, **geometry):
+    return Augmentation(geometry=Geometry(crop=size, cubic=False, **geometry))
+
+
+PROPAGATION = PropagationSettings(iterations=3, batch=2, lr=2e-3, augmentation=crop(64, area=(0.3, 1.0)), **TINY)
+S2M = S2MSettings(iterations=3, batch=2, lr=2e-3, augmentation=crop(64, short_side=80), **TINY)
+FUSION = FusionSettings(iterations=3, batch=2, lr=2e-3, augmentation=crop(64), between=True, **TINY)
+TRAINERS = {"propagation": (train_propagation, PROPAGATION), "s2m": (train_s2m, S2M), "fusion": (train_fusion, FUSION)}
+
+
+@pytest.fixture(scope="module")
+def videos(make_video):
+    return [make_video(seed, num_frames=6) for seed in range(2)]
+
+
+@pytest.fixture(scope="module")
+def trained(videos, tmp_path_factory):
+    """Three steps of each network."""
+    out = tmp_path_factory.mktemp("run")
+    for train, settings in TRAINERS.values():
+        train(videos, settings, out)
+    return out
+
+
+def state(path):
+    return torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_training_writes_what_it_promises(trained, kind):
+    start, end = state(trained / f"{kind}_init.pth"), state(trained / f"{kind}.pth")
+    assert list(start) == list(end)
+    changed = [key for key in start if not torch.equal(start[key], end[key])]
+    assert len(changed) > 0.6 * len(start)
+    load_network(kind, trained / f"{kind}.pth")
+    lines = [json.loads(line) for line in (trained / f"{kind}.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert all(np.isfinite(line["loss"]) and line["loss"] > 0 and line["seconds"] >= 0 for line in lines)
+    assert any((trained / "tensorboard" / kind).iterdir())
+
+
+def test_batch_norm_statistics_move_in_s2m_only(trained):
+    for kind, moves in (("s2m", True), ("propagation", False)):
+        start, end = state(trained / f"{kind}_init.pth"), state(trained / f"{kind}.pth")
+        statistics = [key for key in start if "running_" in key]
+        assert statistics
+        assert any(not torch.equal(start[key], end[key]) for key in statistics) == moves
+
+
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_training_is_reproducible_bit_for_bit(videos, trained, tmp_path, kind):
+    train, settings = TRAINERS[kind]
+    torch.manual_seed(99)  # what the process drew before must not matter
+    seen = []
+    before = torch.random.get_rng_state()
+    where = {"propagation": trained / "propagation.pth"} if kind == "fusion" else {}
+    path = train(videos, settings, tmp_path, on_step=lambda *step: seen.append(step), **where)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert path == tmp_path / f"{kind}.pth"
+    assert [step[:2] for step in seen] == [(1, 3), (2, 3), (3, 3)]
+    first, second = state(trained / f"{kind}.pth"), state(path)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    other = settings.model_copy(update={"seed": 1})
+    third = state(train(videos, other, tmp_path / "other", **where))
+    assert not all(torch.equal(first[key], third[key]) for key in first)
+
+
+def test_a_diverging_run_says_so(videos, tmp_path):
+    wild = PROPAGATION.model_copy(update={"lr": 1e30, "warmup": 0, "iterations": 6})
+    with pytest.raises(VOSForgeError, match="diverged"):
+        train_propagation(videos, wild, tmp_path)
+    assert not (tmp_path / "propagation.pth").exists()
+
+
+def test_fusion_needs_a_propagation_network(videos, tmp_path):
+    with pytest.raises(InputError, match=r"propagation\.pth"):
+        train_fusion(videos, FUSION, tmp_path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_missing_device_is_named(videos, tmp_path):
+    with pytest.raises(InputError, match="no CUDA device"):
+        train_s2m(videos, S2M.model_copy(update={"device": "cuda"}), tmp_path)
+
+
+def test_evaluation_rounds(videos, trained):
+    networks = Networks.load(trained)
+    video = videos[0]
+    result = evaluate_interactive(video, networks, 3, rng_for(0, "robot"))
+    again = evaluate_interactive(video, networks, 3, rng_for(0, "robot"))
+    assert result.video_id == video.id and result.object_ids == (1, 2) and len(result.rounds) == 3
+    assert len({item.frame for item in result.rounds}) == 3
+    for item, same in zip(result.rounds, again.rounds, strict=True):
+        assert np.array_equal(item.masks, same.masks) and np.array_equal(item.scribbles, same.scribbles)
+        expected = score_masks(video.masks(), item.masks, result.object_ids)
+        assert item.j == expected.mean_j and item.f == expected.mean_f
+        assert item.j_and_f == pytest.approx((item.j + item.f) / 2)
+        assert set(np.unique(item.scribbles)) <= {-1, 0, 1, 2}
+    assert result.j_and_f == result.rounds[-1].j_and_f
+    with pytest.raises(InputError, match="at least one round"):
+        evaluate_interactive(video, networks, 0, rng_for(0))
+
+
+def test_evaluation_keeps_the_videos_own_labels(make_video, trained):
+    plain = make_video(3, num_frames=3)
+    labelled = MemoryVideo(plain.id, plain.frames(), np.array([0, 5, 9], np.uint8)[plain.masks()])
+    networks = Networks.load(trained)
+    a, b = (evaluate_interactive(video, networks, 2, rng_for(1)) for video in (plain, labelled))
+    assert b.object_ids == (5, 9)
+    for one, two in zip(a.rounds, b.rounds, strict=True):
+        assert np.array_equal(np.array([0, 5, 9], np.uint8)[one.masks], two.masks)
+        assert one.scores.j_and_f == two.scores.j_and_f
+    bare = MemoryVideo("bare", plain.frames(), None)
+    with pytest.raises(InputError, match="'bare' has no masks"):
+        evaluate_interactive(bare, networks, 1, rng_for(0))
+
+
+def test_overfitting_one_video_beats_the_start(make_video, tmp_path):
+    """All three networks learn one tiny video by heart: the whole loop, in seconds."""
+    video = make_video(5, num_frames=6, height=64, width=96, num_objects=2)
+    train_s2m(
+        [video],
+        S2M.model_copy(
+            update={
+                "iterations": 60,
+                "batch": 6,
+                "lr": 5e-3,
+                "augmentation": crop(64, short_side=64),
+                "scribbles": ScribbleSettings(from_zero=0.6, robot_from_zero=0.7),
+            }
+        ),
+        tmp_path,
+    )
+    train_propagation([video], PROPAGATION.model_copy(update={"iterations": 60, "batch": 3}), tmp_path)
+    train_fusion([video], FUSION.model_copy(update={"iterations": 40, "lr": 5e-3}), tmp_path)
+    before, after = (
+        evaluate_interactive(video, Networks.load(tmp_path, suffix), 2, rng_for(0)) for suffix in ("_init", "")
+    )
+    assert after.j_and_f > before.j_and_f + 0.2, (before.j_and_f, after.j_and_f)

@@ -1,0 +1,113 @@
+"""The report's charts as SVG to be put inside a page: they take the page's text colour and font, light or dark."""
+
+import re
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Stand-ins that become CSS when the picture is finished, so that one picture serves light and dark pages.
+_INK = "#010203"
+_CSS = {_INK: "currentColor", "#010204": "var(--trained)", "#010205": "var(--initial)", "#010206": "var(--line)"}
+_TRAINED, _INITIAL, _GRID = list(_CSS)[1:]
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "vosforge",
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _GRID,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": _GRID,
+    "ytick.color": _GRID,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "legend.frameon": False,
+}
+
+
+def loss_chart(curve: Sequence[tuple[int, float]], name: str) -> str:
+    """The losses of one network over its steps, raw (faint) and smoothed, as an SVG; "" when there is nothing to draw.
+
+    ``curve``: (step, loss) pairs; losses that are no numbers leave gaps. ``name`` must be unique on the page.
+    """
+    steps, losses = np.array([step for step, _ in curve]), np.array([loss for _, loss in curve], float)
+    if not np.isfinite(losses).any():
+        return ""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _figure()
+        axes.plot(steps, losses, color=_TRAINED, alpha=0.3, linewidth=0.8)
+        axes.plot(steps, smoothed(losses), color=_TRAINED, linewidth=1.8)
+        # A few wild first steps must not press the rest of the curve flat.
+        top = float(np.nanquantile(np.where(np.isfinite(losses), losses, np.nan), 0.99))
+        if top > 0:
+            axes.set_ylim(0, 1.15 * top)
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss")
+        finite = smoothed(losses)[np.isfinite(losses)]
+        told = f"from {finite[0]:.3g} to {finite[-1]:.3g}, smoothed"
+        return _svg(figure, name, f"Training loss over {len(curve)} steps: {told}.")
+
+
+def round_chart(trained: Sequence[float], initial: Sequence[float], name: str) -> str:
+    """J&F (0 to 100) after each round, trained networks (solid) and the same at initialisation (dashed), as an SVG."""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _figure()
+        for values, colour, style in ((initial, _INITIAL, "o--"), (trained, _TRAINED, "o-")):
+            rounds = range(1, len(values) + 1)
+            axes.plot(rounds, values, style, color=colour, linewidth=1.8, markersize=4, clip_on=False)
+        longest = max(len(trained), len(initial), 1)
+        axes.set_xticks(range(1, longest + 1))
+        axes.set_xlim(0.8, longest + 0.2)
+        axes.set_ylim(0, 100)
+        axes.set_xlabel("round")
+        axes.set_ylabel("J&F")
+        told = " and ".join(
+            f"{who} {', '.join(f'{value:.1f}' for value in values)}"
+            for who, values in (("trained", trained), ("at initialisation", initial))
+        )
+        return _svg(figure, name, f"J and F after each round: {told}.")
+
+
+def smoothed(losses: np.ndarray) -> np.ndarray:
+    """``losses`` [N] averaged over a centred Hann window of about a tenth of them, so that the mean does not lag.
+
+    Losses that are not finite count for nothing; where a window holds no finite one, the result is NaN.
+    """
+    window = np.hanning(2 * (len(losses) // 20) + 3)
+    finite = np.isfinite(losses)
+    weight = np.convolve(finite, window)
+    total = np.convolve(np.where(finite, losses, 0), window)
+    centred = slice(len(window) // 2, len(window) // 2 + len(losses))
+    return np.divide(total, weight, out=np.full(len(total), np.nan), where=weight > 0)[centred]
+
+
+def _figure() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(3.0, 2.0), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _svg(figure: Figure, name: str, description: str) -> str:
+    """The figure as an ``<svg>`` element with no header, no addresses and with ids of its own."""
+    text = StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(text, format="svg", transparent=True, metadata=nothing)
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{name}-", svg)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 role="img"', svg, count=1)
+    svg = svg.replace(">", f"><title>{description}</title>", 1)
+    for stand_in, css in _CSS.items():
+        svg = svg.replace(stand_in, css)
+    return svg

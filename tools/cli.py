@@ -1,0 +1,224 @@
+"""The command line: parse, call one function, print. An error the user can mend is one sentence and an exit code."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from vosforge import VOSForgeError, __version__
+from vosforge.config import read_config
+from vosforge.errors import InputError
+from vosforge.log import console, set_up_logging
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Synthetic data for video object segmentation: render videos with exact masks, train MiVOS's networks on "
+    "them, segment videos interactively. Start with `vosforge demo`.",
+)
+assets_app = typer.Typer(no_args_is_help=True, help="Models, textures and surroundings that scenes are made of.")
+app.add_typer(assets_app, name="assets")
+
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="A YAML file with settings.", show_default=False)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="A setting, as key.path=value; may be given often.", show_default=False),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Blender processes; default: one a core.", show_default=False)]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vosforge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    set_up_logging(verbose)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path | None, typer.Option(help="The run's folder; default: runs/demo.", show_default=False)] = None,
+    assets: Annotated[str | None, typer.Option(help="procedural or sweethome3d.", show_default=False)] = None,
+    video: Annotated[
+        list[Path] | None,
+        typer.Option(help="A real video with masks to segment as well; may be given often.", show_default=False),
+    ] = None,
+    workers: Workers = None,
+    config: Config = None,
+    settings: Set = None,
+) -> None:
+    """Do everything once, small: render, train, segment unseen videos, write a report with pictures.
+
+    A second run reuses what is there. Fails when a frame is black or has no mask, or when training adds less than 10
+    points of J&F on the held-out videos.
+    """
+    from tools.demo import DemoConfig, run_demo
+
+    chosen = [f"assets={assets}"] if assets else []
+    wanted = read_config(DemoConfig, config, [*chosen, *(settings or [])])
+    folder = out or Path("runs/demo" if wanted.assets == "procedural" else f"runs/demo-{wanted.assets}")
+    report, verdict = run_demo(wanted, folder, video or [], workers)
+    for check in verdict.checks:
+        console.print(f"{'[green]passed' if check.passed else '[red]failed'}[/]  {check.asked}: {check.found}")
+    console.print("report:", style="bold", end=" ")
+    typer.echo(str(report))
+    if not verdict.passed:
+        raise VOSForgeError("the demo did not pass; the report shows where")
+
+
+@assets_app.command("install")
+def assets_install(
+    pack: Annotated[str, typer.Argument(help="The pack's name: sweethome3d.")],
+) -> None:
+    """Fetch a pack of models with the system's package manager and unpack it into the user's cache."""
+    from assets.packs import install_pack, pack_models
+
+    folder = install_pack(pack)
+    models = pack_models(pack)
+    licences = sorted({model.licence for model in models})
+    console.print(f"{pack}: {len(models)} models ({', '.join(licences)}) in {folder}")
+
+
+@assets_app.command("list")
+def assets_list(
+    path: Annotated[Path, typer.Argument(help="A catalog (catalog.jsonl), or the data set it is in.")],
+) -> None:
+    """Print a catalog: what is in it, whose it is, and under which licence."""
+    from rich.table import Table
+
+    from assets.catalog import Catalog
+
+    catalog = Catalog.load(path / "catalog.jsonl" if path.is_dir() else path)
+    table = Table("kind", "name", "category", "source", "licence", "creator")
+    for asset in catalog.assets:
+        table.add_row(asset.kind, asset.name, asset.category, asset.source, asset.licence, asset.creator)
+    console.print(table)
+
+
+@app.command()
+def render(
+    out: Annotated[Path, typer.Argument(help="The data set's folder; an unfinished one is continued.")],
+    assets: Annotated[str, typer.Option(help="procedural or sweethome3d.")] = "procedural",
+    num_meshes: Annotated[int, typer.Option(min=2, help="Models to prepare.")] = 100,
+    num_textures: Annotated[int, typer.Option(min=2, help="Textures to make.")] = 60,
+    videos: Annotated[int | None, typer.Option(min=1, help="How many videos.", show_default=False)] = None,
+    frames: Annotated[int | None, typer.Option(min=2, help="Frames a video.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="The data set's seed.", show_default=False)] = None,
+    workers: Workers = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster; default: a local one.")] = None,
+    config: Config = None,
+    settings: Set = None,
+) -> None:
+    """Render a data set: HDF5 shards of videos with exact masks, and a manifest.
+
+    Interrupt it at any time: what is sealed stays, and the same command goes on from there.
+    """
+    from tools.rendering import render_to
+
+    flags = {"videos": videos, "render.frames": frames, "seed": seed}
+    chosen = [f"{key}={value}" for key, value in flags.items() if value is not None]
+    shards = render_to(out, config, [*chosen, *(settings or [])], assets, num_meshes, num_textures, workers, address)
+    console.print(f"{len(shards.videos)} videos in {out}", style="bold")
+    for row in shards.quarantined:
+        console.print(f"quarantined {row.id}: {row.reason}", style="yellow")
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="A rendered data set.")],
+    out: Annotated[Path, typer.Argument(help="Where the networks go.")],
+    recipe: Annotated[str, typer.Option(help="demo (minutes on a CPU) or paper (the published settings).")] = "demo",
+    network: Annotated[
+        list[str] | None, typer.Option(help="s2m, propagation or fusion; default: all three.", show_default=False)
+    ] = None,
+    config: Config = None,
+    settings: Set = None,
+) -> None:
+    """Train the networks on a data set's training videos, with loss curves for TensorBoard."""
+    from tools.training import NETWORKS, train_networks
+    from train.settings import Recipe
+    from train.settings import recipe as named
+
+    if unknown := set(network or ()) - set(NETWORKS):
+        raise InputError(f"there is no network '{sorted(unknown)[0]}'; known: {', '.join(NETWORKS)}")
+    wanted = read_config(Recipe, config, settings or [], base=named(recipe))
+    train_networks(data, wanted, out, network or NETWORKS)
+    console.print("networks in", style="bold", end=" ")
+    typer.echo(str(out))
+
+
+@app.command()
+def infer(
+    video: Annotated[str, typer.Argument(help="A folder of frames, or DATASET:VIDEO.")],
+    out: Annotated[Path, typer.Argument(help="Where the masks go: OUT/Annotations/VIDEO/00000.png, and a preview.")],
+    networks: Annotated[Path, typer.Option(help="The folder `train` wrote.")] = Path("runs/demo/networks"),
+    mask: Annotated[
+        Path | None, typer.Option(help="An index PNG of one frame: it is propagated.", show_default=False)
+    ] = None,
+    scribbles: Annotated[
+        Path | None, typer.Option(help="DAVIS scribbles (JSON): segmented, then propagated.", show_default=False)
+    ] = None,
+    frame: Annotated[int, typer.Option(min=0, help="The frame --mask belongs to.")] = 0,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of the robot, for a video that has masks.")] = 3,
+) -> None:
+    """Segment a video from a mask, from scribbles, or (where it has masks to learn from) with the DAVIS robot."""
+    from tools.inference import infer_video
+
+    result = infer_video(video, out, networks, mask, scribbles, frame, rounds)
+    for number, score in enumerate(result.scores, start=1):
+        console.print(f"round {number}: J {score.j:.3f}  F {score.f:.3f}  J&F {score.jf:.3f}")
+    console.print("masks in", style="bold", end=" ")
+    typer.echo(str(result.masks))
+
+
+@app.command()
+def view(
+    where: Annotated[str, typer.Argument(help="PATH[:VIDEO]: a data set, a shard or a folder of frames.")],
+    out: Annotated[Path, typer.Option(help="The folder the pictures go to.")] = Path("runs/view"),
+) -> None:
+    """Write a contact sheet (PNG), a GIF and an MP4 of a video with its masks drawn over it."""
+    from tools.view import open_video, view_video
+
+    files = view_video(open_video(where), out)
+    for path in (files.png, files.gif, files.mp4):
+        typer.echo(str(path))
+
+
+def main() -> NoReturn:
+    """Run the command line; the exit code is 0, 1 (failed), 2 (bad input) or 130 (interrupted)."""
+    try:
+        code = app(standalone_mode=False)
+    except VOSForgeError as error:
+        _complain(str(error))
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this code, too
+        _complain("interrupted; what was finished is kept, and the same command goes on from there")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(sentence: str) -> None:
+    print(f"vosforge: {sentence}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Training the networks on rendered videos and measuring them."""

@@ -1,0 +1,196 @@
+"""Augmentation of a few frames of one video: one affine warp a frame, and one colour matrix a frame.
+
+Crop, flip, scale, rotation and shear are composed before any pixel is touched, so a frame is interpolated once and
+what lies beside the crop is real content wherever the frame has any.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from vosforge.config import Record
+
+FILL = (124, 116, 104)
+"""Colour outside the frame: the mean of ImageNet (RGB)."""
+
+
+class Jitter(Record):
+    """Largest changes of colour: brightness, contrast, saturation as factors 1 ± x, hue in turns; grey: probability."""
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    grey: float = 0.0
+
+
+class Geometry(Record):
+    """How frames are cut and bent: a crop shared by the frames of a sample, and a small affine map for each.
+
+    With ``area`` the crop covers a random share of the frame, of a random aspect ratio up to 4:3 or 3:4 (torchvision's
+    RandomResizedCrop). Otherwise frames are scaled so that the short side is ``short_side`` pixels (None: as they
+    are), times a factor from ``zoom``, and a ``crop``-sized square is cut.
+    """
+
+    crop: int = 384
+    area: tuple[float, float] | None = None
+    short_side: int | None = None
+    zoom: tuple[float, float] = (1.0, 1.0)
+    flip: float = 0.5
+    rotation: float = 0.0
+    """Largest rotation of a frame, degrees."""
+    shear: float = 0.0
+    """Largest shear of a frame, degrees."""
+    cubic: bool = True
+    """Bicubic interpolation of the images (as published), or bilinear (faster)."""
+
+
+class Augmentation(Record):
+    """Everything a training sample goes through: geometry, colour shared by its frames, colour of each frame."""
+
+    geometry: Geometry = Geometry()
+    shared_colour: Jitter = Jitter()
+    frame_colour: Jitter = Jitter()
+
+
+class Clip(NamedTuple):
+    """``frames: [T, S, S, 3] uint8 RGB`` and ``masks: [T, S, S] uint8`` of one augmented sample."""
+
+    frames: np.ndarray
+    masks: np.ndarray
+
+
+def augment_clip(
+    frames: list[np.ndarray],
+    masks: list[np.ndarray],
+    settings: Augmentation,
+    rng: np.random.Generator,
+    anchor: tuple[float, float] | None = None,
+) -> Clip:
+    """A random crop of ``frames`` (each ``[H, W, 3]`` uint8) with the same geometry for ``masks`` (``[H, W]`` uint8).
+
+    ``anchor``: a point (x, y) in pixels that the crop must contain, where the geometry allows.
+    """
+    geometry = settings.geometry
+    height, width = masks[0].shape
+    shared = sample_window(height, width, geometry, rng, anchor)
+    colour = colour_matrix(settings.shared_colour, rng)
+    images, labels = [], []
+    for frame, mask in zip(frames, masks, strict=True):
+        to_frame = shared @ sample_affine(geometry, rng)
+        image = warp_image(frame, to_frame, geometry.crop, geometry.cubic)
+        images.append(apply_colour(image, [colour, colour_matrix(settings.frame_colour, rng)]))
+        labels.append(warp_mask(mask, to_frame, geometry.crop))
+    return Clip(np.stack(images), np.stack(labels))
+
+
+def sample_window(
+    height: int,
+    width: int,
+    geometry: Geometry,
+    rng: np.random.Generator,
+    anchor: tuple[float, float] | None = None,
+) -> np.ndarray:
+    """A random crop and flip as a 3x3 matrix from output coordinates to the frame's (pixel corners at integers)."""
+    if geometry.area is not None:
+        window_w, window_h = _resized_crop(height, width, geometry.area, rng)
+    else:
+        scale = 1.0 if geometry.short_side is None else geometry.short_side / min(height, width)
+        window_w = window_h = geometry.crop / (scale * float(rng.uniform(*geometry.zoom)))
+    left = _offset(width, window_w, None if anchor is None else anchor[0], rng)
+    top = _offset(height, window_h, None if anchor is None else anchor[1], rng)
+    scale_x, scale_y = window_w / geometry.crop, window_h / geometry.crop
+    if rng.random() < geometry.flip:
+        return np.array([[-scale_x, 0, left + window_w], [0, scale_y, top], [0, 0, 1]])
+    return np.array([[scale_x, 0, left], [0, scale_y, top], [0, 0, 1]])
+
+
+def sample_affine(geometry: Geometry, rng: np.random.Generator) -> np.ndarray:
+    """A random rotation and x-shear about the crop's centre, as a 3x3 matrix on output coordinates."""
+    angle = np.deg2rad(rng.uniform(-geometry.rotation, geometry.rotation))
+    shear = np.tan(np.deg2rad(rng.uniform(-geometry.shear, geometry.shear)))
+    linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ [[1, shear], [0, 1]]
+    centre = np.full(2, geometry.crop / 2)
+    matrix = np.eye(3)
+    matrix[:2, :2] = linear
+    matrix[:2, 2] = centre - linear @ centre
+    return matrix
+
+
+def warp_image(frame: np.ndarray, to_frame: np.ndarray, crop: int, cubic: bool) -> np.ndarray:
+    """``frame`` seen through ``to_frame``: ``[crop, crop, 3]`` uint8, FILL outside."""
+    flags = (cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(frame, _at_centres(to_frame), (crop, crop), flags=flags, borderValue=FILL)
+
+
+def warp_mask(mask: np.ndarray, to_frame: np.ndarray, crop: int) -> np.ndarray:
+    """An index mask seen through ``to_frame``: nearest labels, 0 outside."""
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(mask, _at_centres(to_frame), (crop, crop), flags=flags, borderValue=(0,))
+
+
+def colour_matrix(jitter: Jitter, rng: np.random.Generator) -> np.ndarray:
+    """A random colour change as a 3x4 matrix on RGB in 0..255; contrast pivots on mid-grey.
+
+    Brightness, contrast, saturation and hue (a rotation about the grey axis) are all affine maps of the colour.
+    """
+    luma = np.tile([0.299, 0.587, 0.114], (3, 1))
+    brightness, contrast, saturation = (
+        float(rng.uniform(1 - x, 1 + x)) for x in (jitter.brightness, jitter.contrast, jitter.saturation)
+    )
+    turn = 2 * np.pi * float(rng.uniform(-jitter.hue, jitter.hue))
+    if rng.random() < jitter.grey:
+        saturation = 0.0
+    matrix = (saturation * _rotation_about_grey(turn) + (1 - saturation) * luma) * brightness * contrast
+    return np.column_stack([matrix, np.full(3, (1 - contrast) * 127.5)])
+
+
+def apply_colour(image: np.ndarray, matrices: list[np.ndarray]) -> np.ndarray:
+    """``image [H, W, 3]`` uint8 through 3x4 colour ``matrices`` one after the other, rounded once."""
+    total = np.eye(4)
+    for matrix in matrices:
+        total = np.vstack([matrix, [0, 0, 0, 1]]) @ total
+    if np.array_equal(total, np.eye(4)):
+        return image
+    return cv2.transform(image, total[:3])
+
+
+def _resized_crop(height: int, width: int, area: tuple[float, float], rng: np.random.Generator) -> tuple[float, float]:
+    for _ in range(10):
+        target = height * width * float(rng.uniform(*area))
+        aspect = float(np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3))))
+        window_w, window_h = np.sqrt(target * aspect), np.sqrt(target / aspect)
+        if window_w <= width and window_h <= height:
+            return float(window_w), float(window_h)
+    side = float(min(height, width))  # wider than 4:3: the largest square
+    return side, side
+
+
+def _offset(size: int, window: float, anchor: float | None, rng: np.random.Generator) -> float:
+    """Where a window starts on an axis: inside the frame if it fits, spread over the frame's outside if not."""
+    low, high = min(0.0, size - window), max(0.0, size - window)
+    if anchor is not None:
+        low, high = np.clip([anchor - 0.9 * window, anchor - 0.1 * window], low, high)
+    return float(rng.uniform(low, high))
+
+
+def _rotation_about_grey(angle: float) -> np.ndarray:
+    axis = np.full(3, 1 / np.sqrt(3))
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    return np.cos(angle) * np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * np.outer(axis, axis)
+
+
+def _at_centres(matrix: np.ndarray) -> np.ndarray:
+    """The same map for OpenCV, whose integer coordinates are pixel centres."""
+    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    return (np.linalg.inv(half) @ matrix @ half)[:2]
+
+
+def point_in(region: np.ndarray, rng: np.random.Generator) -> tuple[float, float] | None:
+    """A random pixel (x, y) of the nonzero ``region [H, W]``, an anchor for a crop; None for an empty one."""
+    pixels = np.flatnonzero(region)
+    if not len(pixels):
+        return None
+    y, x = divmod(int(pixels[rng.integers(len(pixels))]), region.shape[1])
+    return x + 0.5, y + 0.5

@@ -1,0 +1,140 @@
+"""Videos kept as folders of images: DAVIS's layout, or a plain folder of frames. Reading only."""
+
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from train.video import VOID, objects_in
+from vosforge import InputError
+
+FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+class FolderVideo:
+    """A folder of frames, in name order, with (optionally) a folder of index masks named like them.
+
+    Masks are palette or 8-bit grey PNGs whose values are the labels. Satisfies ``train.video.Video``.
+    """
+
+    def __init__(self, frames_folder: Path, masks_folder: Path | None = None, name: str | None = None) -> None:
+        self.frames_folder = Path(frames_folder)
+        self.masks_folder = None if masks_folder is None else Path(masks_folder)
+        self.id = name or self.frames_folder.name
+        if not self.frames_folder.is_dir():
+            raise InputError(f"there is no folder {self.frames_folder}; give the folder that holds a video's frames")
+        self.frame_paths = _images(self.frames_folder)
+        if not self.frame_paths:
+            raise InputError(f"the folder {self.frames_folder} holds no {', '.join(FRAME_SUFFIXES)} frames")
+        self.height, self.width = self.frame(0).shape[:2]
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return len(self.frame_paths)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether every frame has a mask: a folder that annotates some frames only counts as unannotated."""
+        return self.masks_folder is not None and all(self._mask_path(t).is_file() for t in range(self.num_frames))
+
+    @property
+    def num_objects(self) -> int:
+        """K."""
+        return len(self.object_ids)
+
+    @cached_property
+    def object_ids(self) -> tuple[int, ...]:
+        """The mask values of the objects over all frames, ascending; reads every mask once."""
+        if not self.has_masks:
+            return ()
+        found: set[int] = set()
+        for t in range(self.num_frames):
+            found.update(objects_in(self.mask(t)))
+        return tuple(sorted(found))
+
+    def frame(self, t: int) -> np.ndarray:
+        """Frame ``t``: ``[H, W, 3]`` uint8 RGB; InputError for a broken image or one of another size."""
+        path = self.frame_paths[t]
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if image is None:
+            raise InputError(f"cannot read the frame {path}: the file is damaged or no image; replace or remove it")
+        if t and image.shape[:2] != (self.height, self.width):
+            raise InputError(
+                f"the frame {path} is {image.shape[1]}x{image.shape[0]} but the video's first one "
+                f"{self.width}x{self.height}; make them equal"
+            )
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+    def mask(self, t: int) -> np.ndarray:
+        """Index mask of frame ``t``: ``[H, W]`` uint8; InputError where it is missing, broken or no index mask."""
+        if self.masks_folder is None:
+            raise InputError(f"the video '{self.id}' has no masks; only videos with ground truth can be used here")
+        path = self._mask_path(t)
+        try:
+            with Image.open(path) as image:
+                if image.mode not in ("P", "L", "1"):
+                    raise InputError(
+                        f"the mask {path} has {image.mode} pixels; it must be a palette or 8-bit grey PNG of labels"
+                    )
+                mask = np.array(image, np.uint8)
+                if image.mode == "L" and objects_in(mask) == ():
+                    # Grey masks drawn as black and white mean one object; only palette masks use 255 for void.
+                    mask = np.where(mask == VOID, np.uint8(1), mask)
+        except FileNotFoundError:
+            raise InputError(f"the mask {path} is missing") from None
+        except (UnidentifiedImageError, OSError, SyntaxError):
+            raise InputError(f"cannot read the mask {path}: the file is damaged or no image") from None
+        if mask.shape != (self.height, self.width):
+            raise InputError(
+                f"the mask {path} is {mask.shape[1]}x{mask.shape[0]}, its frame {self.width}x{self.height}"
+            )
+        return mask
+
+    def frames(self) -> np.ndarray:
+        """All frames: ``[T, H, W, 3]`` uint8 RGB."""
+        return np.stack([self.frame(t) for t in range(self.num_frames)])
+
+    def masks(self) -> np.ndarray:
+        """All masks: ``[T, H, W]`` uint8."""
+        return np.stack([self.mask(t) for t in range(self.num_frames)])
+
+    def _mask_path(self, t: int) -> Path:
+        assert self.masks_folder is not None
+        return self.masks_folder / f"{self.frame_paths[t].stem}.png"
+
+
+def open_folder(path: Path) -> list[FolderVideo]:
+    """The videos at ``path``, in name order.
+
+    ``path`` is a data set root with ``JPEGImages/[<resolution>/]<video>/`` and ``Annotations`` of the same shape, one
+    video's folder inside such a root, or a plain folder of frames. InputError names what is missing.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"there is no folder {path}; give a folder of frames or a DAVIS-style data set")
+    images = path / "JPEGImages"
+    if not images.is_dir():
+        if _images(path):
+            return [FolderVideo(path, _annotations_beside(path))]
+        raise InputError(f"the folder {path} holds neither frames nor JPEGImages/<video>/ folders")
+    folders = sorted(folder for folder in images.rglob("*") if folder.is_dir() and _images(folder))
+    if not folders:
+        raise InputError(f"the folder {images} holds no video: expected JPEGImages/[480p/]<video>/00000.jpg")
+    return [FolderVideo(folder, _annotations_beside(folder)) for folder in folders]
+
+
+def _annotations_beside(frames_folder: Path) -> Path | None:
+    """``.../Annotations/x/y`` for ``.../JPEGImages/x/y``, where it exists."""
+    parts = frames_folder.resolve().parts
+    if "JPEGImages" not in parts:
+        return None
+    at = len(parts) - 1 - parts[::-1].index("JPEGImages")
+    folder = Path(*parts[:at], "Annotations", *parts[at + 1 :])
+    return folder if folder.is_dir() else None
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES and path.is_file())

@@ -1,0 +1,64 @@
+"""Training of the fusion network: merge two propagated results for a frame, told where the newer one was corrected."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mivos_models import Fusion, Propagation, difference_maps, load_network
+from train.fusion_data import FusionDataset, FusionSample, propagate_references
+from train.loop import OnStep, Step, choose_device, fit, initialised
+from train.losses import bootstrapped_cross_entropy, object_logits
+from train.settings import FusionSettings
+from train.video import Video, in_memory
+from vosforge.log import logger
+
+
+def train_fusion(
+    videos: Sequence[Video],
+    settings: FusionSettings,
+    out: Path,
+    on_step: OnStep | None = None,
+    propagation: Path | None = None,
+) -> Path:
+    """Train a fusion network from random weights on what a trained propagation network makes of ``videos``.
+
+    ``propagation``: its checkpoint; None: ``out/propagation.pth``. Returns ``out/fusion.pth``; see
+    ``train.loop.fit`` for the other files and the errors. InputError when no video can be used or the checkpoint
+    cannot be read. The log says how many samples were not instructive (two results that hardly differ).
+    """
+    device = choose_device(settings.device)
+    frozen = load_network("propagation", propagation or out / "propagation.pth").to(device).requires_grad_(False)
+    sources = in_memory(videos) if settings.keep_in_memory else videos
+    samples = FusionDataset(propagate_references(sources, frozen, settings), settings)
+    network = initialised(lambda: Fusion(settings.width), settings.seed, "fusion").to(device)
+    dull = 0
+
+    def loss_of(batch: FusionSample, step: Step) -> Tensor:
+        nonlocal dull
+        dull += int((~batch.instructive).sum())
+        return fusion_loss(network, frozen, batch, step.share)
+
+    path = fit("fusion", network, samples, loss_of, settings, out, on_step)
+    if dull:
+        logger.info("fusion: in %d of %d samples the two results hardly differed", dull, len(samples))
+    return path
+
+
+def fusion_loss(network: Fusion, propagation: Propagation, batch: FusionSample, share: float) -> Tensor:
+    """Bootstrapped cross entropy of the merged, aggregated masks; a batch of FusionSample (MiVOS, section 3.3)."""
+    B, K = batch.present.shape
+    with torch.no_grad():
+        memory = propagation.memorize(batch.reference_image, batch.given)
+        query = propagation.query(batch.image)
+        attention = propagation.attention(query, memory, difference_maps(batch.given, batch.before))
+    logits = network(
+        batch.image.repeat_interleave(K, dim=0),
+        batch.old.flatten(0, 1).unsqueeze(1),
+        batch.new.flatten(0, 1).unsqueeze(1),
+        attention.flatten(0, 1),
+        batch.time.repeat_interleave(K, dim=0),
+    )
+    probabilities = torch.sigmoid(logits.float()).squeeze(1).unflatten(0, (B, K))
+    return bootstrapped_cross_entropy(object_logits(probabilities, batch.present), batch.label, share)

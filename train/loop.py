@@ -1,0 +1,123 @@
+"""The training loop all three networks share: batches in, Adam steps, a history, two checkpoints."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import cv2
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.tensorboard import SummaryWriter
+
+from mivos_models import save_network
+from train.settings import TrainSettings
+from vosforge import InputError, VOSForgeError
+from vosforge.seeding import rng_for
+
+OnStep = Callable[[int, int, float], None]
+"""Called after every step with (steps done, steps in all, loss)."""
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
+
+
+class Step(NamedTuple):
+    """What a network's loss may depend on besides the batch: the step (from 0) and the share of pixels that count."""
+
+    number: int
+    share: float
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of the setting "auto", "cpu" or "cuda"; InputError for a CUDA device that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("this machine has no CUDA device that torch can use; choose the device 'cpu' or 'auto'")
+    return torch.device(name)
+
+
+def initialised(build: Callable[[], NetworkT], seed: int, kind: str) -> NetworkT:
+    """The network ``build`` makes, with weights that depend on ``seed`` and ``kind`` only."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng_for(seed, "weights", kind).integers(2**63)))
+        return build()
+
+
+def fit(
+    kind: str,
+    network: nn.Module,
+    samples: Dataset[Any],
+    loss_of: Callable[[Any, Step], Tensor],
+    settings: TrainSettings,
+    out: Path,
+    on_step: OnStep | None = None,
+) -> Path:
+    """Train ``network`` (already on its device) on ``samples`` in order, once through; return its checkpoint.
+
+    ``loss_of(batch, step)`` gives the scalar loss of a collated batch on the device. Writes ``<kind>_init.pth``
+    before the first step, ``<kind>.jsonl`` (step, loss, seconds, lr) and TensorBoard events while running,
+    ``<kind>.pth`` at the end. Equal settings, samples and thread count give equal bits on a CPU. VOSForgeError when
+    the loss stops being a number.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    device = next(network.parameters()).device
+    save_network(network, out / f"{kind}_init.pth")
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(trainable, lr=settings.lr, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, settings.lr_factor)
+    batches = DataLoader(
+        samples,
+        batch_size=settings.batch,
+        num_workers=settings.workers,
+        worker_init_fn=_one_thread,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator().manual_seed(0),  # only seeds the workers, which draw nothing from it
+    )
+    started = time.monotonic()
+    network.train()
+    cuda_devices = [device] if device.type == "cuda" else []
+    with (
+        torch.random.fork_rng(devices=cuda_devices),
+        (out / f"{kind}.jsonl").open("w") as history,
+        SummaryWriter(str(out / "tensorboard" / kind)) as board,
+    ):
+        torch.manual_seed(int(rng_for(settings.seed, "dropout", kind).integers(2**63)))
+        for index, batch in enumerate(batches):
+            share = settings.loss.share(index, settings.iterations)
+            with torch.autocast(device.type, torch.bfloat16, enabled=settings.amp and device.type == "cuda"):
+                loss = loss_of(to_device(batch, device), Step(index, share))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            if settings.clip_gradient is not None:
+                nn.utils.clip_grad_norm_(trainable, settings.clip_gradient)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise VOSForgeError(
+                    f"training {kind} diverged: the loss became {value} at step {index + 1}; lower lr or clip_gradient"
+                )
+            lr = schedule.get_last_lr()[0]
+            optimiser.step()
+            schedule.step()
+            line = {"step": index + 1, "loss": value, "seconds": round(time.monotonic() - started, 3), "lr": lr}
+            history.write(json.dumps(line) + "\n")
+            history.flush()
+            board.add_scalar("loss", value, index + 1)
+            board.add_scalar("lr", lr, index + 1)
+            if on_step is not None:
+                on_step(index + 1, settings.iterations, value)
+    network.eval()
+    save_network(network, out / f"{kind}.pth")
+    return out / f"{kind}.pth"
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A named tuple of tensors on ``device``."""
+    return type(batch)(*(tensor.to(device, non_blocking=True) for tensor in batch))
+
+
+def _one_thread(_worker: int) -> None:
+    cv2.setNumThreads(1)

@@ -1,0 +1,58 @@
+"""The training loss: cross entropy over soft-aggregated objects, averaged over the hardest pixels only."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mivos_models import aggregate_logits
+from vosforge.config import Record
+
+ABSENT = -1e4
+"""The logit of an object that a sample does not have; its softmax is exactly 0 in float32."""
+
+
+class Bootstrap(Record):
+    """When to look at hard pixels only: all of them up to ``start``, then linearly fewer, ``top`` from ``end`` on.
+
+    ``start`` and ``end`` are shares of the run's iterations. Mask-Propagation (§ BL30K) uses 20k and 70k of 500k.
+    """
+
+    start: float = 0.04
+    end: float = 0.14
+    top: float = 0.15
+
+    def share(self, step: int, iterations: int) -> float:
+        """The share of pixels that count at ``step`` (from 0)."""
+        start, end = self.start * iterations, self.end * iterations
+        if step < start:
+            return 1.0
+        if step >= end:
+            return self.top
+        return self.top + (1.0 - self.top) * (end - step) / (end - start)
+
+
+def object_logits(probabilities: Tensor, present: Tensor) -> Tensor:
+    """Soft-aggregation logits ``[B, K+1, H, W]`` (float32, channel 0: background) of probabilities ``[B, K, H, W]``.
+
+    ``present [B, K]`` bool drops padding objects: they neither lower the background nor can be chosen.
+    """
+    present = present[:, :, None, None]
+    logits = aggregate_logits(probabilities.float() * present, dim=1)
+    return torch.cat([logits[:, :1], logits[:, 1:].masked_fill(~present, ABSENT)], dim=1)
+
+
+def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, share: float) -> Tensor:
+    """Cross entropy of ``logits [B, C, H, W]`` against ``labels [B, H, W]`` int64, as a scalar.
+
+    Per sample the mean over the ``int(share * H * W)`` pixels of highest loss (at least one); then over the batch.
+    """
+    losses = functional.cross_entropy(logits, labels, reduction="none").flatten(1)
+    if share < 1.0:
+        losses = losses.topk(max(int(share * losses.shape[1]), 1), dim=1, sorted=False).values
+    return losses.mean()
+
+
+def one_hot(labels: Tensor, num_objects: int) -> Tensor:
+    """Binary masks ``[..., K, H, W]`` float32 of the labels 1..K in ``labels [..., H, W]``."""
+    objects = torch.arange(1, num_objects + 1, device=labels.device)[:, None, None]
+    return (labels.unsqueeze(-3) == objects).float()

@@ -1,0 +1,106 @@
+"""Training of S2M: one object of one frame, a made-up previous mask, made-up scribbles, and the mask they mean."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mivos_models import S2M, normalise
+from train.augment import augment_clip, point_in
+from train.loop import OnStep, Step, choose_device, fit, initialised
+from train.losses import bootstrapped_cross_entropy, object_logits
+from train.scribbles import sample_scribbles
+from train.settings import S2MSettings
+from train.video import VOID, Video, in_memory, usable_for_training
+from vosforge import VOSForgeError
+from vosforge.seeding import rng_for
+
+DRAWS = 120
+
+
+class ScribbledFrame(NamedTuple):
+    """What S2M sees and should say, or a batch with B in front.
+
+    inputs: [6, H, W] float32 (normalised RGB, previous mask, positive, negative strokes); label: [H, W] int64, 0 or 1.
+    """
+
+    inputs: Tensor
+    label: Tensor
+
+
+class FrameDataset(Dataset[ScribbledFrame]):
+    """The scribbled frames of a whole run, in order: item i depends on the seed and i only."""
+
+    def __init__(self, videos: Sequence[Video], settings: S2MSettings) -> None:
+        self.videos = usable_for_training(videos)
+        self.settings = settings
+
+    def __len__(self) -> int:
+        return self.settings.iterations * self.settings.batch
+
+    def __getitem__(self, index: int) -> ScribbledFrame:
+        """Sample ``index``. VOSForgeError when the videos hardly ever show an object large enough."""
+        rng = rng_for(self.settings.seed, "scribbled frame", index)
+        geometry = self.settings.augmentation.geometry
+        least = (self.settings.min_side * geometry.crop / 480) ** 2
+        for _ in range(DRAWS):
+            video = self.videos[rng.integers(len(self.videos))]
+            t = int(rng.integers(video.num_frames))
+            mask = video.mask(t)
+            scale = 1.0 if geometry.short_side is None else geometry.short_side / min(mask.shape)
+            label = _draw_label(mask, least / scale**2, rng)
+            if label is None:
+                continue
+            # A crop beside the object would teach nothing, so it holds one of the object's pixels.
+            anchor = point_in(mask == label, rng)
+            clip = augment_clip([video.frame(t)], [mask], self.settings.augmentation, rng, anchor)
+            truth = clip.masks[0] == label
+            if np.count_nonzero(truth) >= least / 4:
+                return self._sample(clip.frames[0], clip.masks[0], label, rng)
+        raise VOSForgeError(
+            f"{DRAWS} random frames in a row showed no object large enough to teach S2M (last video: '{video.id}'); "
+            "render larger objects or lower min_side"
+        )
+
+    def _sample(self, frame: np.ndarray, mask: np.ndarray, label: int, rng: np.random.Generator) -> ScribbledFrame:
+        beside = _draw_label(np.where(mask == label, 0, mask).astype(np.uint8), 1, rng)
+        other = None if beside is None else mask == beside
+        truth = mask == label
+        drawn = sample_scribbles(truth, self.settings.scribbles, rng, other)
+        planes = torch.from_numpy(np.stack(drawn).astype(np.float32))
+        return ScribbledFrame(torch.cat([normalise(frame), planes]), torch.from_numpy(truth.astype(np.int64)))
+
+
+def train_s2m(videos: Sequence[Video], settings: S2MSettings, out: Path, on_step: OnStep | None = None) -> Path:
+    """Train an S2M network from random weights on the frames of ``videos`` (those with masks).
+
+    Returns ``out/s2m.pth``; see ``train.loop.fit`` for the other files and the errors. InputError when no video can
+    be used.
+    """
+    device = choose_device(settings.device)
+    samples = FrameDataset(in_memory(videos) if settings.keep_in_memory else videos, settings)
+    network = initialised(lambda: S2M(settings.depth, settings.width), settings.seed, "s2m").to(device)
+
+    def loss_of(batch: ScribbledFrame, step: Step) -> Tensor:
+        return s2m_loss(network, batch, step.share)
+
+    return fit("s2m", network, samples, loss_of, settings, out, on_step)
+
+
+def s2m_loss(network: S2M, batch: ScribbledFrame, share: float) -> Tensor:
+    """Bootstrapped cross entropy of one object against the background; a batch of ScribbledFrame."""
+    probability = torch.sigmoid(network(batch.inputs).float())
+    present = torch.ones(len(probability), 1, dtype=torch.bool, device=probability.device)
+    return bootstrapped_cross_entropy(object_logits(probability, present), batch.label, share)
+
+
+def _draw_label(mask: np.ndarray, least: float, rng: np.random.Generator) -> int | None:
+    """A random label of ``mask`` with at least ``least`` pixels, or None."""
+    areas = np.bincount(mask.ravel(), minlength=VOID + 1)
+    areas[[0, VOID]] = 0
+    candidates = np.flatnonzero(areas >= max(least, 1))
+    return int(rng.choice(candidates)) if len(candidates) else None

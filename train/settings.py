@@ -1,0 +1,201 @@
+"""What a training run is: one record a network, and the two recipes that are known to work.
+
+The defaults are the published ones (MiVOS, CVPR 2021) for rendered videos; ``recipe("demo")`` is the same three
+networks in small, for minutes on two CPU cores from random weights.
+"""
+
+import math
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from train.augment import Augmentation, Geometry, Jitter
+from train.losses import Bootstrap
+from train.scribbles import ScribbleSettings
+from vosforge import InputError
+from vosforge.config import Record
+
+
+class TrainSettings(Record):
+    """What all three networks' runs have in common."""
+
+    iterations: int = Field(default=500_000, ge=1)
+    batch: int = Field(default=8, ge=1)
+    lr: float = Field(default=1e-5, gt=0)
+    weight_decay: float = Field(default=1e-7, ge=0)
+    warmup: int = Field(default=0, ge=0)
+    """Iterations over which the learning rate rises linearly from 0."""
+    schedule: Literal["step", "cosine"] = "step"
+    """Learning rate after the warm-up: a tenth of it from each share in ``decay_at`` on, or a cosine to 1 %."""
+    decay_at: tuple[float, ...] = (0.9,)
+    clip_gradient: float | None = None
+    """Largest norm of the gradient; None leaves it as it is (published)."""
+    loss: Bootstrap = Bootstrap()
+    augmentation: Augmentation = Augmentation()
+    depth: Literal[18, 50] = 50
+    width: float = Field(default=1.0, gt=0)
+    seed: int = 14159265
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    amp: bool = False
+    """bfloat16 autocast; on CUDA only."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that prepare samples; 0 prepares them in the training process. Never changes the samples."""
+    keep_in_memory: bool = False
+    """Decode every video once, up front: for few short videos."""
+
+    @model_validator(mode="after")
+    def _crop_fits_the_grid(self) -> Self:
+        if self.augmentation.geometry.crop % 16:
+            raise ValueError(f"the crop must be a multiple of 16, not {self.augmentation.geometry.crop}")
+        return self
+
+    def lr_factor(self, step: int) -> float:
+        """The share of ``lr`` used at ``step`` (from 0)."""
+        if step < self.warmup:
+            return (step + 1) / (self.warmup + 1)
+        done = step / self.iterations
+        if self.schedule == "step":
+            return 0.1 ** sum(done >= share for share in self.decay_at)
+        return 0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2
+
+
+class PropagationSettings(TrainSettings):
+    """Three frames of a video: the masks of the first are given, the other two are segmented one after the other."""
+
+    augmentation: Augmentation = Augmentation(
+        geometry=Geometry(crop=384, area=(0.25, 1.0), rotation=15, shear=10),
+        shared_colour=Jitter(brightness=0.1, contrast=0.03, saturation=0.03, grey=0.05),
+        frame_colour=Jitter(brightness=0.01, contrast=0.01, saturation=0.01),
+    )
+    num_objects: int = Field(default=2, ge=1)
+    """Objects a clip teaches at once; the others count as background."""
+    jumps: tuple[tuple[float, int], ...] = ((0.0, 5), (0.1, 10), (0.2, 15), (0.3, 20), (0.4, 25), (0.8, 5))
+    """(share of the run, largest jump between a clip's frames from then on)."""
+    calibrate: int = Field(default=0, ge=0)
+    """Batches from which batch norm takes its (then fixed) statistics before the first step; 0 for pretrained ones."""
+    focus: float = Field(default=0.0, ge=0, le=1)
+    """Probability that the crop is placed on an object of the first frame; published: anywhere."""
+    small_areas: tuple[int, int, int] = (10, 20, 30)
+    """Sides a < b < c at crop 384: objects of at least c² pixels in the first frame are taught, those of a² to c²
+    only if they stay under b² in the others, smaller ones never."""
+
+    def max_jump(self, step: int) -> int:
+        """The largest jump at ``step`` (from 0)."""
+        return [jump for share, jump in self.jumps if step >= share * self.iterations][-1]
+
+
+class S2MSettings(TrainSettings):
+    """One object of one frame: a made-up previous mask and made-up scribbles become its mask."""
+
+    iterations: int = 80_000
+    batch: int = Field(default=32, ge=2)
+    lr: float = 1e-4
+    decay_at: tuple[float, ...] = ()
+    loss: Bootstrap = Bootstrap(start=0.125, end=0.375)
+    augmentation: Augmentation = Augmentation(
+        geometry=Geometry(crop=480, short_side=480, zoom=(0.8, 1.25), rotation=20, shear=10),
+        shared_colour=Jitter(brightness=0.1, contrast=0.03, saturation=0.03, grey=0.05),
+    )
+    scribbles: ScribbleSettings = ScribbleSettings()
+    min_side: int = 50
+    """Objects under min_side² pixels (at crop 480) are not drawn."""
+
+
+class FusionSettings(TrainSettings):
+    """Two results for one frame, propagated from two others, become one; the propagation network stays as it is."""
+
+    iterations: int = 30_000
+    batch: int = 24
+    lr: float = 1e-4
+    decay_at: tuple[float, ...] = (2 / 3,)
+    loss: Bootstrap = Bootstrap(start=0.2, end=0.5)
+    augmentation: Augmentation = Augmentation(
+        geometry=Geometry(crop=384),
+        shared_colour=Jitter(brightness=0.1, contrast=0.03, saturation=0.03, hue=0.01),
+    )
+    num_objects: int = Field(default=2, ge=1)
+    short_side: int | None = None
+    """Height or width, whichever is less, of the frames that are propagated; None: as they are."""
+    num_videos: int | None = Field(default=None, ge=1)
+    """How many of the videos to propagate; None: all. Results are kept in memory."""
+    references: int = Field(default=3, ge=2)
+    """Frames of each video to propagate from, evenly spaced."""
+    reach: int | None = Field(default=None, ge=1)
+    """How far from a reference a target frame may lie; None: anywhere."""
+    between: bool = False
+    """Whether a target must lie between its references, as it always does in use."""
+    mem_every: int = Field(default=5, ge=1)
+    min_pixels: int = 100
+    """Objects smaller than this in a reference are not used; at least so many pixels must differ between the two
+    results (by more than a tenth) for a sample to count as instructive."""
+
+
+class Recipe(Record):
+    """How to train the three networks."""
+
+    s2m: S2MSettings = S2MSettings()
+    propagation: PropagationSettings = PropagationSettings()
+    fusion: FusionSettings = FusionSettings()
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe ``paper`` (the published one) or ``demo``; InputError for any other."""
+    if name == "paper":
+        return Recipe()
+    if name == "demo":
+        return _demo()
+    raise InputError(f"there is no training recipe '{name}'; known: demo, paper")
+
+
+def _demo() -> Recipe:
+    """About four minutes on two CPU cores, from random weights, on ten videos of 24 frames at 384x256."""
+    colour = Jitter(brightness=0.15, contrast=0.1, saturation=0.1, hue=0.02)
+    return Recipe(
+        s2m=S2MSettings(
+            iterations=220,
+            batch=8,
+            lr=2e-3,
+            warmup=10,
+            schedule="cosine",
+            loss=Bootstrap(start=0.3, end=0.8, top=0.4),
+            augmentation=Augmentation(
+                geometry=Geometry(crop=192, short_side=256, zoom=(0.6, 1.2), rotation=15, shear=5, cubic=False),
+                shared_colour=colour,
+            ),
+            scribbles=ScribbleSettings(from_zero=0.5, robot_from_zero=0.5, other_from_zero=True),
+            min_side=40,
+            depth=18,
+            width=0.25,
+            keep_in_memory=True,
+        ),
+        propagation=PropagationSettings(
+            iterations=260,
+            batch=4,
+            lr=1e-3,
+            warmup=10,
+            schedule="cosine",
+            clip_gradient=1.0,
+            loss=Bootstrap(start=0.3, end=0.8, top=0.4),
+            augmentation=Augmentation(
+                geometry=Geometry(crop=160, area=(0.2, 0.9), rotation=8, shear=5, cubic=False), shared_colour=colour
+            ),
+            jumps=((0.0, 3), (0.3, 5), (0.6, 8)),
+            depth=18,
+            width=0.25,
+            keep_in_memory=True,
+        ),
+        fusion=FusionSettings(
+            iterations=150,
+            batch=4,
+            lr=3e-3,
+            warmup=10,
+            schedule="cosine",
+            loss=Bootstrap(start=0.3, end=0.8, top=0.4),
+            augmentation=Augmentation(geometry=Geometry(crop=128, cubic=False), shared_colour=colour),
+            short_side=128,
+            num_videos=8,
+            between=True,
+            width=0.5,
+            keep_in_memory=True,
+        ),
+    )
