@@ -16,6 +16,7 @@ import numpy as np
 
 from assets.catalog import Catalog
 from assets.store import AssetStore
+from blender_scenes.blender.mesh_import import prepare_model
 from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 from render.engine import Engine
@@ -79,7 +80,13 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     yield {"done": stage_video(Path(job["staged"]), record).model_dump(mode="json")}
 
 
-JOBS: dict[str, Callable[[Engine, Event], Iterator[Event]]] = {"render": render_job}
+def prepare_job(engine: Engine, job: Event) -> Iterator[Event]:
+    """Prepare the pack model ``job["model"]`` in the store; yields its catalog entry and what was left out."""
+    asset, warnings = prepare_model(job["model"], AssetStore(Path(job["store"])))
+    yield {"done": asset, "warnings": warnings}
+
+
+JOBS: dict[str, Callable[[Engine, Event], Iterator[Event]]] = {"prepare": prepare_job, "render": render_job}
 
 
 def serve(connection: Connection, engine: Engine) -> None:

@@ -1,13 +1,12 @@
 """The command line: parse, call one function, print. An error the user can mend is one sentence and an exit code."""
 
-import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
-import click
 import typer
 
+from assets import Source
 from vosforge import VOSForgeError, __version__
 from vosforge.config import read_config
 from vosforge.errors import InputError
@@ -50,7 +49,7 @@ def _common(
 @app.command()
 def demo(
     out: Annotated[Path | None, typer.Option(help="The run's folder; default: runs/demo.", show_default=False)] = None,
-    assets: Annotated[str | None, typer.Option(help="procedural or sweethome3d.", show_default=False)] = None,
+    assets: Annotated[Source | None, typer.Option(help="Where the models come from.", show_default=False)] = None,
     video: Annotated[
         list[Path] | None,
         typer.Option(help="A real video with masks to segment as well; may be given often.", show_default=False),
@@ -110,7 +109,7 @@ def assets_list(
 @app.command()
 def render(
     out: Annotated[Path, typer.Argument(help="The data set's folder; an unfinished one is continued.")],
-    assets: Annotated[str, typer.Option(help="procedural or sweethome3d.")] = "procedural",
+    assets: Annotated[Source, typer.Option(help="Where the models come from.")] = "procedural",
     num_meshes: Annotated[int, typer.Option(min=2, help="Models to prepare.")] = 100,
     num_textures: Annotated[int, typer.Option(min=2, help="Textures to make.")] = 60,
     videos: Annotated[int | None, typer.Option(min=1, help="How many videos.", show_default=False)] = None,
@@ -196,24 +195,17 @@ def view(
         typer.echo(str(path))
 
 
-def main() -> NoReturn:
-    """Run the command line; the exit code is 0, 1 (failed), 2 (bad input) or 130 (interrupted)."""
+def main() -> None:
+    """Run the command line; exits with 0, 1 (failed), 2 (bad input) or 130 (interrupted)."""
     try:
-        code = app(standalone_mode=False)
+        app()
     except VOSForgeError as error:
         _complain(str(error))
-        code = error.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        code = INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    if code == INTERRUPTED:  # typer turns Ctrl-C into this code, too
-        _complain("interrupted; what was finished is kept, and the same command goes on from there")
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # what typer makes of Ctrl-C
+            _complain("interrupted; what was finished is kept, and the same command goes on from there")
+        raise
 
 
 def _complain(sentence: str) -> None:

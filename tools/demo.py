@@ -15,13 +15,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from assets import Source
 from assets.catalog import Catalog
 from assets.store import AssetStore
 from blender_scenes.spec import RenderSettings
 from render.jobs import Dataset, DatasetConfig
 from render.quality import DARKEST
 from render.shards import ShardSet, ShardVideo
-from tools.catalogs import Source, build_catalog
+from tools.catalogs import build_catalog
 from tools.evaluation import Outcome, evaluate_videos
 from tools.progress import counting, render_with_progress, shown
 from tools.report import (

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from assets import Source
 from assets.catalog import Catalog
 from assets.store import AssetStore
 from render.jobs import Dataset, DatasetConfig
@@ -16,7 +17,7 @@ def render_to(
     out: Path,
     config: Path | None,
     settings: Sequence[str],
-    assets: str,
+    assets: Source,
     num_meshes: int,
     num_textures: int,
     workers: int | None,

@@ -45,14 +45,16 @@ class ClipDataset(Dataset[ClipSample]):
     def __getitem__(self, index: int) -> ClipSample:
         """Clip ``index``. VOSForgeError when the videos hardly ever show an object large enough."""
         rng = rng_for(self.settings.seed, "clip", index)
-        max_jump = self.settings.max_jump(index // self.settings.batch)
+        step = index // self.settings.batch
+        max_jump, stage = self.settings.max_jump(step), self.settings.stage_at(step)
+        augmentation = self.settings.augmentation.model_copy(update={"geometry": stage.geometry})
         for draw in range(DRAWS):
             if draw % DRAWS_OF_A_VIDEO == 0:
                 video = self.videos[rng.integers(len(self.videos))]
-            times = sample_times(video.num_frames, max_jump, rng)
+            times = sample_times(video.num_frames, max_jump, rng)[: stage.frames]
             frames, masks = [video.frame(t) for t in times], [video.mask(t) for t in times]
             anchor = _object_point(masks[0], rng) if rng.random() < self.settings.focus else None
-            clip = augment_clip(frames, masks, self.settings.augmentation, rng, anchor)
+            clip = augment_clip(frames, masks, augmentation, rng, anchor)
             candidates = teachable(clip.masks, self.settings.small_areas)
             if len(candidates):
                 chosen = rng.permutation(candidates)[: self.settings.num_objects]

@@ -16,6 +16,12 @@ from vosforge import InputError
 from vosforge.config import Record
 
 
+def check_crop(geometry: Geometry) -> None:
+    """ValueError for a crop that the networks' grid does not divide."""
+    if geometry.crop % 16:
+        raise ValueError(f"the crop must be a multiple of 16, not {geometry.crop}")
+
+
 class TrainSettings(Record):
     """What all three networks' runs have in common."""
 
@@ -45,8 +51,7 @@ class TrainSettings(Record):
 
     @model_validator(mode="after")
     def _crop_fits_the_grid(self) -> Self:
-        if self.augmentation.geometry.crop % 16:
-            raise ValueError(f"the crop must be a multiple of 16, not {self.augmentation.geometry.crop}")
+        check_crop(self.augmentation.geometry)
         return self
 
     def lr_factor(self, step: int) -> float:
@@ -57,6 +62,23 @@ class TrainSettings(Record):
         if self.schedule == "step":
             return 0.1 ** sum(done >= share for share in self.decay_at)
         return 0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2
+
+
+class ClipStage(Record):
+    """A part of a propagation run, from the share ``start`` of its steps on, and its clips.
+
+    From random weights, small crops of two frames teach a network in hundreds of steps to read its memory, which
+    large ones, and memories of its own first guesses, do not; large crops and longer clips then teach it to last.
+    """
+
+    start: float = Field(ge=0, le=1)
+    geometry: Geometry
+    frames: Literal[2, 3] = 3
+
+    @model_validator(mode="after")
+    def _crop_fits_the_grid(self) -> Self:
+        check_crop(self.geometry)
+        return self
 
 
 class PropagationSettings(TrainSettings):
@@ -71,13 +93,20 @@ class PropagationSettings(TrainSettings):
     """Objects a clip teaches at once; the others count as background."""
     jumps: tuple[tuple[float, int], ...] = ((0.0, 5), (0.1, 10), (0.2, 15), (0.3, 20), (0.4, 25), (0.8, 5))
     """(share of the run, largest jump between a clip's frames from then on)."""
-    calibrate: int = Field(default=0, ge=0)
-    """Batches from which batch norm takes its (then fixed) statistics before the first step; 0 for pretrained ones."""
+    batch_norm: Literal["frozen", "batch"] = "frozen"
+    """Whether batch norm keeps the statistics it has (published), or uses and tracks those of each batch."""
+    stages: tuple[ClipStage, ...] = ()
+    """How clips change along the run; before the first stage they are as published."""
     focus: float = Field(default=0.0, ge=0, le=1)
     """Probability that the crop is placed on an object of the first frame; published: anywhere."""
     small_areas: tuple[int, int, int] = (10, 20, 30)
     """Sides a < b < c at crop 384: objects of at least c² pixels in the first frame are taught, those of a² to c²
     only if they stay under b² in the others, smaller ones never."""
+
+    def stage_at(self, step: int) -> ClipStage:
+        """What clips are like at ``step`` (from 0)."""
+        reached = [stage for stage in self.stages if step >= stage.start * self.iterations]
+        return reached[-1] if reached else ClipStage(start=0.0, geometry=self.augmentation.geometry)
 
     def max_jump(self, step: int) -> int:
         """The largest jump at ``step`` (from 0)."""
@@ -147,6 +176,10 @@ def recipe(name: str) -> Recipe:
     raise InputError(f"there is no training recipe '{name}'; known: demo, paper")
 
 
+def _clip_crop(crop: int, area: tuple[float, float]) -> Geometry:
+    return Geometry(crop=crop, area=area, rotation=4, shear=2, cubic=False)
+
+
 def _demo() -> Recipe:
     """About four minutes on two CPU cores, from random weights, on ten videos of 24 frames at 384x256."""
     colour = Jitter(brightness=0.15, contrast=0.1, saturation=0.1, hue=0.02)
@@ -169,19 +202,25 @@ def _demo() -> Recipe:
             keep_in_memory=True,
         ),
         propagation=PropagationSettings(
-            iterations=260,
+            iterations=700,
             batch=4,
-            lr=1e-3,
-            warmup=10,
-            schedule="cosine",
-            clip_gradient=1.0,
-            loss=Bootstrap(start=0.3, end=0.8, top=0.4),
-            augmentation=Augmentation(
-                geometry=Geometry(crop=160, area=(0.2, 0.9), rotation=8, shear=5, cubic=False), shared_colour=colour
+            lr=1.5e-3,
+            warmup=20,
+            decay_at=(0.9,),
+            clip_gradient=5.0,
+            # Hard pixels alone, this early, teach nothing: measured, the loss stays where it is.
+            loss=Bootstrap(start=1.0, end=1.0),
+            augmentation=Augmentation(shared_colour=colour),
+            stages=(
+                ClipStage(start=0.0, geometry=_clip_crop(128, (0.1, 0.4)), frames=2),
+                ClipStage(start=0.55, geometry=_clip_crop(208, (0.4, 1.0)), frames=2),
+                ClipStage(start=0.8, geometry=_clip_crop(224, (0.5, 1.0)), frames=3),
             ),
-            jumps=((0.0, 3), (0.3, 5), (0.6, 8)),
+            num_objects=4,
+            jumps=((0.0, 2), (0.5, 4)),
+            batch_norm="batch",
             depth=18,
-            width=0.25,
+            width=0.125,
             keep_in_memory=True,
         ),
         fusion=FusionSettings(

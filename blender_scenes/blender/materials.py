@@ -50,6 +50,8 @@ def _principled(prepared: Material, store: AssetStore) -> bpy.types.Material:
     if prepared.texture is not None:
         texture = _image_node(material, store.image_path(prepared.texture))
         material.node_tree.links.new(texture.outputs["Color"], shader.inputs["Base Color"])
+        if prepared.cutout:
+            material.node_tree.links.new(texture.outputs["Alpha"], shader.inputs["Alpha"])
     return material
 
 

@@ -18,10 +18,10 @@ class ShardSet:
         Raises InputError when there is nothing to read.
         """
         path = Path(path)
-        if path.is_dir():
-            self._folder, rows = path / "shards", list(read_manifest(path))
-        else:
+        if path.is_file():
             self._folder, rows = path.parent, shard_rows(path)
+        else:
+            self._folder, rows = path / "shards", list(read_manifest(path))
         self.videos: tuple[VideoRow, ...] = tuple(row for row in rows if row.state == "sealed")
         self.quarantined: tuple[VideoRow, ...] = tuple(row for row in rows if row.state == "quarantined")
 

@@ -40,7 +40,7 @@ def blob_video(
             shape = np.zeros((height, width), np.uint8)
             cv2.fillPoly(shape, [outline.round().astype(np.int32)], (1,))
             move = cv2.getRotationMatrix2D((size, size), float(np.rad2deg(-turns[k] * t / max(lobes[k], 1))), 1.0)
-            move[:, 2] += at - size
+            move[:, 2] = move[:, 2] + at - size
             skin = cv2.warpAffine(textures[k], move, (width, height), borderMode=cv2.BORDER_REFLECT)
             frame[shape == 1] = skin[shape == 1]
             mask[shape == 1] = k + 1

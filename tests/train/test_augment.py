@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,7 +27,7 @@ GEOMETRIES = [
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(GEOMETRIES))
-def test_image_and_mask_stay_aligned(seed, geometry):
+def test_image_and_mask_stay_aligned(seed: Any, geometry: Any) -> None:
     """Paint the mask into the image: after augmentation each pixel away from edges still has its label's colour."""
     rng = np.random.default_rng(seed)
     mask = np.kron(rng.integers(0, 3, (5, 7)), np.ones((20, 20))).astype(np.uint8)
@@ -43,7 +45,7 @@ def test_image_and_mask_stay_aligned(seed, geometry):
         assert (nearest == labels)[pure].mean() > 0.995
 
 
-def test_the_same_draws_give_the_same_clip():
+def test_the_same_draws_give_the_same_clip() -> None:
     frames = [np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)] * 3
     masks = [np.random.default_rng(1).integers(0, 4, (50, 70), np.uint8)] * 3
     setting = Augmentation(geometry=GEOMETRIES[0], shared_colour=Jitter(brightness=0.2), frame_colour=Jitter(hue=0.1))
@@ -52,7 +54,7 @@ def test_the_same_draws_give_the_same_clip():
     assert not np.array_equal(one.frames, other.frames)
 
 
-def test_identity_and_flip_are_exact():
+def test_identity_and_flip_are_exact() -> None:
     rng = np.random.default_rng(2)
     frame, mask = rng.integers(0, 256, (48, 48, 3), np.uint8), rng.integers(0, 9, (48, 48), np.uint8)
     same = augment_clip([frame], [mask], Augmentation(geometry=Geometry(crop=48, flip=0.0)), rng)
@@ -61,7 +63,7 @@ def test_identity_and_flip_are_exact():
     assert np.array_equal(mirrored.frames[0], frame[:, ::-1]) and np.array_equal(mirrored.masks[0], mask[:, ::-1])
 
 
-def test_outside_the_frame_is_fill_and_background():
+def test_outside_the_frame_is_fill_and_background() -> None:
     frame, mask = np.zeros((20, 20, 3), np.uint8), np.ones((20, 20), np.uint8)
     clip = augment_clip([frame], [mask], Augmentation(geometry=Geometry(crop=64, flip=0)), np.random.default_rng(0))
     outside = clip.masks[0] == 0
@@ -71,20 +73,20 @@ def test_outside_the_frame_is_fill_and_background():
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0, 149), st.floats(0, 99), st.sampled_from(GEOMETRIES[:2]))
-def test_the_anchor_is_in_the_crop(seed, x, y, geometry):
+def test_the_anchor_is_in_the_crop(seed: Any, x: Any, y: Any, geometry: Any) -> None:
     window = sample_window(100, 150, geometry, np.random.default_rng(seed), (x, y))
     inside = np.linalg.inv(window) @ [x, y, 1]
     assert (inside[:2] >= -1e-9).all() and (inside[:2] <= geometry.crop + 1e-9).all()
 
 
 @pytest.mark.parametrize("area", [(0.25, 0.25), (1.0, 1.0)])
-def test_area_is_the_share_of_the_frame_that_is_seen(area):
+def test_area_is_the_share_of_the_frame_that_is_seen(area: Any) -> None:
     window = sample_window(100, 120, Geometry(crop=64, area=area), np.random.default_rng(1))
     seen = abs(np.linalg.det(window[:2, :2])) * 64 * 64 / (100 * 120)
     assert seen == pytest.approx(area[0], rel=0.2)
 
 
-def test_colour_matrices():
+def test_colour_matrices() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (9, 9, 3), np.uint8)
     assert np.array_equal(apply_colour(image, [colour_matrix(Jitter(), rng)]), image)
@@ -96,7 +98,7 @@ def test_colour_matrices():
     assert np.ptp(apply_colour(neutral, [colour_matrix(Jitter(hue=0.5, saturation=0.5), rng)]), axis=2).max() <= 1
 
 
-def test_warps_share_their_geometry():
+def test_warps_share_their_geometry() -> None:
     plane = np.random.default_rng(0).integers(0, 2, (40, 40), np.uint8) * 200
     window = sample_window(40, 40, Geometry(crop=32), np.random.default_rng(3))
     image = warp_image(np.repeat(plane[..., None], 3, axis=2), window, 32, cubic=False)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def write_davis(root: Path, name: str, video: MemoryVideo, resolution: str = "48
 
 
 @pytest.mark.parametrize("resolution", ["480p", "."])
-def test_davis_layout(tmp_path, make_video, resolution):
+def test_davis_layout(tmp_path: Any, make_video: Any, resolution: Any) -> None:
     videos = {"b": make_video(0, num_frames=3), "a": make_video(1, num_frames=2, height=40, width=60)}
     for name, video in videos.items():
         write_davis(tmp_path, name, video, resolution)
@@ -41,7 +42,7 @@ def test_davis_layout(tmp_path, make_video, resolution):
     assert alone.has_masks and alone.num_frames == 2
 
 
-def test_plain_folder_has_no_masks(tmp_path, make_video):
+def test_plain_folder_has_no_masks(tmp_path: Any, make_video: Any) -> None:
     video = make_video(0, num_frames=2)
     for t in range(2):
         Image.fromarray(video.frame(t)).save(tmp_path / f"{t}.png")
@@ -56,7 +57,7 @@ def test_plain_folder_has_no_masks(tmp_path, make_video):
         usable_for_training([found])
 
 
-def test_labels_of_grey_and_palette_masks(tmp_path):
+def test_labels_of_grey_and_palette_masks(tmp_path: Any) -> None:
     frames, masks = tmp_path / "frames", tmp_path / "masks"
     frames.mkdir()
     masks.mkdir()
@@ -75,7 +76,7 @@ def test_labels_of_grey_and_palette_masks(tmp_path):
     assert video.object_ids == (1, 3)
 
 
-def test_bad_folders_get_one_clear_sentence(tmp_path, make_video):
+def test_bad_folders_get_one_clear_sentence(tmp_path: Any, make_video: Any) -> None:
     with pytest.raises(InputError, match="no folder"):
         open_folder(tmp_path / "missing")
     with pytest.raises(InputError, match="neither frames nor"):
@@ -108,7 +109,7 @@ def test_bad_folders_get_one_clear_sentence(tmp_path, make_video):
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real videos are not here")
-def test_real_videos():
+def test_real_videos() -> None:
     videos = open_folder(REAL)
     assert len(videos) == 6
     for video in videos:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 from train.metrics import boundary_f, frame_j, region_j, score_masks
 
 
-def slow_boundary(mask):
+def slow_boundary(mask: Any) -> Any:
     height, width = mask.shape
     edge = np.zeros_like(mask)
     for y in range(height):
@@ -18,7 +20,7 @@ def slow_boundary(mask):
     return edge
 
 
-def slow_boundary_f(truth, prediction, void=None, bound_th=0.008):
+def slow_boundary_f(truth: Any, prediction: Any, void: Any = None, bound_th: Any = 0.008) -> Any:
     """The definition of DAVIS 2017, by distances between all pairs of boundary pixels."""
     if void is not None:
         truth, prediction = truth & ~void, prediction & ~void
@@ -35,14 +37,14 @@ def slow_boundary_f(truth, prediction, void=None, bound_th=0.008):
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def blobs(rng, height, width):
+def blobs(rng: Any, height: Any, width: Any) -> Any:
     grid = rng.random((height // 4 + 1, width // 4 + 1)) < rng.uniform(0.1, 0.7)
     return np.kron(grid, np.ones((4, 4), bool))[:height, :width]
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(8, 40), st.integers(8, 40), st.sampled_from([0.008, 0.05, 3.0]))
-def test_boundary_f_equals_its_slow_twin(seed, height, width, bound_th):
+def test_boundary_f_equals_its_slow_twin(seed: Any, height: Any, width: Any, bound_th: Any) -> None:
     rng = np.random.default_rng(seed)
     truth, prediction, void = (blobs(rng, height, width) for _ in range(3))
     expected = slow_boundary_f(truth, prediction, void, bound_th)
@@ -56,7 +58,7 @@ def test_boundary_f_equals_its_slow_twin(seed, height, width, bound_th):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6))
-def test_scores_are_symmetric_and_perfect_only_for_equal_masks(seed):
+def test_scores_are_symmetric_and_perfect_only_for_equal_masks(seed: Any) -> None:
     rng = np.random.default_rng(seed)
     a, b = blobs(rng, 30, 40), blobs(rng, 30, 40)
     assert region_j(a, a) == boundary_f(a, a) == 1.0
@@ -65,7 +67,7 @@ def test_scores_are_symmetric_and_perfect_only_for_equal_masks(seed):
     assert (region_j(a, b) == 1.0) == np.array_equal(a, b)
 
 
-def test_known_values():
+def test_known_values() -> None:
     truth = np.zeros((100, 100), bool)
     truth[10:30, 10:30] = True
     apart = np.roll(truth, 50, axis=1)
@@ -82,7 +84,7 @@ def test_known_values():
     assert boundary_f(~empty, truth) == 0.0
 
 
-def test_void_pixels_count_for_nothing():
+def test_void_pixels_count_for_nothing() -> None:
     truth = np.zeros((1, 40, 40), np.uint8)
     truth[0, 5:20, 5:20] = 1
     prediction = truth.copy()
@@ -93,7 +95,7 @@ def test_void_pixels_count_for_nothing():
     assert scores.mean_j == scores.mean_f == scores.j_and_f == 1.0
 
 
-def test_scores_have_one_row_a_frame_and_one_column_an_object():
+def test_scores_have_one_row_a_frame_and_one_column_an_object() -> None:
     truth = np.zeros((2, 20, 20), np.uint8)
     truth[:, 2:8, 2:8], truth[:, 10:18, 10:18] = 1, 3
     prediction = truth.copy()

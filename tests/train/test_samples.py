@@ -1,4 +1,5 @@
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,22 +25,22 @@ FUSED = FusionSettings(
 
 
 @pytest.fixture(scope="module")
-def videos(make_video):
+def videos(make_video: Any) -> Any:
     return [make_video(seed, num_frames=7) for seed in range(2)]
 
 
 @pytest.fixture(scope="module")
-def fused(videos):
+def fused(videos: Any) -> Any:
     torch.manual_seed(0)
     return FusionDataset(propagate_references(videos, Propagation(18, 0.125).eval(), FUSED), FUSED)
 
 
-def equal(a, b):
+def equal(a: Any, b: Any) -> Any:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 @pytest.mark.parametrize("kind", ["clips", "frames", "fusion"])
-def test_a_sample_depends_on_the_seed_and_its_index_only(videos, fused, kind):
+def test_a_sample_depends_on_the_seed_and_its_index_only(videos: Any, fused: Any, kind: Any) -> None:
     data = {"clips": ClipDataset(videos, CLIPS), "frames": FrameDataset(videos, FRAMES), "fusion": fused}[kind]
     copy = pickle.loads(pickle.dumps(data))
     assert len(data) == 12
@@ -50,7 +51,7 @@ def test_a_sample_depends_on_the_seed_and_its_index_only(videos, fused, kind):
     assert equal(one, other)
 
 
-def test_clips(videos):
+def test_clips(videos: Any) -> None:
     data = ClipDataset(videos, CLIPS)
     for index in range(len(data)):
         frames, labels, present = data[index]
@@ -59,7 +60,7 @@ def test_clips(videos):
         assert set(labels.unique().tolist()) <= {0, *(k + 1 for k in range(2) if present[k])}
 
 
-def test_times_are_those_of_the_paper():
+def test_times_are_those_of_the_paper() -> None:
     rng = np.random.default_rng(0)
     drawn = np.array([sample_times(160, 10, rng) for _ in range(4000)])
     ordered = np.where(drawn[:, :1] > drawn[:, 2:], drawn[:, ::-1], drawn)
@@ -72,7 +73,7 @@ def test_times_are_those_of_the_paper():
         assert all(0 <= t < num_frames for _ in range(50) for t in sample_times(num_frames, 25, rng))
 
 
-def test_small_objects_are_taught_only_if_they_stay_small():
+def test_small_objects_are_taught_only_if_they_stay_small() -> None:
     masks = np.zeros((3, 384, 384), np.uint8)
     for label, side in enumerate((5, 15, 15, 35), start=1):  # too small, small, growing, large
         masks[:, 40 * label : 40 * label + side, :side] = label
@@ -82,7 +83,7 @@ def test_small_objects_are_taught_only_if_they_stay_small():
     assert teachable(masks, (10, 20, 30)).tolist() == [2, 4]
 
 
-def test_jumps_and_learning_rates_follow_the_run():
+def test_jumps_and_learning_rates_follow_the_run() -> None:
     paper = PropagationSettings()
     shares = (0, 0.05, 0.1, 0.25, 0.35, 0.5, 0.79, 0.8, 0.99)
     assert [paper.max_jump(int(share * 500_000)) for share in shares] == [5, 5, 10, 15, 20, 25, 25, 5, 5]
@@ -93,7 +94,7 @@ def test_jumps_and_learning_rates_follow_the_run():
     assert 0 < factors[-1] < 0.02
 
 
-def test_scribbled_frames(videos):
+def test_scribbled_frames(videos: Any) -> None:
     data = FrameDataset(videos, FRAMES)
     for index in range(len(data)):
         inputs, label = data[index]
@@ -102,7 +103,7 @@ def test_scribbled_frames(videos):
         assert label.sum() > 0 and (inputs[4].any() or inputs[5].any())
 
 
-def test_fusion_samples(fused):
+def test_fusion_samples(fused: Any) -> None:
     for index in range(len(fused)):
         sample = fused[index]
         assert sample.old.shape == sample.new.shape == sample.given.shape == (2, 64, 64)
@@ -114,7 +115,7 @@ def test_fusion_samples(fused):
         assert bool(sample.instructive) == (int(differing) >= 100)
 
 
-def test_propagated_results_are_the_runners(videos, fused):
+def test_propagated_results_are_the_runners(videos: Any, fused: Any) -> None:
     for video, source in zip(fused.videos, videos, strict=True):
         assert list(video.results) == [0, 3, 6]
         for reference, result in video.results.items():
@@ -123,11 +124,12 @@ def test_propagated_results_are_the_runners(videos, fused):
             assert np.array_equal(result[:, reference] >= 254, given)
 
 
-def test_videos_that_cannot_teach_are_named(videos):
+def test_videos_that_cannot_teach_are_named(videos: Any) -> None:
     empty = MemoryVideo("empty", videos[0].frames(), np.zeros_like(videos[0].masks()))
-    for make in (ClipDataset, FrameDataset):
-        with pytest.raises(InputError, match="none of the 1 training videos"):
-            make([empty], CLIPS if make is ClipDataset else FRAMES)
+    with pytest.raises(InputError, match="none of the 1 training videos"):
+        ClipDataset([empty], CLIPS)
+    with pytest.raises(InputError, match="none of the 1 training videos"):
+        FrameDataset([empty], FRAMES)
     specks = np.zeros_like(videos[0].masks())
     specks[:, 4, 4] = 1
     tiny = MemoryVideo("tiny", videos[0].frames(), specks)
@@ -139,7 +141,7 @@ def test_videos_that_cannot_teach_are_named(videos):
         propagate_references([tiny], Propagation(18, 0.125).eval(), FUSED)
 
 
-def test_recipes():
+def test_recipes() -> None:
     assert recipe("paper") == Recipe()
     assert recipe("demo").propagation.depth == 18
     with pytest.raises(InputError, match="demo, paper"):

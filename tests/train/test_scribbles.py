@@ -1,3 +1,5 @@
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from train.scribbles import (
 from train.strokes import bezier, longest_paths, opened, region_strokes
 
 
-def shapes(seed, labels=3, height=90, width=120):
+def shapes(seed: Any, labels: Any = 3, height: Any = 90, width: Any = 120) -> Any:
     """An index mask of random ellipses."""
     rng = np.random.default_rng(seed)
     mask = np.zeros((height, width), np.uint8)
@@ -35,7 +37,7 @@ seeds = st.integers(0, 10**6)
 @settings(max_examples=25, deadline=None)
 @given(seeds)
 @pytest.mark.parametrize("make", [boundary_scribble, thinned_scribble, curve_scribble])
-def test_strokes_lie_inside_their_region(make, seed):
+def test_strokes_lie_inside_their_region(make: Any, seed: Any) -> None:
     region = shapes(seed) > 0
     stroke = make(region, np.random.default_rng(seed))
     assert stroke.dtype == bool and not (stroke & ~region).any()
@@ -43,7 +45,7 @@ def test_strokes_lie_inside_their_region(make, seed):
 
 @settings(max_examples=25, deadline=None)
 @given(seeds)
-def test_positive_strokes_lie_on_the_object_and_negative_ones_beside_it(seed):
+def test_positive_strokes_lie_on_the_object_and_negative_ones_beside_it(seed: Any) -> None:
     rng = np.random.default_rng(seed)
     truth = shapes(seed) == 1
     # The robot's smoothed strokes may leave a bent region, as the benchmark's do, so it sits out here.
@@ -53,7 +55,7 @@ def test_positive_strokes_lie_on_the_object_and_negative_ones_beside_it(seed):
     assert not (region_scribbles(mistakes, 0.5, rng) & ~mistakes).any()
 
 
-def test_scribbles_are_reproducible_and_varied():
+def test_scribbles_are_reproducible_and_varied() -> None:
     truth = shapes(4) == 1
     draws = [sample_scribbles(truth, ScribbleSettings(), np.random.default_rng(seed)) for seed in range(30)]
     again = sample_scribbles(truth, ScribbleSettings(), np.random.default_rng(0))
@@ -63,7 +65,7 @@ def test_scribbles_are_reproducible_and_varied():
     assert 3 <= empty <= 18  # expected 10
 
 
-def test_another_object_is_a_negative_stroke_or_a_mistake():
+def test_another_object_is_a_negative_stroke_or_a_mistake() -> None:
     mask = shapes(11)
     truth, other = mask == 1, mask == 2
     setting = ScribbleSettings(other=1.0, other_from_zero=True, extra=0.0)
@@ -74,7 +76,7 @@ def test_another_object_is_a_negative_stroke_or_a_mistake():
 
 @settings(max_examples=20, deadline=None)
 @given(seeds, st.floats(0.4, 0.95))
-def test_perturbed_masks_reach_the_target(seed, target):
+def test_perturbed_masks_reach_the_target(seed: Any, target: Any) -> None:
     truth = shapes(seed) == 3
     found = region_j(truth, perturb_mask(truth, target, np.random.default_rng(seed)))
     assert found < target or found > 0.95
@@ -85,7 +87,7 @@ def test_perturbed_masks_reach_the_target(seed, target):
 
 @settings(max_examples=25, deadline=None)
 @given(seeds)
-def test_robot_strokes_lie_in_error_regions(seed):
+def test_robot_strokes_lie_in_error_regions(seed: Any) -> None:
     truth, prediction = shapes(seed), shapes(seed + 1)
     clipped = robot_scribbles(truth, prediction, 3, np.random.default_rng(0), clip=True)
     drawn = clipped != NO_SCRIBBLE
@@ -97,7 +99,7 @@ def test_robot_strokes_lie_in_error_regions(seed):
     assert (truth[on] == plain[on]).mean() > 0.6
 
 
-def test_robot_covers_every_wrong_object_and_keeps_quiet_about_right_ones():
+def test_robot_covers_every_wrong_object_and_keeps_quiet_about_right_ones() -> None:
     truth = shapes(7)
     assert (robot_scribbles(truth, truth, 3, np.random.default_rng(0)) == NO_SCRIBBLE).all()
     scribbles = robot_scribbles(truth, np.zeros_like(truth), 3, np.random.default_rng(0))
@@ -108,7 +110,7 @@ def test_robot_covers_every_wrong_object_and_keeps_quiet_about_right_ones():
     assert not (robot_scribbles(void, np.zeros_like(truth), 3, np.random.default_rng(0))[truth == 1] > 0).any()
 
 
-def test_longest_path_of_a_known_skeleton():
+def test_longest_path_of_a_known_skeleton() -> None:
     skeleton = np.zeros((12, 12), bool)
     skeleton[5, 1:10] = True  # a bar of nine
     skeleton[2:5, 4] = True  # with a twig of three
@@ -118,7 +120,7 @@ def test_longest_path_of_a_known_skeleton():
     assert sorted(path[:, 0]) == list(range(1, 10))
 
 
-def test_paths_of_random_skeletons_are_connected_pixels_without_repeats():
+def test_paths_of_random_skeletons_are_connected_pixels_without_repeats() -> None:
     for seed in range(10):
         skeleton = np.random.default_rng(seed).random((20, 20)) < 0.4
         for path in longest_paths(skeleton, 4):
@@ -127,7 +129,7 @@ def test_paths_of_random_skeletons_are_connected_pixels_without_repeats():
             assert len(np.unique(path, axis=0)) == len(path)
 
 
-def test_bezier():
+def test_bezier() -> None:
     line = bezier(np.array([[0.0, 0.0], [5.0, 5.0], [10.0, 10.0]]))
     assert line.shape == (1000, 2)
     assert np.allclose(line[[0, -1]], [[0, 0], [10, 10]]) and np.allclose(line[:, 0], line[:, 1])
@@ -138,7 +140,7 @@ def test_bezier():
     assert curve.min() >= control.min() and curve.max() <= control.max()
 
 
-def test_opening_never_empties_a_region():
+def test_opening_never_empties_a_region() -> None:
     thin = np.zeros((60, 60), bool)
     thin[30, 5:55] = True
     assert opened(thin).any()
@@ -146,7 +148,7 @@ def test_opening_never_empties_a_region():
     assert not region_strokes(np.zeros_like(thin), np.random.default_rng(0))
 
 
-def test_which_frame_is_scribbled():
+def test_which_frame_is_scribbled() -> None:
     truth = np.zeros((3, 20, 20), np.uint8)
     truth[:, 2:6, 2:6] = 1
     truth[0, 12, 12], truth[1, 10:16, 10:16], truth[2, 10:12, 10:16] = 2, 2, 2

@@ -1,0 +1,50 @@
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = ("demo", "assets", "render", "train", "infer", "view")
+
+
+def run(*words, **options):
+    command = [sys.executable, "-m", "tools.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+@pytest.mark.parametrize("command", [(), *[(name,) for name in COMMANDS]])
+def test_help_explains_every_option(command):
+    done = run(*command, "--help", env={"COLUMNS": "200", "PATH": "/usr/bin:/bin"})
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+    if not command:
+        assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["view", "nowhere"], "there is no nowhere"),
+        (["render", "out", "--set", "vidoes=3"], "did you mean 'videos'"),
+        (["render", "out", "--set", "render.samples=none"], "'render.samples' cannot be 'none'"),
+        (["render", "out", "--config", "absent.yaml"], "cannot read the configuration absent.yaml"),
+        (["demo", "--set", "rounds=0"], "'rounds' cannot be 0"),
+        (["demo", "--video", "nowhere"], "there is no folder nowhere"),
+        (["train", "nowhere", "out"], "nowhere is no rendered data set"),
+        (["train", "nowhere", "out", "--network", "stm"], "there is no network 'stm'"),
+        (["train", "nowhere", "out", "--recipe", "quick"], "there is no training recipe 'quick'"),
+        (["infer", "nowhere", "out"], "there is no nowhere"),
+        (["assets", "install", "shapenet"], "there is no pack 'shapenet'"),
+        (["assets", "list", "nowhere.jsonl"], "nowhere.jsonl"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2_and_writes_nothing(tmp_path, words, says):
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_option_exits_with_2():
+    assert run("render", "out", "--assets", "nothing").returncode == 2
