@@ -92,6 +92,9 @@ class Decoder(nn.Module):
         return functional.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
 
 
+_KEY_GAIN = 4.0
+
+
 class Propagation(nn.Module):
     """Memorises frames with masks, and segments other frames by what it memorised.
 
@@ -113,7 +116,21 @@ class Propagation(nn.Module):
         self.kv_m_f16 = KeyValue(channels_16, key_channels, value_channels)
         self.kv_q_f16 = KeyValue(channels_16, key_channels, value_channels)
         self.decoder = Decoder(2 * value_channels, (channels_4, channels_8), width)
+        self._see_alike()
         self.train(self.training)  # sets batch norm aside at once
+
+    @torch.no_grad()
+    def _see_alike(self) -> None:
+        """Let memory and query start with the same view of an image, and with keys that tell places apart.
+
+        Otherwise equal places have unrelated keys, every read averages the whole memory, and training from random
+        weights first has to find out that it can point at anything.
+        """
+        for memory, query in zip(self.mask_rgb_encoder.modules(), self.rgb_encoder.modules(), strict=True):
+            if isinstance(memory, nn.Conv2d) and isinstance(query, nn.Conv2d):
+                memory.weight[:, : query.in_channels] = query.weight
+        self.kv_q_f16.key_proj.weight *= _KEY_GAIN
+        self.kv_m_f16.key_proj.weight.copy_(self.kv_q_f16.key_proj.weight)
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training; batch norm stays in evaluation mode for good, only its scale and shift learn.

@@ -1,6 +1,7 @@
 """The built wheel works outside the checkout."""
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -14,7 +15,10 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    source = folder / "source"  # building inside the checkout would leave, and next time reuse, a build folder
+    unwanted = shutil.ignore_patterns(".*", "runs", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, source, ignore=unwanted)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
     subprocess.run(build, check=True, capture_output=True, cwd=folder)
     [wheel] = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

@@ -66,7 +66,7 @@ def demo(
     from tools.demo import DemoConfig, run_demo
 
     chosen = [f"assets={assets}"] if assets else []
-    wanted = read_config(DemoConfig, config, [*chosen, *(settings or [])])
+    wanted = read_config(DemoConfig, config, [*chosen, *(settings or [])], DemoConfig())
     folder = out or Path("runs/demo" if wanted.assets == "procedural" else f"runs/demo-{wanted.assets}")
     report, verdict = run_demo(wanted, folder, video or [], workers)
     for check in verdict.checks:

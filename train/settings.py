@@ -202,7 +202,7 @@ def _demo() -> Recipe:
             keep_in_memory=True,
         ),
         propagation=PropagationSettings(
-            iterations=700,
+            iterations=850,
             batch=4,
             lr=1.5e-3,
             warmup=20,
@@ -213,10 +213,10 @@ def _demo() -> Recipe:
             augmentation=Augmentation(shared_colour=colour),
             stages=(
                 ClipStage(start=0.0, geometry=_clip_crop(128, (0.1, 0.4)), frames=2),
-                ClipStage(start=0.55, geometry=_clip_crop(208, (0.4, 1.0)), frames=2),
-                ClipStage(start=0.8, geometry=_clip_crop(224, (0.5, 1.0)), frames=3),
+                ClipStage(start=0.42, geometry=_clip_crop(208, (0.4, 1.0)), frames=2),
+                ClipStage(start=0.82, geometry=_clip_crop(224, (0.5, 1.0)), frames=3),
             ),
-            num_objects=4,
+            num_objects=3,
             jumps=((0.0, 2), (0.5, 4)),
             batch_norm="batch",
             depth=18,

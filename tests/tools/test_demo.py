@@ -1,0 +1,90 @@
+"""The whole loop in miniature, with a real Blender, a real Ray and real training steps."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from render.shards import ShardSet
+from tools.demo import _check_disjoint
+from vosforge import VOSForgeError
+
+pytestmark = [pytest.mark.blender, pytest.mark.ray]
+
+TINY = {
+    "num_meshes": 12,
+    "num_textures": 6,
+    "rounds": 2,
+    "dataset": {
+        "seed": 3,
+        "videos": 5,
+        "held_out_every": 5,
+        "videos_per_shard": 3,
+        "held_out_assets": 0.3,
+        "scene": {"objects": [2, 2]},
+        "render": {"width": 128, "height": 96, "frames": 5, "samples": 1, "denoise": False},
+    },
+    "training": {
+        "s2m": {"iterations": 2, "batch": 2, "augmentation": {"geometry": {"crop": 64, "short_side": 96}}},
+        "propagation": {"iterations": 2, "batch": 1, "stages": [], "augmentation": {"geometry": {"crop": 64}}},
+        "fusion": {"iterations": 2, "batch": 1, "short_side": 96, "augmentation": {"geometry": {"crop": 64}}},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    environment = {**os.environ, "VOSFORGE_CACHE": str(folder / "cache"), "COLUMNS": "160"}
+
+    def run(*words):
+        command = [sys.executable, "-m", "tools.cli", "demo", "--config", "tiny.yaml", "--out", "run", *words]
+        return subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+        )
+
+    return folder / "run", run, run()
+
+
+def test_untrained_networks_fail_the_demo_and_the_report_says_so(demo):
+    root, _, first = demo
+    assert first.returncode == 1, first.stderr
+    assert "did not pass" in first.stderr
+    assert "failed  Training adds at least 10" in first.stdout
+    assert "passed  No frame is black" in first.stdout
+    page = (root / "report.html").read_text()
+    assert "000004" in page
+    for kind in ("s2m", "propagation", "fusion"):
+        assert (root / "networks" / f"{kind}.pth").exists()
+        assert len((root / "networks" / f"{kind}.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_second_run_reuses_everything_and_says_so(demo):
+    root, run, first = demo
+    kept = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.suffix in (".h5", ".pth", ".npz")}
+    assert kept
+    second = run()
+    assert second.returncode == first.returncode
+    assert second.stdout.count("reusing") == 6  # catalog, videos, three networks, results
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_other_scenes_in_the_same_folder_are_refused(demo):
+    _, run, _ = demo
+    other = run("--set", "num_meshes=13")
+    assert other.returncode == 2
+    assert "other assets or scenes" in other.stderr
+
+
+def test_shared_assets_are_found(demo):
+    root, _, _ = demo
+    shards = ShardSet(root / "data")
+    _check_disjoint(shards)
+    shards.videos = tuple(
+        row.model_copy(update={"split": "val" if row.id == "000000" else row.split}) for row in shards.videos
+    )
+    with pytest.raises(VOSForgeError, match="share assets"):
+        _check_disjoint(shards)
