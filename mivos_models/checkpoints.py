@@ -3,9 +3,7 @@
 Depth and width are read from the weights, so a file needs nothing beside it.
 """
 
-import os
 import pickle
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, overload
@@ -18,6 +16,7 @@ from mivos_models.propagation import Propagation
 from mivos_models.resnet import Depth
 from mivos_models.s2m import S2M
 from vosforge import InputError
+from vosforge.files import sealed_file
 
 _SHOWN = 3
 
@@ -67,16 +66,8 @@ def save_network(network: nn.Module, path: Path) -> None:
     """Write the network's state dict (on the CPU) to ``path``, whole or not at all. Missing folders are made."""
     path = Path(path)
     state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    with sealed_file(path) as temporary:
+        torch.save(state, temporary)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
