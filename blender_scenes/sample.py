@@ -52,7 +52,7 @@ class SceneConfig(Record):
     camera_speed: Annotated[float, Field(ge=0, description="spread of the camera's step on each axis")] = 0.06
     fov: Range = (0.7, 0.8)
     lights: tuple[int, int] = (1, 3)
-    light_energy: Range = (300.0, 3000.0)
+    light_energy: Range = (500.0, 4000.0)
     world_strength: Range = (0.4, 1.1)
     backdrop: Annotated[Share, Field(description="share of scenes with a backdrop plane; others show the HDRI")] = 0.7
     emission: Range = (0.2, 0.9)

@@ -202,7 +202,7 @@ def _demo() -> Recipe:
             keep_in_memory=True,
         ),
         propagation=PropagationSettings(
-            iterations=850,
+            iterations=800,
             batch=4,
             lr=1.5e-3,
             warmup=20,
