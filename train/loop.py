@@ -73,6 +73,7 @@ def fit(
         samples,
         batch_size=settings.batch,
         num_workers=settings.workers,
+        multiprocessing_context="spawn" if settings.workers else None,  # OpenCV hangs in forked processes
         worker_init_fn=_one_thread,
         pin_memory=device.type == "cuda",
         generator=torch.Generator().manual_seed(0),  # only seeds the workers, which draw nothing from it

@@ -188,3 +188,10 @@ def test_overfitting_one_video_beats_the_start(make_video: Any, tmp_path: Any) -
         evaluate_interactive(video, Networks.load(tmp_path, suffix), 2, rng_for(0)) for suffix in ("_init", "")
     )
     assert after.j_and_f > before.j_and_f + 0.1, (before.j_and_f, after.j_and_f)
+
+
+def test_sampling_in_another_process_gives_the_same_network(videos: Any, trained: Any, tmp_path: Any) -> None:
+    # Forked workers hung here for good once OpenCV had run in the parent.
+    path = train_s2m(videos, S2M.model_copy(update={"workers": 1}), tmp_path)
+    expected, found = state(trained / "s2m.pth"), state(path)
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
