@@ -31,10 +31,12 @@ def train_networks(data: Path, recipe: Recipe, out: Path, networks: Sequence[str
         raise InputError(f"{data} has no videos in its split 'train': render some first")
     content = hashlib.sha256("".join(row.model_dump_json() for row in shards.videos).encode()).hexdigest()
     reused = {}
-    trained_on = content
     for kind in NETWORKS:
         settings = getattr(recipe, kind)
-        basis = f"{settings.model_dump_json()}\n{trained_on if kind == 'fusion' else content}\n"
+        # Fusion is trained on what the propagation network in ``out`` gives, whoever trained that.
+        teacher = out / "propagation.pth"
+        taught_by = _file_hash(teacher) if kind == "fusion" and teacher.exists() else ""
+        basis = f"{settings.model_dump_json()}\n{content}\n{taught_by}\n"
         note = out / f"{kind}.basis"
         if kind in networks:
             reused[kind] = (out / f"{kind}.pth").exists() and note.exists() and note.read_text() == basis
@@ -50,6 +52,8 @@ def train_networks(data: Path, recipe: Recipe, out: Path, networks: Sequence[str
                     else:
                         train_fusion(videos, recipe.fusion, out, on_step)
                 write_sealed(note, basis)
-        if kind == "propagation":
-            trained_on = basis  # fusion is trained on what this propagation network gives
     return reused
+
+
+def _file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,6 +1,7 @@
 """The whole loop in miniature, with a real Blender, a real Ray and real training steps."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -8,8 +9,10 @@ import pytest
 import yaml
 
 from render.shards import ShardSet
-from tools.demo import _check_disjoint
+from tools.demo import DemoConfig, _check_disjoint
+from tools.training import train_networks
 from vosforge import VOSForgeError
+from vosforge.config import read_config
 
 pytestmark = [pytest.mark.blender, pytest.mark.ray]
 
@@ -70,6 +73,16 @@ def test_a_second_run_reuses_everything_and_says_so(demo):
     assert second.returncode == first.returncode
     assert second.stdout.count("reusing") == 6  # catalog, videos, three networks, results
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_fusion_is_trained_again_when_the_propagation_network_it_learns_from_changes(demo, tmp_path):
+    root, _, _ = demo
+    networks = tmp_path / "networks"
+    shutil.copytree(root / "networks", networks)
+    recipe = read_config(DemoConfig, root.parent / "tiny.yaml", base=DemoConfig()).training
+    assert train_networks(root / "data", recipe, networks, ["fusion"]) == {"fusion": True}
+    shutil.copy(networks / "propagation_init.pth", networks / "propagation.pth")
+    assert train_networks(root / "data", recipe, networks, ["fusion"]) == {"fusion": False}
 
 
 def test_other_scenes_in_the_same_folder_are_refused(demo):
