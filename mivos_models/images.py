@@ -13,8 +13,9 @@ STD = (0.229, 0.224, 0.225)
 
 def normalise(frames: np.ndarray) -> Tensor:
     """uint8 RGB [..., H, W, 3] -> float32 [..., 3, H, W], by the mean and deviation of ImageNet's colours."""
-    unit = torch.tensor(np.asarray(frames)).to(torch.float32) / 255
-    return ((unit - torch.tensor(MEAN)) / torch.tensor(STD)).movedim(-1, -3).contiguous()
+    planes = torch.tensor(np.asarray(frames)).movedim(-1, -3).contiguous().to(torch.float32)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return planes.div_(255).sub_(mean).div_(std)
 
 
 class Padding(NamedTuple):

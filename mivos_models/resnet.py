@@ -39,7 +39,7 @@ class BasicBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels, planes, 3, stride, dilation, dilation, bias=bias)
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, 1, dilation, dilation, bias=bias)
-        self.bn2 = nn.BatchNorm2d(planes)
+        self.bn2 = _starts_at_zero(nn.BatchNorm2d(planes))
         self.downsample = _shortcut(channels, planes, stride, bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class Bottleneck(nn.Module):
         self.conv2 = nn.Conv2d(planes, planes, 3, stride, dilation, dilation, bias=bias)
         self.bn2 = nn.BatchNorm2d(planes)
         self.conv3 = nn.Conv2d(planes, planes * self.expansion, 1, bias=bias)
-        self.bn3 = nn.BatchNorm2d(planes * self.expansion)
+        self.bn3 = _starts_at_zero(nn.BatchNorm2d(planes * self.expansion))
         self.downsample = _shortcut(channels, planes * self.expansion, stride, bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,6 +70,15 @@ class Bottleneck(nn.Module):
         residual = functional.relu(self.bn2(self.conv2(residual)), inplace=True)
         residual = self.bn3(self.conv3(residual))
         return functional.relu(residual + self.downsample(x), inplace=True)
+
+
+def _starts_at_zero(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    """A residual branch's last norm, silent at first, so that a trunk with random weights starts as its shortcuts.
+
+    Goyal et al., "Accurate, Large Minibatch SGD" (2017), section 5.1.
+    """
+    nn.init.zeros_(norm.weight)
+    return norm
 
 
 def _shortcut(channels: int, out_channels: int, stride: int, bias: bool) -> nn.Sequential:

@@ -183,8 +183,8 @@ def _rotation_about_grey(angle: float) -> np.ndarray:
 
 def _at_centres(matrix: np.ndarray) -> np.ndarray:
     """The same map for OpenCV, whose integer coordinates are pixel centres."""
-    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    return (np.linalg.inv(half) @ matrix @ half)[:2]
+    to_corner, to_centre = (np.array([[1, 0, shift], [0, 1, shift], [0, 0, 1]]) for shift in (0.5, -0.5))
+    return (to_centre @ matrix @ to_corner)[:2]
 
 
 def point_in(region: np.ndarray, rng: np.random.Generator) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""The training loss: cross entropy over soft-aggregated objects, averaged over the hardest pixels only."""
+"""The training losses: cross entropy over soft-aggregated objects and its hardest pixels, and matching of cells."""
 
 import torch
 from torch import Tensor
@@ -9,6 +9,9 @@ from vosforge.config import Record
 
 ABSENT = -1e4
 """The logit of an object that a sample does not have; its softmax is exactly 0 in float32."""
+
+LEAST_SHARE = 1e-4
+"""Keeps the matching loss finite where a label is in no memory cell."""
 
 
 class Bootstrap(Record):
@@ -50,6 +53,24 @@ def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, share: float) -> 
     if share < 1.0:
         losses = losses.topk(max(int(share * losses.shape[1]), 1), dim=1, sorted=False).values
     return losses.mean()
+
+
+def matching_loss(similarity: Tensor, memorised: Tensor, wanted: Tensor, present: Tensor) -> Tensor:
+    """Cross entropy of the labels that each object's read of the memory carries from cell to cell, as a scalar.
+
+    It teaches keys directly to point at the same object; not part of the published training, which starts from
+    keys that know images. ``similarity [B, K, Q, M]`` of query and memory cells, before the softmax; ``memorised
+    [B, K+1, M]`` and ``wanted [B, K+1, Q]``: each label's share of each cell; ``present [B, K]`` bool.
+    """
+    carried = torch.softmax(similarity.float(), dim=3) @ memorised.transpose(1, 2).unsqueeze(1)
+    losses = -(wanted.transpose(1, 2).unsqueeze(1) * torch.log(carried + LEAST_SHARE)).sum(dim=3).mean(dim=2)
+    return (losses * present).sum() / present.sum()
+
+
+def cell_shares(labels: Tensor, num_labels: int, side: int = 16) -> Tensor:
+    """Each label's share ``[B, num_labels, h * w]`` of each ``side``-sized cell of ``labels [B, H, W]`` int64."""
+    planes = functional.one_hot(labels, num_labels).movedim(-1, 1).float()
+    return functional.avg_pool2d(planes, side).flatten(2)
 
 
 def one_hot(labels: Tensor, num_objects: int) -> Tensor:

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mivos_models import Propagation, join
+from mivos_models import Propagation, affinity, join
 from train.clips import ClipDataset, ClipSample
 from train.loop import OnStep, Step, choose_device, fit, initialised
-from train.losses import bootstrapped_cross_entropy, object_logits, one_hot
+from train.losses import bootstrapped_cross_entropy, cell_shares, matching_loss, object_logits, one_hot
 from train.settings import PropagationSettings
 from train.video import Video, in_memory
 
@@ -32,26 +32,32 @@ def train_propagation(
             for module in network.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.train()
-        return propagation_loss(network, batch, step.share)
+        return propagation_loss(network, batch, step.share, settings.match_weight)
 
     return fit("propagation", network, samples, loss_of, settings, out, on_step)
 
 
-def propagation_loss(network: Propagation, batch: ClipSample, share: float) -> Tensor:
+def propagation_loss(network: Propagation, batch: ClipSample, share: float, match_weight: float = 0.0) -> Tensor:
     """Sum over the later frames of a clip of the bootstrapped cross entropy (Mask-Propagation).
 
     Frame 0 is memorised with its true masks, every later one (but the last) with the masks just predicted, through
-    which gradients flow. ``batch``: frames [B,T,3,H,W], labels [B,T,H,W], present [B,K].
+    which gradients flow. ``match_weight`` times the matching loss of each later frame with frame 0 is added.
+    ``batch``: frames [B,T,3,H,W], labels [B,T,H,W], present [B,K].
     """
     frames, labels, present = batch
     B, T = labels.shape[:2]
-    memory = network.memorize(frames[:, 0], one_hot(labels[:, 0], present.shape[1]))
+    K = present.shape[1]
+    first = memory = network.memorize(frames[:, 0], one_hot(labels[:, 0], K))
     later = network.query(frames[:, 1:].flatten(0, 1))
     total = frames.new_zeros(())
     for t in range(1, T):
         query = type(later)(*(part.unflatten(0, (B, T - 1))[:, t - 1] for part in later))
         logits = object_logits(network.segment(query, memory), present)
         total = total + bootstrapped_cross_entropy(logits, labels[:, t], share)
+        if match_weight:
+            memorised, wanted = cell_shares(labels[:, 0], K + 1), cell_shares(labels[:, t], K + 1)
+            matching = matching_loss(affinity(first.key, query.key), memorised, wanted, present)
+            total = total + match_weight * matching
         if t < T - 1:
             memory = join([memory, network.memorize(frames[:, t], torch.softmax(logits, dim=1)[:, 1:])])
     return total

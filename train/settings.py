@@ -95,6 +95,9 @@ class PropagationSettings(TrainSettings):
     """(share of the run, largest jump between a clip's frames from then on)."""
     batch_norm: Literal["frozen", "batch"] = "frozen"
     """Whether batch norm keeps the statistics it has (published), or uses and tracks those of each batch."""
+    match_weight: float = Field(default=0.0, ge=0)
+    """Weight of the matching loss beside the published one: from random weights, keys learn by it what to point at
+    long before the masks could teach them."""
     stages: tuple[ClipStage, ...] = ()
     """How clips change along the run; before the first stage they are as published."""
     focus: float = Field(default=0.0, ge=0, le=1)
@@ -185,7 +188,7 @@ def _demo() -> Recipe:
     colour = Jitter(brightness=0.15, contrast=0.1, saturation=0.1, hue=0.02)
     return Recipe(
         s2m=S2MSettings(
-            iterations=220,
+            iterations=280,
             batch=8,
             lr=2e-3,
             warmup=10,
@@ -210,14 +213,16 @@ def _demo() -> Recipe:
             clip_gradient=5.0,
             # Hard pixels alone, this early, teach nothing: measured, the loss stays where it is.
             loss=Bootstrap(start=1.0, end=1.0),
-            augmentation=Augmentation(shared_colour=colour),
+            match_weight=1.0,
+            augmentation=Augmentation(
+                shared_colour=Jitter(brightness=0.3, contrast=0.3, saturation=0.5, hue=0.5, grey=0.05)
+            ),
             stages=(
                 ClipStage(start=0.0, geometry=_clip_crop(128, (0.1, 0.4)), frames=2),
-                ClipStage(start=0.42, geometry=_clip_crop(208, (0.4, 1.0)), frames=2),
-                ClipStage(start=0.82, geometry=_clip_crop(224, (0.5, 1.0)), frames=3),
+                ClipStage(start=0.2, geometry=_clip_crop(208, (0.35, 1.0)), frames=2),
             ),
-            num_objects=3,
-            jumps=((0.0, 2), (0.5, 4)),
+            num_objects=2,
+            jumps=((0.0, 2), (0.25, 5), (0.5, 10)),
             batch_norm="batch",
             depth=18,
             width=0.125,

@@ -9,7 +9,9 @@ from collections import deque
 
 import cv2
 import numpy as np
-from skimage.morphology import disk, medial_axis
+from skimage.morphology import disk
+
+from train.skeleton import medial_axis
 
 OPENING = 0.15
 MAX_OPENING_RADIUS = 16.0
@@ -23,7 +25,7 @@ def region_strokes(region: np.ndarray, rng: np.random.Generator, min_nodes: int 
     The region is opened (radius 0.15 * sqrt(area) / 2, at most 16), its medial axis taken; in each connected piece
     of the axis with at least ``min_nodes`` pixels the longest path of a spanning tree becomes one Bezier curve.
     """
-    skeleton = medial_axis(_padded(opened(region)), rng=rng)[1:-1, 1:-1]
+    skeleton = medial_axis(opened(region), rng)
     return [bezier(path) for path in longest_paths(skeleton, min_nodes)]
 
 
@@ -111,8 +113,3 @@ def _farthest(tree: list[list[int]], start: int) -> list[int]:
         path.append(node)
         node = parent[node]
     return path[::-1]
-
-
-def _padded(region: np.ndarray) -> np.ndarray:
-    """One empty pixel around, so that the image's border is a border of the region too."""
-    return np.pad(region, 1)

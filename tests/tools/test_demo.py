@@ -1,10 +1,13 @@
 """The whole loop in miniature, with a real Blender, a real Ray and real training steps."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -101,3 +104,21 @@ def test_shared_assets_are_found(demo):
     )
     with pytest.raises(VOSForgeError, match="share assets"):
         _check_disjoint(shards)
+
+
+def test_the_readmes_python_runs_on_the_demos_files(demo, tmp_path, monkeypatch):
+    root, _, _ = demo
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "demo").symlink_to(root, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    shard, runner = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    video = ShardSet(root / "data").video("000001")
+    names = {}
+    exec(shard, names)
+    assert np.array_equal(names["frame"], video.frame(2)) and np.array_equal(names["mask"], video.mask(2))
+    scribbles = np.full(video.mask(0).shape, -1, np.int16)
+    scribbles[40:50, 40:50], scribbles[5:9, 60:90] = 1, 2
+    names = {"frames": video.frames(), "scribbles": scribbles}
+    exec(runner, names)
+    assert names["masks"].shape == video.masks().shape and names["masks"].dtype == np.uint8

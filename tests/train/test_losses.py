@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from train.losses import Bootstrap, bootstrapped_cross_entropy, object_logits, one_hot
+from train.losses import (
+    Bootstrap,
+    bootstrapped_cross_entropy,
+    cell_shares,
+    matching_loss,
+    object_logits,
+    one_hot,
+)
 
 
 def slow_loss(probabilities: Any, labels: Any, objects: Any, share: Any) -> Any:
@@ -51,3 +58,28 @@ def test_schedule_of_the_paper() -> None:
 def test_one_hot() -> None:
     labels = torch.tensor([[0, 1], [2, 2]])
     assert one_hot(labels, 2).tolist() == [[[0, 1], [0, 0]], [[0, 0], [1, 1]]]
+
+
+def test_cell_shares_count_pixels() -> None:
+    labels = torch.from_numpy(np.random.default_rng(0).integers(0, 3, (2, 8, 12)))
+    shares = cell_shares(labels, 3, side=4)
+    assert shares.shape == (2, 3, 6)
+    assert shares[1, 2, 4] == (labels[1, 4:8, 4:8] == 2).float().mean()
+
+
+def test_matching_is_free_where_reads_point_at_the_same_label() -> None:
+    memorised = torch.tensor([[[1.0, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0]]])
+    wanted = memorised[:, :, [2, 0, 3, 1]]
+    pointing = 100 * (wanted.transpose(1, 2) @ memorised)[:, None].expand(-1, 2, -1, -1)
+    present = torch.ones(1, 2, dtype=torch.bool)
+    assert float(matching_loss(pointing, memorised, wanted, present)) < 1e-3
+    assert float(matching_loss(-pointing, memorised, wanted, present)) > 4
+
+
+def test_matching_by_chance_costs_the_cross_entropy_with_the_mean() -> None:
+    shares = torch.from_numpy(np.random.default_rng(1).dirichlet(np.ones(3), size=(1, 5))).float().transpose(1, 2)
+    expected = -(shares * torch.log(shares.mean(dim=2, keepdim=True))).sum(dim=1).mean()
+    similarity = torch.zeros(1, 2, 5, 5)
+    similarity[:, 1] = torch.randn(5, 5)  # of an object that is not there
+    found = matching_loss(similarity, shares, shares, torch.tensor([[True, False]]))
+    assert float(found) == pytest.approx(float(expected), rel=1e-2)

@@ -1,0 +1,80 @@
+"""The `infer` command on a folder of frames, with untrained networks: what goes in comes out in the right places."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mivos_models import S2M, Fusion, Propagation, save_network
+
+T, H, W = 4, 48, 64
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("infer")
+    torch.manual_seed(0)
+    for kind, network in (("s2m", S2M(18, 0.125)), ("propagation", Propagation(18, 0.125)), ("fusion", Fusion(0.5))):
+        save_network(network.eval(), root / "networks" / f"{kind}.pth")
+    rng = np.random.default_rng(0)
+    (root / "clip").mkdir()
+    for t in range(T):
+        cv2.imwrite(str(root / "clip" / f"{t:05d}.jpg"), rng.integers(0, 256, (H, W, 3), np.uint8))
+    return root
+
+
+def infer(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tools.cli", "infer", "clip", "out", "--networks", "networks", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+def read_masks(folder: Path) -> np.ndarray:
+    return np.stack([np.array(Image.open(folder / "out/Annotations/clip" / f"{t:05d}.png")) for t in range(T)])
+
+
+def test_a_mask_is_carried_with_its_own_labels(folder: Path) -> None:
+    given = np.zeros((H, W), np.uint8)
+    given[4:30, 4:30], given[20:44, 36:60] = 2, 7
+    Image.fromarray(given).save(folder / "given.png")
+    done = infer(folder, "--mask", "given.png", "--frame", "1")
+    assert done.returncode == 0, done.stderr
+    masks = read_masks(folder)
+    assert np.array_equal(masks[1], given)
+    assert set(np.unique(masks)) <= {0, 2, 7}
+    assert masks[0].any() or masks[3].any()
+    assert done.stdout.strip().endswith("out/Annotations/clip")
+
+
+def test_scribbles_become_masks(folder: Path) -> None:
+    stroke = {"object_id": 1, "path": [[0.2, 0.2], [0.5, 0.5]], "start_time": 0, "end_time": 1}
+    other = {"object_id": 2, "path": [[0.8, 0.2], [0.9, 0.8]], "start_time": 1, "end_time": 2}
+    strokes = {"sequence": "clip", "scribbles": [[], [], [stroke, other], []]}
+    (folder / "strokes.json").write_text(json.dumps(strokes))
+    done = infer(folder, "--scribbles", "strokes.json")
+    assert done.returncode == 0, done.stderr
+    assert set(np.unique(read_masks(folder))) <= {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ((), "give --mask or --scribbles"),
+        (("--mask", "given.png", "--scribbles", "strokes.json"), "not both"),
+        (("--mask", "clip/00000.jpg"), "index PNG of 64 × 48"),
+        (("--mask", "nowhere.png"), "cannot read the mask nowhere.png"),
+        (("--scribbles", "clip/00000.jpg"), "cannot read the scribbles clip/00000.jpg"),
+    ],
+)
+def test_bad_input_is_told_in_a_sentence_and_writes_nothing(folder: Path, words: tuple[str, ...], reason: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    done = infer(folder, *words)
+    assert done.returncode == 2
+    assert reason in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
