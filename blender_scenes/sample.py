@@ -4,7 +4,8 @@ Motion follows BL30K's generator (Cheng et al., "Modular Interactive Video Objec
 of degree 4 through five control points, whose steps grow with the number of frames so that speed does not depend on it.
 """
 
-from typing import Annotated
+import functools
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -21,9 +22,19 @@ from blender_scenes.spec import (
     Split,
     WorldSpec,
 )
-from blender_scenes.trajectories import CONTROL_POINTS, camera_poses, evaluate, fit_curve, limited_step, sample_walk
+from blender_scenes.trajectories import (
+    CONTROL_POINTS,
+    Limits,
+    camera_poses,
+    evaluate,
+    fit_curve,
+    least_distance,
+    limited_step,
+    sample_pauses,
+    sample_walk,
+)
 from vosforge.config import Record
-from vosforge.errors import VOSForgeError
+from vosforge.errors import InputError, VOSForgeError
 from vosforge.seeding import rng_for
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -40,25 +51,69 @@ LEAST_ANGLE = 0.15
 
 
 class SceneConfig(Record):
-    """What scenes of a data set are like. Speeds are per frame; lengths in metres, angles in radians."""
+    """What scenes of a data set are like. Speeds are per frame; lengths in metres, angles in radians.
+
+    The defaults are the preset ``basic``; ``PRESETS`` has all of them.
+    """
 
     preset: str = "basic"
     objects: Annotated[tuple[int, int], Field(description="fewest and most objects")] = (3, 5)
     object_speed: Annotated[float, Field(ge=0, description="spread of an object's step on each axis")] = 0.06
     turn_speed: Annotated[float, Field(ge=0, description="spread of an object's turn about each axis")] = 0.04
+    limits: Annotated[Limits, Field(description="whether steps are limited in both directions of an axis")] = "both"
+    height: Annotated[float, Field(gt=0, description="height of the objects' region, relative to its width")] = 0.75
     scale: Range = (1.25, 3.0)
     scale_change: Annotated[float, Field(gt=0, le=1, description="least scale factor over a video")] = 0.8
     least_distance: Annotated[float, Field(ge=0, description="least distance of two objects' centres")] = 0.75
+    distance_test: Annotated[
+        Literal["every_frame", "minimiser"], Field(description="how the least distance is found; minimisers miss some")
+    ] = "every_frame"
+    in_view: Annotated[Share, Field(description="share of the frames an object's centre must be seen in")] = 0.5
     camera_speed: Annotated[float, Field(ge=0, description="spread of the camera's step on each axis")] = 0.06
     fov: Range = (0.7, 0.8)
     lights: tuple[int, int] = (1, 3)
     light_energy: Range = (500.0, 4000.0)
+    light_side: Annotated[
+        Literal["camera", "all"], Field(description="lights on the camera's side of the scene, or all around")
+    ] = "camera"
+    world: Annotated[Share, Field(description="share of scenes lit by an HDRI")] = 1.0
     world_strength: Range = (0.4, 1.1)
     backdrop: Annotated[Share, Field(description="share of scenes with a backdrop plane; others show the HDRI")] = 0.7
+    backdrop_repeat: Annotated[float, Field(gt=0, description="copies of the image along the backdrop's side")] = 2.0
     emission: Range = (0.2, 0.9)
     ground: Annotated[Share, Field(description="share of scenes without a backdrop that have a ground")] = 0.5
     retexture: Annotated[Share, Field(description="share of textured models whose texture is replaced")] = 0.5
     retexture_plain: Annotated[Share, Field(description="share of untextured models that get a texture")] = 0.6
+
+
+PRESETS: dict[str, SceneConfig] = {
+    "basic": SceneConfig(),
+    # Cheng et al., CVPR 2021: the constants of the published generator.
+    "bl30k": SceneConfig(
+        preset="bl30k",
+        object_speed=0.03,
+        turn_speed=0.02,
+        limits="upward",
+        height=1.0,
+        distance_test="minimiser",
+        in_view=0.0,
+        camera_speed=0.10,
+        light_energy=(1000.0, 15000.0),
+        light_side="all",
+        world=0.0,
+        backdrop=1.0,
+        backdrop_repeat=1.0,
+        emission=(0.1, 1.0),
+        retexture_plain=1.0,
+    ),
+}
+
+
+def preset(name: str) -> SceneConfig:
+    """The preset ``name``; InputError for an unknown one."""
+    if name not in PRESETS:
+        raise InputError(f"there is no preset '{name}'; known: {', '.join(PRESETS)}")
+    return PRESETS[name]
 
 
 def sample_scene(
@@ -70,31 +125,36 @@ def sample_scene(
     index: int,
     split: Split,
     attempt: int = 0,
+    place: int | None = None,
 ) -> SceneSpec:
     """Draw video ``index`` of the data set ``seed`` from the assets of its split.
 
     The draw depends on these arguments only, never on other videos. ``attempt`` counts redraws of a refused video.
-    Raises VOSForgeError when the catalog lacks meshes, textures or HDRIs.
+    ``place``: the video's number among those of its split (by default ``index``), by which models are dealt out:
+    every model is used before any is used again. Raises VOSForgeError when the catalog lacks meshes, textures or
+    HDRIs.
     """
     rng = rng_for(seed, "scene", index, attempt)
-    meshes, textures, hdris = (_some(catalog, kind, split) for kind in ("mesh", "texture", "hdri"))
+    meshes, textures = _some(catalog, "mesh", split), _some(catalog, "texture", split)
     camera = _camera(rng, config, render.frames)
-    count = int(rng.integers(config.objects[0], config.objects[1] + 1))
-    # Different models in one video as long as there are enough.
-    chosen = rng.choice(len(meshes), size=count, replace=len(meshes) < count)
     objects: list[ObjectSpec] = []
-    paths: list[np.ndarray] = []
-    for place in chosen:
-        curve, path = _object_curve(rng, config, render, camera, paths)
-        paths.append(path)
-        objects.append(_object(rng, config, render.frames, meshes[place], textures, curve))
-    backdrop = ground = None
+    for mesh in _dealt(meshes, config.objects, seed, split, index if place is None else place):
+        motion = _motion(rng, config, render, camera, [item.location for item in objects])
+        replaced = rng.random() < (config.retexture if mesh.textures else config.retexture_plain)
+        texture = _pick(rng, textures).hash if replaced else None
+        objects.append(ObjectSpec(mesh=mesh.hash, category=mesh.category, texture=texture, **motion))
+    backdrop = ground = world = None
     if rng.random() < config.backdrop:
         emission = float(rng.uniform(*config.emission))
-        backdrop = PlaneSpec(texture=_pick(rng, textures).hash, offset=12.0, repeat=2.0, emission=emission)
+        repeat = config.backdrop_repeat
+        backdrop = PlaneSpec(texture=_pick(rng, textures).hash, offset=12.0, repeat=repeat, emission=emission)
     elif rng.random() < config.ground:
         offset = float(rng.uniform(-3.2, -2.4))
         ground = PlaneSpec(texture=_pick(rng, textures).hash, offset=offset, size=60.0, repeat=12.0)
+    if rng.random() < config.world:
+        hdri = _pick(rng, _some(catalog, "hdri", split)).hash
+        strength = float(rng.uniform(*config.world_strength))
+        world = WorldSpec(hdri=hdri, turn=float(rng.uniform(0, 2 * np.pi)), strength=strength)
     return SceneSpec(
         preset=config.preset,
         seed=seed,
@@ -104,11 +164,7 @@ def sample_scene(
         objects=tuple(objects),
         camera=camera,
         lights=tuple(_light(rng, config) for _ in range(int(rng.integers(config.lights[0], config.lights[1] + 1)))),
-        world=WorldSpec(
-            hdri=_pick(rng, hdris).hash,
-            turn=float(rng.uniform(0, 2 * np.pi)),
-            strength=float(rng.uniform(*config.world_strength)),
-        ),
+        world=world,
         backdrop=backdrop,
         ground=ground,
         render=render,
@@ -126,75 +182,87 @@ def _pick(rng: np.random.Generator, assets: tuple[Asset, ...]) -> Asset:
     return assets[int(rng.integers(len(assets)))]
 
 
+def _dealt(meshes: tuple[Asset, ...], objects: tuple[int, int], seed: int, split: Split, place: int) -> list[Asset]:
+    """The models of a video: a stretch of one endless walk through seeded permutations of all models.
+
+    Each run of as many videos as there are object numbers has each number once, in random order, so where a video's
+    stretch begins follows from its place alone.
+    """
+    fewest, most = objects
+    block, within = divmod(place, most - fewest + 1)
+    counts = rng_for(seed, "object numbers", split, block).permutation(np.arange(fewest, most + 1))
+    start = block * int(counts.sum()) + int(counts[:within].sum())
+    laps = (divmod(position, len(meshes)) for position in range(start, start + int(counts[within])))
+    return [meshes[_permutation(seed, split, lap, len(meshes))[at]] for lap, at in laps]
+
+
+@functools.lru_cache(maxsize=8)
+def _permutation(seed: int, split: Split, lap: int, size: int) -> np.ndarray:
+    return rng_for(seed, "models", split, lap).permutation(size)
+
+
 def _step_sigma(speed: float, frames: int) -> float:
     return speed * frames / (CONTROL_POINTS - 1)
 
 
-def _object_curve(
-    rng: np.random.Generator, config: SceneConfig, render: RenderSettings, camera: CameraSpec, others: list[np.ndarray]
-) -> tuple[Curve, np.ndarray]:
-    """A path ``[T, 3]`` in view that keeps clear of ``others``, redrawn up to 50 times, then taken as it is."""
-    sigma = _step_sigma(config.object_speed, render.frames)
+def _motion(
+    rng: np.random.Generator, config: SceneConfig, render: RenderSettings, camera: CameraSpec, others: list[Curve]
+) -> dict[str, Curve]:
+    """An object's curves, redrawn up to 50 times until it keeps clear of ``others`` and in view, then as they are."""
+    move, turn = (_step_sigma(speed, render.frames) for speed in (config.object_speed, config.turn_speed))
+    # The change of scale over a video spreads evenly, in logarithm, over its four steps.
+    least = config.scale_change ** (1 / (CONTROL_POINTS - 1))
 
-    def draw() -> np.ndarray:
+    def place() -> np.ndarray:
         y = rng.uniform(*OBJECT_DEPTH)
         reach = FRUSTUM_SLOPE * (y - FRUSTUM_APEX)
-        # Frames are wider than high: the region is too, so that objects stay in view.
-        return np.array([rng.uniform(-reach, reach), y, rng.uniform(-reach, reach) * 0.75])
+        return np.array([rng.uniform(-reach, reach), y, rng.uniform(-reach, reach) * config.height])
 
-    for _ in range(REDRAWS):
-        curve = fit_curve(sample_walk(rng, draw, lambda a, b: limited_step(rng, sigma, a, b)))
-        path = evaluate(curve, render.frames)
-        apart = all(np.linalg.norm(path - other, axis=1).min() >= config.least_distance for other in others)
-        if apart and _shows(path, others, camera, render):
+    for _ in range(1 + REDRAWS):
+        paused = sample_pauses(rng)
+        location = fit_curve(sample_walk(paused, place(), lambda a: limited_step(rng, move, a, place(), config.limits)))
+        if _clear(location, others, config, render) and _shows(location, others, config, camera, render):
             break
-    return curve, path
+    rotation = sample_walk(paused, rng.uniform(0, 2 * np.pi, 3), lambda a: a + rng.normal(0, turn, 3))
+    scale = sample_walk(paused, rng.uniform(*config.scale, 3), lambda a: a * rng.uniform(least, 1 / least, 3))
+    return {"location": location, "rotation": fit_curve(rotation), "scale": fit_curve(scale)}
 
 
-def _shows(path: np.ndarray, others: list[np.ndarray], camera: CameraSpec, render: RenderSettings) -> bool:
-    """Whether a centre ``[T, 3]`` is inside the frame half the time, and at some time not in line with ``others``."""
+def _clear(location: Curve, others: list[Curve], config: SceneConfig, render: RenderSettings) -> bool:
+    """Whether a centre keeps the least distance to all ``others``, as far as the test of the preset finds out."""
+    if config.distance_test == "minimiser":
+        return all(least_distance(other, location) >= config.least_distance for other in others)
+    path = evaluate(location, render.frames)
+    paths = (evaluate(other, render.frames) for other in others)
+    return all(np.linalg.norm(path - other, axis=1).min() >= config.least_distance for other in paths)
+
+
+def _shows(
+    location: Curve, others: list[Curve], config: SceneConfig, camera: CameraSpec, render: RenderSettings
+) -> bool:
+    """Whether a centre is seen long enough, and at some time not in line with ``others``."""
+    if not config.in_view:
+        return True
     poses = camera_poses(camera, render.frames)
-    rays = [np.einsum("tij,tj->ti", poses[:, :3, :3], p) + poses[:, :3, 3] for p in (path, *others)]
+    paths = [evaluate(curve, render.frames) for curve in (location, *others)]
+    rays = [np.einsum("tij,tj->ti", poses[:, :3, :3], path) + poses[:, :3, 3] for path in paths]
     rays = [ray / np.linalg.norm(ray, axis=1, keepdims=True) for ray in rays]
     slope = np.abs(rays[0][:, :2]) / rays[0][:, 2:]
     reach = np.tan(camera.fov / 2) * np.array([1.0, render.height / render.width])
     inside = (slope < reach).all(axis=1)
     clear = [np.linalg.norm(rays[0] - other, axis=1) > LEAST_ANGLE for other in rays[1:]]
-    return bool(inside.mean() >= 0.5 and (inside & np.all(clear, axis=0)).any())
-
-
-def _object(
-    rng: np.random.Generator,
-    config: SceneConfig,
-    frames: int,
-    mesh: Asset,
-    textures: tuple[Asset, ...],
-    location: Curve,
-) -> ObjectSpec:
-    turn = _step_sigma(config.turn_speed, frames)
-    rotation = sample_walk(rng, lambda: rng.uniform(-np.pi, np.pi, 3), lambda a, _: a + rng.normal(0, turn, 3))
-    # The change of scale over a video spreads evenly, in logarithm, over its four steps.
-    least = config.scale_change ** (1 / (CONTROL_POINTS - 1))
-    scale = sample_walk(rng, lambda: rng.uniform(*config.scale, 3), lambda a, _: a * rng.uniform(least, 1 / least, 3))
-    replaced = rng.random() < (config.retexture if mesh.textures else config.retexture_plain)
-    return ObjectSpec(
-        mesh=mesh.hash,
-        category=mesh.category,
-        texture=_pick(rng, textures).hash if replaced else None,
-        location=location,
-        rotation=fit_curve(rotation),
-        scale=fit_curve(scale),
-    )
+    return bool(inside.mean() >= config.in_view and (inside & np.all(clear, axis=0)).any())
 
 
 def _camera(rng: np.random.Generator, config: SceneConfig, frames: int) -> CameraSpec:
     sigma = _step_sigma(config.camera_speed, frames)
+    paused = sample_pauses(rng)
 
     def walk(x: float, y: Range, z: float) -> Curve:
         def draw() -> np.ndarray:
             return rng.uniform([-x, y[0], -z], [x, y[1], z])
 
-        return fit_curve(sample_walk(rng, draw, lambda a, b: limited_step(rng, sigma, a, b)))
+        return fit_curve(sample_walk(paused, draw(), lambda a: limited_step(rng, sigma, a, draw(), config.limits)))
 
     return CameraSpec(
         location=walk(0.3, (-6.0, -5.0), 0.3), look_at=walk(0.5, (3.0, 4.0), 0.5), fov=float(rng.uniform(*config.fov))
@@ -203,7 +271,8 @@ def _camera(rng: np.random.Generator, config: SceneConfig, frames: int) -> Camer
 
 def _light(rng: np.random.Generator, config: SceneConfig) -> LightSpec:
     direction = rng.normal(size=3)
-    direction[1] = -abs(direction[1])  # on the camera's side of the scene: nothing is lit from behind the backdrop
+    if config.light_side == "camera":
+        direction[1] = -abs(direction[1])  # nothing is lit from behind the backdrop
     x, y, z = (float(value) for value in LIGHT_DISTANCE * direction / np.linalg.norm(direction))
     color = 0.5 + rng.uniform(0, 0.5, 3)
     red, green, blue = (float(value) for value in color / color.max())

@@ -68,14 +68,14 @@ class Dataset:
                 remove_unfinished(folder)
             yield
 
-    def split_of(self, index: int) -> Split:
-        """The split video ``index`` belongs to."""
-        every = self.config.held_out_every
-        return "val" if index % every == every - 1 else "train"
+    def split_of(self, index: int) -> tuple[Split, int]:
+        """The split video ``index`` belongs to, and its number among the videos of that split."""
+        turn, place = divmod(index, self.config.held_out_every)
+        return ("val", turn) if place == self.config.held_out_every - 1 else ("train", index - turn)
 
     def spec(self, index: int, attempt: int = 0) -> SceneSpec:
         """The scene of video ``index``, drawn from the assets of its split only."""
-        split = self.split_of(index)
+        split, place = self.split_of(index)
         return sample_scene(
             self.config.scene,
             self.config.render,
@@ -84,6 +84,7 @@ class Dataset:
             index=index,
             split=split,
             attempt=attempt,
+            place=place,
         )
 
     def staged_path(self, index: int) -> Path:

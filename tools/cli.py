@@ -48,7 +48,9 @@ def _common(
 
 @app.command()
 def demo(
-    out: Annotated[Path | None, typer.Option(help="The run's folder; default: runs/demo.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder; default: runs/demo, or runs/demo-PACK.", show_default=False)
+    ] = None,
     assets: Annotated[Source | None, typer.Option(help="Where the models come from.", show_default=False)] = None,
     video: Annotated[
         list[Path] | None,

@@ -61,7 +61,7 @@ class DemoConfig(Record):
         videos=15,
         videos_per_shard=5,
         scene=SceneConfig(scale=(2.0, 3.6)),  # larger objects than BL30K's: small networks learn from them in minutes
-        render=RenderSettings(width=384, height=256, frames=24, samples=4),
+        render=RenderSettings(width=384, height=256, frames=24, samples=3),
     )
     training: Recipe = recipe("demo")
     rounds: Annotated[int, Field(ge=1, le=20)] = 3

@@ -1,12 +1,18 @@
+import csv
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from assets.catalog import Catalog
-from blender_scenes.sample import SceneConfig, sample_scene
+from assets.catalog import Asset, Catalog
+from blender_scenes.describe import QUANTILES, scene_quantities
+from blender_scenes.sample import SceneConfig, preset, sample_scene
 from blender_scenes.spec import RenderSettings, SceneSpec
 from blender_scenes.trajectories import camera_poses, evaluate, intrinsics
-from vosforge import VOSForgeError
+from vosforge import InputError, VOSForgeError
 
+DISTRIBUTION = Path(__file__).parents[3] / "shared" / "reference" / "bl30k_distribution.tsv"
 RENDER = RenderSettings(width=384, height=256, frames=24)
 
 
@@ -35,7 +41,6 @@ def test_scenes_stay_inside_their_settings(paper_catalog):
     for index in range(60):
         spec = draw(paper_catalog, index)
         seen_counts.add(len(spec.objects))
-        assert len({item.mesh for item in spec.objects}) == len(spec.objects)
         assert config.lights[0] <= len(spec.lights) <= config.lights[1]
         paths = [evaluate(item.location, RENDER.frames) for item in spec.objects]
         assert all(np.isfinite(path).all() for path in paths)
@@ -66,3 +71,71 @@ def test_an_empty_kind_is_named(paper_catalog):
     without = Catalog(assets=paper_catalog.of_kind("mesh") + paper_catalog.of_kind("texture"))
     with pytest.raises(VOSForgeError, match="no hdri for the split 'train'"):
         draw(without, 0)
+
+
+def library(meshes: int, textured: float) -> Catalog:
+    """A catalog of names, a share of whose models have a texture of their own."""
+
+    def asset(kind, number, textures=()):
+        content = f"{number:031x}{['mesh', 'texture', 'hdri'].index(kind)}"
+        return Asset(
+            hash=content, kind=kind, name="a", category="b", source=content, licence="c", creator="d", textures=textures
+        )
+
+    own = [(f"{number:032x}",) if number < textured * meshes else () for number in range(meshes)]
+    textures = [asset("texture", number) for number in range(20)]
+    return Catalog.of([*(asset("mesh", number, own[number]) for number in range(meshes)), *textures, asset("hdri", 0)])
+
+
+def test_every_model_is_used_before_any_is_used_again():
+    catalog = library(40, 0.5)
+    used: Counter[str] = Counter()
+    for place in range(30):
+        spec = draw(catalog, place * 7, place=place, attempt=place % 2)
+        used.update(item.mesh for item in spec.objects)
+        assert max(used.values()) - min(used.get(asset.hash, 0) for asset in catalog.of_kind("mesh")) <= 1
+    assert used.total() == 120  # each of 3, 4 and 5 objects equally often
+
+
+@pytest.mark.parametrize("count", [2000, pytest.param(6000, marks=pytest.mark.slow)])
+def test_bl30k_has_the_published_generators_distribution(count):
+    if not DISTRIBUTION.exists():
+        pytest.skip("the published generator's distribution is not beside this checkout")
+    catalog = library(1000, 0.34)
+    scenes = (
+        sample_scene(preset("bl30k"), RenderSettings(), catalog, seed=1, index=index, split="train")
+        for index in range(count)
+    )
+    found = scene_quantities(scenes)
+    with DISTRIBUTION.open() as file:
+        rows = {row["quantity"]: row for row in csv.DictReader(file, delimiter="\t")}
+    assert found.keys() == rows.keys()
+    for name, row in rows.items():
+        values = np.sort(found[name])
+        for share in QUANTILES:
+            at = float(row[f"q{round(100 * share):02d}"])
+            slack = 1e-3 * abs(at)  # quantiles are given to four digits, and some quantities have steps
+            below, up_to = (np.searchsorted(values, at + d, s) for d, s in ((-slack, "left"), (slack, "right")))
+            assert below / len(values) - share < 0.05 and share - up_to / len(values) < 0.05, (name, share)
+        assert values.mean() == pytest.approx(float(row["mean"]), abs=0.1 * values.std() + 1e-9), name
+
+
+def test_quantities_of_a_scene_that_is_known(paper_catalog):
+    spec = draw(paper_catalog, 0)
+    item = spec.objects[0]
+    line = item.location.model_copy(update={"axes": ((0.0, 2.0), (1.0,), (0.0,))})
+    turn = item.rotation.model_copy(update={"axes": ((0.0, 0.5), (0.0, -0.25), (0.0,))})
+    size = item.scale.model_copy(update={"axes": ((1.0,), (2.0,), (4.0,))})
+    moved = item.model_copy(update={"location": line, "rotation": turn, "scale": size})
+    values = scene_quantities([spec.model_copy(update={"objects": (moved,)})])
+    assert values["obj_path_len"] == pytest.approx([2.0])
+    assert values["obj_rot_total"] == pytest.approx([0.75])
+    assert values["obj_scale_anisotropy"] == pytest.approx([4.0])
+    assert values["obj_lateral_absmax"] == pytest.approx([2.0])
+    assert values["obj_depth_mean"] == pytest.approx([1.0])
+    assert "min_pair_distance" not in values
+
+
+def test_an_unknown_preset_is_named():
+    with pytest.raises(InputError, match="no preset 'bl3k'; known: basic, bl30k"):
+        preset("bl3k")

@@ -8,8 +8,10 @@ from blender_scenes.trajectories import (
     evaluate,
     fit_curve,
     intrinsics,
+    least_distance,
     limited_step,
     object_poses,
+    sample_pauses,
     sample_walk,
 )
 from vosforge.seeding import rng_for
@@ -44,15 +46,39 @@ def test_a_limited_step_never_passes_its_target_in_either_direction():
         assert (np.abs(end - start) <= np.abs(target - start) + 1e-12).all()
 
 
-def test_pauses_repeat_a_control_point():
+def test_an_upward_limit_leaves_downward_moves_alone():
+    rng = rng_for("upward")
+    for _ in range(200):
+        start, target = rng.normal(size=(2, 3))
+        end = limited_step(rng, 0.1, start, target, "upward")
+        down = target < start
+        assert np.allclose(end[down], target[down])
+        assert (end[~down] >= start[~down]).all() and (end[~down] <= target[~down] + 1e-12).all()
+
+
+def test_pauses_begin_and_end_as_often_as_they_should():
     rng = rng_for("pause")
-    still = [
-        np.diff(sample_walk(rng, lambda: rng.normal(size=3), lambda a, b: b), axis=0).any(axis=1) for _ in range(2000)
-    ]
-    moving = np.array(still)
-    assert 1 - moving[:, 0].mean() == pytest.approx(0.10, abs=0.02)
-    after_pause = ~moving[:, 1:][~moving[:, :-1]]
-    assert after_pause.mean() == pytest.approx(0.35, abs=0.05)
+    paused = np.array([sample_pauses(rng) for _ in range(4000)])
+    assert paused[:, 0].mean() == pytest.approx(0.10, abs=0.02)
+    assert paused[:, 1:][paused[:, :-1]].mean() == pytest.approx(0.35, abs=0.05)
+    assert paused[:, 1:][~paused[:, :-1]].mean() == pytest.approx(0.10, abs=0.02)
+
+
+def test_a_walk_stands_still_in_its_pauses_only():
+    points = sample_walk([False, True, True, False], np.zeros(3), lambda a: a + 1)
+    assert points[:, 0].tolist() == [0, 1, 1, 1, 2]
+
+
+def test_the_minimiser_finds_a_minimum_that_is_never_below_the_least_distance():
+    rng = rng_for("least")
+    missed = 0
+    for _ in range(100):
+        one, other = (fit_curve(rng.normal(size=(5, 3))) for _ in range(2))
+        dense = np.linalg.norm(evaluate(one, 2000) - evaluate(other, 2000), axis=1).min()
+        found = least_distance(one, other)
+        assert found >= dense - 1e-2
+        missed += found > dense + 1e-2
+    assert 0 < missed < 60  # it is a local search, and the published generator's at that
 
 
 def test_the_camera_sees_what_it_looks_at_in_the_middle_and_up_is_up():

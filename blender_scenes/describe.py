@@ -1,0 +1,75 @@
+"""What scenes are like in numbers: a table of quantities, each with all its values over the scenes given."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from blender_scenes.spec import CameraSpec, ObjectSpec, SceneSpec
+from blender_scenes.trajectories import evaluate
+
+Add = Callable[..., None]
+STILL = 1e-4
+"""Moves below this, in metres a frame, count as standing still."""
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+def scene_quantities(scenes: Iterable[SceneSpec]) -> dict[str, np.ndarray]:
+    """The values of each quantity over all ``scenes`` (float64), one a scene, object, pair, light or moment.
+
+    Paths are summed over the frames, turns over the axes as well; ``textured_frac`` is 1 for an object whose texture
+    is replaced, else 0; ``obj_max_step`` is the largest move between two frames; anisotropy is the
+    largest over the least scale at frame 0; ``min_pair_distance`` the least distance of two centres over the frames;
+    camera coordinates count at every 16th frame. Lengths in metres, angles in radians, powers in watts.
+    """
+    values: dict[str, list[float]] = {}
+
+    def add(name: str, *found: float) -> None:
+        values.setdefault(name, []).extend(found)
+
+    for scene in scenes:
+        frames = scene.render.frames
+        add("n_objects", len(scene.objects))
+        add("n_lights", len(scene.lights))
+        if scene.backdrop is not None:
+            add("sky_strength", scene.backdrop.emission)
+        for light in scene.lights:
+            add("light_energy", light.energy)
+            add("light_color_min", min(light.color))
+            add("light_radius", float(np.linalg.norm(light.location)))
+        _add_camera(add, scene.camera, frames)
+        centres = [_add_object(add, item, frames) for item in scene.objects]
+        add("textured_frac", *(float(item.texture is not None) for item in scene.objects))
+        for place, centre in enumerate(centres):
+            for other in centres[:place]:
+                add("min_pair_distance", float(np.linalg.norm(centre - other, axis=1).min()))
+    return {name: np.array(found) for name, found in values.items()}
+
+
+def _steps(points: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(np.diff(points, axis=0), axis=1)
+
+
+def _add_camera(add: Add, camera: CameraSpec, frames: int) -> None:
+    location = evaluate(camera.location, frames)
+    steps = _steps(location)
+    add("fov", camera.fov)
+    add("cam_path_len", float(steps.sum()))
+    add("cam_look_path_len", float(_steps(evaluate(camera.look_at, frames)).sum()))
+    add("cam_static_frac", float((steps < STILL).mean()))
+    for name, axis in zip(("cam_x", "cam_y", "cam_z"), location[::16].T, strict=True):
+        add(name, *axis.tolist())
+
+
+def _add_object(add: Add, item: ObjectSpec, frames: int) -> np.ndarray:
+    centre, scale = evaluate(item.location, frames), evaluate(item.scale, frames)
+    steps = _steps(centre)
+    add("obj_path_len", float(steps.sum()))
+    add("obj_max_step", float(steps.max()))
+    add("obj_rot_total", float(np.abs(np.diff(evaluate(item.rotation, frames), axis=0)).sum()))
+    add("obj_scale_mean", float(scale.mean()))
+    add("obj_scale_ratio_end_start", float(scale[-1].mean() / scale[0].mean()))
+    add("obj_scale_anisotropy", float(scale[0].max() / scale[0].min()))
+    add("obj_depth_mean", float(centre[:, 1].mean()))
+    add("obj_lateral_absmax", float(np.abs(centre[:, [0, 2]]).max()))
+    add("obj_static_frac", float((steps < STILL).mean()))
+    return centre
