@@ -7,6 +7,7 @@ carried forwards and backwards to the next frame the user touched, and merged th
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,8 @@ class InteractiveRunner:
     ``load_network`` returns them, all on one device, where the runner works. Without ``s2m`` there are no scribbles;
     without ``fusion`` a new round's result replaces the earlier one. ``top_k``: how many memory cells a read
     considers ("published": as many as the published network; None: all). Every ``mem_every``-th frame of a pass
-    stays in its memory.
+    stays in its memory. ``short_side``: the height or width, whichever is less, at which the networks see the frames,
+    where they are larger (None: as they are); masks and scribbles keep the size of the frames.
 
     Raises InputError for frames or numbers that cannot be used, ValueError for a network in training mode.
     """
@@ -47,8 +49,9 @@ class InteractiveRunner:
         fusion: Fusion | None = None,
         top_k: int | Literal["published"] | None = "published",
         mem_every: int = 5,
+        short_side: int | None = None,
     ):
-        _check_settings(frames, num_objects, top_k, mem_every)
+        _check_settings(frames, num_objects, top_k, mem_every, short_side)
         _check_modes({"propagation": propagation, "s2m": s2m, "fusion": fusion})
         self._propagation = propagation
         self._s2m = s2m
@@ -59,12 +62,14 @@ class InteractiveRunner:
         self._device = next(propagation.parameters()).device
 
         T, H, W = frames.shape[:3]
-        self._padding = Padding.for_size(H, W)
-        padded_size = self._padding.pad(torch.empty(H, W, device="meta")).shape
+        scale = 1.0 if short_side is None else min(1.0, short_side / min(H, W))
+        self._size = (round(H * scale), round(W * scale))  # what the networks see
+        self._padding = Padding.for_size(*self._size)
+        padded_size = self._padding.pad(torch.empty(self._size, device="meta")).shape
         self._probabilities = torch.zeros(num_objects + 1, T, *padded_size)  # padded, as last propagated or given
         self._probabilities[0] = _UNSEEN_BACKGROUND
         self._masks = np.zeros((T, H, W), np.uint8)
-        self._interacted: set[int] = set()
+        self._given: dict[int, np.ndarray] = {}  # the user's masks, by frame
         self._certain: list[Memory] = []  # the user's frames, in the order of the interactions
         self._queries: dict[int, Query] = {}
 
@@ -81,7 +86,7 @@ class InteractiveRunner:
     def probabilities(self, frame_index: int) -> np.ndarray:
         """Background's and objects' probabilities in one frame, float32 [K+1,H,W], as last propagated or given."""
         self._check_frame(frame_index)
-        return self._padding.unpad(self._probabilities[:, frame_index]).numpy().copy()
+        return self._enlarged(self._probabilities[:, frame_index]).numpy().copy()
 
     def set_mask(self, frame_index: int, mask: np.ndarray) -> None:
         """Replace one frame's mask (as in :meth:`interact`) and nothing else, until the next interaction."""
@@ -95,16 +100,18 @@ class InteractiveRunner:
         ``mask``: index mask [H,W] (whole numbers, 0 = background, j = object j), or probabilities [K+1,H,W].
         """
         self._check_frame(frame_index)
-        given = self._padding.pad(self._as_probabilities(mask))
+        full_size = self._as_probabilities(mask)
+        given = self._reduced(full_size)
         differences = difference_maps(given[1:], self._probabilities[1:, frame_index]).to(self._device)
         self._probabilities[:, frame_index] = given
         seed = self._propagation.memorize(self._image(frame_index), given[1:].unsqueeze(0).to(self._device))
-        self._interacted.add(frame_index)
+        self._given[frame_index] = full_size.argmax(dim=0).numpy().astype(np.uint8)
         self._certain.append(seed)
         for step in (1, -1):
             self._carry(frame_index, step, seed, differences)
         for t in range(len(self._frames)):
-            self._masks[t] = self._padding.unpad(self._probabilities[:, t]).argmax(dim=0).numpy()
+            mine = self._given.get(t)
+            self._masks[t] = self._enlarged(self._probabilities[:, t]).argmax(dim=0).numpy() if mine is None else mine
         return self.masks
 
     @torch.inference_mode()
@@ -123,15 +130,18 @@ class InteractiveRunner:
             scribbles = rasterise(scribbles, frame_index, H, W)
         strokes = torch.from_numpy(as_stroke_map(np.asarray(scribbles), self.num_objects, H, W))
         objects = torch.arange(1, self.num_objects + 1).view(-1, 1, 1)
-        current = torch.from_numpy(self._masks[frame_index]) == objects
+        current = (torch.from_numpy(self._masks[frame_index]) == objects).float()
         positive = strokes == objects
         negative = (strokes != NO_STROKE) & ~positive
-        drawn = functional.max_pool2d(torch.stack([positive, negative], dim=1).float(), 3, 1, 1)  # 3×3 dilation
-        inputs = self._padding.pad(torch.cat([current.unsqueeze(1).float(), drawn], dim=1)).to(self._device)
+        # No stroke is too thin to survive where the networks see less: any of its pixels counts. Then 3×3 dilation.
+        drawn = functional.adaptive_max_pool2d(torch.stack([positive, negative], dim=1).float(), self._size)
+        drawn = self._padding.pad(functional.max_pool2d(drawn, 3, 1, 1))
+        mask_seen = self._reduced(current).round().unsqueeze(1)
+        inputs = torch.cat([mask_seen, drawn], dim=1).to(self._device)
         image = self._image(frame_index).expand(self.num_objects, -1, -1, -1)
         logits = self._s2m(torch.cat([image, inputs], dim=1))
         result = aggregate(torch.sigmoid(logits.squeeze(1)), hard=True)
-        mask = self._padding.unpad(result).argmax(dim=0).to("cpu", torch.uint8).numpy()
+        mask = self._enlarged(result).argmax(dim=0).to("cpu", torch.uint8).numpy()
         self._masks[frame_index] = mask
         return mask
 
@@ -141,7 +151,7 @@ class InteractiveRunner:
         seed: that frame's own memory; differences: [K,2,H,W], what the interaction changed in it.
         """
         limit = self._limit(start, step)
-        between = limit in self._interacted
+        between = limit in self._given
         frames = range(start + step, limit, step)
         permanent: list[Memory] = []
         temporary: list[Memory] = []  # the previous frame, unless it is permanent
@@ -177,13 +187,30 @@ class InteractiveRunner:
 
     def _limit(self, start: int, step: int) -> int:
         """The nearest interacted frame beyond ``start`` in that direction, or the index past the video's end."""
-        beyond = [t for t in self._interacted if (t - start) * step > 0]
+        beyond = [t for t in self._given if (t - start) * step > 0]
         if not beyond:
             return len(self._frames) if step > 0 else -1
         return min(beyond, key=lambda t: abs(t - start))
 
     def _image(self, frame_index: int) -> Tensor:
-        return self._padding.pad(normalise(self._frames[frame_index])).unsqueeze(0).to(self._device)
+        frame = np.asarray(self._frames[frame_index])
+        if frame.shape[:2] != self._size:
+            frame = cv2.resize(frame, self._size[::-1], interpolation=cv2.INTER_AREA)
+        return self._padding.pad(normalise(frame)).unsqueeze(0).to(self._device)
+
+    def _reduced(self, planes: Tensor) -> Tensor:
+        """[C,H,W] as the networks see it: reduced, if they do not see frames in full, and padded."""
+        if planes.shape[-2:] != self._size:
+            planes = functional.interpolate(planes.unsqueeze(0), self._size, mode="area")[0]
+        return self._padding.pad(planes)
+
+    def _enlarged(self, planes: Tensor) -> Tensor:
+        """[C,...], as the networks see it, in the size of the frames."""
+        planes = self._padding.unpad(planes)
+        size = self._masks.shape[1:]
+        if planes.shape[-2:] == size:
+            return planes
+        return functional.interpolate(planes.unsqueeze(0), size, mode="bilinear", align_corners=False)[0]
 
     def _query(self, frame_index: int, image: Tensor) -> Query:
         """The frame's query, kept while there is room: passes visit frames in order, so evicting would never pay."""
@@ -218,7 +245,9 @@ class InteractiveRunner:
         )
 
 
-def _check_settings(frames: np.ndarray, num_objects: int, top_k: int | str | None, mem_every: int) -> None:
+def _check_settings(
+    frames: np.ndarray, num_objects: int, top_k: int | str | None, mem_every: int, short_side: int | None
+) -> None:
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         raise InputError(f"frames must be uint8 [T,H,W,3] with T ≥ 1, not {frames.dtype} {list(frames.shape)}")
     if not 1 <= num_objects <= 255:
@@ -227,6 +256,8 @@ def _check_settings(frames: np.ndarray, num_objects: int, top_k: int | str | Non
         raise InputError(f"top_k must be at least 1 (or None for a dense read), not {top_k}")
     if mem_every < 1:
         raise InputError(f"mem_every must be at least 1, not {mem_every}")
+    if short_side is not None and short_side < 16:
+        raise InputError(f"short_side must be at least 16, not {short_side}")
 
 
 def _check_modes(networks: Mapping[str, nn.Module | None]) -> None:

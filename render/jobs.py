@@ -6,7 +6,7 @@ A data set's folder holds ``dataset.yaml`` and ``catalog.jsonl`` (what it is ren
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +35,27 @@ class DatasetConfig(Record):
     attempts: Annotated[int, Field(ge=1, le=100, description="draws before a video is quarantined")] = 10
     scene: SceneConfig = SceneConfig()
     render: RenderSettings = RenderSettings()
+
+
+def split_of(config: DatasetConfig, index: int) -> tuple[Split, int]:
+    """The split video ``index`` belongs to, and its number among the videos of that split."""
+    turn, place = divmod(index, config.held_out_every)
+    return ("val", turn) if place == config.held_out_every - 1 else ("train", index - turn)
+
+
+def scene_of(config: DatasetConfig, splits: Mapping[Split, Catalog], index: int, attempt: int = 0) -> SceneSpec:
+    """The scene of video ``index`` of a data set, drawn from the assets of its split only."""
+    split, place = split_of(config, index)
+    return sample_scene(
+        config.scene,
+        config.render,
+        splits[split],
+        seed=config.seed,
+        index=index,
+        split=split,
+        attempt=attempt,
+        place=place,
+    )
 
 
 class Dataset:
@@ -68,24 +89,9 @@ class Dataset:
                 remove_unfinished(folder)
             yield
 
-    def split_of(self, index: int) -> tuple[Split, int]:
-        """The split video ``index`` belongs to, and its number among the videos of that split."""
-        turn, place = divmod(index, self.config.held_out_every)
-        return ("val", turn) if place == self.config.held_out_every - 1 else ("train", index - turn)
-
     def spec(self, index: int, attempt: int = 0) -> SceneSpec:
         """The scene of video ``index``, drawn from the assets of its split only."""
-        split, place = self.split_of(index)
-        return sample_scene(
-            self.config.scene,
-            self.config.render,
-            self._splits[split],
-            seed=self.config.seed,
-            index=index,
-            split=split,
-            attempt=attempt,
-            place=place,
-        )
+        return scene_of(self.config, self._splits, index, attempt)
 
     def staged_path(self, index: int) -> Path:
         """Where the finished video ``index`` is sealed until its shard is packed."""

@@ -23,6 +23,10 @@ app = typer.Typer(
 )
 assets_app = typer.Typer(no_args_is_help=True, help="Models, textures and surroundings that scenes are made of.")
 app.add_typer(assets_app, name="assets")
+scenes_app = typer.Typer(
+    no_args_is_help=True, help="Scenes as data: drawing specs and describing them, without Blender."
+)
+app.add_typer(scenes_app, name="scenes")
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="A YAML file with settings.", show_default=False)]
 Set = Annotated[
@@ -108,15 +112,76 @@ def assets_list(
     console.print(table)
 
 
+Assets = Annotated[Source, typer.Option(help="Where the models come from.")]
+NumMeshes = Annotated[int, typer.Option(min=2, help="Models to prepare.")]
+NumTextures = Annotated[int, typer.Option(min=2, help="Textures to make.")]
+Preset = Annotated[str, typer.Option(help="The kind of scenes: basic or bl30k.")]
+Seed = Annotated[int, typer.Option(help="The data set's seed.")]
+CatalogPath = Annotated[
+    Path | None, typer.Option(help="A catalog.jsonl, or the data set it is in; else --assets.", show_default=False)
+]
+
+
+@scenes_app.command("sample")
+def scenes_sample(
+    preset: Preset = "basic",
+    count: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 10,
+    seed: Seed = 0,
+    catalog: CatalogPath = None,
+    assets: Assets = "procedural",
+    num_meshes: NumMeshes = 100,
+    num_textures: NumTextures = 60,
+    out: Annotated[Path | None, typer.Option(help="A file; default: the standard output.", show_default=False)] = None,
+) -> None:
+    """Draw scenes and write their specs, one JSON object a line."""
+    from tools.scenes import catalog_for, draw_scenes, preset_config
+    from vosforge.files import sealed_file
+
+    console.stderr = out is None  # the standard output holds nothing but specs
+    config = preset_config(preset, count, seed)
+    known = catalog_for(catalog, assets, num_meshes, num_textures, seed)
+    lines = (scene.model_dump_json() for scene in draw_scenes(config, known))
+    if out is None:
+        for line in lines:
+            typer.echo(line)
+    else:
+        with sealed_file(out) as temporary, temporary.open("w") as file:
+            file.writelines(f"{line}\n" for line in lines)
+        typer.echo(str(out))
+
+
+@scenes_app.command("describe")
+def scenes_describe(
+    path: Annotated[Path, typer.Argument(help="Specs as JSON lines, as 'scenes sample' writes them.")],
+) -> None:
+    """Print what scenes are like: a table of quantities with their means and quantiles."""
+    from tools.scenes import quantities_table, read_scenes
+
+    console.print(quantities_table(read_scenes(path)))
+
+
+@scenes_app.command("schema")
+def scenes_schema() -> None:
+    """Print the JSON schema of a scene."""
+    import json
+
+    from blender_scenes.spec import SceneSpec
+
+    typer.echo(json.dumps(SceneSpec.model_json_schema(), indent=2))
+
+
 @app.command()
 def render(
     out: Annotated[Path, typer.Argument(help="The data set's folder; an unfinished one is continued.")],
-    assets: Annotated[Source, typer.Option(help="Where the models come from.")] = "procedural",
-    num_meshes: Annotated[int, typer.Option(min=2, help="Models to prepare.")] = 100,
-    num_textures: Annotated[int, typer.Option(min=2, help="Textures to make.")] = 60,
+    assets: Assets = "procedural",
+    num_meshes: NumMeshes = 100,
+    num_textures: NumTextures = 60,
     videos: Annotated[int | None, typer.Option(min=1, help="How many videos.", show_default=False)] = None,
     frames: Annotated[int | None, typer.Option(min=2, help="Frames a video.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="The data set's seed.", show_default=False)] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="The kind of scenes: basic (default) or bl30k.", show_default=False)
+    ] = None,
     workers: Workers = None,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster; default: a local one.")] = None,
     config: Config = None,
@@ -126,9 +191,11 @@ def render(
 
     Interrupt it at any time: what is sealed stays, and the same command goes on from there.
     """
+    from blender_scenes.sample import preset as named
     from tools.rendering import render_to
 
-    flags = {"videos": videos, "render.frames": frames, "seed": seed}
+    scene = named(preset).model_dump_json() if preset else None
+    flags = {"scene": scene, "videos": videos, "render.frames": frames, "seed": seed}
     chosen = [f"{key}={value}" for key, value in flags.items() if value is not None]
     shards = render_to(out, config, [*chosen, *(settings or [])], assets, num_meshes, num_textures, workers, address)
     console.print(f"{len(shards.videos)} videos in {out}", style="bold")
@@ -173,11 +240,18 @@ def infer(
     ] = None,
     frame: Annotated[int, typer.Option(min=0, help="The frame --mask belongs to.")] = 0,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of the robot, for a video that has masks.")] = 3,
+    short_side: Annotated[
+        int | None,
+        typer.Option(
+            help="Lesser of height and width at which the networks see the frames (the demo's: 256); default: in full.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Segment a video from a mask, from scribbles, or (where it has masks to learn from) with the DAVIS robot."""
     from tools.inference import infer_video
 
-    result = infer_video(video, out, networks, mask, scribbles, frame, rounds)
+    result = infer_video(video, out, networks, mask, scribbles, frame, rounds, short_side)
     for number, score in enumerate(result.scores, start=1):
         console.print(f"round {number}: J {score.j:.3f}  F {score.f:.3f}  J&F {score.jf:.3f}")
     console.print("masks in", style="bold", end=" ")

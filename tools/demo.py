@@ -109,7 +109,10 @@ def run_demo(
     held_out = shards.split("val")
     seen: list[Video] = [*held_out, *real]
     with timings.stage("Evaluate") as notes:
-        outcomes, reused = evaluate_videos(seen, networks, config.rounds, config.dataset.seed, out / "results")
+        # Networks this small know objects at the size they were trained on: real videos are shown to them like that.
+        settings = config.dataset.render
+        side = min(settings.width, settings.height)
+        outcomes, reused = evaluate_videos(seen, networks, config.rounds, config.dataset.seed, side, out / "results")
         if reused:
             notes.append("reused")
             console.print("every video was evaluated with these networks already, reusing the results")

@@ -31,12 +31,13 @@ class Outcome:
 
 
 def evaluate_videos(
-    videos: Sequence[Video], networks: Path, rounds: int, seed: int, results: Path
+    videos: Sequence[Video], networks: Path, rounds: int, seed: int, short_side: int, results: Path
 ) -> tuple[list[dict[str, Outcome]], bool]:
     """Evaluate every video with the ``trained`` and the ``initial`` networks of a folder, by the same robot.
 
-    Returns the outcomes by state, and whether all of them were read from ``results``, where each is kept under a name
-    that changes with the weights, the video and the settings.
+    The networks see videos at ``short_side``, or as they are where they are smaller. Returns the outcomes by state, and
+    whether all of them were read from ``results``, where each is kept under a name that changes with the weights, the
+    video and the settings.
     """
     outcomes: list[dict[str, Outcome]] = [{} for _ in videos]
     computed = 0
@@ -45,12 +46,14 @@ def evaluate_videos(
             loaded: Networks | None = None
             weights = _weights_hash(networks, SUFFIX[state])
             for place, video in enumerate(videos):
-                key = hashlib.sha256(f"{weights}{_video_hash(video)}{rounds}{seed}".encode()).hexdigest()[:16]
+                key = hashlib.sha256(f"{weights}{_video_hash(video)}{rounds} {seed} {short_side}".encode()).hexdigest()[
+                    :16
+                ]
                 path = results / f"{video.id.replace('/', '_')}-{state}-{key}.npz"
                 if not path.exists():
                     loaded = loaded or Networks.load(networks, SUFFIX[state])
                     rng = rng_for(seed, "robot", video.id)
-                    _save(evaluate_interactive(video, loaded, rounds, rng), path)
+                    _save(evaluate_interactive(video, loaded, rounds, rng, short_side=short_side), path)
                     computed += 1
                 outcomes[place][state] = _load(video.id, path)
                 advance(video.id)

@@ -27,7 +27,14 @@ class Inferred:
 
 
 def infer_video(
-    where: str, out: Path, networks: Path, mask: Path | None, scribbles: Path | None, frame: int, rounds: int
+    where: str,
+    out: Path,
+    networks: Path,
+    mask: Path | None,
+    scribbles: Path | None,
+    frame: int,
+    rounds: int,
+    short_side: int | None,
 ) -> Inferred:
     """Segment the video at ``where`` and write its masks (DAVIS layout) and a preview below ``out``.
 
@@ -39,13 +46,13 @@ def infer_video(
     loaded = Networks.load(networks)
     scores: tuple[RoundScore, ...] = ()
     if mask is not None:
-        masks = _from_mask(video, loaded, mask, frame)
+        masks = _from_mask(video, loaded, mask, frame, short_side)
     elif scribbles is not None:
-        masks = _from_scribbles(video, loaded, scribbles)
+        masks = _from_scribbles(video, loaded, scribbles, short_side)
     else:
         if not video.has_masks:
             raise InputError(f"the video '{video.id}' has no masks for the robot: give --mask or --scribbles")
-        result = evaluate_interactive(video, loaded, rounds, rng_for(0, "robot", video.id))
+        result = evaluate_interactive(video, loaded, rounds, rng_for(0, "robot", video.id), short_side=short_side)
         masks = result.rounds[-1].masks
         scores = tuple(RoundScore(each.j, each.f, each.j_and_f) for each in result.rounds)
     folder = out / "Annotations" / video.id
@@ -58,7 +65,7 @@ def infer_video(
     return Inferred(folder, scores)
 
 
-def _from_mask(video: Video, networks: Networks, path: Path, frame: int) -> np.ndarray:
+def _from_mask(video: Video, networks: Networks, path: Path, frame: int, short_side: int | None) -> np.ndarray:
     try:
         with Image.open(path) as image:
             given = np.array(image)
@@ -71,11 +78,11 @@ def _from_mask(video: Video, networks: Networks, path: Path, frame: int) -> np.n
         raise InputError(f"{path} shows no object" if not labels else f"there is no frame {frame}: see --frame")
     index = np.zeros(256, np.uint8)
     index[list(labels)] = np.arange(1, len(labels) + 1)
-    runner = InteractiveRunner(networks.propagation, video.frames(), len(labels))
+    runner = InteractiveRunner(networks.propagation, video.frames(), len(labels), short_side=short_side)
     return np.array([0, *labels], np.uint8)[runner.interact(frame, index[given])]
 
 
-def _from_scribbles(video: Video, networks: Networks, path: Path) -> np.ndarray:
+def _from_scribbles(video: Video, networks: Networks, path: Path, short_side: int | None) -> np.ndarray:
     try:
         strokes = json.loads(path.read_text())
         frame, lines = next((t, lines) for t, lines in enumerate(strokes["scribbles"]) if lines)
@@ -84,5 +91,7 @@ def _from_scribbles(video: Video, networks: Networks, path: Path) -> np.ndarray:
         raise InputError(f"cannot read the scribbles {path}: {error}") from None
     except (KeyError, TypeError, StopIteration):
         raise InputError(f"{path} holds no DAVIS scribbles: expected {{'scribbles': [[stroke, …], …]}}") from None
-    runner = InteractiveRunner(networks.propagation, video.frames(), num_objects, s2m=networks.s2m)
+    runner = InteractiveRunner(
+        networks.propagation, video.frames(), num_objects, s2m=networks.s2m, short_side=short_side
+    )
     return runner.interact(frame, runner.scribble(frame, strokes))

@@ -88,6 +88,7 @@ def evaluate_interactive(
     *,
     mem_every: int = 5,
     top_k: int | Literal["published"] | None = "published",
+    short_side: int | None = None,
 ) -> Evaluation:
     """Segment ``video`` in ``rounds`` interactions of the DAVIS robot and score every one of them.
 
@@ -96,7 +97,8 @@ def evaluate_interactive(
     into a mask, propagation carries it through the video, fusion merges it with earlier rounds. A round whose frame
     offers no stroke (it is right, or wrong by specks only) leaves the masks as they are.
 
-    InputError for a video without masks or objects, or less than one round.
+    ``mem_every``, ``top_k`` and ``short_side`` are the runner's; scores are taken at the video's own size. InputError
+    for a video without masks or objects, or less than one round.
     """
     if rounds < 1:
         raise InputError(f"an evaluation needs at least one round, not {rounds}")
@@ -120,6 +122,7 @@ def evaluate_interactive(
         fusion=networks.fusion,
         mem_every=mem_every,
         top_k=top_k,
+        short_side=short_side,
     )
     masks = np.zeros_like(truth)
     used: set[int] = set()

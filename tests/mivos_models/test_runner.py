@@ -261,6 +261,47 @@ def test_real_networks_take_any_shape(T: int, H: int, W: int, K: int) -> None:
     np.testing.assert_allclose(runner.probabilities(0).sum(0), 1, atol=1e-5)
 
 
+def test_networks_may_see_less_than_the_frames_show() -> None:
+    rng = np.random.default_rng(4)
+    frames = rng.integers(0, 256, (4, 100, 140, 3), np.uint8)
+    networks = {"s2m": small(S2M, 18, 0.125), "fusion": small(Fusion, 0.25)}
+    propagation = small(Propagation, 18, 0.125)
+    runner = InteractiveRunner(propagation, frames, 2, short_side=48, **networks)
+    given = np.zeros((100, 140), np.uint8)
+    given[11:50, 7:61], given[53:97, 70:131] = 1, 2
+    masks = runner.interact(1, given)
+    assert masks.shape == (4, 100, 140)
+    assert np.array_equal(masks[1], given), "the user's own mask keeps all its pixels"
+    assert runner.probabilities(2).shape == (3, 100, 140)
+    again = runner.interact(3, runner.scribble(3, np.pad([[1, 2]], ((20, 79), (60, 78)), constant_values=-1)))
+    assert np.array_equal(again[1], given)
+
+
+def test_seeing_frames_in_full_is_seeing_them_as_they_are() -> None:
+    frames = np.random.default_rng(5).integers(0, 256, (3, 48, 64, 3), np.uint8)
+    mask = np.zeros((48, 64), np.uint8)
+    mask[5:30, 9:40] = 1
+    propagation = small(Propagation, 18, 0.125)
+    found = [InteractiveRunner(propagation, frames, 1, short_side=side).interact(0, mask) for side in (None, 48, 480)]
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+
+
+def test_thin_strokes_survive_where_networks_see_less() -> None:
+    class Watching(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.seen = x
+            return x[:, :1]
+
+    s2m = Watching().eval()
+    frames = np.zeros((1, 128, 192, 3), np.uint8)
+    runner = InteractiveRunner(small(Propagation, 18, 0.125), frames, 1, s2m=s2m, short_side=32)
+    strokes = np.full((128, 192), -1)
+    strokes[66, 99] = 1
+    runner.scribble(0, strokes)
+    assert s2m.seen.shape == (1, 6, 32, 48)
+    assert np.argwhere(s2m.seen[0, 4].numpy()).mean(axis=0).tolist() == [66 // 4, 99 // 4]
+
+
 def test_dense_and_huge_top_k_agree() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     results = []

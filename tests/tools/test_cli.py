@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("demo", "assets", "render", "train", "infer", "view")
+COMMANDS = ("demo", "assets", "scenes", "render", "train", "infer", "view")
 
 
 def run(*words, **options):

@@ -1,0 +1,64 @@
+"""Scenes as data: drawing specs without Blender, and describing them in numbers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+from rich.table import Table
+
+from assets import Source
+from assets.catalog import Catalog
+from assets.store import AssetStore
+from blender_scenes.describe import QUANTILES, scene_quantities
+from blender_scenes.sample import preset
+from blender_scenes.spec import SceneSpec
+from render.jobs import DatasetConfig, scene_of
+from tools.catalogs import build_catalog
+from vosforge.config import explain
+from vosforge.errors import InputError
+
+
+def draw_scenes(config: DatasetConfig, catalog: Catalog) -> Iterator[SceneSpec]:
+    """The scenes of all videos of a data set, in order, as rendering it would draw them first."""
+    splits = catalog.split(config.held_out_assets, config.seed)
+    return (scene_of(config, splits, index) for index in range(config.videos))
+
+
+def read_scenes(path: Path) -> Iterator[SceneSpec]:
+    """The specs in a file of JSON lines; InputError names the file and line of one that is none."""
+    try:
+        with path.open() as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    yield SceneSpec.model_validate_json(line)
+                except ValidationError as error:
+                    raise InputError(f"{path}, line {number}: {explain(error, SceneSpec)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the scenes {path}: {error}") from None
+
+
+def quantities_table(scenes: Iterator[SceneSpec]) -> Table:
+    """A table of the quantities of ``scenes``: how many values, their mean, their quantiles."""
+    table = Table("quantity", "n", "mean", *(f"q{round(100 * share):02d}" for share in QUANTILES))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.columns[0].no_wrap = True
+    for name, values in scene_quantities(scenes).items():
+        shown = (f"{value:.4g}" for value in (values.mean(), *np.quantile(values, QUANTILES)))
+        table.add_row(name, str(len(values)), *shown)
+    if not table.row_count:
+        raise InputError("there are no scenes to describe")
+    return table
+
+
+def catalog_for(path: Path | None, assets: Source, num_meshes: int, num_textures: int, seed: int) -> Catalog:
+    """The catalog at ``path`` (a file, or a data set's folder), or a new one of ``assets``, prepared in the cache."""
+    if path is not None:
+        return Catalog.load(path / "catalog.jsonl" if path.is_dir() else path)
+    return build_catalog(assets, num_meshes, num_textures, seed, AssetStore())
+
+
+def preset_config(name: str, videos: int, seed: int) -> DatasetConfig:
+    """The settings of a data set of ``videos`` scenes of the preset ``name``."""
+    return DatasetConfig(seed=seed, videos=videos, scene=preset(name))
