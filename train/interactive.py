@@ -41,8 +41,8 @@ class Networks(NamedTuple):
 class Round:
     """One interaction and what came of it.
 
-    frame: the scribbled frame; scribbles: [H,W] int16 (-1 none, 0 background, j the j-th object); masks: [T,H,W]
-    uint8 with the video's own labels; scores: J and F of every frame and object.
+    frame: the scribbled frame; scribbles: [H,W] int16 (-1 none, 0 background, else the object's label); masks:
+    [T,H,W] uint8; both with the video's own labels; scores: J and F of every frame and object.
     """
 
     frame: int
@@ -133,5 +133,6 @@ def evaluate_interactive(
         scribbles = robot_scribbles(truth[frame], masks[frame], len(object_ids), rng)
         if (scribbles != NO_SCRIBBLE).any():
             masks = runner.interact(frame, runner.scribble(frame, scribbles))
-        done.append(Round(frame, scribbles, to_label[masks], score_masks(truth, masks, indices)))
+        strokes = np.where(scribbles > 0, to_label[scribbles], scribbles)
+        done.append(Round(frame, strokes, to_label[masks], score_masks(truth, masks, indices)))
     return Evaluation(video.id, object_ids, tuple(done))

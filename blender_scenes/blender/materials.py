@@ -30,6 +30,7 @@ def plane_material(name: str, image: Path, emission: float) -> bpy.types.Materia
     material, shader = _new(name)
     links = material.node_tree.links
     texture = _image_node(material, image)
+    texture.extension = "MIRROR"  # copies of an image that does not tile meet without a seam
     if emission > 0:
         shader.inputs["Base Color"].default_value = (0.0, 0.0, 0.0, 1.0)
         shader.inputs["Emission Strength"].default_value = emission

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from mivos_models import load_network
+from mivos_models import affinity, load_network, normalise
 from train.augment import Augmentation, Geometry
 from train.fusion import train_fusion
 from train.interactive import Networks, evaluate_interactive
-from train.losses import Bootstrap
+from train.losses import Bootstrap, cell_shares, matching_loss, one_hot
 from train.metrics import score_masks
 from train.propagation import train_propagation
 from train.s2m import train_s2m
@@ -156,6 +156,8 @@ def test_evaluation_keeps_the_videos_own_labels(make_video: Any, trained: Any) -
     assert b.object_ids == (5, 9)
     for one, two in zip(a.rounds, b.rounds, strict=True):
         assert np.array_equal(np.array([0, 5, 9], np.uint8)[one.masks], two.masks)
+        for label, strokes in ((1, 5), (2, 9)):
+            assert np.array_equal(one.scribbles == label, two.scribbles == strokes)
         assert one.scores.j_and_f == two.scores.j_and_f
     bare = MemoryVideo("bare", plain.frames(), None)
     with pytest.raises(InputError, match="'bare' has no masks"):
@@ -188,6 +190,24 @@ def test_overfitting_one_video_beats_the_start(make_video: Any, tmp_path: Any) -
         evaluate_interactive(video, Networks.load(tmp_path, suffix), 2, rng_for(0)) for suffix in ("_init", "")
     )
     assert after.j_and_f > before.j_and_f + 0.1, (before.j_and_f, after.j_and_f)
+
+
+def test_the_matching_loss_teaches_keys_to_point_at_the_same_object(make_video: Any, tmp_path: Any) -> None:
+    video = make_video(6, num_frames=5, height=64, width=96, num_objects=2)
+    frames, labels = (torch.from_numpy(array.astype(np.int64)) for array in (video.frames()[:2], video.masks()[:2]))
+    found = []
+    for weight in (0.0, 1.0):
+        settings = PROPAGATION.model_copy(
+            update={"iterations": 25, "batch": 2, "batch_norm": "batch", "match_weight": weight}
+        )
+        network = load_network("propagation", train_propagation([video], settings, tmp_path / str(weight)))
+        with torch.inference_mode():
+            images = normalise(frames.numpy().astype(np.uint8))
+            memory = network.memorize(images[:1], one_hot(labels[:1], 2))
+            similarity = affinity(memory.key, network.query(images[1:]).key)
+            first, second = (cell_shares(labels[t : t + 1], 3) for t in (0, 1))
+            found.append(float(matching_loss(similarity, first, second, torch.ones(1, 2, dtype=torch.bool))))
+    assert found[1] < 0.8 * found[0]
 
 
 def test_sampling_in_another_process_gives_the_same_network(videos: Any, trained: Any, tmp_path: Any) -> None:
