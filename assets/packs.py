@@ -11,17 +11,12 @@ import subprocess
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
-from assets.catalog import Asset
-from assets.prepared import PreparedMesh, prepare_mesh
-from assets.store import AssetStore, cache_dir
-from vosforge.config import Record
+from assets.models import Model
+from assets.store import cache_dir
 from vosforge.errors import InputError, VOSForgeError
 
 DEBIAN_PACKAGES = {"sweethome3d": "sweethome3d-furniture"}
@@ -29,29 +24,6 @@ DEBIAN_PACKAGES = {"sweethome3d": "sweethome3d-furniture"}
 CATALOG_FILE = "PluginFurnitureCatalog.properties"
 LARGEST_MODEL = 256 * 2**20
 LARGEST_CATALOG = 16 * 2**20
-# SweetHome3D's models have y up; this turns them z up, as Blender's importer does.
-Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-
-
-class PackModel(Record):
-    """One model of an installed pack, not yet prepared."""
-
-    pack: str
-    id: str
-    name: str
-    category: str
-    licence: str
-    creator: str
-    archive: Path
-    member: str
-    """The model's file inside the archive."""
-    rotation: tuple[float, ...] = ()
-    """Row-wise 3×3 matrix, in the model's own y-up axes, that sets it upright; () where it is already."""
-
-    @property
-    def source(self) -> str:
-        """How the catalog names where the model came from."""
-        return f"{self.pack}/{self.id}"
 
 
 def pack_root(name: str, cache: Path | None = None) -> Path:
@@ -101,7 +73,7 @@ def _run(command: list[str], folder: Path, remedy: str) -> None:
         raise VOSForgeError(f"'{' '.join(command)}' failed ({said}): {remedy}")
 
 
-def pack_models(name: str, root: Path | None = None) -> tuple[PackModel, ...]:
+def pack_models(name: str, root: Path | None = None) -> tuple[Model, ...]:
     """All models of an installed pack in the folder ``root`` (by default where `install_pack` puts it).
 
     Raises InputError when the pack is not installed and names the archive that cannot be read.
@@ -113,34 +85,25 @@ def pack_models(name: str, root: Path | None = None) -> tuple[PackModel, ...]:
     return tuple(model for archive in archives for model in _archive_models(name, archive))
 
 
-def pick_models(models: Sequence[PackModel], count: int, rng: np.random.Generator) -> tuple[PackModel, ...]:
-    """``count`` of the models (all when there are fewer), in random order, the categories taking turns."""
-    by_category: dict[str, list[PackModel]] = {}
-    for index in rng.permutation(len(models)):
-        by_category.setdefault(models[index].category, []).append(models[index])
-    turns = [model for lap in zip_longest(*by_category.values()) for model in lap if model is not None]
-    return tuple(turns[:count])
-
-
-def unpack_model(model: PackModel, folder: Path) -> Path:
+def unpack_model(model: Model, folder: Path) -> Path:
     """Write the model's file and those beside it in its archive below ``folder``; returns the model's file.
 
     Raises InputError, before anything is written, for names that leave the folder, links, and models of more than
     `LARGEST_MODEL` bytes unpacked.
     """
     inside = PurePosixPath(model.member).parent
-    with _opened(model.archive) as archive:
-        _checked_name(model.archive, model.member)
+    with _opened(model.path) as archive:
+        _checked_name(model.path, model.member)
         entries = [entry for entry in archive.infolist() if entry.filename.startswith(f"{inside}/")]
         entries = [entry for entry in entries if not entry.is_dir()]
         for entry in entries:
-            _checked_name(model.archive, entry.filename)
+            _checked_name(model.path, entry.filename)
             if stat.S_ISLNK(entry.external_attr >> 16):
-                raise InputError(f"{model.archive} holds a link ({entry.filename}): it is not safe, leave it out")
+                raise InputError(f"{model.path} holds a link ({entry.filename}): it is not safe, leave it out")
         if sum(entry.file_size for entry in entries) > LARGEST_MODEL:
-            raise InputError(f"{model.member} in {model.archive} is over {LARGEST_MODEL >> 20} MiB: leave it out")
+            raise InputError(f"{model.member} in {model.path} is over {LARGEST_MODEL >> 20} MiB: leave it out")
         if model.member not in (entry.filename for entry in entries):
-            raise InputError(f"{model.archive} lists {model.member} but does not hold it: leave it out")
+            raise InputError(f"{model.path} lists {model.member} but does not hold it: leave it out")
         for entry in entries:
             target = folder / entry.filename
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -148,31 +111,6 @@ def unpack_model(model: PackModel, folder: Path) -> Path:
             with archive.open(entry) as packed, target.open("wb") as file:
                 shutil.copyfileobj(packed, file)
     return folder / model.member
-
-
-def asset_of(model: PackModel, mesh: PreparedMesh, store: AssetStore) -> Asset:
-    """The catalog's entry for a model whose mesh was imported; the mesh, set upright, is put into ``store``."""
-    if model.rotation:
-        turn = Z_UP @ np.array(model.rotation).reshape(3, 3) @ Z_UP.T
-        mesh = prepare_mesh(
-            model.source,
-            mesh.vertices @ turn.T,
-            mesh.faces,
-            mesh.corner_uv,
-            mesh.smooth,
-            mesh.material_index,
-            mesh.materials,
-        )
-    return Asset(
-        hash=store.put_mesh(mesh),
-        kind="mesh",
-        name=model.name,
-        category=model.category,
-        source=model.source,
-        licence=model.licence,
-        creator=model.creator,
-        textures=mesh.textures,
-    )
 
 
 @contextmanager
@@ -190,7 +128,7 @@ def _checked_name(archive: Path, name: str) -> None:
         raise InputError(f"{archive} holds the path '{name}', which leaves its folder: it is not safe, leave it out")
 
 
-def _archive_models(pack: str, path: Path) -> Iterator[PackModel]:
+def _archive_models(pack: str, path: Path) -> Iterator[Model]:
     with _opened(path) as archive:
         if CATALOG_FILE not in archive.namelist():
             raise InputError(f"{path} has no {CATALOG_FILE}: it is no SweetHome3D library")
@@ -202,14 +140,13 @@ def _archive_models(pack: str, path: Path) -> Iterator[PackModel]:
     for number in sorted(numbers):
         item = {key: values.get(f"{key}#{number}", "") for key in ("id", "name", "category", "creator", "model")}
         rotation = values.get(f"modelRotation#{number}", "").split()
-        yield PackModel(
-            pack=pack,
-            id=item["id"] or f"{path.stem}#{number}",
+        yield Model(
             name=item["name"] or "unnamed",
             category=item["category"] or "Miscellaneous",
             licence=licence,
             creator=item["creator"] or values.get("provider", "unknown"),
-            archive=path,
+            source=f"{pack}/{item['id'] or f'{path.stem}#{number}'}",
+            path=path,
             member=item["model"].lstrip("/"),
             rotation=tuple(float(number) for number in rotation) if len(rotation) == 9 else (),
         )

@@ -1,52 +1,166 @@
-"""The catalogs a run can be made from: procedural models, or those of an installed pack."""
+"""The catalogs a run can be made from: procedural models, an installed pack, or a user's own folders."""
 
+import os
 import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Annotated, NamedTuple
 
-from assets import Source
+from pydantic import Field
+
 from assets.catalog import Asset, Catalog
-from assets.packs import pack_models, pick_models
+from assets.folders import MESH_SUFFIXES, QUARANTINE, folder_models, hdri_assets, image_assets, unread_files
+from assets.models import Model, pick_models
+from assets.packs import DEBIAN_PACKAGES, pack_models
 from assets.procedural import procedural_catalog
 from assets.store import AssetStore
 from assets.surroundings import hdri_catalog
 from render.process import BlenderProcess
 from tools.progress import counting
-from vosforge.errors import VOSForgeError
+from vosforge.config import Record
+from vosforge.errors import InputError, VOSForgeError
 from vosforge.log import console, logger
 from vosforge.seeding import rng_for
 
 
-def build_catalog(source: Source, num_meshes: int, num_textures: int, seed: int, store: AssetStore) -> Catalog:
-    """Models from ``source``, procedural images and the HDRIs of bpy's wheel, all prepared in ``store``.
+class AssetSettings(Record):
+    """Where a run's assets come from, and how many of them are prepared."""
 
-    Raises InputError when the pack is not installed, VOSForgeError when none of its models can be prepared.
+    models: str = "procedural"
+    """``procedural``, the name of an installed pack, or a folder of mesh files."""
+    num_meshes: Annotated[int, Field(ge=2)] = 100
+    textures: Path | None = None
+    """A folder of images; None: procedural ones."""
+    num_textures: Annotated[int, Field(ge=2)] = 60
+    hdris: Path | None = None
+    """A folder of HDRIs; None: those of bpy's wheel."""
+
+
+class Prepared(NamedTuple):
+    """What became of a model: its catalog entry and what of it was left out, or why it cannot be used."""
+
+    model: Model
+    asset: Asset | None
+    warnings: tuple[str, ...]
+
+
+class Checked(NamedTuple):
+    """What a check found: a line a problem, how many assets can be used, and how many files cannot."""
+
+    problems: tuple[str, ...]
+    usable: int
+    unusable: int
+
+
+def build_catalog(settings: AssetSettings, seed: int, store: AssetStore) -> Catalog:
+    """Models, textures and surroundings, all prepared in ``store``; broken ones are named and left out.
+
+    Raises InputError for a pack that is not installed or a folder that is not there, VOSForgeError when none of the
+    models can be prepared.
     """
-    console.print(f"preparing {num_meshes} {source} models, {num_textures} textures and the surroundings")
-    surroundings = hdri_catalog(store)
-    if source == "procedural":
-        return procedural_catalog(store, num_meshes, num_textures, seed) + surroundings
-    textures = procedural_catalog(store, 0, num_textures, seed)
-    return _pack_catalog(source, num_meshes, seed, store) + textures + surroundings
+    models, count = settings.models, settings.num_meshes
+    console.print(f"preparing {count} models ({models}), {settings.num_textures} textures and the surroundings")
+    hdris = (
+        hdri_catalog(store) if settings.hdris is None else _images(settings.hdris, hdri_assets(settings.hdris, store))
+    )
+    own = settings.num_textures if settings.textures is None else 0
+    made = procedural_catalog(store, count if models == "procedural" else 0, own, seed)
+    textures = (
+        Catalog() if settings.textures is None else _images(settings.textures, image_assets(settings.textures, store))
+    )
+    if models == "procedural":
+        return made + textures + hdris
+    known = pack_models(models) if models in DEBIAN_PACKAGES else folder_models(Path(models))
+    if not known:
+        raise InputError(f"{models} holds no mesh files: VOSForge reads {', '.join(MESH_SUFFIXES)}")
+    chosen = pick_models(known, count, rng_for(seed, "models", models))
+    return _prepared_catalog(models, chosen, store) + made + textures + hdris
 
 
-def _pack_catalog(pack: str, count: int, seed: int, store: AssetStore) -> Catalog:
-    """``count`` models of a pack, prepared in a Blender process; those that cannot be are named and left out."""
-    chosen = pick_models(pack_models(pack), count, rng_for(seed, "pack", pack))
-    assets: list[Asset] = []
+def check_folder(root: Path, quarantine: bool) -> Checked:
+    """Try everything below ``root`` that could be an asset; with ``quarantine`` what cannot be used is moved aside.
+
+    Meshes are imported in Blender processes, images and HDRIs are read, into a store that is thrown away. Raises
+    InputError when there is no such folder.
+    """
+    problems, usable, unusable = [], 0, []
+    with tempfile.TemporaryDirectory(prefix="vosforge-check-") as folder:
+        store = AssetStore(Path(folder))
+        for path in unread_files(root):
+            problems.append(f"{path} is no file VOSForge reads (and may hold scripts): export it as .glb or .obj")
+            unusable.append(path)
+        for model, asset, warnings in _prepare(folder_models(root), store):
+            problems += warnings
+            usable += asset is not None
+            unusable += [model.path] if asset is None else []
+        for path, found in (*image_assets(root, store), *hdri_assets(root, store)):
+            usable += isinstance(found, Asset)
+            if isinstance(found, InputError):
+                problems.append(str(found))
+                unusable.append(path)
+    if quarantine:
+        for path in unusable:
+            target = root / QUARANTINE / path.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+    return Checked(tuple(problems), usable, len(unusable))
+
+
+def _prepared_catalog(name: str, models: Sequence[Model], store: AssetStore) -> Catalog:
+    assets = []
+    for found in _prepare(models, store):
+        for warning in found.warnings:
+            logger.warning("%s%s", "" if found.asset else "left out: ", warning)
+        if found.asset is not None:
+            assets.append(found.asset)
+    if not assets:
+        raise VOSForgeError(f"none of the models of {name} could be prepared: the lines above say why")
+    return Catalog.of(assets)
+
+
+def _prepare(models: Sequence[Model], store: AssetStore) -> Iterator[Prepared]:
+    """Prepare ``models`` in one Blender process a core; results come in their order."""
+    workers = min(os.cpu_count() or 1, len(models))
+    local = threading.local()
     with (
         tempfile.TemporaryDirectory(prefix="vosforge-prepare-") as folder,
-        BlenderProcess(Path(folder) / "blender.log") as blender,
-        counting("preparing", len(chosen)) as advance,
+        ExitStack() as processes,
+        ThreadPoolExecutor(workers) as pool,
+        counting("preparing", len(models)) as advance,
     ):
-        for model in chosen:
+
+        def prepare(model: Model) -> Prepared:
+            if not hasattr(local, "blender"):
+                log = Path(folder) / f"{threading.get_ident()}.log"
+                local.blender = processes.enter_context(BlenderProcess(log))
             try:
-                *_, outcome = blender.run({"do": "prepare", "model": model, "store": str(store.root.resolve())})
-                assets.append(outcome["done"])
-                for warning in outcome["warnings"]:
-                    logger.warning("%s: %s", model.name, warning)
+                job = {"do": "prepare", "model": model, "store": str(store.root.resolve())}
+                *_, outcome = local.blender.run(job)
             except VOSForgeError as error:
-                logger.warning("left out: %s", error)
-            advance(model.name)
+                return Prepared(model, None, (_about(model, str(error)),))
+            return Prepared(model, outcome["done"], tuple(_about(model, line) for line in outcome["warnings"]))
+
+        for found in pool.map(prepare, models):
+            advance(found.model.name)
+            yield found
+
+
+def _about(model: Model, line: str) -> str:
+    """``line`` with the name of the model it is about, unless it names its file."""
+    where = model.source if model.member else str(model.path)
+    return line if where in line else f"{where}: {line}"
+
+
+def _images(root: Path, found: Iterable[tuple[Path, Asset | InputError]]) -> Catalog:
+    assets = []
+    for _, item in found:
+        if isinstance(item, InputError):
+            logger.warning("left out: %s", item)
+        else:
+            assets.append(item)
     if not assets:
-        raise VOSForgeError(f"none of the models of {pack} could be prepared: the lines above say why")
+        raise InputError(f"{root} holds no image that can be used: give another folder")
     return Catalog.of(assets)

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from assets import Source
 from vosforge import VOSForgeError, __version__
 from vosforge.config import read_config
 from vosforge.errors import InputError
@@ -53,9 +52,11 @@ def _common(
 @app.command()
 def demo(
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder; default: runs/demo, or runs/demo-PACK.", show_default=False)
+        Path | None, typer.Option(help="The run's folder; default: runs/demo, or runs/demo-ASSETS.", show_default=False)
     ] = None,
-    assets: Annotated[Source | None, typer.Option(help="Where the models come from.", show_default=False)] = None,
+    assets: Annotated[
+        str | None, typer.Option(help="procedural, a pack, or a folder of models.", show_default=False)
+    ] = None,
     video: Annotated[
         list[Path] | None,
         typer.Option(help="A real video with masks to segment as well; may be given often.", show_default=False),
@@ -71,9 +72,11 @@ def demo(
     """
     from tools.demo import DemoConfig, run_demo
 
-    chosen = [f"assets={assets}"] if assets else []
+    chosen = [f"assets.models={assets}"] if assets else []
     wanted = read_config(DemoConfig, config, [*chosen, *(settings or [])], DemoConfig())
-    folder = out or Path("runs/demo" if wanted.assets == "procedural" else f"runs/demo-{wanted.assets}")
+    folder = out or Path(
+        "runs/demo" if wanted.assets.models == "procedural" else f"runs/demo-{Path(wanted.assets.models).name}"
+    )
     report, verdict = run_demo(wanted, folder, video or [], workers)
     for check in verdict.checks:
         console.print(f"{'[green]passed' if check.passed else '[red]failed'}[/]  {check.asked}: {check.found}")
@@ -96,6 +99,25 @@ def assets_install(
     console.print(f"{pack}: {len(models)} models ({', '.join(licences)}) in {folder}")
 
 
+@assets_app.command("check")
+def assets_check(
+    path: Annotated[Path, typer.Argument(help="A folder of meshes or images.")],
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Move those that cannot be used into PATH/quarantine.")
+    ] = False,
+) -> None:
+    """Report every problem of a folder's models and images, a line each; exits with 1 when there is one."""
+    from tools.catalogs import check_folder
+
+    found = check_folder(path, quarantine)
+    for line in found.problems:
+        typer.echo(line)
+    console.print(f"{found.usable} assets can be used, {found.unusable} files cannot")
+    if found.problems:
+        remedy = f"those that cannot be used are in {path}/quarantine now" if quarantine else "or add --quarantine"
+        raise VOSForgeError(f"{len(found.problems)} problems in {path}: mend the files, {remedy}")
+
+
 @assets_app.command("list")
 def assets_list(
     path: Annotated[Path, typer.Argument(help="A catalog (catalog.jsonl), or the data set it is in.")],
@@ -112,9 +134,15 @@ def assets_list(
     console.print(table)
 
 
-Assets = Annotated[Source, typer.Option(help="Where the models come from.")]
-NumMeshes = Annotated[int, typer.Option(min=2, help="Models to prepare.")]
-NumTextures = Annotated[int, typer.Option(min=2, help="Textures to make.")]
+Assets = Annotated[str, typer.Option(help="procedural, an installed pack, or a folder of mesh files (ShapeNet too).")]
+NumMeshes = Annotated[int, typer.Option(min=2, help="Models to prepare, at most.")]
+Textures = Annotated[
+    Path | None, typer.Option(help="A folder of images; default: procedural ones.", show_default=False)
+]
+NumTextures = Annotated[int, typer.Option(min=2, help="Procedural textures to make.")]
+Hdris = Annotated[
+    Path | None, typer.Option(help="A folder of HDRIs; default: those that come with bpy.", show_default=False)
+]
 Preset = Annotated[str, typer.Option(help="The kind of scenes: basic or bl30k.")]
 Seed = Annotated[int, typer.Option(help="The data set's seed.")]
 CatalogPath = Annotated[
@@ -130,16 +158,22 @@ def scenes_sample(
     catalog: CatalogPath = None,
     assets: Assets = "procedural",
     num_meshes: NumMeshes = 100,
+    textures: Textures = None,
     num_textures: NumTextures = 60,
+    hdris: Hdris = None,
     out: Annotated[Path | None, typer.Option(help="A file; default: the standard output.", show_default=False)] = None,
 ) -> None:
     """Draw scenes and write their specs, one JSON object a line."""
+    from tools.catalogs import AssetSettings
     from tools.scenes import catalog_for, draw_scenes, preset_config
     from vosforge.files import sealed_file
 
     console.stderr = out is None  # the standard output holds nothing but specs
     config = preset_config(preset, count, seed)
-    known = catalog_for(catalog, assets, num_meshes, num_textures, seed)
+    chosen = AssetSettings(
+        models=assets, num_meshes=num_meshes, textures=textures, num_textures=num_textures, hdris=hdris
+    )
+    known = catalog_for(catalog, chosen, seed)
     lines = (scene.model_dump_json() for scene in draw_scenes(config, known))
     if out is None:
         for line in lines:
@@ -175,7 +209,9 @@ def render(
     out: Annotated[Path, typer.Argument(help="The data set's folder; an unfinished one is continued.")],
     assets: Assets = "procedural",
     num_meshes: NumMeshes = 100,
+    textures: Textures = None,
     num_textures: NumTextures = 60,
+    hdris: Hdris = None,
     videos: Annotated[int | None, typer.Option(min=1, help="How many videos.", show_default=False)] = None,
     frames: Annotated[int | None, typer.Option(min=2, help="Frames a video.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="The data set's seed.", show_default=False)] = None,
@@ -192,12 +228,16 @@ def render(
     Interrupt it at any time: what is sealed stays, and the same command goes on from there.
     """
     from blender_scenes.sample import preset as named
+    from tools.catalogs import AssetSettings
     from tools.rendering import render_to
 
+    models = AssetSettings(
+        models=assets, num_meshes=num_meshes, textures=textures, num_textures=num_textures, hdris=hdris
+    )
     scene = named(preset).model_dump_json() if preset else None
     flags = {"scene": scene, "videos": videos, "render.frames": frames, "seed": seed}
     chosen = [f"{key}={value}" for key, value in flags.items() if value is not None]
-    shards = render_to(out, config, [*chosen, *(settings or [])], assets, num_meshes, num_textures, workers, address)
+    shards = render_to(out, config, [*chosen, *(settings or [])], models, workers, address)
     console.print(f"{len(shards.videos)} videos in {out}", style="bold")
     for row in shards.quarantined:
         console.print(f"quarantined {row.id}: {row.reason}", style="yellow")

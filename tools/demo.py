@@ -15,7 +15,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from assets import Source
 from assets.catalog import Catalog
 from assets.store import AssetStore
 from blender_scenes.sample import SceneConfig
@@ -23,7 +22,7 @@ from blender_scenes.spec import RenderSettings
 from render.jobs import Dataset, DatasetConfig
 from render.quality import DARKEST
 from render.shards import ShardSet, ShardVideo
-from tools.catalogs import build_catalog
+from tools.catalogs import AssetSettings, build_catalog
 from tools.evaluation import Outcome, evaluate_videos
 from tools.progress import counting, render_with_progress, shown
 from tools.report import (
@@ -54,9 +53,7 @@ from vosforge.log import console
 class DemoConfig(Record):
     """What the demo does. The same config gives the same videos and, on one machine, the same networks."""
 
-    assets: Source = "procedural"
-    num_meshes: Annotated[int, Field(ge=10)] = 60
-    num_textures: Annotated[int, Field(ge=4)] = 40
+    assets: AssetSettings = AssetSettings(num_meshes=60, num_textures=40)
     dataset: DatasetConfig = DatasetConfig(
         videos=15,
         videos_per_shard=5,
@@ -143,7 +140,7 @@ def run_demo(
 
 def _catalog(config: DemoConfig, out: Path, store: AssetStore, notes: list[str]) -> Catalog:
     """The run's catalog, pinned with what it was made from. Raises InputError when the folder has another one."""
-    basis = config.model_dump_json(include={"assets", "num_meshes", "num_textures", "dataset"})
+    basis = config.model_dump_json(include={"assets", "dataset"})
     note, pinned = out / "demo.basis", out / "data" / "catalog.jsonl"
     if note.exists() and note.read_text() != basis:
         raise InputError(f"{shown(out)} holds a demo with other assets or scenes: give another --out or delete it")
@@ -151,7 +148,7 @@ def _catalog(config: DemoConfig, out: Path, store: AssetStore, notes: list[str])
         notes.append("reused")
         console.print(f"the catalog is made already, reusing {shown(pinned)}")
         return Catalog.load(pinned)
-    catalog = build_catalog(config.assets, config.num_meshes, config.num_textures, config.dataset.seed, store)
+    catalog = build_catalog(config.assets, config.dataset.seed, store)
     catalog.save(pinned)
     write_sealed(note, basis)
     return catalog
@@ -236,7 +233,7 @@ def _settings(config: DemoConfig) -> list[tuple[str, str]]:
     data, settings = config.dataset, config.dataset.render
     size = f"{settings.width} × {settings.height}, {settings.samples} samples a pixel"
     return [
-        ("Models", f"{config.num_meshes} {config.assets}, {config.num_textures} textures"),
+        ("Models", f"{config.assets.num_meshes} {config.assets.models}, {config.assets.num_textures} textures"),
         ("Videos", f"{data.videos} of {settings.frames} frames, every {data.held_out_every}th held out, {size}"),
         *(
             (f"Training of {kind}", f"{run.iterations} steps of {run.batch}, ResNet-{run.depth} at width {run.width:g}")
@@ -261,6 +258,6 @@ def _credits(shards: ShardSet) -> list[Credit]:
 
 
 def _commands(config: DemoConfig, out: Path, videos: Sequence[Path]) -> list[str]:
-    extra = "" if config.assets == "procedural" else f" --assets {config.assets}"
+    extra = "" if config.assets.models == "procedural" else f" --assets {config.assets.models}"
     extra += "".join(f" --video {path}" for path in videos)
     return [f"vosforge demo --out {out}{extra}", f"vosforge view {out}/data", f"tensorboard --logdir {out}/networks"]

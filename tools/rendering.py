@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from assets import Source
 from assets.catalog import Catalog
 from assets.store import AssetStore
 from render.jobs import Dataset, DatasetConfig
 from render.shards import ShardSet
-from tools.catalogs import build_catalog
+from tools.catalogs import AssetSettings, build_catalog
 from tools.progress import render_with_progress
 from vosforge.config import read_config
 
@@ -17,9 +16,7 @@ def render_to(
     out: Path,
     config: Path | None,
     settings: Sequence[str],
-    assets: Source,
-    num_meshes: int,
-    num_textures: int,
+    assets: AssetSettings,
     workers: int | None,
     address: str | None,
 ) -> ShardSet:
@@ -32,9 +29,6 @@ def render_to(
     begun = pinned.exists() and catalog_path.exists()
     wanted = read_config(DatasetConfig, config or (pinned if begun else None), settings)
     store = AssetStore()
-    if begun:
-        catalog = Catalog.load(catalog_path)
-    else:
-        catalog = build_catalog(assets, num_meshes, num_textures, wanted.seed, store)
+    catalog = Catalog.load(catalog_path) if begun else build_catalog(assets, wanted.seed, store)
     render_with_progress(Dataset(out, wanted, catalog), store, workers, address)
     return ShardSet(out)

@@ -7,14 +7,13 @@ import numpy as np
 from pydantic import ValidationError
 from rich.table import Table
 
-from assets import Source
 from assets.catalog import Catalog
 from assets.store import AssetStore
 from blender_scenes.describe import QUANTILES, scene_quantities
 from blender_scenes.sample import preset
 from blender_scenes.spec import SceneSpec
 from render.jobs import DatasetConfig, scene_of
-from tools.catalogs import build_catalog
+from tools.catalogs import AssetSettings, build_catalog
 from vosforge.config import explain
 from vosforge.errors import InputError
 
@@ -52,11 +51,11 @@ def quantities_table(scenes: Iterator[SceneSpec]) -> Table:
     return table
 
 
-def catalog_for(path: Path | None, assets: Source, num_meshes: int, num_textures: int, seed: int) -> Catalog:
+def catalog_for(path: Path | None, assets: AssetSettings, seed: int) -> Catalog:
     """The catalog at ``path`` (a file, or a data set's folder), or a new one of ``assets``, prepared in the cache."""
     if path is not None:
         return Catalog.load(path / "catalog.jsonl" if path.is_dir() else path)
-    return build_catalog(assets, num_meshes, num_textures, seed, AssetStore())
+    return build_catalog(assets, seed, AssetStore())
 
 
 def preset_config(name: str, videos: int, seed: int) -> DatasetConfig:

@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 from assets.catalog import Asset
 from assets.creases import split_creases
-from assets.packs import PackModel, asset_of, unpack_model
+from assets.folders import MESH_SUFFIXES
+from assets.models import Model, asset_of
+from assets.packs import unpack_model
 from assets.prepared import Material, PreparedMesh, prepare_mesh
+from assets.references import check_references
 from assets.store import AssetStore
 from vosforge.errors import InputError
 
@@ -25,7 +28,20 @@ IMPORTERS: dict[str, Callable[..., Any]] = {
     ".obj": lambda path: bpy.ops.wm.obj_import(filepath=path, forward_axis="NEGATIVE_Z", up_axis="Y"),
     ".ply": lambda path: bpy.ops.wm.ply_import(filepath=path),
     ".stl": lambda path: bpy.ops.wm.stl_import(filepath=path),
+    ".gltf": lambda path: bpy.ops.import_scene.gltf(filepath=path),
+    ".glb": lambda path: bpy.ops.import_scene.gltf(filepath=path),
+    ".fbx": lambda path: bpy.ops.import_scene.fbx(filepath=path),
+    # Images of a USD archive are taken from inside it; those beside a USD file are looked at where they are.
+    ".usdz": lambda path: bpy.ops.wm.usd_import(filepath=path, import_textures_mode="IMPORT_PACK"),
+    **dict.fromkeys(
+        (".usd", ".usda", ".usdc"),
+        lambda path: bpy.ops.wm.usd_import(filepath=path, import_textures_mode="IMPORT_NONE"),
+    ),
 }
+assert set(IMPORTERS) == set(MESH_SUFFIXES)
+PACKED_SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TARGA": ".tga", "TIFF": ".tif", "BMP": ".bmp"}
+LARGEST_FILE = 2 * 2**30
+MOST_TRIANGLES = 500_000
 NOT_A_NUMBER = re.compile(rb"^v[ \t][^\n]*?[ \t][-+]?(nan|inf)", re.MULTILINE)
 # What lets more light through than this is not seen, so it must not be in a mask either.
 SEEN_ALPHA = 0.02
@@ -39,7 +55,10 @@ class ImportedMesh(NamedTuple):
 
 
 def import_mesh(path: Path, store: AssetStore) -> ImportedMesh:
-    """The mesh file ``path`` (OBJ with y up; PLY and STL with z up), unit-normalised; its images go into ``store``.
+    """The mesh file ``path``, z up and unit-normalised; its images go into ``store``.
+
+    OBJ, glTF and FBX files have y up, or say so; PLY and STL files are taken to have z up. Meshes of more than
+    `MOST_TRIANGLES` are decimated, with a warning.
 
     All objects of the file become one mesh with their materials, UVs and shading. An image that is missing, broken
     or outside the file's folder is left out with a warning. Raises InputError for files that are no mesh.
@@ -49,8 +68,11 @@ def import_mesh(path: Path, store: AssetStore) -> ImportedMesh:
         raise InputError(f"{path} is no mesh file VOSForge reads: give one of {', '.join(IMPORTERS)}")
     if not path.is_file():
         raise InputError(f"the mesh file {path} does not exist: check the path")
+    if path.stat().st_size > LARGEST_FILE:
+        raise InputError(f"{path} is over {LARGEST_FILE >> 30} GiB: leave it out or reduce it")
     if path.suffix.lower() == ".obj" and _has_nan(path.read_bytes()):
         raise InputError(f"the mesh {path} has vertices that are not numbers (NaN or infinite): export it again")
+    check_references(path)
     before = _data_blocks()
     try:
         importer(str(path))
@@ -61,10 +83,13 @@ def import_mesh(path: Path, store: AssetStore) -> ImportedMesh:
         bpy.data.batch_remove(_data_blocks() - before)
 
 
-def prepare_model(model: PackModel, store: AssetStore) -> tuple[Asset, tuple[str, ...]]:
-    """Unpack one model of a pack, import it and put it into ``store``: its catalog entry and the warnings."""
-    with tempfile.TemporaryDirectory(prefix="vosforge-model-") as folder:
-        imported = import_mesh(unpack_model(model, Path(folder)), store)
+def prepare_model(model: Model, store: AssetStore) -> tuple[Asset, tuple[str, ...]]:
+    """Import a model, out of its archive if it is in one, and put it into ``store``: its catalog entry and warnings."""
+    if not model.member:
+        imported = import_mesh(model.path, store)
+    else:
+        with tempfile.TemporaryDirectory(prefix="vosforge-model-") as folder:
+            imported = import_mesh(unpack_model(model, Path(folder)), store)
     return asset_of(model, imported.mesh, store), imported.warnings
 
 
@@ -92,10 +117,14 @@ class _Piece(NamedTuple):
 def _read_new_objects(path: Path, store: AssetStore, before: set[bpy.types.ID]) -> ImportedMesh:
     objects = [obj for obj in bpy.data.objects if obj not in before and obj.type == "MESH"]
     bpy.context.view_layer.update()
+    warnings: list[str] = []
+    triangles = sum(len(polygon.vertices) - 2 for obj in objects for polygon in obj.data.polygons)
+    if triangles > MOST_TRIANGLES:
+        warnings.append(f"{triangles} triangles were reduced to {MOST_TRIANGLES}")
+        _decimate(objects, MOST_TRIANGLES / triangles)
     pieces = [piece for obj in objects if len((piece := _read_object(obj)).faces)]
     if not pieces:
         raise InputError(f"{path} holds no triangles: it is empty or no mesh, leave it out or export it again")
-    warnings: list[str] = []
     read = {block: _read_material(block, path.parent, store, warnings) for piece in pieces for block in piece.materials}
     blocks = list(read)
     face_material = np.concatenate([np.array([blocks.index(b) for b in p.materials])[p.material] for p in pieces])
@@ -115,6 +144,18 @@ def _read_new_objects(path: Path, store: AssetStore, before: set[bpy.types.ID]) 
         [read[block] for block in blocks],
     )
     return ImportedMesh(mesh, tuple(dict.fromkeys(warnings)))
+
+
+def _decimate(objects: list[bpy.types.Object], ratio: float) -> None:
+    """Replace the objects' meshes by ones with about the share ``ratio`` of their triangles (edge collapse)."""
+    for obj in objects:
+        modifier = obj.modifiers.new("decimate", "DECIMATE")
+        modifier.ratio, modifier.use_collapse_triangulate = ratio, True
+    graph = bpy.context.evaluated_depsgraph_get()
+    reduced = [bpy.data.meshes.new_from_object(obj.evaluated_get(graph)) for obj in objects]
+    for obj, mesh in zip(objects, reduced, strict=True):
+        obj.modifiers.clear()
+        obj.data = mesh
 
 
 def _read_object(obj: bpy.types.Object) -> _Piece:
@@ -178,15 +219,18 @@ def _file(image: bpy.types.Image) -> Path:
 
 
 def _keep_image(image: bpy.types.Image, folder: Path, store: AssetStore, warnings: list[str]) -> str | None:
+    """The content hash of an image that lies beside the mesh file or inside it; else None, and a warning says why."""
     path = _file(image)
-    if not path.is_relative_to(folder.resolve()):
-        warnings.append(f"the image {path} lies outside the mesh's folder: put it beside the mesh file")
-    elif not path.is_file():
-        name = path.relative_to(folder.resolve())
-        warnings.append(f"the image {name} is missing: put it beside the mesh file")
-    else:
-        try:
+    try:
+        if image.packed_file is not None:
+            suffix = PACKED_SUFFIXES.get(image.file_format, f".{image.file_format.lower()}")
+            return store.put_image(bytes(image.packed_file.data), suffix)
+        if not path.is_relative_to(folder.resolve()):
+            warnings.append(f"the image {path} lies outside the mesh's folder: put it beside the mesh file")
+        elif not path.is_file():
+            warnings.append(f"the image {path.relative_to(folder.resolve())} is missing: put it beside the mesh file")
+        else:
             return store.put_image(path.read_bytes(), path.suffix)
-        except InputError as error:
-            warnings.append(f"the image {path.name}: {error}")
+    except InputError as error:
+        warnings.append(f"the image {path.name or image.name}: {error}")
     return None

@@ -41,7 +41,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 import bpy
-from assets.packs import PackModel
+from assets.models import Model
 from assets.store import AssetStore
 from blender_scenes.blender.mesh_import import import_mesh, prepare_model
 from vosforge.errors import VOSForgeError
@@ -64,7 +64,7 @@ try:
     import_mesh(folder / "files" / "none.obj", store)
 except VOSForgeError as error:
     results["none.obj"] = {"error": str(error)}
-model = PackModel.model_validate_json((folder / "model.json").read_text())
+model = Model.model_validate_json((folder / "model.json").read_text())
 asset, warnings = prepare_model(model, store)
 results["pack"] = asset.model_dump()
 results["left behind"] = [after - count for after, count in zip(counts(), before)]
@@ -117,8 +117,8 @@ def imported(tmp_path_factory):
         for path in (files / "box.obj", files / "box.mtl", files / "pictures" / "wood.png"):
             archive.write(path, f"models/{path.relative_to(files)}")
     model = {
-        "pack": "test", "id": "box", "name": "A box", "category": "Boxes", "licence": "CC0-1.0", "creator": "me",
-        "archive": str(folder / "pack.sh3f"), "member": "models/box.obj", "rotation": [],
+        "source": "test/box", "name": "A box", "category": "Boxes", "licence": "CC0-1.0", "creator": "me",
+        "path": str(folder / "pack.sh3f"), "member": "models/box.obj", "rotation": [],
     }  # fmt: skip
     (folder / "model.json").write_text(json.dumps(model))
     done = subprocess.run(

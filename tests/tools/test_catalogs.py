@@ -5,9 +5,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from assets.store import AssetStore
-from tools.catalogs import build_catalog
+from tools.catalogs import AssetSettings, build_catalog, check_folder
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.log import logger
 
@@ -27,6 +28,7 @@ model#2=broken/broken.obj
 CUBE = "".join(f"v {x} {y} {z}\n" for x in (0, 1) for y in (0, 1) for z in (0, 1)) + (
     "f 1 2 4 3\nf 5 7 8 6\nf 1 5 6 2\nf 3 4 8 7\nf 1 3 7 5\nf 2 6 8 4\n"
 )
+PACK = AssetSettings(models="sweethome3d", num_meshes=10, num_textures=4)
 
 
 def write_pack(cache: Path, cube: str) -> None:
@@ -51,7 +53,7 @@ def test_a_packs_models_join_the_catalog_and_broken_ones_are_named(
     write_pack(cache, CUBE)
     store = AssetStore()
     with caplog.at_level(logging.WARNING):
-        catalog = build_catalog("sweethome3d", 10, 4, seed=1, store=store)
+        catalog = build_catalog(PACK, seed=1, store=store)
     [cube] = catalog.of_kind("mesh")
     assert (cube.name, cube.source, cube.licence, cube.creator) == ("Cube", "sweethome3d/cube", "CC0-1.0", "A. Maker")
     assert len(store.mesh(cube.hash).faces) == 12
@@ -62,9 +64,67 @@ def test_a_packs_models_join_the_catalog_and_broken_ones_are_named(
 def test_a_pack_without_a_usable_model_ends_the_run(cache: Path) -> None:
     write_pack(cache, "v 0 0 0\n")
     with pytest.raises(VOSForgeError, match="none of the models of sweethome3d"):
-        build_catalog("sweethome3d", 10, 4, seed=1, store=AssetStore())
+        build_catalog(PACK, seed=1, store=AssetStore())
 
 
 def test_a_pack_that_is_not_installed_names_the_command(cache: Path) -> None:
     with pytest.raises(InputError, match="vosforge assets install sweethome3d"):
-        build_catalog("sweethome3d", 10, 4, seed=1, store=AssetStore())
+        build_catalog(PACK, seed=1, store=AssetStore())
+
+
+@pytest.fixture
+def messy(tmp_path: Path) -> Path:
+    root = tmp_path / "mine"
+    (root / "sub").mkdir(parents=True)
+    (root / "cube.obj").write_text(CUBE)
+    (root / "sub" / "painted.obj").write_text("mtllib painted.mtl\nusemtl skin\n" + CUBE.replace("0 0 1", "0 0 2"))
+    (root / "sub" / "painted.mtl").write_text("newmtl skin\nmap_Kd none.png\n")
+    (root / "flat.obj").write_text("v 1 1 1\nv 1 1 1\nv 1 1 1\nf 1 2 3\n")
+    (root / "nan.obj").write_text("v 0 0 nan\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    (root / "remote.gltf").write_text('{"asset": {}, "buffers": [{"uri": "https://example.org/a.bin"}]}')
+    (root / "scene.blend").write_bytes(b"BLENDER")
+    (root / "bad.png").write_bytes(b"no image")
+    return root
+
+
+def test_a_folder_is_checked_problem_by_problem(messy: Path) -> None:
+    found = check_folder(messy, quarantine=False)
+    assert (found.usable, found.unusable) == (2, 5)
+    assert len(found.problems) == 6
+    for name in ("painted.obj", "flat.obj", "nan.obj", "remote.gltf", "scene.blend", "bad.png"):
+        [line] = [line for line in found.problems if name in line]
+        assert "\n" not in line and str(messy) in line
+    assert any("none.png is missing" in line for line in found.problems)
+    assert sorted(path.name for path in messy.glob("*.obj")) == ["cube.obj", "flat.obj", "nan.obj"]
+
+
+def test_quarantine_sets_the_unusable_aside_and_leaves_a_folder_without_them(messy: Path) -> None:
+    check_folder(messy, quarantine=True)
+    assert sorted(path.name for path in (messy / "quarantine").rglob("*")) == [
+        "bad.png",
+        "flat.obj",
+        "nan.obj",
+        "remote.gltf",
+        "scene.blend",
+    ]
+    again = check_folder(messy, quarantine=True)
+    assert (again.usable, again.unusable) == (2, 0)
+    assert len(again.problems) == 1  # the missing image
+
+
+def test_a_users_folders_make_a_catalog(messy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.new("RGB", (8, 8), (9, 8, 7)).save(pictures / "one.png")
+    (messy / "credits.yaml").write_text("licence: CC-BY-4.0\ncreator: Me\n")
+    store = AssetStore(tmp_path / "store")
+    settings = AssetSettings(models=str(messy), textures=pictures)
+    catalog = build_catalog(settings, seed=1, store=store)
+    assert {asset.name for asset in catalog.of_kind("mesh")} == {"cube", "painted"}
+    assert {asset.licence for asset in catalog.of_kind("mesh")} == {"CC-BY-4.0"}
+    assert [asset.name for asset in catalog.of_kind("texture")] == ["one"]
+    assert build_catalog(settings, seed=1, store=store) == catalog
+    with pytest.raises(InputError, match="holds no image"):
+        build_catalog(AssetSettings(textures=messy), seed=1, store=store)
+    with pytest.raises(InputError, match="there is no folder nowhere"):
+        build_catalog(AssetSettings(models="nowhere"), seed=1, store=store)

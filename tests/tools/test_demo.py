@@ -20,8 +20,7 @@ from vosforge.config import read_config
 pytestmark = [pytest.mark.blender, pytest.mark.ray]
 
 TINY = {
-    "num_meshes": 12,
-    "num_textures": 6,
+    "assets": {"num_meshes": 12, "num_textures": 6},
     "rounds": 2,
     "dataset": {
         "seed": 3,
@@ -90,7 +89,7 @@ def test_fusion_is_trained_again_when_the_propagation_network_it_learns_from_cha
 
 def test_other_scenes_in_the_same_folder_are_refused(demo):
     _, run, _ = demo
-    other = run("--set", "num_meshes=13")
+    other = run("--set", "assets.num_meshes=13")
     assert other.returncode == 2
     assert "other assets or scenes" in other.stderr
 

@@ -1,0 +1,108 @@
+"""Models, images and surroundings in a user's own folders, ShapeNetCore.v2 among them.
+
+Licence and creator come from a ``credits.yaml`` at the top of the folder (keys ``licence`` and ``creator``).
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from assets.catalog import Asset, Kind
+from assets.models import Model
+from assets.store import HDRI_SUFFIXES, IMAGE_SUFFIXES, AssetStore
+from vosforge.config import Record, read_config
+from vosforge.errors import InputError
+
+MESH_SUFFIXES = (".obj", ".ply", ".stl", ".glb", ".gltf", ".usd", ".usda", ".usdc", ".usdz", ".fbx")
+UNREAD_SUFFIXES = (".blend", ".dae", ".3ds", ".max", ".ma", ".mb", ".abc", ".x3d", ".c4d", ".zip")
+SHAPENET_MODEL = "models/model_normalized.obj"
+QUARANTINE = "quarantine"
+"""The folder, inside a folder of assets, for those that cannot be used; nothing in it is ever listed."""
+
+
+class Credits(Record):
+    """Whose a folder's assets are."""
+
+    licence: str = "unknown"
+    creator: str = "unknown"
+
+
+def folder_models(root: Path) -> tuple[Model, ...]:
+    """The mesh files below ``root``, sorted by path; their folder's name is their category.
+
+    Of ShapeNetCore.v2's layout (``<synset>/<model>/models/model_normalized.obj``) only those files are models, and
+    synsets take their names from ``taxonomy.json`` where it is. Raises InputError for a folder that is missing.
+    """
+    credits = _credits(root)
+    shapenet = sorted(root.glob(f"[0-9]*/*/{SHAPENET_MODEL}"))
+    if shapenet:
+        names = _taxonomy(root)
+        return tuple(
+            _model(root, path, credits, path.parents[1].name, names.get(path.parents[2].name, path.parents[2].name))
+            for path in shapenet
+        )
+    return tuple(_model(root, path, credits, path.stem, path.parent.name) for path in _files(root, MESH_SUFFIXES))
+
+
+def unread_files(root: Path) -> list[Path]:
+    """Files below ``root`` that hold models in formats VOSForge does not read."""
+    return _files(root, UNREAD_SUFFIXES)
+
+
+def image_assets(root: Path, store: AssetStore) -> Iterator[tuple[Path, Asset | InputError]]:
+    """The images below ``root`` as textures in ``store``; for one that cannot be read, the error that says why."""
+    return _prepared(root, IMAGE_SUFFIXES, "texture", lambda path: store.put_image(path.read_bytes(), path.suffix))
+
+
+def hdri_assets(root: Path, store: AssetStore) -> Iterator[tuple[Path, Asset | InputError]]:
+    """The HDRIs below ``root``, put into ``store``; for one that cannot be read, the error that says why."""
+    return _prepared(root, HDRI_SUFFIXES, "hdri", store.put_hdri)
+
+
+def _files(root: Path, suffixes: Iterable[str]) -> list[Path]:
+    found = (path for path in root.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    return sorted(path for path in found if QUARANTINE not in path.relative_to(root).parts)
+
+
+def _model(root: Path, path: Path, credits: Credits, name: str, category: str) -> Model:
+    return Model(name=name, category=category, source=_source(root, path), path=path, **credits.model_dump())
+
+
+def _source(root: Path, path: Path) -> str:
+    """Where an asset came from, without naming the user's own folders above ``root``."""
+    return f"{root.resolve().name}/{path.relative_to(root).as_posix()}"
+
+
+def _credits(root: Path) -> Credits:
+    if not root.is_dir():
+        raise InputError(f"there is no folder {root}: give a folder of models or images, or the name of a pack")
+    path = root / "credits.yaml"
+    return read_config(Credits, path) if path.exists() else Credits()
+
+
+def _taxonomy(root: Path) -> dict[str, str]:
+    """ShapeNet's synsets by number, each with its first name; {} where the list is not there."""
+    path = root / "taxonomy.json"
+    if not path.exists():
+        return {}
+    try:
+        return {item["synsetId"]: item["name"].split(",")[0] for item in json.loads(path.read_text())}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is not ShapeNet's list of synsets ({error}): restore it or remove it") from None
+
+
+def _prepared(
+    root: Path, suffixes: Iterable[str], kind: Kind, put: Callable[[Path], str]
+) -> Iterator[tuple[Path, Asset | InputError]]:
+    credits = _credits(root)
+    for path in _files(root, suffixes):
+        try:
+            content = put(path)
+        except (InputError, OSError) as error:
+            yield path, InputError(f"{path}: {error}")
+        else:
+            name, category, source = path.stem, path.parent.name, _source(root, path)
+            yield (
+                path,
+                Asset(hash=content, kind=kind, name=name, category=category, source=source, **credits.model_dump()),
+            )

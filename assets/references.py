@@ -1,0 +1,66 @@
+"""What a mesh file refers to, before an importer follows it: nothing remote, nothing outside its folder."""
+
+import json
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from vosforge.errors import InputError
+
+GLB_MAGIC = b"glTF"
+JSON_CHUNK = 0x4E4F534A
+USD_TEXT = b"#usda"
+USD_REFERENCE = re.compile(rb"@([^@\n]+)@")
+
+
+def check_references(path: Path) -> None:
+    """Raise InputError when the mesh file ``path`` refers to anything but files beside it, or is a broken glTF file.
+
+    Reads glTF (also binary) and USD in text form. Binary USD hides its references: its images are looked at when they
+    are imported, as those of OBJ and FBX files are.
+    """
+    for reference, needed in _references(path):
+        target = (path.parent / unquote(reference)).resolve()
+        if "://" in reference or not target.is_relative_to(path.parent.resolve()):
+            raise InputError(
+                f"{path} refers to '{reference}' outside its folder: it is not safe, put all in one folder"
+            )
+        if needed and not target.is_file():
+            raise InputError(f"{path} refers to '{reference}', which is missing: put it beside the file")
+
+
+def _references(path: Path) -> Iterator[tuple[str, bool]]:
+    """What the file names, and whether it is nothing without it (a mesh can do without its images)."""
+    suffix = path.suffix.lower()
+    if suffix in (".gltf", ".glb"):
+        document = _gltf_document(path)
+        for key in ("buffers", "images"):
+            for item in document.get(key) or ():
+                uri = item.get("uri") if isinstance(item, dict) else None
+                if uri is not None and not str(uri).startswith("data:"):
+                    yield str(uri), key == "buffers"
+    elif suffix in (".usd", ".usda"):
+        data = path.read_bytes()
+        if data.startswith(USD_TEXT):
+            # Composition arcs and images alike stand between @ signs.
+            yield from ((match.decode(errors="replace"), False) for match in USD_REFERENCE.findall(data))
+
+
+def _gltf_document(path: Path) -> dict[str, Any]:
+    """The JSON of a glTF file (glTF 2.0, section 4.4 for the binary container)."""
+    data = path.read_bytes()
+    try:
+        if path.suffix.lower() == ".glb":
+            magic, _version, _length, size, kind = struct.unpack_from("<4sIIII", data)
+            if magic != GLB_MAGIC or kind != JSON_CHUNK:
+                raise ValueError("it has no glTF header")
+            data = data[20 : 20 + size]
+        document = json.loads(data)
+        if not isinstance(document, dict) or "asset" not in document:
+            raise ValueError("it is no glTF document")
+    except (ValueError, struct.error, RecursionError) as error:
+        raise InputError(f"{path} is not a glTF file ({error}): export it again") from None
+    return document
