@@ -11,7 +11,7 @@ from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import RenderSettings
 from render.process import BlenderCrashError, BlenderProcess
 from render.shards import ShardSet
-from tests.render.raycast import cast_mask
+from tests.render.raycast import cast_mask, undecided
 from vosforge import VOSForgeError
 
 pytestmark = pytest.mark.blender
@@ -60,7 +60,9 @@ def test_masks_equal_an_independent_ray_cast(blender, specs, store, catalog, tmp
         assert video.spec_json == spec.model_dump_json()
         for t in range(SETTINGS.frames):
             different = video.mask(t) != cast_mask(spec, store, t)
-            assert different.sum() == 0, f"video {spec.video_id}, frame {t}: {different.sum()} pixels"
+            assert different.sum() <= 2, f"video {spec.video_id}, frame {t}: {different.sum()} pixels"
+            if different.any():  # an outline within a five-hundredth of a pixel from the centre
+                assert undecided(spec, store, t, video.mask(t))[different].all()
 
 
 def test_the_same_spec_gives_the_same_bytes_in_another_process_after_another_scene(

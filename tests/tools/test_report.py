@@ -182,14 +182,15 @@ def test_large_frames_are_shrunk_with_their_masks_and_thin_strokes_survive(tmp_p
     state = rp.InteractiveRound(masks, scribbles, 0, None)
     _, page = written(tmp_path, small_report(interactive=[rp.InteractiveResult("large", frames, (state,))]))
     (video,) = json.loads(page.data)
-    assert (video["height"], video["width"]) == (320, 640)
+    assert (video["height"], video["width"]) == (rp.LONGEST_SIDE // 2, rp.LONGEST_SIDE)
     pictures = [
         picture(a) for a in (video["frames"][0], video["rounds"][0]["masks"][0], video["rounds"][0]["scribbles"])
     ]
-    assert {image.size for image in pictures} == {(640, 320)}
+    assert {image.size for image in pictures} == {(rp.LONGEST_SIDE, rp.LONGEST_SIDE // 2)}
     strokes = np.asarray(pictures[2])
-    assert (strokes[500 // 3, 301 // 3, :3] == LINE_PALETTE[1]).all()
-    assert (strokes[:, 1001 // 3, 3] == 255).mean() > 0.95
+    row, left, right = (n * rp.LONGEST_SIDE // 1920 for n in (500, 301, 1001))
+    assert (strokes[row, left, :3] == LINE_PALETTE[1]).all()
+    assert (strokes[:, right, 3] == 255).mean() > 0.95
 
 
 def test_verdict_passes_from_ten_points_on_held_out_videos_only() -> None:
