@@ -6,7 +6,6 @@ from assets.store import AssetStore
 from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 
-
 # Cycles takes its first sample 0.0005 pixels to the right of the centre (measured with edges at known places).
 SLACK = 0.002
 
