@@ -21,6 +21,7 @@ from blender_scenes.spec import (
     SceneSpec,
     Split,
     WorldSpec,
+    Wrap,
 )
 from blender_scenes.trajectories import (
     CONTROL_POINTS,
@@ -84,6 +85,7 @@ class SceneConfig(Record):
     ground: Annotated[Share, Field(description="share of scenes without a backdrop that have a ground")] = 0.5
     retexture: Annotated[Share, Field(description="share of textured models whose texture is replaced")] = 0.5
     retexture_plain: Annotated[Share, Field(description="share of untextured models that get a texture")] = 0.6
+    wrap: Annotated[Wrap, Field(description="how replacement textures are put on: box projection or new UVs")] = "box"
 
 
 PRESETS: dict[str, SceneConfig] = {
@@ -105,6 +107,7 @@ PRESETS: dict[str, SceneConfig] = {
         backdrop_repeat=1.0,
         emission=(0.1, 1.0),
         retexture_plain=1.0,
+        wrap="unwrap",
     ),
 }
 
@@ -142,7 +145,7 @@ def sample_scene(
         motion = _motion(rng, config, render, camera, [item.location for item in objects])
         replaced = rng.random() < (config.retexture if mesh.textures else config.retexture_plain)
         texture = _pick(rng, textures).hash if replaced else None
-        objects.append(ObjectSpec(mesh=mesh.hash, category=mesh.category, texture=texture, **motion))
+        objects.append(ObjectSpec(mesh=mesh.hash, category=mesh.category, texture=texture, wrap=config.wrap, **motion))
     backdrop = ground = world = None
     if rng.random() < config.backdrop:
         emission = float(rng.uniform(*config.emission))

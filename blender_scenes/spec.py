@@ -17,6 +17,8 @@ Color = tuple[
 ]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
+Wrap = Literal["box", "unwrap"]
+
 
 class Curve(Record):
     """A polynomial per axis over u in [0, 1]: ``axes[d][n]`` is the coefficient of u**n on axis d."""
@@ -31,6 +33,8 @@ class ObjectSpec(Record):
     category: str
     texture: Hash | None = None
     """An image that replaces the mesh's own materials."""
+    wrap: Wrap = "box"
+    """How it is put on: projected along the mesh's axes, or by new UVs (as BL30K does it)."""
     location: Curve
     rotation: Curve
     """XYZ Euler angles."""

@@ -8,7 +8,7 @@ from mathutils import Matrix
 
 from assets.store import AssetStore
 from blender_scenes.blender.materials import image_material, plane_material, prepared_materials
-from blender_scenes.blender.meshes import mesh_from_arrays, plane_mesh
+from blender_scenes.blender.meshes import mesh_from_arrays, plane_mesh, unwrap
 from blender_scenes.spec import CameraSpec, LightSpec, SceneSpec, WorldSpec
 from blender_scenes.trajectories import camera_poses, object_poses
 
@@ -58,11 +58,13 @@ def build_scene(spec: SceneSpec, store: AssetStore) -> BuiltScene:
         if item.texture is None:
             materials = prepared_materials(prepared, store)
         else:
-            materials = [image_material(store.image_path(item.texture))]
+            materials = [image_material(store.image_path(item.texture), item.wrap)]
             mesh.polygons.foreach_set("material_index", np.zeros(len(prepared.faces), np.int32))
         for material in materials:
             mesh.materials.append(material)
         obj = _link(scene, f"object {instance_id}", mesh)
+        if item.texture is not None and item.wrap == "unwrap":
+            unwrap(obj)
         obj.pass_index = instance_id
         movers.append((obj, object_poses(item, frames)))
     movers.append((_add_camera(scene, spec.camera), np.linalg.inv(camera_poses(spec.camera, frames)) @ CAMERA_FLIP))

@@ -6,6 +6,7 @@ import bpy
 
 from assets.prepared import Material, PreparedMesh
 from assets.store import AssetStore
+from blender_scenes.spec import Wrap
 
 
 def prepared_materials(mesh: PreparedMesh, store: AssetStore) -> list[bpy.types.Material]:
@@ -13,14 +14,15 @@ def prepared_materials(mesh: PreparedMesh, store: AssetStore) -> list[bpy.types.
     return [_principled(material, store) for material in mesh.materials]
 
 
-def image_material(image: Path) -> bpy.types.Material:
-    """A matt material that wraps ``image`` around any mesh by box projection, so that it needs no UVs."""
+def image_material(image: Path, wrap: Wrap) -> bpy.types.Material:
+    """A matt material that wraps ``image`` around any mesh: by box projection, which needs no UVs, or by its UVs."""
     material, shader = _new("replacement texture")
     shader.inputs["Roughness"].default_value = 0.6
     nodes, links = material.node_tree.nodes, material.node_tree.links
     texture = _image_node(material, image)
-    texture.projection, texture.projection_blend = "BOX", 0.2
-    links.new(nodes.new("ShaderNodeTexCoord").outputs["Generated"], texture.inputs["Vector"])
+    if wrap == "box":
+        texture.projection, texture.projection_blend = "BOX", 0.2
+        links.new(nodes.new("ShaderNodeTexCoord").outputs["Generated"], texture.inputs["Vector"])
     links.new(texture.outputs["Color"], shader.inputs["Base Color"])
     return material
 

@@ -6,6 +6,8 @@ import numpy as np
 from assets.prepared import PreparedMesh
 from blender_scenes.spec import PlaneSpec
 
+MOST_SMART_FACES = 1000
+
 
 def mesh_from_arrays(name: str, prepared: PreparedMesh) -> bpy.types.Mesh:
     """A Blender mesh with the prepared mesh's triangles, UVs, smoothing and material places (no materials yet)."""
@@ -24,6 +26,41 @@ def mesh_from_arrays(name: str, prepared: PreparedMesh) -> bpy.types.Mesh:
         layer.uv.foreach_set("vector", prepared.corner_uv.astype(np.float32).ravel())
     mesh.update(calc_edges=True)
     return mesh
+
+
+def unwrap(obj: bpy.types.Object) -> None:
+    """Give a linked mesh object new UVs in [0, 1]: by smart projection, or round a cylinder where that takes too long.
+
+    BL30K does the same, with the same limit.
+    """
+    mesh = obj.data
+    while mesh.uv_layers:
+        mesh.uv_layers.remove(mesh.uv_layers[0])
+    layer = mesh.uv_layers.new(name="uv")
+    if len(mesh.polygons) >= MOST_SMART_FACES:
+        layer.uv.foreach_set("vector", _cylinder_uv(mesh).ravel())
+        return
+    bpy.context.view_layer.objects.active = obj
+    obj.select_set(True)
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.uv.smart_project()
+    bpy.ops.object.mode_set(mode="OBJECT")
+    obj.select_set(False)
+
+
+def _cylinder_uv(mesh: bpy.types.Mesh) -> np.ndarray:
+    """UVs of a triangle mesh's corners, float32 ``[F, 3, 2]``: the angle about z, and the height."""
+    points = np.empty(3 * len(mesh.vertices), np.float32)
+    corners = np.empty(len(mesh.loops), np.int32)
+    mesh.vertices.foreach_get("co", points)
+    mesh.loops.foreach_get("vertex_index", corners)
+    x, y, z = points.reshape(-1, 3)[corners].reshape(-1, 3, 3).transpose(2, 0, 1)
+    turn = np.arctan2(y, x) / (2 * np.pi) + 0.5
+    # A triangle across the seam would show the whole image mirrored; its low corners go on past 1 instead.
+    turn = np.where((turn.max(axis=1, keepdims=True) - turn) > 0.5, turn + 1, turn)
+    height = (z - z.min()) / max(float(np.ptp(z)), 1e-9)
+    return np.stack([turn, height], axis=-1).astype(np.float32)
 
 
 def plane_mesh(name: str, plane: PlaneSpec, upright: bool) -> bpy.types.Mesh:
