@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from blender_scenes.spec import CameraSpec, ObjectSpec, SceneSpec
-from blender_scenes.trajectories import evaluate
+from blender_scenes.spec import CameraSpec, CurveMotion, ObjectSpec, SceneSpec
+from blender_scenes.trajectories import evaluate, object_poses
 
 Add = Callable[..., None]
 STILL = 1e-4
@@ -61,11 +61,13 @@ def _add_camera(add: Add, camera: CameraSpec, frames: int) -> None:
 
 
 def _add_object(add: Add, item: ObjectSpec, frames: int) -> np.ndarray:
-    centre, scale = evaluate(item.location, frames), evaluate(item.scale, frames)
+    poses = object_poses(item, frames)
+    centre, scale = poses[:, :3, 3], np.linalg.norm(poses[:, :3, :3], axis=1)
     steps = _steps(centre)
     add("obj_path_len", float(steps.sum()))
     add("obj_max_step", float(steps.max()))
-    add("obj_rot_total", float(np.abs(np.diff(evaluate(item.rotation, frames), axis=0)).sum()))
+    if isinstance(item.motion, CurveMotion):
+        add("obj_rot_total", float(np.abs(np.diff(evaluate(item.motion.rotation, frames), axis=0)).sum()))
     add("obj_scale_mean", float(scale.mean()))
     add("obj_scale_ratio_end_start", float(scale[-1].mean() / scale[0].mean()))
     add("obj_scale_anisotropy", float(scale[0].max() / scale[0].min()))

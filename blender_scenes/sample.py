@@ -14,6 +14,7 @@ from assets.catalog import Asset, Catalog
 from blender_scenes.spec import (
     CameraSpec,
     Curve,
+    CurveMotion,
     LightSpec,
     ObjectSpec,
     PlaneSpec,
@@ -141,11 +142,15 @@ def sample_scene(
     meshes, textures = _some(catalog, "mesh", split), _some(catalog, "texture", split)
     camera = _camera(rng, config, render.frames)
     objects: list[ObjectSpec] = []
+    locations: list[Curve] = []
     for mesh in _dealt(meshes, config.objects, seed, split, index if place is None else place):
-        motion = _motion(rng, config, render, camera, [item.location for item in objects])
+        motion = _motion(rng, config, render, camera, locations)
+        locations.append(motion.location)
         replaced = rng.random() < (config.retexture if mesh.textures else config.retexture_plain)
         texture = _pick(rng, textures).hash if replaced else None
-        objects.append(ObjectSpec(mesh=mesh.hash, category=mesh.category, texture=texture, wrap=config.wrap, **motion))
+        objects.append(
+            ObjectSpec(mesh=mesh.hash, category=mesh.category, texture=texture, wrap=config.wrap, motion=motion)
+        )
     backdrop = ground = world = None
     if rng.random() < config.backdrop:
         emission = float(rng.uniform(*config.emission))
@@ -210,7 +215,7 @@ def _step_sigma(speed: float, frames: int) -> float:
 
 def _motion(
     rng: np.random.Generator, config: SceneConfig, render: RenderSettings, camera: CameraSpec, others: list[Curve]
-) -> dict[str, Curve]:
+) -> CurveMotion:
     """An object's curves, redrawn up to 50 times until it keeps clear of ``others`` and in view, then as they are."""
     move, turn = (_step_sigma(speed, render.frames) for speed in (config.object_speed, config.turn_speed))
     # The change of scale over a video spreads evenly, in logarithm, over its four steps.
@@ -228,7 +233,7 @@ def _motion(
             break
     rotation = sample_walk(paused, rng.uniform(0, 2 * np.pi, 3), lambda a: a + rng.normal(0, turn, 3))
     scale = sample_walk(paused, rng.uniform(*config.scale, 3), lambda a: a * rng.uniform(least, 1 / least, 3))
-    return {"location": location, "rotation": fit_curve(rotation), "scale": fit_curve(scale)}
+    return CurveMotion(location=location, rotation=fit_curve(rotation), scale=fit_curve(scale))
 
 
 def _clear(location: Curve, others: list[Curve], config: SceneConfig, render: RenderSettings) -> bool:

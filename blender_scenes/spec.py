@@ -4,11 +4,12 @@ World frame: x right, y away from the camera, z up; metres and radians. Curves r
 stands at u = t / (T - 1). Assets are named by content hash.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from assets.catalog import Split
+from assets.prepared import Material
 from vosforge.config import Record
 
 Vector = tuple[float, float, float]
@@ -19,26 +20,67 @@ Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 Wrap = Literal["box", "unwrap"]
 
+Polynomial = Annotated[tuple[float, ...], Field(min_length=1)]
+"""Coefficients over u in [0, 1], the constant first."""
+Row = tuple[float, float, float, float]
+Pose = tuple[Row, Row, Row, Row]
+
 
 class Curve(Record):
     """A polynomial per axis over u in [0, 1]: ``axes[d][n]`` is the coefficient of u**n on axis d."""
 
-    axes: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
+    axes: tuple[Polynomial, Polynomial, Polynomial]
 
 
-class ObjectSpec(Record):
-    """A labelled object: a prepared mesh that moves, turns and stretches. Its instance id is its place + 1."""
+class CurveMotion(Record):
+    """Motion along polynomials: where an object is, how it is turned, how large it is."""
 
-    mesh: Hash
-    category: str
-    texture: Hash | None = None
-    """An image that replaces the mesh's own materials."""
-    wrap: Wrap = "box"
-    """How it is put on: projected along the mesh's axes, or by new UVs (as BL30K does it)."""
+    kind: Literal["curve"] = "curve"
     location: Curve
     rotation: Curve
     """XYZ Euler angles."""
     scale: Curve
+
+
+class BakedMotion(Record):
+    """Motion frame by frame, as a simulation left it."""
+
+    kind: Literal["baked"] = "baked"
+    poses: Annotated[tuple[Pose, ...], Field(min_length=1)]
+    """Object-to-world matrices, one a frame."""
+
+
+class Deformation(Record):
+    """How a mesh changes its own shape, in its unit-sized frame: first it waves, then it twists."""
+
+    twist: Polynomial = (0.0,)
+    """Turn about z, in radians per unit of height, over u."""
+    wave: Polynomial = (0.0,)
+    """How far x moves at the crests of a sine wave along z, over u."""
+    wavelength: Annotated[float, Field(gt=0)] = 1.0
+    phase: Polynomial = (0.0,)
+    """The wave's phase in turns, over u."""
+
+
+class ObjectSpec(Record):
+    """A prepared mesh that moves, and may change its shape. A labelled object's instance id is its place + 1."""
+
+    mesh: Hash
+    category: str
+    material: Material | None = None
+    """Replaces the mesh's own materials."""
+    texture: Hash | None = None
+    """An image that replaces the mesh's own materials."""
+    wrap: Wrap = "box"
+    """How it is put on: projected along the mesh's axes, or by new UVs (as BL30K does it)."""
+    motion: Annotated[CurveMotion | BakedMotion, Field(discriminator="kind")]
+    deformation: Deformation | None = None
+
+    @model_validator(mode="after")
+    def _one_replacement(self) -> Self:
+        if self.material is not None and self.texture is not None:
+            raise ValueError("an object's own materials are replaced by a material or by a texture, not by both")
+        return self
 
 
 class CameraSpec(Record):
@@ -105,12 +147,34 @@ class SceneSpec(Record):
     attempt: Annotated[int, Field(ge=0)] = 0
     split: Split
     objects: Annotated[tuple[ObjectSpec, ...], Field(min_length=1, max_length=255)]
+    distractors: tuple[ObjectSpec, ...] = ()
+    """Objects that are seen and hide others, but are labelled as background."""
     camera: CameraSpec
     lights: tuple[LightSpec, ...]
     world: WorldSpec | None = None
     backdrop: PlaneSpec | None = None
     ground: PlaneSpec | None = None
+    exposure: float = 0.0
+    """In stops: one more makes the frames twice as bright."""
     render: RenderSettings
+    attributes: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """What a user wants to find the video by; nothing depends on it."""
+
+    @model_validator(mode="after")
+    def _baked_motion_is_as_long_as_the_video(self) -> Self:
+        for item in (*self.objects, *self.distractors):
+            if isinstance(item.motion, BakedMotion) and len(item.motion.poses) != self.render.frames:
+                raise ValueError(f"baked motion has {len(item.motion.poses)} poses for {self.render.frames} frames")
+        return self
+
+    @property
+    def assets(self) -> frozenset[str]:
+        """The content hashes of all catalog assets in the scene."""
+        items, planes = (*self.objects, *self.distractors), (self.backdrop, self.ground)
+        meshes = {item.mesh for item in items} | {item.texture for item in items if item.texture}
+        return frozenset(
+            meshes | {plane.texture for plane in planes if plane} | ({self.world.hdri} if self.world else set())
+        )
 
     @property
     def video_id(self) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from blender_scenes.spec import CameraSpec, Curve, ObjectSpec
+from blender_scenes.spec import BakedMotion, CameraSpec, Curve, Deformation, ObjectSpec
 
 Limits = Literal["both", "upward"]
 CONTROL_POINTS = 5
@@ -90,10 +90,25 @@ def euler_matrices(angles: np.ndarray) -> np.ndarray:
 
 def object_poses(spec: ObjectSpec, frames: int) -> np.ndarray:
     """Object-to-world matrices of an object over the video: float64 ``[T, 4, 4]``."""
+    motion = spec.motion
+    if isinstance(motion, BakedMotion):
+        return np.array(motion.poses)
     poses = np.tile(np.eye(4), (frames, 1, 1))
-    poses[:, :3, :3] = euler_matrices(evaluate(spec.rotation, frames)) * evaluate(spec.scale, frames)[:, None, :]
-    poses[:, :3, 3] = evaluate(spec.location, frames)
+    poses[:, :3, :3] = euler_matrices(evaluate(motion.rotation, frames)) * evaluate(motion.scale, frames)[:, None, :]
+    poses[:, :3, 3] = evaluate(motion.location, frames)
     return poses
+
+
+def deformed(vertices: np.ndarray, deformation: Deformation, u: float) -> np.ndarray:
+    """The vertices ``[V, 3]`` of a prepared mesh at time ``u`` in [0, 1], float64."""
+    twist, wave, phase = (
+        np.polynomial.polynomial.polyval(u, np.asarray(curve))
+        for curve in (deformation.twist, deformation.wave, deformation.phase)
+    )
+    x, y, z = vertices.astype(np.float64).T
+    x = x + wave * np.sin(2 * np.pi * (z / deformation.wavelength + phase))
+    cos, sin = np.cos(twist * z), np.sin(twist * z)
+    return np.stack([x * cos - y * sin, x * sin + y * cos, z], axis=1)
 
 
 def camera_poses(spec: CameraSpec, frames: int) -> np.ndarray:

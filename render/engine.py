@@ -72,7 +72,7 @@ class Engine:
         # Blender's rows run bottom-up.
         mask = index.reshape(shape)[::-1].astype(np.uint8)
         linear = self._passes["Combined"].reshape(*shape, 4)[::-1, :, :3]
-        return RenderedFrame(rgb=to_srgb(linear), mask=mask)
+        return RenderedFrame(rgb=to_srgb(linear * np.float32(2.0**spec.exposure)), mask=mask)
 
 
 def to_srgb(linear: np.ndarray) -> np.ndarray:

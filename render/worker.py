@@ -52,9 +52,6 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
         yield {"refused": reason}
         return
     catalog = _catalog(job["catalog"])
-    hashes = {item.mesh for item in spec.objects} | {item.texture for item in spec.objects if item.texture}
-    hashes |= {plane.texture for plane in (spec.backdrop, spec.ground) if plane}
-    hashes |= {spec.world.hdri} if spec.world else set()
     record = VideoRecord(
         id=spec.video_id,
         split=spec.split,
@@ -74,7 +71,7 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
             "vosforge": __version__,
             "renderer": engine.version,
             "cpu": platform.processor() or platform.machine(),
-            "credits": [catalog.by_hash(content).model_dump(mode="json") for content in sorted(hashes)],
+            "credits": [catalog.by_hash(content).model_dump(mode="json") for content in sorted(spec.assets)],
         },
     )
     yield {"done": stage_video(Path(job["staged"]), record).model_dump(mode="json")}

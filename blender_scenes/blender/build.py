@@ -1,21 +1,30 @@
 """How a spec becomes a Blender scene: ``build_scene`` makes it, ``pose_scene`` moves it to a frame."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import bpy
 import numpy as np
 from mathutils import Matrix
 
 from assets.store import AssetStore
-from blender_scenes.blender.materials import image_material, plane_material, prepared_materials
+from blender_scenes.blender.materials import image_material, plane_material, prepared_materials, principled_material
 from blender_scenes.blender.meshes import mesh_from_arrays, plane_mesh, unwrap
-from blender_scenes.spec import CameraSpec, LightSpec, SceneSpec, WorldSpec
-from blender_scenes.trajectories import camera_poses, object_poses
+from blender_scenes.spec import CameraSpec, Deformation, LightSpec, ObjectSpec, SceneSpec, WorldSpec
+from blender_scenes.trajectories import camera_poses, deformed, object_poses
 
 # Blender's cameras look along -z with y up; ours along +z with y down.
 CAMERA_FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 WORLD_MAP_WIDTH = 512
 """Size of the map by which Cycles chooses where to sample the surroundings; it bears on noise, never on brightness."""
+
+
+class Deforming(NamedTuple):
+    """A mesh that changes its shape, and the vertices ``[V, 3]`` it changes from."""
+
+    mesh: bpy.types.Mesh
+    vertices: np.ndarray
+    deformation: Deformation
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,8 @@ class BuiltScene:
 
     scene: bpy.types.Scene
     movers: tuple[tuple[bpy.types.Object, np.ndarray], ...]
+    deforming: tuple[Deforming, ...]
+    frames: int
 
 
 def clear_scene() -> None:
@@ -51,22 +62,15 @@ def build_scene(spec: SceneSpec, store: AssetStore) -> BuiltScene:
     clear_scene()
     scene = bpy.context.scene
     frames = spec.render.frames
-    movers = []
-    for instance_id, item in enumerate(spec.objects, start=1):
-        prepared = store.mesh(item.mesh)
-        mesh = mesh_from_arrays(f"object {instance_id}", prepared)
-        if item.texture is None:
-            materials = prepared_materials(prepared, store)
-        else:
-            materials = [image_material(store.image_path(item.texture), item.wrap)]
-            mesh.polygons.foreach_set("material_index", np.zeros(len(prepared.faces), np.int32))
-        for material in materials:
-            mesh.materials.append(material)
-        obj = _link(scene, f"object {instance_id}", mesh)
-        if item.texture is not None and item.wrap == "unwrap":
-            unwrap(obj)
+    movers, deforming = [], []
+    labelled = [(f"object {number}", number, item) for number, item in enumerate(spec.objects, start=1)]
+    unlabelled = [(f"distractor {number}", 0, item) for number, item in enumerate(spec.distractors, start=1)]
+    for name, instance_id, item in (*labelled, *unlabelled):
+        obj = _add_object(scene, name, item, store)
         obj.pass_index = instance_id
         movers.append((obj, object_poses(item, frames)))
+        if item.deformation is not None:
+            deforming.append(Deforming(obj.data, store.mesh(item.mesh).vertices, item.deformation))
     movers.append((_add_camera(scene, spec.camera), np.linalg.inv(camera_poses(spec.camera, frames)) @ CAMERA_FLIP))
     for number, light in enumerate(spec.lights):
         _add_light(scene, number, light)
@@ -76,13 +80,36 @@ def build_scene(spec: SceneSpec, store: AssetStore) -> BuiltScene:
             mesh.materials.append(plane_material(name, store.image_path(plane.texture), plane.emission))
             _link(scene, name, mesh)
     scene.world = _world(spec.world, store)
-    return BuiltScene(scene=scene, movers=tuple(movers))
+    return BuiltScene(scene=scene, movers=tuple(movers), deforming=tuple(deforming), frames=frames)
 
 
 def pose_scene(built: BuiltScene, frame: int) -> None:
-    """Move everything to where it is at ``frame``."""
+    """Move everything to where it is at ``frame``, and give it the shape it has then."""
     for obj, poses in built.movers:
         obj.matrix_world = Matrix(poses[frame].tolist())
+    for mesh, vertices, deformation in built.deforming:
+        moved = deformed(vertices, deformation, frame / (built.frames - 1))
+        mesh.vertices.foreach_set("co", moved.astype(np.float32).ravel())
+        mesh.update()
+
+
+def _add_object(scene: bpy.types.Scene, name: str, item: ObjectSpec, store: AssetStore) -> bpy.types.Object:
+    prepared = store.mesh(item.mesh)
+    mesh = mesh_from_arrays(name, prepared)
+    if item.texture is not None:
+        materials = [image_material(store.image_path(item.texture), item.wrap)]
+    elif item.material is not None:
+        materials = [principled_material(item.material, store)]
+    else:
+        materials = prepared_materials(prepared, store)
+    if len(materials) < len(prepared.materials):
+        mesh.polygons.foreach_set("material_index", np.zeros(len(prepared.faces), np.int32))
+    for material in materials:
+        mesh.materials.append(material)
+    obj = _link(scene, name, mesh)
+    if item.texture is not None and item.wrap == "unwrap":
+        unwrap(obj)
+    return obj
 
 
 def _link(scene: bpy.types.Scene, name: str, data: bpy.types.ID) -> bpy.types.Object:

@@ -6,12 +6,13 @@ import bpy
 
 from assets.prepared import Material, PreparedMesh
 from assets.store import AssetStore
+from blender_scenes.blender.meshes import REST
 from blender_scenes.spec import Wrap
 
 
 def prepared_materials(mesh: PreparedMesh, store: AssetStore) -> list[bpy.types.Material]:
     """The mesh's own materials, in the order its faces number them."""
-    return [_principled(material, store) for material in mesh.materials]
+    return [principled_material(material, store) for material in mesh.materials]
 
 
 def image_material(image: Path, wrap: Wrap) -> bpy.types.Material:
@@ -22,7 +23,9 @@ def image_material(image: Path, wrap: Wrap) -> bpy.types.Material:
     texture = _image_node(material, image)
     if wrap == "box":
         texture.projection, texture.projection_blend = "BOX", 0.2
-        links.new(nodes.new("ShaderNodeTexCoord").outputs["Generated"], texture.inputs["Vector"])
+        rest = nodes.new("ShaderNodeAttribute")  # of the undeformed mesh, so that the image moves with the surface
+        rest.attribute_name = REST
+        links.new(rest.outputs["Vector"], texture.inputs["Vector"])
     links.new(texture.outputs["Color"], shader.inputs["Base Color"])
     return material
 
@@ -44,7 +47,8 @@ def plane_material(name: str, image: Path, emission: float) -> bpy.types.Materia
     return material
 
 
-def _principled(prepared: Material, store: AssetStore) -> bpy.types.Material:
+def principled_material(prepared: Material, store: AssetStore) -> bpy.types.Material:
+    """A material as it is described; its image, if any, comes from ``store``."""
     material, shader = _new(prepared.name)
     shader.inputs["Base Color"].default_value = (*prepared.base_color, 1.0)
     shader.inputs["Metallic"].default_value = prepared.metallic

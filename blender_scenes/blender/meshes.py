@@ -7,6 +7,8 @@ from assets.prepared import PreparedMesh
 from blender_scenes.spec import PlaneSpec
 
 MOST_SMART_FACES = 1000
+REST = "rest"
+"""The mesh attribute that holds each vertex's place in the undeformed mesh's bounding box, 0..1 on each axis."""
 
 
 def mesh_from_arrays(name: str, prepared: PreparedMesh) -> bpy.types.Mesh:
@@ -24,6 +26,10 @@ def mesh_from_arrays(name: str, prepared: PreparedMesh) -> bpy.types.Mesh:
     if prepared.corner_uv is not None:
         layer = mesh.uv_layers.new(name="uv")
         layer.uv.foreach_set("vector", prepared.corner_uv.astype(np.float32).ravel())
+    low = prepared.vertices.min(axis=0)
+    extent = np.maximum(prepared.vertices.max(axis=0) - low, 1e-6)
+    rest = mesh.attributes.new(REST, "FLOAT_VECTOR", "POINT")
+    rest.data.foreach_set("vector", ((prepared.vertices - low) / extent).astype(np.float32).ravel())
     mesh.update(calc_edges=True)
     return mesh
 

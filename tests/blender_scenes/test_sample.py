@@ -8,7 +8,7 @@ import pytest
 from assets.catalog import Asset, Catalog
 from blender_scenes.describe import QUANTILES, scene_quantities
 from blender_scenes.sample import SceneConfig, preset, sample_scene
-from blender_scenes.spec import RenderSettings, SceneSpec
+from blender_scenes.spec import CurveMotion, RenderSettings, SceneSpec
 from blender_scenes.trajectories import camera_poses, evaluate, intrinsics
 from vosforge import InputError, VOSForgeError
 
@@ -42,7 +42,7 @@ def test_scenes_stay_inside_their_settings(paper_catalog):
         spec = draw(paper_catalog, index)
         seen_counts.add(len(spec.objects))
         assert config.lights[0] <= len(spec.lights) <= config.lights[1]
-        paths = [evaluate(item.location, RENDER.frames) for item in spec.objects]
+        paths = [evaluate(item.motion.location, RENDER.frames) for item in spec.objects]
         assert all(np.isfinite(path).all() for path in paths)
         for light in spec.lights:
             assert np.linalg.norm(light.location) == pytest.approx(11)
@@ -57,7 +57,7 @@ def test_objects_are_in_view_half_of_the_time_and_keep_their_distance(paper_cata
     for index in range(40):
         spec = draw(paper_catalog, index)
         poses, K = camera_poses(spec.camera, RENDER.frames), intrinsics(spec.camera, RENDER.width, RENDER.height)
-        paths = [evaluate(item.location, RENDER.frames) for item in spec.objects]
+        paths = [evaluate(item.motion.location, RENDER.frames) for item in spec.objects]
         for path in paths:
             seen = np.einsum("ij,tjk,tk->ti", K, poses[:, :3], np.c_[path, np.ones(len(path))])
             x, y = seen[:, 0] / seen[:, 2], seen[:, 1] / seen[:, 2]
@@ -123,10 +123,11 @@ def test_bl30k_has_the_published_generators_distribution(count):
 def test_quantities_of_a_scene_that_is_known(paper_catalog):
     spec = draw(paper_catalog, 0)
     item = spec.objects[0]
-    line = item.location.model_copy(update={"axes": ((0.0, 2.0), (1.0,), (0.0,))})
-    turn = item.rotation.model_copy(update={"axes": ((0.0, 0.5), (0.0, -0.25), (0.0,))})
-    size = item.scale.model_copy(update={"axes": ((1.0,), (2.0,), (4.0,))})
-    moved = item.model_copy(update={"location": line, "rotation": turn, "scale": size})
+    line = item.motion.location.model_copy(update={"axes": ((0.0, 2.0), (1.0,), (0.0,))})
+    turn = item.motion.rotation.model_copy(update={"axes": ((0.0, 0.5), (0.0, -0.25), (0.0,))})
+    size = item.motion.scale.model_copy(update={"axes": ((1.0,), (2.0,), (4.0,))})
+    motion = CurveMotion(location=line, rotation=turn, scale=size)
+    moved = item.model_copy(update={"motion": motion})
     values = scene_quantities([spec.model_copy(update={"objects": (moved,)})])
     assert values["obj_path_len"] == pytest.approx([2.0])
     assert values["obj_rot_total"] == pytest.approx([0.75])

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from blender_scenes.spec import CameraSpec, ObjectSpec
+from blender_scenes.spec import BakedMotion, CameraSpec, CurveMotion, Deformation, ObjectSpec
 from blender_scenes.trajectories import (
     camera_poses,
+    deformed,
     euler_matrices,
     evaluate,
     fit_curve,
@@ -102,9 +103,27 @@ def test_the_camera_sees_what_it_looks_at_in_the_middle_and_up_is_up():
 
 def test_object_poses_scale_first_then_turn_then_move():
     curves = [fit_curve(rng_for("pose", n).uniform(0.5, 1.5, (5, 3))) for n in range(3)]
-    item = ObjectSpec(mesh="0" * 32, category="a", location=curves[0], rotation=curves[1], scale=curves[2])
+    motion = CurveMotion(location=curves[0], rotation=curves[1], scale=curves[2])
+    item = ObjectSpec(mesh="0" * 32, category="a", motion=motion)
     point = np.array([0.3, -0.2, 0.4])
     for t, pose in enumerate(object_poses(item, 4)):
         x, y, z = evaluate(curves[1], 4)[t]
         turned = rotation(2, z) @ rotation(1, y) @ rotation(0, x) @ (evaluate(curves[2], 4)[t] * point)
         assert np.allclose((pose @ [*point, 1])[:3], turned + evaluate(curves[0], 4)[t])
+
+
+def test_baked_poses_are_taken_as_they_are():
+    poses = rng_for("baked").normal(size=(4, 4, 4))
+    item = ObjectSpec(mesh="0" * 32, category="a", motion=BakedMotion(poses=poses.tolist()))
+    assert np.array_equal(object_poses(item, 4), poses)
+
+
+def test_a_deformation_waves_and_twists_and_is_nothing_by_default():
+    vertices = rng_for("shape").uniform(-0.5, 0.5, (50, 3)).astype(np.float32)
+    assert np.allclose(deformed(vertices, Deformation(), 0.3), vertices)
+    twisted = deformed(vertices, Deformation(twist=(0.0, 2.0)), 0.5)  # one radian a unit of height, by then
+    for before, after in zip(vertices, twisted, strict=True):
+        assert np.allclose(rotation(2, before[2]) @ before, after, atol=1e-6)
+    waved = deformed(vertices, Deformation(wave=(0.1,), wavelength=0.5, phase=(0.25,)), 0.9)
+    assert np.allclose(waved[:, 0] - vertices[:, 0], 0.1 * np.cos(4 * np.pi * vertices[:, 2]), atol=1e-6)
+    assert np.allclose(waved[:, 1:], vertices[:, 1:])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from assets.store import AssetStore
-from blender_scenes.spec import SceneSpec
+from blender_scenes.spec import Deformation, SceneSpec
 from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 
 # Cycles takes its first sample 0.0005 pixels to the right of the centre (measured with edges at known places).
@@ -28,9 +28,12 @@ def cast_mask(spec: SceneSpec, store: AssetStore, t: int, shift: tuple[float, fl
     nearest = np.full((height, width), np.inf)
     mask = np.zeros((height, width), np.uint8)
     surfaces = []
-    for number, item in enumerate(spec.objects, start=1):
+    for number, item in (*enumerate(spec.objects, start=1), *((0, item) for item in spec.distractors)):
         mesh = store.mesh(item.mesh)
-        surfaces.append((number, mesh.vertices[mesh.faces].astype(float), to_camera @ object_poses(item, frames)[t]))
+        vertices = mesh.vertices.astype(float)
+        if item.deformation is not None:
+            vertices = bent(vertices, item.deformation, t / (frames - 1))
+        surfaces.append((number, vertices[mesh.faces], to_camera @ object_poses(item, frames)[t]))
     for plane, upright in ((spec.backdrop, True), (spec.ground, False)):
         if plane is not None:
             half = plane.size / 2
@@ -42,6 +45,16 @@ def cast_mask(spec: SceneSpec, store: AssetStore, t: int, shift: tuple[float, fl
         for corners in triangles @ pose[:3, :3].T + pose[:3, 3]:
             hit(corners, number, K, nearest, mask)
     return mask
+
+
+def bent(vertices: np.ndarray, how: Deformation, u: float) -> np.ndarray:
+    """Each vertex on its own: along the wave, then turned about z."""
+    twist, wave, phase = (sum(c * u**n for n, c in enumerate(curve)) for curve in (how.twist, how.wave, how.phase))
+    result = []
+    for x, y, z in vertices:
+        moved = complex(x + wave * np.sin(2 * np.pi * (z / how.wavelength + phase)), y) * np.exp(1j * twist * z)
+        result.append([moved.real, moved.imag, z])
+    return np.array(result)
 
 
 def hit(corners: np.ndarray, number: int, K: np.ndarray, nearest: np.ndarray, mask: np.ndarray) -> None:

@@ -6,9 +6,11 @@ import signal
 import numpy as np
 import pytest
 
+from assets.prepared import Material
 from assets.store import AssetStore
 from blender_scenes.sample import SceneConfig, sample_scene
-from blender_scenes.spec import RenderSettings
+from blender_scenes.spec import BakedMotion, Deformation, RenderSettings, SceneSpec
+from blender_scenes.trajectories import object_poses
 from render.process import BlenderCrashError, BlenderProcess
 from render.shards import ShardSet
 from tests.render.raycast import cast_mask, undecided
@@ -65,6 +67,69 @@ def test_masks_equal_an_independent_ray_cast(blender, specs, store, catalog, tmp
                 assert undecided(spec, store, t, video.mask(t))[different].all()
 
 
+@pytest.fixture(scope="module")
+def rich(specs):
+    """A spec with everything in it: a bent object, a baked one, a distractor, a material, brighter by a stop."""
+    plain = max(specs, key=lambda spec: len(spec.objects))
+    bent, baked, hidden = plain.objects[:3]
+    poses = object_poses(baked, SETTINGS.frames)[::-1]
+    return plain.model_copy(
+        update={
+            "objects": (
+                bent.model_copy(update={"deformation": Deformation(twist=(0.0, 3.0), wave=(0.1,), wavelength=0.4)}),
+                baked.model_copy(
+                    update={
+                        "motion": BakedMotion(poses=poses.tolist()),
+                        "texture": None,
+                        "material": Material(base_color=(0.9, 0.1, 0.1)),
+                    }
+                ),
+            ),
+            "distractors": (hidden,),
+        }
+    )
+
+
+def test_bent_baked_and_unlabelled_objects_have_exact_masks_too(blender, rich, store, catalog, tmp_path):
+    video = rendered(blender, SceneSpec.model_validate_json(rich.model_dump_json()), store, catalog, tmp_path)
+    masks = video.masks()
+    assert set(np.unique(masks)) == {0, 1, 2}
+    for t in range(SETTINGS.frames):
+        different = masks[t] != cast_mask(rich, store, t)
+        assert different.sum() <= 2
+        if different.any():
+            assert undecided(rich, store, t, masks[t])[different].all()
+    unbent = rich.objects[0].model_copy(update={"deformation": None})
+    straight = rich.model_copy(update={"objects": (unbent, rich.objects[1])})
+    assert (cast_mask(straight, store, 2) != masks[2]).sum() > 20, "the bent object looks bent"
+
+
+def test_a_stop_of_exposure_doubles_the_light(blender, specs, store, catalog, tmp_path):
+    spec = specs[0]
+    darker = spec.model_copy(update={"exposure": -1.0})
+    plain, dark = (
+        rendered(blender, each, store, catalog, tmp_path / str(n)).frames() for n, each in enumerate((spec, darker))
+    )
+    linear = [((frames / 255 + 0.055) / 1.055) ** 2.4 for frames in (plain, dark)]
+    middle = (plain > 60) & (plain < 240)
+    assert np.median(linear[1][middle] / linear[0][middle]) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("wrap", ["box", "unwrap"])
+def test_a_replacement_texture_shows_on_every_object(blender, specs, store, catalog, tmp_path, wrap):
+    texture = next(asset.hash for asset in catalog.of_kind("texture"))
+    items = tuple(item.model_copy(update={"texture": texture, "wrap": wrap}) for item in specs[0].objects)
+    plain = tuple(item.model_copy(update={"texture": None, "material": Material()}) for item in specs[0].objects)
+    shown, bare = (
+        rendered(blender, specs[0].model_copy(update={"objects": each}), store, catalog, tmp_path / name)
+        for name, each in (("shown", items), ("bare", plain))
+    )
+    assert np.array_equal(shown.masks(), bare.masks())
+    for label in np.unique(shown.masks())[1:]:
+        at = shown.masks() == label
+        assert np.abs(shown.frames()[at].astype(int) - bare.frames()[at]).mean() > 3
+
+
 def test_the_same_spec_gives_the_same_bytes_in_another_process_after_another_scene(
     blender, specs, store, catalog, tmp_path
 ):
@@ -93,8 +158,9 @@ def test_a_missing_asset_is_one_sentence_and_the_process_goes_on(blender, specs,
 
 
 def test_a_video_without_objects_in_sight_is_refused(blender, specs, store, catalog, tmp_path):
-    away = specs[0].objects[0].location.model_copy(update={"axes": ((0.0,), (-50.0,), (0.0,))})
-    hidden = specs[0].objects[0].model_copy(update={"location": away})
+    motion = specs[0].objects[0].motion
+    away = motion.location.model_copy(update={"axes": ((0.0,), (-50.0,), (0.0,))})
+    hidden = specs[0].objects[0].model_copy(update={"motion": motion.model_copy(update={"location": away})})
     spec = specs[0].model_copy(update={"objects": (hidden,)})
     events = list(blender.run(job(spec, store, catalog, tmp_path)))
     assert "next to no mask" in events[-1]["refused"]
