@@ -8,19 +8,22 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from assets.folders import folder_models
 from assets.models import Model
 from assets.store import cache_dir
 from vosforge.errors import InputError, VOSForgeError
 
-DEBIAN_PACKAGES = {"sweethome3d": "sweethome3d-furniture"}
-"""The packs by name, and the Debian package each comes in."""
+DEBIAN_PACKAGE = "sweethome3d-furniture"
+PYBULLET = "pybullet==3.2.7"
+PYBULLET_MODELS = re.compile(r"pybullet_data/random_urdfs/(\d+)/(\1\.(?:obj|mtl))")
 CATALOG_FILE = "PluginFurnitureCatalog.properties"
 LARGEST_MODEL = 256 * 2**20
 LARGEST_CATALOG = 16 * 2**20
@@ -28,42 +31,67 @@ LARGEST_CATALOG = 16 * 2**20
 
 def pack_root(name: str, cache: Path | None = None) -> Path:
     """Where the pack ``name`` is, or will be, installed: below ``cache``, by default the user's."""
-    if name not in DEBIAN_PACKAGES:
-        raise InputError(f"there is no pack '{name}'; known packs: {', '.join(DEBIAN_PACKAGES)}")
+    if name not in PACKS:
+        raise InputError(f"there is no pack '{name}'; known packs: {', '.join(PACKS)}")
     return (Path(cache) if cache is not None else cache_dir()) / "packs" / name
 
 
 def install_pack(name: str, cache: Path | None = None) -> Path:
     """Fetch and unpack a pack into the cache, without installing it system-wide; returns its folder.
 
-    A pack that is there stays as it is. Raises InputError for an unknown pack or where apt-get or dpkg-deb is
-    missing, VOSForgeError when the download fails.
+    A pack that is there stays as it is. Raises InputError for an unknown pack or where a tool it needs is missing,
+    VOSForgeError when the download fails.
     """
     root = pack_root(name, cache)
     if root.is_dir():
         return root
-    for tool in ("apt-get", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            raise InputError(f"the pack {name} is a Debian package and needs {tool}: install it on Debian or Ubuntu")
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root.parent) as temporary:
-        folder = Path(temporary)
-        _run(["apt-get", "download", DEBIAN_PACKAGES[name]], folder, "run 'apt-get update' and check the network")
-        [package] = folder.glob("*.deb")
-        _run(["dpkg-deb", "-x", package.name, "unpacked"], folder, "free some disk space and try again")
-        ready = folder / "ready"
+        ready = Path(temporary) / "ready"
         ready.mkdir()
-        for pattern in ("usr/share/*/furniture/*.sh3f", "usr/share/doc/*/copyright"):
-            for path in (folder / "unpacked").glob(pattern):
-                path.rename(ready / path.name)
-        if not any(ready.glob("*.sh3f")):
-            raise VOSForgeError(f"the package {package.name} holds no models: report it as a bug of VOSForge")
+        PACKS[name](Path(temporary), ready)
+        if not any(ready.iterdir()):
+            raise VOSForgeError(f"what was fetched for the pack {name} holds no models: report it as a bug of VOSForge")
         try:
             ready.rename(root)
         except OSError:  # another process was faster
             if not root.is_dir():
                 raise
     return root
+
+
+def _fetch_sweethome3d(folder: Path, ready: Path) -> None:
+    """Debian's furniture for Sweet Home 3D: archives with a list of models each."""
+    for tool in ("apt-get", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise InputError(
+                f"the pack sweethome3d is a Debian package and needs {tool}: install it on Debian or Ubuntu"
+            )
+    _run(["apt-get", "download", DEBIAN_PACKAGE], folder, "run 'apt-get update' and check the network")
+    [package] = folder.glob("*.deb")
+    _run(["dpkg-deb", "-x", package.name, "unpacked"], folder, "free some disk space and try again")
+    for pattern in ("usr/share/*/furniture/*.sh3f", "usr/share/doc/*/copyright"):
+        for path in (folder / "unpacked").glob(pattern):
+            path.rename(ready / path.name)
+
+
+def _fetch_pybullet(folder: Path, ready: Path) -> None:
+    """The 1,000 random shapes in pybullet's wheel: OBJ files without textures."""
+    options = ["--no-deps", "--only-binary", ":all:", "--python-version", "3.11", "--dest", "."]
+    _run([sys.executable, "-m", "pip", "download", *options, PYBULLET], folder, "check the network")
+    [wheel] = folder.glob("*.whl")
+    with _opened(wheel) as archive:
+        for entry in archive.infolist():
+            match = PYBULLET_MODELS.fullmatch(entry.filename)
+            if match and entry.file_size <= LARGEST_MODEL:
+                target = ready / "shape" / match[2]
+                target.parent.mkdir(exist_ok=True)
+                target.write_bytes(archive.read(entry))
+    (ready / "credits.yaml").write_text("licence: Zlib\ncreator: Erwin Coumans and the Bullet Physics authors\n")
+
+
+PACKS: dict[str, Callable[[Path, Path], None]] = {"sweethome3d": _fetch_sweethome3d, "pybullet": _fetch_pybullet}
+"""The packs by name, and what fetches each: it works in the first folder and leaves the pack in the second."""
 
 
 def _run(command: list[str], folder: Path, remedy: str) -> None:
@@ -80,9 +108,12 @@ def pack_models(name: str, root: Path | None = None) -> tuple[Model, ...]:
     """
     root = Path(root) if root is not None else pack_root(name)
     archives = sorted(root.glob("*.sh3f"))
-    if not archives:
+    models = tuple(model for archive in archives for model in _archive_models(name, archive))
+    if not models and root.is_dir():
+        models = folder_models(root)
+    if not models:
         raise InputError(f"the pack {name} is not in {root}: run 'vosforge assets install {name}'")
-    return tuple(model for archive in archives for model in _archive_models(name, archive))
+    return models
 
 
 def unpack_model(model: Model, folder: Path) -> Path:

@@ -14,7 +14,7 @@ from pydantic import Field
 from assets.catalog import Asset, Catalog
 from assets.folders import MESH_SUFFIXES, QUARANTINE, folder_models, hdri_assets, image_assets, unread_files
 from assets.models import Model, pick_models
-from assets.packs import DEBIAN_PACKAGES, pack_models
+from assets.packs import PACKS, pack_models
 from assets.procedural import procedural_catalog
 from assets.store import AssetStore
 from assets.surroundings import hdri_catalog
@@ -73,7 +73,7 @@ def build_catalog(settings: AssetSettings, seed: int, store: AssetStore) -> Cata
     )
     if models == "procedural":
         return made + textures + hdris
-    known = pack_models(models) if models in DEBIAN_PACKAGES else folder_models(Path(models))
+    known = pack_models(models) if models in PACKS else folder_models(Path(models))
     if not known:
         raise InputError(f"{models} holds no mesh files: VOSForge reads {', '.join(MESH_SUFFIXES)}")
     chosen = pick_models(known, count, rng_for(seed, "models", models))

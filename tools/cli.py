@@ -88,9 +88,9 @@ def demo(
 
 @assets_app.command("install")
 def assets_install(
-    pack: Annotated[str, typer.Argument(help="The pack's name: sweethome3d.")],
+    pack: Annotated[str, typer.Argument(help="The pack's name: sweethome3d or pybullet.")],
 ) -> None:
-    """Fetch a pack of models with the system's package manager and unpack it into the user's cache."""
+    """Fetch a pack of models (with apt-get or pip) and unpack it into the user's cache; nothing is installed."""
     from assets.packs import install_pack, pack_models
 
     folder = install_pack(pack)

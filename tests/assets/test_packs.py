@@ -138,7 +138,7 @@ def test_damaged_archives_are_named(tmp_path):
 def test_the_remedy_is_named_where_a_pack_is_not_there(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="vosforge assets install sweethome3d"):
         pack_models("sweethome3d", tmp_path)
-    with pytest.raises(InputError, match="known packs: sweethome3d"):
+    with pytest.raises(InputError, match="known packs: sweethome3d, pybullet"):
         install_pack("sweethome4d", tmp_path)
     monkeypatch.setattr(shutil, "which", lambda tool: None)
     with pytest.raises(InputError, match="apt-get"):
@@ -168,6 +168,28 @@ def test_installing_runs_apt_once_and_leaves_nothing_on_failure(tmp_path, monkey
     root = install_pack("sweethome3d", tmp_path)
     assert install_pack("sweethome3d", tmp_path) == root and calls == ["apt-get", "dpkg-deb"]
     assert list((tmp_path / "packs").iterdir()) == [root] and len(pack_models("sweethome3d", root)) == 2
+
+
+def test_pybullets_shapes_are_taken_from_its_wheel_and_nothing_else_is(tmp_path, monkeypatch):
+    def fake_run(command, cwd, **_):
+        assert command[:4] == [sys.executable, "-m", "pip", "download"]
+        with zipfile.ZipFile(cwd / "pybullet-1.whl", "w") as wheel:
+            for number in ("000", "001"):
+                for name in (f"{number}.obj", f"{number}.mtl", f"{number}.urdf"):
+                    wheel.writestr(f"pybullet_data/random_urdfs/{number}/{name}", OBJ)
+            wheel.writestr("pybullet_data/random_urdfs/../../evil.obj", OBJ)
+            wheel.writestr("pybullet_data/table.obj", OBJ)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", fake_run)
+    root = install_pack("pybullet", tmp_path)
+    assert sorted(path.name for path in root.rglob("*") if path.is_file()) == [
+        "000.mtl", "000.obj", "001.mtl", "001.obj", "credits.yaml"
+    ]  # fmt: skip
+    models = pack_models("pybullet", root)
+    assert [model.source for model in models] == ["pybullet/shape/000.obj", "pybullet/shape/001.obj"]
+    assert {model.licence for model in models} == {"Zlib"}
+    assert not (tmp_path / "evil.obj").exists()
 
 
 def test_picking_takes_categories_in_turn(tmp_path):
