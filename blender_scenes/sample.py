@@ -87,6 +87,7 @@ class SceneConfig(Record):
     retexture: Annotated[Share, Field(description="share of textured models whose texture is replaced")] = 0.5
     retexture_plain: Annotated[Share, Field(description="share of untextured models that get a texture")] = 0.6
     wrap: Annotated[Wrap, Field(description="how replacement textures are put on: box projection or new UVs")] = "box"
+    gates: Annotated[bool, Field(description="whether videos that do not show enough are drawn again")] = True
 
 
 PRESETS: dict[str, SceneConfig] = {
@@ -109,6 +110,7 @@ PRESETS: dict[str, SceneConfig] = {
         emission=(0.1, 1.0),
         retexture_plain=1.0,
         wrap="unwrap",
+        gates=False,
     ),
 }
 

@@ -157,6 +157,7 @@ class _Run:
             "store": str(self._store.root.resolve()),
             "catalog": str((self._dataset.root / "catalog.jsonl").resolve()),
             "staged": str(self._dataset.staged_path(task.index).resolve()),
+            "gates": self._dataset.config.scene.gates,
         }
         self._busy[actor.run.options(num_returns="streaming").remote(job)] = actor, task
 

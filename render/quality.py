@@ -8,6 +8,8 @@ FLATTEST = 3.0
 """Least standard deviation of brightness inside a frame: below it there is nothing to see."""
 LEAST_COVERAGE = 0.004
 """Least share of a frame that labelled objects cover."""
+MOST_COVERAGE = 0.85
+"""Most of a frame that one object may cover: beyond it, it has swallowed the camera."""
 LEAST_AREA = 0.0005
 """Least share of a frame that each object covers in the frame that shows it best."""
 
@@ -18,7 +20,7 @@ def refusal(brightness: np.ndarray, contrast: np.ndarray, areas: np.ndarray, pix
     brightness, contrast: mean and standard deviation of each frame, ``[T]``, 0 to 255; areas: pixels of each object,
     ``[T, K]``; pixels: of a frame.
     """
-    coverage = areas.sum(axis=1) / pixels
+    coverage, largest = areas.sum(axis=1) / pixels, areas.max(axis=1) / pixels
     best = areas.max(axis=0) / pixels
     for t, (mean, deviation, share) in enumerate(zip(brightness, contrast, coverage, strict=True)):
         if mean < DARKEST:
@@ -29,6 +31,9 @@ def refusal(brightness: np.ndarray, contrast: np.ndarray, areas: np.ndarray, pix
             return f"frame {t} is flat (brightness deviates by {deviation:.1f} of 255)"
         if share < LEAST_COVERAGE:
             return f"frame {t} has next to no mask (objects cover {share:.2%})"
+    t = int(largest.argmax())
+    if largest[t] > MOST_COVERAGE:
+        return f"an object swallows the camera in frame {t} (it covers {largest[t]:.0%})"
     for k, share in enumerate(best, start=1):
         if share < LEAST_AREA:
             return f"object {k} is never seen (at best {share:.3%} of a frame)"

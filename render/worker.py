@@ -36,7 +36,10 @@ def _catalog(path: str) -> Catalog:
 
 
 def render_job(engine: Engine, job: Event) -> Iterator[Event]:
-    """Render ``job["spec"]``, check it and stage it at ``job["staged"]``; yields an event a frame, then the outcome."""
+    """Render ``job["spec"]`` and stage it at ``job["staged"]``; yields an event a frame, then the outcome.
+
+    With ``job["gates"]`` a video that does not show enough is refused instead.
+    """
     spec = SceneSpec.model_validate_json(job["spec"])
     store = AssetStore(Path(job["store"]))
     settings = spec.render
@@ -48,7 +51,7 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
         masks[t], brightness[t], contrast[t] = frame.mask, frame.rgb.mean(), frame.rgb.mean(axis=2).std()
         yield {"frame": t}
     reason = refusal(brightness, contrast, visible_area(masks, len(spec.objects)), masks[0].size)
-    if reason is not None:
+    if job["gates"] and reason is not None:
         yield {"refused": reason}
         return
     catalog = _catalog(job["catalog"])

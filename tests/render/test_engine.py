@@ -46,6 +46,7 @@ def job(spec, store, catalog, folder):
         "store": str(store.root),
         "catalog": str(folder / "catalog.jsonl"),
         "staged": str(folder / f"{spec.video_id}.h5"),
+        "gates": True,
     }
 
 
@@ -165,6 +166,8 @@ def test_a_video_without_objects_in_sight_is_refused(blender, specs, store, cata
     events = list(blender.run(job(spec, store, catalog, tmp_path)))
     assert "next to no mask" in events[-1]["refused"]
     assert not list(tmp_path.glob("*.h5"))
+    events = list(blender.run({**job(spec, store, catalog, tmp_path), "gates": False}))
+    assert "done" in events[-1] and list(tmp_path.glob("*.h5"))
 
 
 def test_a_killed_blender_is_reported_and_replaced(specs, store, catalog, tmp_path):

@@ -29,6 +29,7 @@ def test_a_good_video_passes():
         ({"contrast": at(np.full(4, 40.0), 3, 0.5)}, "frame 3 is flat"),
         ({"areas": at(np.full((4, 2), 500), 0, 0)}, "frame 0 has next to no mask"),
         ({"areas": np.stack([np.full(4, 500), np.zeros(4, int)], axis=1)}, "object 2 is never seen"),
+        ({"areas": at(np.full((4, 2), 500), (3, 1), 9000)}, "swallows the camera in frame 3 (it covers 90%)"),
     ],
 )
 def test_what_is_wrong_is_named(changes, says):
