@@ -29,7 +29,7 @@ class DatasetConfig(Record):
 
     seed: int = 0
     videos: Annotated[int, Field(ge=1, le=10_000_000)] = 100
-    held_out_every: Annotated[int, Field(ge=2, description="every n-th video is held out (split val)")] = 5
+    held_out_every: Annotated[int, Field(ge=0, description="every n-th video is held out (split val); 0: none")] = 5
     held_out_assets: Annotated[float, Field(gt=0, lt=1, description="share of the assets kept for them")] = 0.2
     videos_per_shard: Annotated[int, Field(ge=1, le=10_000)] = 25
     attempts: Annotated[int, Field(ge=1, le=100, description="draws before a video is quarantined")] = 10
@@ -37,8 +37,17 @@ class DatasetConfig(Record):
     render: RenderSettings = RenderSettings()
 
 
+def split_assets(config: DatasetConfig, catalog: Catalog) -> dict[Split, Catalog]:
+    """What the videos of each split are drawn from: nothing in common, or all for "train" when none is held out."""
+    if not config.held_out_every:
+        return {"train": catalog, "val": Catalog()}
+    return catalog.split(config.held_out_assets, config.seed)
+
+
 def split_of(config: DatasetConfig, index: int) -> tuple[Split, int]:
     """The split video ``index`` belongs to, and its number among the videos of that split."""
+    if not config.held_out_every:
+        return "train", index
     turn, place = divmod(index, config.held_out_every)
     return ("val", turn) if place == config.held_out_every - 1 else ("train", index - turn)
 
@@ -67,7 +76,7 @@ class Dataset:
         Raises InputError when the folder was begun with other settings or other assets.
         """
         self.root, self.config, self.catalog = root, config, catalog
-        self._splits = catalog.split(config.held_out_assets, config.seed)
+        self._splits = split_assets(config, catalog)
         if (root / "dataset.yaml").exists() and (root / "catalog.jsonl").exists():
             if read_config(DatasetConfig, root / "dataset.yaml") != config:
                 raise InputError(f"{root} was begun with other settings: use its dataset.yaml or another folder")

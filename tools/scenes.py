@@ -12,7 +12,7 @@ from assets.store import AssetStore
 from blender_scenes.describe import QUANTILES, scene_quantities
 from blender_scenes.sample import preset
 from blender_scenes.spec import SceneSpec
-from render.jobs import DatasetConfig, scene_of
+from render.jobs import DatasetConfig, scene_of, split_assets
 from tools.catalogs import AssetSettings, build_catalog
 from vosforge.config import explain
 from vosforge.errors import InputError
@@ -20,7 +20,7 @@ from vosforge.errors import InputError
 
 def draw_scenes(config: DatasetConfig, catalog: Catalog) -> Iterator[SceneSpec]:
     """The scenes of all videos of a data set, in order, as rendering it would draw them first."""
-    splits = catalog.split(config.held_out_assets, config.seed)
+    splits = split_assets(config, catalog)
     return (scene_of(config, splits, index) for index in range(config.videos))
 
 
