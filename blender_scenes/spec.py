@@ -83,13 +83,24 @@ class ObjectSpec(Record):
         return self
 
 
+class LensSpec(Record):
+    """A lens that blurs what is nearer or farther than its focus. Labels stay those of a pinhole camera."""
+
+    f_number: Annotated[float, Field(gt=0)]
+    """Of a lens of the camera's focal length on a sensor 36 mm wide; small numbers blur more."""
+    focus: Polynomial
+    """Distance of what is sharp, in metres along the camera's axis, over u."""
+
+
 class CameraSpec(Record):
-    """A pinhole camera that looks at a moving point, its image's up kept close to +z."""
+    """A camera that looks at a moving point, its image's up kept close to +z."""
 
     location: Curve
     look_at: Curve
     fov: Annotated[float, Field(gt=0, lt=3)]
     """Horizontal field of view."""
+    lens: LensSpec | None = None
+    """None: a pinhole, all of whose image is sharp."""
 
 
 class LightSpec(Record):

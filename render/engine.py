@@ -63,16 +63,32 @@ class Engine:
             yield self._render_frame(spec)
 
     def _render_frame(self, spec: SceneSpec) -> RenderedFrame:
+        passes = self._render_passes(spec)
+        linear = passes["Combined"][:, :, :3] * np.float32(2.0**spec.exposure)
+        if spec.camera.lens is not None:
+            passes = self._render_sharp(spec)
+        index = next(passes[name] for name in INDEX_PASSES if name in passes)
+        return RenderedFrame(rgb=to_srgb(linear), mask=index[:, :, 0].astype(np.uint8))
+
+    def _render_sharp(self, spec: SceneSpec) -> dict[str, np.ndarray]:
+        """The frame through a pinhole, one sample a pixel: a lens scatters the very first ray, and labels with it."""
+        scene = bpy.context.scene
+        cycles, dof = scene.cycles, scene.camera.data.dof
+        dof.use_dof, cycles.samples, cycles.use_denoising = False, 1, False
+        scene.update_tag()
+        try:
+            return self._render_passes(spec)
+        finally:
+            dof.use_dof, cycles.samples, cycles.use_denoising = True, spec.render.samples, spec.render.denoise
+
+    def _render_passes(self, spec: SceneSpec) -> dict[str, np.ndarray]:
+        """Render what stands in Blender now: each pass as float32 ``[H, W, channels]``, top row first."""
         self._passes.clear()
         bpy.ops.render.render()
-        index = next((self._passes[name] for name in INDEX_PASSES if name in self._passes), None)
-        if index is None:
+        if not any(name in self._passes for name in INDEX_PASSES):
             raise VOSForgeError(f"Cycles gave no pixels for video {spec.video_id}; see the Blender log of its worker")
-        shape = (spec.render.height, spec.render.width)
-        # Blender's rows run bottom-up.
-        mask = index.reshape(shape)[::-1].astype(np.uint8)
-        linear = self._passes["Combined"].reshape(*shape, 4)[::-1, :, :3]
-        return RenderedFrame(rgb=to_srgb(linear * np.float32(2.0**spec.exposure)), mask=mask)
+        size = spec.render.height, spec.render.width, -1
+        return {name: pixels.reshape(size)[::-1] for name, pixels in self._passes.items()}  # Blender's run bottom-up
 
 
 def to_srgb(linear: np.ndarray) -> np.ndarray:

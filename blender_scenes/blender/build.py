@@ -10,7 +10,7 @@ from mathutils import Matrix
 from assets.store import AssetStore
 from blender_scenes.blender.materials import image_material, plane_material, prepared_materials, principled_material
 from blender_scenes.blender.meshes import mesh_from_arrays, plane_mesh, unwrap
-from blender_scenes.spec import CameraSpec, Deformation, LightSpec, ObjectSpec, SceneSpec, WorldSpec
+from blender_scenes.spec import CameraSpec, Deformation, LensSpec, LightSpec, ObjectSpec, SceneSpec, WorldSpec
 from blender_scenes.trajectories import camera_poses, deformed, object_poses
 
 # Blender's cameras look along -z with y up; ours along +z with y down.
@@ -34,6 +34,7 @@ class BuiltScene:
     scene: bpy.types.Scene
     movers: tuple[tuple[bpy.types.Object, np.ndarray], ...]
     deforming: tuple[Deforming, ...]
+    lens: LensSpec | None
     frames: int
 
 
@@ -80,15 +81,20 @@ def build_scene(spec: SceneSpec, store: AssetStore) -> BuiltScene:
             mesh.materials.append(plane_material(name, store.image_path(plane.texture), plane.emission))
             _link(scene, name, mesh)
     scene.world = _world(spec.world, store)
-    return BuiltScene(scene=scene, movers=tuple(movers), deforming=tuple(deforming), frames=frames)
+    return BuiltScene(
+        scene=scene, movers=tuple(movers), deforming=tuple(deforming), lens=spec.camera.lens, frames=frames
+    )
 
 
 def pose_scene(built: BuiltScene, frame: int) -> None:
     """Move everything to where it is at ``frame``, and give it the shape it has then."""
     for obj, poses in built.movers:
         obj.matrix_world = Matrix(poses[frame].tolist())
+    u = frame / (built.frames - 1)
+    if built.lens is not None:
+        built.scene.camera.data.dof.focus_distance = float(np.polynomial.polynomial.polyval(u, built.lens.focus))
     for mesh, vertices, deformation in built.deforming:
-        moved = deformed(vertices, deformation, frame / (built.frames - 1))
+        moved = deformed(vertices, deformation, u)
         mesh.vertices.foreach_set("co", moved.astype(np.float32).ravel())
         mesh.update()
 
@@ -123,6 +129,9 @@ def _add_camera(scene: bpy.types.Scene, spec: CameraSpec) -> bpy.types.Object:
     data.sensor_fit = "HORIZONTAL"
     data.angle = spec.fov
     data.clip_start, data.clip_end = 0.01, 1000.0
+    if spec.lens is not None:
+        data.dof.use_dof = True
+        data.dof.aperture_fstop = spec.lens.f_number
     scene.camera = _link(scene, "camera", data)
     return scene.camera
 

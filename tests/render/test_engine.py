@@ -3,13 +3,14 @@
 import os
 import signal
 
+import cv2
 import numpy as np
 import pytest
 
 from assets.prepared import Material
 from assets.store import AssetStore
 from blender_scenes.sample import SceneConfig, sample_scene
-from blender_scenes.spec import BakedMotion, Deformation, RenderSettings, SceneSpec
+from blender_scenes.spec import BakedMotion, Deformation, LensSpec, RenderSettings, SceneSpec
 from blender_scenes.trajectories import object_poses
 from render.process import BlenderCrashError, BlenderProcess
 from render.shards import ShardSet
@@ -103,6 +104,21 @@ def test_bent_baked_and_unlabelled_objects_have_exact_masks_too(blender, rich, s
     unbent = rich.objects[0].model_copy(update={"deformation": None})
     straight = rich.model_copy(update={"objects": (unbent, rich.objects[1])})
     assert (cast_mask(straight, store, 2) != masks[2]).sum() > 20, "the bent object looks bent"
+
+
+def test_a_lens_blurs_the_colours_and_leaves_the_masks_exact(blender, specs, store, catalog, tmp_path):
+    many = SETTINGS.model_copy(update={"samples": 48})  # few samples of a blur are noise
+    spec = specs[0].model_copy(update={"render": many})
+    far = spec.camera.model_copy(update={"lens": LensSpec(f_number=0.2, focus=(1.0,))})
+    sharp, blurred = (
+        rendered(blender, each, store, catalog, tmp_path / str(n))
+        for n, each in enumerate((spec, spec.model_copy(update={"camera": far})))
+    )
+    assert np.array_equal(sharp.masks(), blurred.masks())
+    detail = [cv2.Laplacian(video.frame(0), cv2.CV_32F).std() for video in (sharp, blurred)]
+    assert detail[1] < 0.7 * detail[0]
+    again = rendered(blender, spec, store, catalog, tmp_path / "again")
+    assert np.array_equal(again.frames(), sharp.frames()), "nothing of the lens stays behind"
 
 
 def test_a_stop_of_exposure_doubles_the_light(blender, specs, store, catalog, tmp_path):
