@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from blender_scenes.spec import CameraSpec, CurveMotion, ObjectSpec, SceneSpec
-from blender_scenes.trajectories import evaluate, object_poses
+from blender_scenes.spec import CameraSpec, CurveMotion, LookAtMotion, ObjectSpec, SceneSpec
+from blender_scenes.trajectories import camera_poses, evaluate, object_poses
 
 Add = Callable[..., None]
 STILL = 1e-4
@@ -50,11 +50,12 @@ def _steps(points: np.ndarray) -> np.ndarray:
 
 
 def _add_camera(add: Add, camera: CameraSpec, frames: int) -> None:
-    location = evaluate(camera.location, frames)
+    location = np.linalg.inv(camera_poses(camera, frames))[:, :3, 3]
     steps = _steps(location)
     add("fov", camera.fov)
     add("cam_path_len", float(steps.sum()))
-    add("cam_look_path_len", float(_steps(evaluate(camera.look_at, frames)).sum()))
+    if isinstance(camera.motion, LookAtMotion):
+        add("cam_look_path_len", float(_steps(evaluate(camera.motion.look_at, frames)).sum()))
     add("cam_static_frac", float((steps < STILL).mean()))
     for name, axis in zip(("cam_x", "cam_y", "cam_z"), location[::16].T, strict=True):
         add(name, *axis.tolist())

@@ -16,6 +16,7 @@ from blender_scenes.spec import (
     Curve,
     CurveMotion,
     LightSpec,
+    LookAtMotion,
     ObjectSpec,
     PlaneSpec,
     RenderSettings,
@@ -274,9 +275,8 @@ def _camera(rng: np.random.Generator, config: SceneConfig, frames: int) -> Camer
 
         return fit_curve(sample_walk(paused, draw(), lambda a: limited_step(rng, sigma, a, draw(), config.limits)))
 
-    return CameraSpec(
-        location=walk(0.3, (-6.0, -5.0), 0.3), look_at=walk(0.5, (3.0, 4.0), 0.5), fov=float(rng.uniform(*config.fov))
-    )
+    motion = LookAtMotion(location=walk(0.3, (-6.0, -5.0), 0.3), look_at=walk(0.5, (3.0, 4.0), 0.5))
+    return CameraSpec(motion=motion, fov=float(rng.uniform(*config.fov)))
 
 
 def _light(rng: np.random.Generator, config: SceneConfig) -> LightSpec:

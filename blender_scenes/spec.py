@@ -47,7 +47,7 @@ class BakedMotion(Record):
 
     kind: Literal["baked"] = "baked"
     poses: Annotated[tuple[Pose, ...], Field(min_length=1)]
-    """Object-to-world matrices, one a frame."""
+    """Matrices to the world's coordinates, one a frame: from a mesh's, or a camera's (x right, y down, z forward)."""
 
 
 class Deformation(Record):
@@ -83,6 +83,14 @@ class ObjectSpec(Record):
         return self
 
 
+class LookAtMotion(Record):
+    """A camera that moves and looks at a moving point, its image's up kept close to +z."""
+
+    kind: Literal["look_at"] = "look_at"
+    location: Curve
+    look_at: Curve
+
+
 class LensSpec(Record):
     """A lens that blurs what is nearer or farther than its focus. Labels stay those of a pinhole camera."""
 
@@ -93,10 +101,9 @@ class LensSpec(Record):
 
 
 class CameraSpec(Record):
-    """A camera that looks at a moving point, its image's up kept close to +z."""
+    """Where the camera is and what it sees of the world."""
 
-    location: Curve
-    look_at: Curve
+    motion: Annotated[LookAtMotion | BakedMotion, Field(discriminator="kind")]
     fov: Annotated[float, Field(gt=0, lt=3)]
     """Horizontal field of view."""
     lens: LensSpec | None = None
@@ -134,6 +141,15 @@ class PlaneSpec(Record):
     emission: Annotated[float, Field(ge=0)] = 0.0
 
 
+class AtmosphereSpec(Record):
+    """Haze of one density everywhere, which dims what is far and lights it with its own colour (Koschmieder's law)."""
+
+    density: Annotated[float, Field(gt=0)]
+    """Extinction per metre: what is seen through 1 / density metres of it keeps 37 % of its light."""
+    color: Color
+    """Linear RGB of the light it adds where it is thick."""
+
+
 class RenderSettings(Record):
     """How a scene becomes pixels. ``samples`` is per pixel; labels are exact at any number of them."""
 
@@ -165,6 +181,7 @@ class SceneSpec(Record):
     world: WorldSpec | None = None
     backdrop: PlaneSpec | None = None
     ground: PlaneSpec | None = None
+    atmosphere: AtmosphereSpec | None = None
     exposure: float = 0.0
     """In stops: one more makes the frames twice as bright."""
     render: RenderSettings
@@ -173,9 +190,10 @@ class SceneSpec(Record):
 
     @model_validator(mode="after")
     def _baked_motion_is_as_long_as_the_video(self) -> Self:
-        for item in (*self.objects, *self.distractors):
-            if isinstance(item.motion, BakedMotion) and len(item.motion.poses) != self.render.frames:
-                raise ValueError(f"baked motion has {len(item.motion.poses)} poses for {self.render.frames} frames")
+        motions = [item.motion for item in (*self.objects, *self.distractors)]
+        for motion in (*motions, self.camera.motion):
+            if isinstance(motion, BakedMotion) and len(motion.poses) != self.render.frames:
+                raise ValueError(f"baked motion has {len(motion.poses)} poses for {self.render.frames} frames")
         return self
 
     @property

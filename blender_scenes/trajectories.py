@@ -113,8 +113,11 @@ def deformed(vertices: np.ndarray, deformation: Deformation, u: float) -> np.nda
 
 def camera_poses(spec: CameraSpec, frames: int) -> np.ndarray:
     """World-to-camera matrices over the video: float64 ``[T, 4, 4]``; camera axes x right, y down, z forward."""
-    location = evaluate(spec.location, frames)
-    forward = evaluate(spec.look_at, frames) - location
+    motion = spec.motion
+    if isinstance(motion, BakedMotion):
+        return np.linalg.inv(np.array(motion.poses))
+    location = evaluate(motion.location, frames)
+    forward = evaluate(motion.look_at, frames) - location
     forward /= np.linalg.norm(forward, axis=1, keepdims=True)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right, axis=1, keepdims=True)

@@ -14,12 +14,14 @@ import numpy as np
 
 from assets.store import AssetStore
 from blender_scenes.blender.build import build_scene, pose_scene
-from blender_scenes.spec import RenderSettings, SceneSpec
+from blender_scenes.spec import AtmosphereSpec, RenderSettings, SceneSpec
 from vosforge.errors import VOSForgeError
 from vosforge.seeding import rng_for
 
 # Blender 5 calls the pass "Object Index", 4.5 "IndexOB".
 INDEX_PASSES = ("Object Index", "IndexOB")
+MIST_DEPTH = 1000.0
+"""How far the mist pass reaches, in metres. A mean over a pixel's samples, it has no jagged edges, unlike depth."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class Engine:
         """
         built = build_scene(spec, store)
         _apply(spec.render, built.scene, self._threads)
+        built.scene.view_layers[0].use_pass_mist = spec.atmosphere is not None
+        mist = built.scene.world.mist_settings
+        mist.start, mist.depth, mist.falloff = 0.0, MIST_DEPTH, "LINEAR"
         seeds = rng_for(spec.seed, "cycles", spec.index, spec.attempt).integers(2**31, size=spec.render.frames)
         for frame, seed in enumerate(seeds):
             pose_scene(built, frame)
@@ -64,7 +69,10 @@ class Engine:
 
     def _render_frame(self, spec: SceneSpec) -> RenderedFrame:
         passes = self._render_passes(spec)
-        linear = passes["Combined"][:, :, :3] * np.float32(2.0**spec.exposure)
+        linear = passes["Combined"][:, :, :3]
+        if spec.atmosphere is not None:
+            linear = hazed(linear, passes["Mist"][:, :, 0] * MIST_DEPTH, spec.atmosphere)
+        linear = linear * np.float32(2.0**spec.exposure)
         if spec.camera.lens is not None:
             passes = self._render_sharp(spec)
         index = next(passes[name] for name in INDEX_PASSES if name in passes)
@@ -89,6 +97,12 @@ class Engine:
             raise VOSForgeError(f"Cycles gave no pixels for video {spec.video_id}; see the Blender log of its worker")
         size = spec.render.height, spec.render.width, -1
         return {name: pixels.reshape(size)[::-1] for name, pixels in self._passes.items()}  # Blender's run bottom-up
+
+
+def hazed(linear: np.ndarray, distance: np.ndarray, atmosphere: AtmosphereSpec) -> np.ndarray:
+    """Scene-linear light ``[H, W, 3]`` seen through ``distance [H, W]`` metres of haze, float32."""
+    kept = np.exp(-atmosphere.density * distance)[:, :, None].astype(np.float32)
+    return linear * kept + np.array(atmosphere.color, np.float32) * (1 - kept)
 
 
 def to_srgb(linear: np.ndarray) -> np.ndarray:

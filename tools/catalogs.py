@@ -62,22 +62,21 @@ def build_catalog(settings: AssetSettings, seed: int, store: AssetStore) -> Cata
     models can be prepared.
     """
     models, count = settings.models, settings.num_meshes
-    console.print(f"preparing {count} models ({models}), {settings.num_textures} textures and the surroundings")
-    hdris = (
-        hdri_catalog(store) if settings.hdris is None else _images(settings.hdris, hdri_assets(settings.hdris, store))
-    )
-    own = settings.num_textures if settings.textures is None else 0
-    made = procedural_catalog(store, count if models == "procedural" else 0, own, seed)
-    textures = (
-        Catalog() if settings.textures is None else _images(settings.textures, image_assets(settings.textures, store))
-    )
-    if models == "procedural":
-        return made + textures + hdris
-    known = pack_models(models) if models in PACKS else folder_models(Path(models))
-    if not known:
-        raise InputError(f"{models} holds no mesh files: VOSForge reads {', '.join(MESH_SUFFIXES)}")
-    chosen = pick_models(known, count, rng_for(seed, "models", models))
-    return _prepared_catalog(models, chosen, store) + made + textures + hdris
+    console.print(f"preparing up to {count} models ({models}), textures and surroundings")
+    own_meshes = count if models == "procedural" else 0
+    own_textures = settings.num_textures if settings.textures is None else 0
+    catalog = procedural_catalog(store, own_meshes, own_textures, seed)
+    if models != "procedural":
+        known = pack_models(models) if models in PACKS else folder_models(Path(models))
+        if not known:
+            raise InputError(f"{models} holds no mesh files: VOSForge reads {', '.join(MESH_SUFFIXES)}")
+        chosen = pick_models(known, count, rng_for(seed, "models", models))
+        catalog = _prepared_catalog(models, chosen, store) + catalog
+    if settings.textures is not None:
+        catalog += _images(settings.textures, image_assets(settings.textures, store))
+    if settings.hdris is not None:
+        return catalog + _images(settings.hdris, hdri_assets(settings.hdris, store))
+    return catalog + hdri_catalog(store)
 
 
 def check_folder(root: Path, quarantine: bool) -> Checked:
@@ -123,7 +122,7 @@ def _prepared_catalog(name: str, models: Sequence[Model], store: AssetStore) -> 
 
 def _prepare(models: Sequence[Model], store: AssetStore) -> Iterator[Prepared]:
     """Prepare ``models`` in one Blender process a core; results come in their order."""
-    workers = min(os.cpu_count() or 1, len(models))
+    workers = max(1, min(os.cpu_count() or 1, len(models)))
     local = threading.local()
     with (
         tempfile.TemporaryDirectory(prefix="vosforge-prepare-") as folder,

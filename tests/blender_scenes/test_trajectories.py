@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from blender_scenes.spec import BakedMotion, CameraSpec, CurveMotion, Deformation, ObjectSpec
+from blender_scenes.spec import BakedMotion, CameraSpec, CurveMotion, Deformation, LookAtMotion, ObjectSpec
 from blender_scenes.trajectories import (
     camera_poses,
     deformed,
@@ -85,9 +85,8 @@ def test_the_minimiser_finds_a_minimum_that_is_never_below_the_least_distance():
 def test_the_camera_sees_what_it_looks_at_in_the_middle_and_up_is_up():
     rng = rng_for("camera")
     look = fit_curve(rng.uniform([-0.5, 3, -0.5], [0.5, 4, 0.5], (5, 3)))
-    camera = CameraSpec(
-        location=fit_curve(rng.uniform([-0.3, -6, -0.3], [0.3, -5, 0.3], (5, 3))), look_at=look, fov=0.75
-    )
+    location = fit_curve(rng.uniform([-0.3, -6, -0.3], [0.3, -5, 0.3], (5, 3)))
+    camera = CameraSpec(motion=LookAtMotion(location=location, look_at=look), fov=0.75)
     poses, targets = camera_poses(camera, 9), evaluate(look, 9)
     K = intrinsics(camera, 384, 256)
     for pose, target in zip(poses, targets, strict=True):
@@ -116,6 +115,15 @@ def test_baked_poses_are_taken_as_they_are():
     poses = rng_for("baked").normal(size=(4, 4, 4))
     item = ObjectSpec(mesh="0" * 32, category="a", motion=BakedMotion(poses=poses.tolist()))
     assert np.array_equal(object_poses(item, 4), poses)
+
+
+def test_a_baked_camera_is_where_it_says():
+    rng = rng_for("baked camera")
+    poses = np.tile(np.eye(4), (3, 1, 1))
+    poses[:, :3, :3] = euler_matrices(rng.uniform(-3, 3, (3, 3)))
+    poses[:, :3, 3] = rng.normal(size=(3, 3))
+    camera = CameraSpec(motion=BakedMotion(poses=poses.tolist()), fov=0.75)
+    assert np.allclose(camera_poses(camera, 3) @ poses, np.eye(4))
 
 
 def test_a_deformation_waves_and_twists_and_is_nothing_by_default():

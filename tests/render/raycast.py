@@ -22,6 +22,13 @@ def cast_mask(spec: SceneSpec, store: AssetStore, t: int, shift: tuple[float, fl
 
     ``shift`` (x, y): how far from the pixels' centres the rays pass, in pixels.
     """
+    return cast(spec, store, t, shift)[0]
+
+
+def cast(
+    spec: SceneSpec, store: AssetStore, t: int, shift: tuple[float, float] = (0.0, 0.0)
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mask, and the distance along the camera's axis of what is seen, float64 ``[H, W]``, inf where nothing is."""
     width, height, frames = spec.render.width, spec.render.height, spec.render.frames
     to_camera, K = camera_poses(spec.camera, frames)[t], intrinsics(spec.camera, width, height)
     K[:2, 2] -= shift
@@ -44,7 +51,7 @@ def cast_mask(spec: SceneSpec, store: AssetStore, t: int, shift: tuple[float, fl
     for number, triangles, pose in surfaces:
         for corners in triangles @ pose[:3, :3].T + pose[:3, 3]:
             hit(corners, number, K, nearest, mask)
-    return mask
+    return mask, nearest
 
 
 def bent(vertices: np.ndarray, how: Deformation, u: float) -> np.ndarray:

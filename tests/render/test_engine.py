@@ -10,11 +10,11 @@ import pytest
 from assets.prepared import Material
 from assets.store import AssetStore
 from blender_scenes.sample import SceneConfig, sample_scene
-from blender_scenes.spec import BakedMotion, Deformation, LensSpec, RenderSettings, SceneSpec
-from blender_scenes.trajectories import object_poses
+from blender_scenes.spec import AtmosphereSpec, BakedMotion, Deformation, LensSpec, RenderSettings, SceneSpec
+from blender_scenes.trajectories import intrinsics, object_poses
 from render.process import BlenderCrashError, BlenderProcess
 from render.shards import ShardSet
-from tests.render.raycast import cast_mask, undecided
+from tests.render.raycast import cast, cast_mask, undecided
 from vosforge import VOSForgeError
 
 pytestmark = pytest.mark.blender
@@ -119,6 +119,22 @@ def test_a_lens_blurs_the_colours_and_leaves_the_masks_exact(blender, specs, sto
     assert detail[1] < 0.7 * detail[0]
     again = rendered(blender, spec, store, catalog, tmp_path / "again")
     assert np.array_equal(again.frames(), sharp.frames()), "nothing of the lens stays behind"
+
+
+def test_haze_grows_with_the_distance_to_the_camera(blender, specs, store, catalog, tmp_path):
+    """Nothing shines but the haze, so that each pixel says how much of it lies before what is seen."""
+    dark = {"lights": (), "world": None, "backdrop": None, "atmosphere": AtmosphereSpec(density=0.1, color=(1, 0.5, 0))}
+    spec = next(spec for spec in specs if spec.ground).model_copy(update=dark)
+    frame = rendered(blender, spec, store, catalog, tmp_path).frame(0) / 255
+    linear = np.where(frame <= 0.04045, frame / 12.92, ((frame + 0.055) / 1.055) ** 2.4)
+    _, depth = cast(spec, store, 0)
+    K = intrinsics(spec.camera, SETTINGS.width, SETTINGS.height)
+    x, y = np.meshgrid(np.arange(SETTINGS.width) + 0.5, np.arange(SETTINGS.height) + 0.5)
+    distance = depth * np.sqrt(1 + ((x - K[0, 2]) / K[0, 0]) ** 2 + ((y - K[1, 2]) / K[1, 1]) ** 2)
+    expected = (1 - np.exp(-0.1 * distance))[..., None] * [1, 0.5, 0]
+    assert np.isinf(depth).any() and np.isfinite(depth).any()
+    difference = np.abs(linear - expected)[1:-1, 1:-1].max(axis=-1)
+    assert np.median(difference) < 0.01 and np.quantile(difference, 0.9) < 0.04  # outlines blend near and far
 
 
 def test_a_stop_of_exposure_doubles_the_light(blender, specs, store, catalog, tmp_path):

@@ -128,3 +128,10 @@ def test_a_users_folders_make_a_catalog(messy: Path, tmp_path: Path, caplog: pyt
         build_catalog(AssetSettings(textures=messy), seed=1, store=store)
     with pytest.raises(InputError, match="there is no folder nowhere"):
         build_catalog(AssetSettings(models="nowhere"), seed=1, store=store)
+
+
+def test_a_folder_of_images_is_checked_too(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), (9, 8, 7)).save(tmp_path / "one.png")
+    (tmp_path / "two.hdr").write_bytes(b"no image")
+    found = check_folder(tmp_path, quarantine=False)
+    assert (found.usable, found.unusable) == (1, 1) and "two.hdr" in found.problems[0]
