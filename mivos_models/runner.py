@@ -246,7 +246,7 @@ class InteractiveRunner:
 
 
 def _labels(probabilities: Tensor) -> np.ndarray:
-    """The most probable channel of each pixel, uint8 [H,W]; on a CPU ``max`` is six times as fast as ``argmax``."""
+    """The most probable channel of each pixel, uint8 [H,W]; ``max``, because ``argmax`` is slow on a CPU."""
     return probabilities.max(dim=0).indices.to("cpu", torch.uint8).numpy()
 
 

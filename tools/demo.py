@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -212,11 +212,11 @@ def _losses(path: Path) -> list[tuple[int, float]]:
     return [(line["step"], line["loss"]) for line in lines]
 
 
-def _video_scores(outcome: dict[str, Outcome], kind: str) -> VideoScores:
+def _video_scores(outcome: dict[str, Outcome], kind: Literal["held-out", "real"]) -> VideoScores:
     trained, initial = (
         tuple(RoundScore(*map(float, row)) for row in outcome[s].scores) for s in ("trained", "initial")
     )
-    return VideoScores(outcome["trained"].video_id, "held-out" if kind == "held-out" else "real", trained, initial)
+    return VideoScores(outcome["trained"].video_id, kind, trained, initial)
 
 
 def _interactive(video: Video, outcome: Outcome) -> InteractiveResult:

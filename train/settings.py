@@ -184,7 +184,7 @@ def _clip_crop(crop: int, area: tuple[float, float]) -> Geometry:
 
 
 def _demo() -> Recipe:
-    """About five minutes on two CPU cores, from random weights, on twelve videos of 24 frames at 384x256."""
+    """About three minutes on two CPU cores, from random weights, on twelve videos of 24 frames at 384x256."""
     colour = Jitter(brightness=0.15, contrast=0.1, saturation=0.1, hue=0.02)
     return Recipe(
         s2m=S2MSettings(

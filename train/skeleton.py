@@ -10,8 +10,8 @@ def medial_axis(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The ridge of the distance transform of ``region [H, W]`` (bool), as bool ``[H, W]``.
 
     Pixels are taken away from the border inwards, those with most neighbours first and ties in random order, unless
-    that would change what is connected or shorten a line. The result is the one of scikit-image's function of the same
-    name (5 ms for a region of 5,600 pixels against 29 ms: that one computes the tables anew for every image).
+    that would change what is connected or shorten a line. The result is that of scikit-image's function of the same
+    name, which computes its tables anew for every image: for small regions, nearly all of its time.
     """
     inside = np.pad(region.astype(np.uint8), 1)
     keeps = _keeps()
