@@ -108,6 +108,9 @@ class CameraSpec(Record):
     """Horizontal field of view."""
     lens: LensSpec | None = None
     """None: a pinhole, all of whose image is sharp."""
+    shutter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """How long it stays open, as a share of the time between frames, half of it before the frame's instant. What moves
+    meanwhile is blurred; labels stay those of the instant."""
 
 
 class LightSpec(Record):

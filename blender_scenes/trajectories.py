@@ -70,9 +70,9 @@ def least_distance(one: Curve, other: Curve) -> float:
     return float(minimize_scalar(distance, bounds=(0.0, 1.0), method="bounded").fun)
 
 
-def evaluate(curve: Curve, frames: int) -> np.ndarray:
-    """The curve at each of ``frames`` frames: float64 ``[T, 3]``."""
-    u = np.linspace(0.0, 1.0, frames)
+def evaluate(curve: Curve, frames: int, shift: float = 0.0) -> np.ndarray:
+    """The curve at each of ``frames`` frames, or ``shift`` frames later: float64 ``[T, 3]``."""
+    u = np.linspace(0.0, 1.0, frames) + shift / (frames - 1)
     return np.stack([np.polynomial.polynomial.polyval(u, np.asarray(axis)) for axis in curve.axes], axis=1)
 
 
@@ -88,15 +88,28 @@ def euler_matrices(angles: np.ndarray) -> np.ndarray:
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def object_poses(spec: ObjectSpec, frames: int) -> np.ndarray:
-    """Object-to-world matrices of an object over the video: float64 ``[T, 4, 4]``."""
+def object_poses(spec: ObjectSpec, frames: int, shift: float = 0.0) -> np.ndarray:
+    """Object-to-world matrices of an object over the video, or ``shift`` frames later: float64 ``[T, 4, 4]``."""
     motion = spec.motion
     if isinstance(motion, BakedMotion):
-        return np.array(motion.poses)
+        return _replayed(motion, shift)
+    turned = euler_matrices(evaluate(motion.rotation, frames, shift))
     poses = np.tile(np.eye(4), (frames, 1, 1))
-    poses[:, :3, :3] = euler_matrices(evaluate(motion.rotation, frames)) * evaluate(motion.scale, frames)[:, None, :]
-    poses[:, :3, 3] = evaluate(motion.location, frames)
+    poses[:, :3, :3] = turned * evaluate(motion.scale, frames, shift)[:, None, :]
+    poses[:, :3, 3] = evaluate(motion.location, frames, shift)
     return poses
+
+
+def _replayed(motion: BakedMotion, shift: float) -> np.ndarray:
+    """Baked poses ``[T, 4, 4]``; between two of them each number changes evenly, before the first and after the last
+    as it does beside them.
+    """
+    poses = np.array(motion.poses)
+    if shift == 0 or len(poses) < 2:
+        return poses
+    steps = np.diff(poses, axis=0)
+    toward = np.concatenate([steps, steps[-1:]]) if shift > 0 else np.concatenate([steps[:1], steps])
+    return poses + shift * toward
 
 
 def deformed(vertices: np.ndarray, deformation: Deformation, u: float) -> np.ndarray:
@@ -111,13 +124,16 @@ def deformed(vertices: np.ndarray, deformation: Deformation, u: float) -> np.nda
     return np.stack([x * cos - y * sin, x * sin + y * cos, z], axis=1)
 
 
-def camera_poses(spec: CameraSpec, frames: int) -> np.ndarray:
-    """World-to-camera matrices over the video: float64 ``[T, 4, 4]``; camera axes x right, y down, z forward."""
+def camera_poses(spec: CameraSpec, frames: int, shift: float = 0.0) -> np.ndarray:
+    """World-to-camera matrices over the video, or ``shift`` frames later: float64 ``[T, 4, 4]``.
+
+    Camera axes: x right, y down, z forward.
+    """
     motion = spec.motion
     if isinstance(motion, BakedMotion):
-        return np.linalg.inv(np.array(motion.poses))
-    location = evaluate(motion.location, frames)
-    forward = evaluate(motion.look_at, frames) - location
+        return np.linalg.inv(_replayed(motion, shift))
+    location = evaluate(motion.location, frames, shift)
+    forward = evaluate(motion.look_at, frames, shift) - location
     forward /= np.linalg.norm(forward, axis=1, keepdims=True)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right, axis=1, keepdims=True)

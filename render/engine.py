@@ -6,6 +6,7 @@ sample, so labels are exact integers at any number of samples, with or without d
 
 import functools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import bpy
 import numpy as np
 
 from assets.store import AssetStore
-from blender_scenes.blender.build import build_scene, pose_scene
+from blender_scenes.blender.build import BuiltScene, build_scene, pose_scene
 from blender_scenes.spec import AtmosphereSpec, RenderSettings, SceneSpec
 from vosforge.errors import VOSForgeError
 from vosforge.seeding import rng_for
@@ -65,21 +66,25 @@ class Engine:
             pose_scene(built, frame)
             built.scene.cycles.seed = int(seed)
             built.scene.update_tag()  # without it, persistent data keeps the previous seed
-            yield self._render_frame(spec)
+            with _shutter_open(built, frame):
+                passes = self._render_passes(spec)
+            yield self._developed(spec, passes)
 
-    def _render_frame(self, spec: SceneSpec) -> RenderedFrame:
-        passes = self._render_passes(spec)
+    def _developed(self, spec: SceneSpec, passes: dict[str, np.ndarray]) -> RenderedFrame:
         linear = passes["Combined"][:, :, :3]
         if spec.atmosphere is not None:
             linear = hazed(linear, passes["Mist"][:, :, 0] * MIST_DEPTH, spec.atmosphere)
         linear = linear * np.float32(2.0**spec.exposure)
-        if spec.camera.lens is not None:
+        if spec.camera.lens is not None or spec.camera.shutter > 0:
             passes = self._render_sharp(spec)
         index = next(passes[name] for name in INDEX_PASSES if name in passes)
         return RenderedFrame(rgb=to_srgb(linear), mask=index[:, :, 0].astype(np.uint8))
 
     def _render_sharp(self, spec: SceneSpec) -> dict[str, np.ndarray]:
-        """The frame through a pinhole, one sample a pixel: a lens scatters the very first ray, and labels with it."""
+        """The frame's own instant through a pinhole, one sample a pixel.
+
+        A lens scatters the very first ray in space, a shutter in time, and labels with it.
+        """
         scene = bpy.context.scene
         cycles, dof = scene.cycles, scene.camera.data.dof
         dof.use_dof, cycles.samples, cycles.use_denoising = False, 1, False
@@ -87,7 +92,8 @@ class Engine:
         try:
             return self._render_passes(spec)
         finally:
-            dof.use_dof, cycles.samples, cycles.use_denoising = True, spec.render.samples, spec.render.denoise
+            dof.use_dof = spec.camera.lens is not None
+            cycles.samples, cycles.use_denoising = spec.render.samples, spec.render.denoise
 
     def _render_passes(self, spec: SceneSpec) -> dict[str, np.ndarray]:
         """Render what stands in Blender now: each pass as float32 ``[H, W, channels]``, top row first."""
@@ -97,6 +103,32 @@ class Engine:
             raise VOSForgeError(f"Cycles gave no pixels for video {spec.video_id}; see the Blender log of its worker")
         size = spec.render.height, spec.render.width, -1
         return {name: pixels.reshape(size)[::-1] for name, pixels in self._passes.items()}  # Blender's run bottom-up
+
+
+@contextmanager
+def _shutter_open(built: BuiltScene, frame: int) -> Iterator[None]:
+    """While it lasts, Cycles sees what moves where it is when the shutter opens and closes, and blurs it between.
+
+    Cycles steps through the instants itself, as frames before and after the scene's current one.
+    """
+    if built.camera.shutter == 0:
+        yield
+        return
+    scene = built.scene
+    current = scene.frame_current
+
+    def pose(scene: bpy.types.Scene, _: bpy.types.Depsgraph) -> None:
+        pose_scene(built, frame, 1 + int(np.sign(round(scene.frame_current_final - current, 6))))
+
+    scene.render.use_motion_blur, scene.render.motion_blur_shutter = True, built.camera.shutter
+    scene.render.motion_blur_position = "CENTER"
+    bpy.app.handlers.frame_change_pre.append(pose)
+    try:
+        yield
+    finally:
+        bpy.app.handlers.frame_change_pre.remove(pose)
+        scene.render.use_motion_blur = False
+        pose_scene(built, frame)
 
 
 def hazed(linear: np.ndarray, distance: np.ndarray, atmosphere: AtmosphereSpec) -> np.ndarray:

@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field
 
 from assets.catalog import Catalog
+from assets.settings import AssetSettings
 from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import RenderSettings, SceneSpec, Split, video_id
 from render.shards import VideoRow, build_manifest, pack_shard, quarantine_video
@@ -33,6 +34,7 @@ class DatasetConfig(Record):
     held_out_assets: Annotated[float, Field(gt=0, lt=1, description="share of the assets kept for them")] = 0.2
     videos_per_shard: Annotated[int, Field(ge=1, le=10_000)] = 25
     attempts: Annotated[int, Field(ge=1, le=100, description="draws before a video is quarantined")] = 10
+    assets: AssetSettings = AssetSettings()
     scene: SceneConfig = SceneConfig()
     render: RenderSettings = RenderSettings()
 
@@ -67,6 +69,23 @@ def scene_of(config: DatasetConfig, splits: Mapping[Split, Catalog], index: int,
     )
 
 
+def begun_with(root: Path) -> DatasetConfig | None:
+    """The settings pinned in a data set's folder; None when it has not been begun."""
+    pinned = root / "dataset.yaml"
+    return read_config(DatasetConfig, pinned) if pinned.exists() and (root / "catalog.jsonl").exists() else None
+
+
+def _difference(begun: Record, wanted: Record, prefix: str = "") -> str:
+    """The first setting in which two configs of one kind differ, as "key = value, not value"."""
+    for key, value in begun:
+        other = getattr(wanted, key)
+        if isinstance(value, Record) and value != other:
+            return _difference(value, other, f"{prefix}{key}.")
+        if value != other:
+            return f"{prefix}{key} = {value}, not {other}"
+    raise ValueError("the configs are equal")
+
+
 class Dataset:
     """A data set's folder as the planner sees it: its pinned config and catalog, and what is done."""
 
@@ -77,9 +96,11 @@ class Dataset:
         """
         self.root, self.config, self.catalog = root, config, catalog
         self._splits = split_assets(config, catalog)
-        if (root / "dataset.yaml").exists() and (root / "catalog.jsonl").exists():
-            if read_config(DatasetConfig, root / "dataset.yaml") != config:
-                raise InputError(f"{root} was begun with other settings: use its dataset.yaml or another folder")
+        if begun := begun_with(root):
+            if begun != config:
+                raise InputError(
+                    f"{root} was begun with {_difference(begun, config)}: keep to it or use another folder"
+                )
             if Catalog.load(root / "catalog.jsonl") != catalog:
                 raise InputError(f"{root} was begun with other assets: use its catalog.jsonl or another folder")
         else:

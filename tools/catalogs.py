@@ -7,36 +7,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, NamedTuple
-
-from pydantic import Field
+from typing import NamedTuple
 
 from assets.catalog import Asset, Catalog
 from assets.folders import MESH_SUFFIXES, QUARANTINE, folder_models, hdri_assets, image_assets, unread_files
 from assets.models import Model, pick_models
 from assets.packs import PACKS, pack_models
 from assets.procedural import procedural_catalog
+from assets.settings import AssetSettings
 from assets.store import AssetStore
 from assets.surroundings import hdri_catalog
 from render.process import BlenderProcess
 from tools.progress import counting
-from vosforge.config import Record
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.log import console, logger
 from vosforge.seeding import rng_for
-
-
-class AssetSettings(Record):
-    """Where a run's assets come from, and how many of them are prepared."""
-
-    models: str = "procedural"
-    """``procedural``, the name of an installed pack, or a folder of mesh files."""
-    num_meshes: Annotated[int, Field(ge=2)] = 100
-    textures: Path | None = None
-    """A folder of images; None: procedural ones."""
-    num_textures: Annotated[int, Field(ge=2)] = 60
-    hdris: Path | None = None
-    """A folder of HDRIs; None: those of bpy's wheel."""
 
 
 class Prepared(NamedTuple):

@@ -1,5 +1,6 @@
 """The command line: parse, call one function, print. An error the user can mend is one sentence and an exit code."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -72,10 +73,12 @@ def demo(
     """
     from tools.demo import DemoConfig, run_demo
 
-    chosen = [f"assets.models={assets}"] if assets else []
+    chosen = [f"dataset.assets.models={assets}"] if assets else []
     wanted = read_config(DemoConfig, config, [*chosen, *(settings or [])], DemoConfig())
     folder = out or Path(
-        "runs/demo" if wanted.assets.models == "procedural" else f"runs/demo-{Path(wanted.assets.models).name}"
+        "runs/demo"
+        if wanted.dataset.assets.models == "procedural"
+        else f"runs/demo-{Path(wanted.dataset.assets.models).name}"
     )
     report, verdict = run_demo(wanted, folder, video or [], workers)
     for check in verdict.checks:
@@ -134,12 +137,21 @@ def assets_list(
     console.print(table)
 
 
-Assets = Annotated[str, typer.Option(help="procedural, an installed pack, or a folder of mesh files (ShapeNet too).")]
-NumMeshes = Annotated[int, typer.Option(min=2, help="Models to prepare, at most.")]
+Assets = Annotated[
+    str | None,
+    typer.Option(
+        help="procedural (default), an installed pack, or a folder of mesh files (ShapeNet too).", show_default=False
+    ),
+]
+NumMeshes = Annotated[
+    int | None, typer.Option(min=2, help="Models to prepare, at most; default: 100.", show_default=False)
+]
 Textures = Annotated[
     Path | None, typer.Option(help="A folder of images; default: procedural ones.", show_default=False)
 ]
-NumTextures = Annotated[int, typer.Option(min=2, help="Procedural textures to make.")]
+NumTextures = Annotated[
+    int | None, typer.Option(min=2, help="Procedural textures to make; default: 60.", show_default=False)
+]
 Hdris = Annotated[
     Path | None, typer.Option(help="A folder of HDRIs; default: those that come with bpy.", show_default=False)
 ]
@@ -150,30 +162,42 @@ CatalogPath = Annotated[
 ]
 
 
+def asset_flags(
+    models: str | None, num_meshes: int | None, textures: Path | None, num_textures: int | None, hdris: Path | None
+) -> list[str]:
+    """The flags that were given as settings of a data set."""
+    flags = {
+        "models": models,
+        "num_meshes": num_meshes,
+        "textures": textures,
+        "num_textures": num_textures,
+        "hdris": hdris,
+    }
+    return [f"assets.{key}={json.dumps(value, default=str)}" for key, value in flags.items() if value is not None]
+
+
 @scenes_app.command("sample")
 def scenes_sample(
     preset: Preset = "basic",
     count: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 10,
     seed: Seed = 0,
     catalog: CatalogPath = None,
-    assets: Assets = "procedural",
-    num_meshes: NumMeshes = 100,
+    assets: Assets = None,
+    num_meshes: NumMeshes = None,
     textures: Textures = None,
-    num_textures: NumTextures = 60,
+    num_textures: NumTextures = None,
     hdris: Hdris = None,
     out: Annotated[Path | None, typer.Option(help="A file; default: the standard output.", show_default=False)] = None,
+    settings: Set = None,
 ) -> None:
     """Draw scenes and write their specs, one JSON object a line."""
-    from tools.catalogs import AssetSettings
     from tools.scenes import catalog_for, draw_scenes, preset_config
     from vosforge.files import sealed_file
 
     console.stderr = out is None  # the standard output holds nothing but specs
-    config = preset_config(preset, count, seed)
-    chosen = AssetSettings(
-        models=assets, num_meshes=num_meshes, textures=textures, num_textures=num_textures, hdris=hdris
-    )
-    known = catalog_for(catalog, chosen, seed)
+    sources = asset_flags(assets, num_meshes, textures, num_textures, hdris)
+    config = preset_config(preset, count, seed, [*sources, *(settings or [])])
+    known = catalog_for(catalog, config)
     lines = (scene.model_dump_json() for scene in draw_scenes(config, known))
     if out is None:
         for line in lines:
@@ -197,8 +221,6 @@ def scenes_describe(
 @scenes_app.command("schema")
 def scenes_schema() -> None:
     """Print the JSON schema of a scene."""
-    import json
-
     from blender_scenes.spec import SceneSpec
 
     typer.echo(json.dumps(SceneSpec.model_json_schema(), indent=2))
@@ -207,10 +229,10 @@ def scenes_schema() -> None:
 @app.command()
 def render(
     out: Annotated[Path, typer.Argument(help="The data set's folder; an unfinished one is continued.")],
-    assets: Assets = "procedural",
-    num_meshes: NumMeshes = 100,
+    assets: Assets = None,
+    num_meshes: NumMeshes = None,
     textures: Textures = None,
-    num_textures: NumTextures = 60,
+    num_textures: NumTextures = None,
     hdris: Hdris = None,
     videos: Annotated[int | None, typer.Option(min=1, help="How many videos.", show_default=False)] = None,
     frames: Annotated[int | None, typer.Option(min=2, help="Frames a video.", show_default=False)] = None,
@@ -228,16 +250,13 @@ def render(
     Interrupt it at any time: what is sealed stays, and the same command goes on from there.
     """
     from blender_scenes.sample import preset as named
-    from tools.catalogs import AssetSettings
     from tools.rendering import render_to
 
-    models = AssetSettings(
-        models=assets, num_meshes=num_meshes, textures=textures, num_textures=num_textures, hdris=hdris
-    )
     scene = named(preset).model_dump_json() if preset else None
     flags = {"scene": scene, "videos": videos, "render.frames": frames, "seed": seed}
     chosen = [f"{key}={value}" for key, value in flags.items() if value is not None]
-    shards = render_to(out, config, [*chosen, *(settings or [])], models, workers, address)
+    chosen += asset_flags(assets, num_meshes, textures, num_textures, hdris)
+    shards = render_to(out, config, [*chosen, *(settings or [])], workers, address)
     console.print(f"{len(shards.videos)} videos in {out}", style="bold")
     for row in shards.quarantined:
         console.print(f"quarantined {row.id}: {row.reason}", style="yellow")

@@ -15,16 +15,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from assets.catalog import Catalog
+from assets.settings import AssetSettings
 from assets.store import AssetStore
 from blender_scenes.sample import SceneConfig
 from blender_scenes.spec import RenderSettings
-from render.jobs import Dataset, DatasetConfig
+from render.jobs import Dataset, DatasetConfig, begun_with
 from render.quality import DARKEST
 from render.shards import ShardSet, ShardVideo
-from tools.catalogs import AssetSettings, build_catalog
 from tools.evaluation import Outcome, evaluate_videos
 from tools.progress import counting, render_with_progress, shown
+from tools.rendering import open_dataset
 from tools.report import (
     ContactSheet,
     Credit,
@@ -53,10 +53,10 @@ from vosforge.log import console
 class DemoConfig(Record):
     """What the demo does. The same config gives the same videos and, on one machine, the same networks."""
 
-    assets: AssetSettings = AssetSettings(num_meshes=60, num_textures=40)
     dataset: DatasetConfig = DatasetConfig(
         videos=15,
         videos_per_shard=5,
+        assets=AssetSettings(num_meshes=60, num_textures=40),
         scene=SceneConfig(scale=(2.0, 3.6)),  # larger objects than BL30K's: small networks learn from them in minutes
         render=RenderSettings(width=384, height=256, frames=24, samples=3),
     )
@@ -96,9 +96,11 @@ def run_demo(
     store = AssetStore()
     data, networks = out / "data", out / "networks"
     with timings.stage("Assets") as notes:
-        catalog = _catalog(config, out, store, notes)
+        if begun_with(data):
+            notes.append("reused")
+        dataset = open_dataset(data, config.dataset, store)
     with timings.stage("Render") as notes:
-        shards, summary = _render(Dataset(data, config.dataset, catalog), store, workers, out, notes)
+        shards, summary = _render(dataset, store, workers, out, notes)
     for kind in NETWORKS:
         with timings.stage(f"Train {kind}") as notes:
             if train_networks(data, config.training, networks, [kind])[kind]:
@@ -136,22 +138,6 @@ def run_demo(
         )
         path = write_report(out / "report.html", report)
     return path, judge(summary, scores)
-
-
-def _catalog(config: DemoConfig, out: Path, store: AssetStore, notes: list[str]) -> Catalog:
-    """The run's catalog, pinned with what it was made from. Raises InputError when the folder has another one."""
-    basis = config.model_dump_json(include={"assets", "dataset"})
-    note, pinned = out / "demo.basis", out / "data" / "catalog.jsonl"
-    if note.exists() and note.read_text() != basis:
-        raise InputError(f"{shown(out)} holds a demo with other assets or scenes: give another --out or delete it")
-    if note.exists() and pinned.exists():
-        notes.append("reused")
-        console.print(f"the catalog is made already, reusing {shown(pinned)}")
-        return Catalog.load(pinned)
-    catalog = build_catalog(config.assets, config.dataset.seed, store)
-    catalog.save(pinned)
-    write_sealed(note, basis)
-    return catalog
 
 
 def _render(
@@ -233,7 +219,10 @@ def _settings(config: DemoConfig) -> list[tuple[str, str]]:
     data, settings = config.dataset, config.dataset.render
     size = f"{settings.width} × {settings.height}, {settings.samples} samples a pixel"
     return [
-        ("Models", f"{config.assets.num_meshes} {config.assets.models}, {config.assets.num_textures} textures"),
+        (
+            "Models",
+            f"{data.assets.num_meshes} {data.assets.models}, {data.assets.num_textures} textures",
+        ),
         ("Videos", f"{data.videos} of {settings.frames} frames, every {data.held_out_every}th held out, {size}"),
         *(
             (f"Training of {kind}", f"{run.iterations} steps of {run.batch}, ResNet-{run.depth} at width {run.width:g}")
@@ -258,6 +247,6 @@ def _credits(shards: ShardSet) -> list[Credit]:
 
 
 def _commands(config: DemoConfig, out: Path, videos: Sequence[Path]) -> list[str]:
-    extra = "" if config.assets.models == "procedural" else f" --assets {config.assets.models}"
+    extra = "" if config.dataset.assets.models == "procedural" else f" --assets {config.dataset.assets.models}"
     extra += "".join(f" --video {path}" for path in videos)
     return [f"vosforge demo --out {out}{extra}", f"vosforge view {out}/data", f"tensorboard --logdir {out}/networks"]

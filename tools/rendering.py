@@ -5,30 +5,34 @@ from pathlib import Path
 
 from assets.catalog import Catalog
 from assets.store import AssetStore
-from render.jobs import Dataset, DatasetConfig
+from render.jobs import Dataset, DatasetConfig, begun_with
 from render.shards import ShardSet
-from tools.catalogs import AssetSettings, build_catalog
-from tools.progress import render_with_progress
+from tools.catalogs import build_catalog
+from tools.progress import render_with_progress, shown
 from vosforge.config import read_config
+from vosforge.log import console
 
 
 def render_to(
-    out: Path,
-    config: Path | None,
-    settings: Sequence[str],
-    assets: AssetSettings,
-    workers: int | None,
-    address: str | None,
+    out: Path, config: Path | None, settings: Sequence[str], workers: int | None, address: str | None
 ) -> ShardSet:
     """Render the data set at ``out``, or what it still lacks, and return it.
 
     A folder that was begun keeps the settings and assets pinned in it: they are the defaults then, and other ones are
     refused with an InputError.
     """
-    pinned, catalog_path = out / "dataset.yaml", out / "catalog.jsonl"
-    begun = pinned.exists() and catalog_path.exists()
-    wanted = read_config(DatasetConfig, config or (pinned if begun else None), settings)
+    wanted = read_config(DatasetConfig, config, settings, None if config else begun_with(out))
     store = AssetStore()
-    catalog = Catalog.load(catalog_path) if begun else build_catalog(assets, wanted.seed, store)
-    render_with_progress(Dataset(out, wanted, catalog), store, workers, address)
+    render_with_progress(open_dataset(out, wanted, store), store, workers, address)
     return ShardSet(out)
+
+
+def open_dataset(root: Path, config: DatasetConfig, store: AssetStore) -> Dataset:
+    """The data set at ``root``: begun now, with a catalog made as ``config`` says, or before.
+
+    Raises InputError when it was begun with other settings.
+    """
+    if begun_with(root):
+        console.print(f"{shown(root)} was begun before, reusing its catalog")
+        return Dataset(root, config, Catalog.load(root / "catalog.jsonl"))
+    return Dataset(root, config, build_catalog(config.assets, config.seed, store))

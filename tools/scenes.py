@@ -1,6 +1,6 @@
 """Scenes as data: drawing specs without Blender, and describing them in numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,8 @@ from blender_scenes.describe import QUANTILES, scene_quantities
 from blender_scenes.sample import preset
 from blender_scenes.spec import SceneSpec
 from render.jobs import DatasetConfig, scene_of, split_assets
-from tools.catalogs import AssetSettings, build_catalog
-from vosforge.config import explain
+from tools.catalogs import build_catalog
+from vosforge.config import explain, read_config
 from vosforge.errors import InputError
 
 
@@ -51,13 +51,13 @@ def quantities_table(scenes: Iterator[SceneSpec]) -> Table:
     return table
 
 
-def catalog_for(path: Path | None, assets: AssetSettings, seed: int) -> Catalog:
-    """The catalog at ``path`` (a file, or a data set's folder), or a new one of ``assets``, prepared in the cache."""
+def catalog_for(path: Path | None, config: DatasetConfig) -> Catalog:
+    """The catalog at ``path`` (a file, or a data set's folder), or a new one as ``config`` says, made in the cache."""
     if path is not None:
         return Catalog.load(path / "catalog.jsonl" if path.is_dir() else path)
-    return build_catalog(assets, seed, AssetStore())
+    return build_catalog(config.assets, config.seed, AssetStore())
 
 
-def preset_config(name: str, videos: int, seed: int) -> DatasetConfig:
-    """The settings of a data set of ``videos`` scenes of the preset ``name``."""
-    return DatasetConfig(seed=seed, videos=videos, scene=preset(name))
+def preset_config(name: str, videos: int, seed: int, settings: Sequence[str] = ()) -> DatasetConfig:
+    """The settings of a data set of ``videos`` scenes of the preset ``name``, changed by ``settings``."""
+    return read_config(DatasetConfig, None, settings, DatasetConfig(seed=seed, videos=videos, scene=preset(name)))

@@ -10,7 +10,7 @@ from mathutils import Matrix
 from assets.store import AssetStore
 from blender_scenes.blender.materials import image_material, plane_material, prepared_materials, principled_material
 from blender_scenes.blender.meshes import mesh_from_arrays, plane_mesh, unwrap
-from blender_scenes.spec import CameraSpec, Deformation, LensSpec, LightSpec, ObjectSpec, SceneSpec, WorldSpec
+from blender_scenes.spec import CameraSpec, Deformation, LightSpec, ObjectSpec, SceneSpec, WorldSpec
 from blender_scenes.trajectories import camera_poses, deformed, object_poses
 
 # Blender's cameras look along -z with y up; ours along +z with y down.
@@ -20,21 +20,28 @@ WORLD_MAP_WIDTH = 512
 
 
 class Deforming(NamedTuple):
-    """A mesh that changes its shape, and the vertices ``[V, 3]`` it changes from."""
+    """A mesh that changes its shape, and the vertices ``[V, 3]`` it changes from.
+
+    Its shape stands in a shape key: Cycles blurs no change of a mesh that has none.
+    """
 
     mesh: bpy.types.Mesh
+    shape: bpy.types.ShapeKey
     vertices: np.ndarray
     deformation: Deformation
 
 
 @dataclass(frozen=True)
 class BuiltScene:
-    """A scene that stands in Blender: what moves, and where it is at each frame (world matrices ``[T, 4, 4]``)."""
+    """A scene that stands in Blender: what moves, and where it is (world matrices ``[3, T, 4, 4]``).
+
+    The three are the instants when the shutter opens, of the frame itself, and when the shutter closes.
+    """
 
     scene: bpy.types.Scene
     movers: tuple[tuple[bpy.types.Object, np.ndarray], ...]
     deforming: tuple[Deforming, ...]
-    lens: LensSpec | None
+    camera: CameraSpec
     frames: int
 
 
@@ -63,16 +70,19 @@ def build_scene(spec: SceneSpec, store: AssetStore) -> BuiltScene:
     clear_scene()
     scene = bpy.context.scene
     frames = spec.render.frames
+    shifts = instants(spec.camera)
     movers, deforming = [], []
     labelled = [(f"object {number}", number, item) for number, item in enumerate(spec.objects, start=1)]
     unlabelled = [(f"distractor {number}", 0, item) for number, item in enumerate(spec.distractors, start=1)]
     for name, instance_id, item in (*labelled, *unlabelled):
         obj = _add_object(scene, name, item, store)
         obj.pass_index = instance_id
-        movers.append((obj, object_poses(item, frames)))
+        movers.append((obj, np.stack([object_poses(item, frames, shift) for shift in shifts])))
         if item.deformation is not None:
-            deforming.append(Deforming(obj.data, store.mesh(item.mesh).vertices, item.deformation))
-    movers.append((_add_camera(scene, spec.camera), np.linalg.inv(camera_poses(spec.camera, frames)) @ CAMERA_FLIP))
+            shape = obj.shape_key_add(name="shape")
+            deforming.append(Deforming(obj.data, shape, store.mesh(item.mesh).vertices, item.deformation))
+    seen = np.stack([camera_poses(spec.camera, frames, shift) for shift in shifts])
+    movers.append((_add_camera(scene, spec.camera), np.linalg.inv(seen) @ CAMERA_FLIP))
     for number, light in enumerate(spec.lights):
         _add_light(scene, number, light)
     for name, plane, upright in (("backdrop", spec.backdrop, True), ("ground", spec.ground, False)):
@@ -81,21 +91,27 @@ def build_scene(spec: SceneSpec, store: AssetStore) -> BuiltScene:
             mesh.materials.append(plane_material(name, store.image_path(plane.texture), plane.emission))
             _link(scene, name, mesh)
     scene.world = _world(spec.world, store)
-    return BuiltScene(
-        scene=scene, movers=tuple(movers), deforming=tuple(deforming), lens=spec.camera.lens, frames=frames
-    )
+    return BuiltScene(scene=scene, movers=tuple(movers), deforming=tuple(deforming), camera=spec.camera, frames=frames)
 
 
-def pose_scene(built: BuiltScene, frame: int) -> None:
-    """Move everything to where it is at ``frame``, and give it the shape it has then."""
+def instants(camera: CameraSpec) -> tuple[float, float, float]:
+    """When the shutter opens, takes the frame and closes, in frames from the frame's own instant."""
+    return (-camera.shutter / 2, 0.0, camera.shutter / 2)
+
+
+def pose_scene(built: BuiltScene, frame: int, instant: int = 1) -> None:
+    """Move everything to where it is at ``frame`` and give it the shape it has then.
+
+    ``instant``: 0 when the shutter opens, 1 at the frame itself, 2 when the shutter closes.
+    """
     for obj, poses in built.movers:
-        obj.matrix_world = Matrix(poses[frame].tolist())
-    u = frame / (built.frames - 1)
-    if built.lens is not None:
-        built.scene.camera.data.dof.focus_distance = float(np.polynomial.polynomial.polyval(u, built.lens.focus))
-    for mesh, vertices, deformation in built.deforming:
+        obj.matrix_world = Matrix(poses[instant, frame].tolist())
+    u = (frame + instants(built.camera)[instant]) / (built.frames - 1)
+    if built.camera.lens is not None:
+        built.scene.camera.data.dof.focus_distance = float(np.polynomial.polynomial.polyval(u, built.camera.lens.focus))
+    for mesh, shape, vertices, deformation in built.deforming:
         moved = deformed(vertices, deformation, u)
-        mesh.vertices.foreach_set("co", moved.astype(np.float32).ravel())
+        shape.points.foreach_set("co", moved.astype(np.float32).ravel())
         mesh.update()
 
 

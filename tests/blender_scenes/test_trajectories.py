@@ -135,3 +135,21 @@ def test_a_deformation_waves_and_twists_and_is_nothing_by_default():
     waved = deformed(vertices, Deformation(wave=(0.1,), wavelength=0.5, phase=(0.25,)), 0.9)
     assert np.allclose(waved[:, 0] - vertices[:, 0], 0.1 * np.cos(4 * np.pi * vertices[:, 2]), atol=1e-6)
     assert np.allclose(waved[:, 1:], vertices[:, 1:])
+
+
+def test_shifted_poses_lie_between_those_of_the_frames():
+    walk = [fit_curve(rng_for("shift", n).normal(size=(5, 3))) for n in range(3)]
+    motion = CurveMotion(location=walk[0], rotation=walk[1], scale=walk[2])
+    item = ObjectSpec(mesh="0" * 32, category="thing", motion=motion)
+    camera = CameraSpec(motion=LookAtMotion(location=walk[0], look_at=walk[1]), fov=0.7)
+    for poses, of in ((object_poses, item), (camera_poses, camera)):
+        assert np.allclose(poses(of, 5, 0.5)[:-1], poses(of, 9)[1::2])
+        assert np.allclose(poses(of, 5, -0.5)[1:], poses(of, 9)[1::2])
+
+
+def test_baked_poses_are_shifted_evenly_and_go_on_at_the_ends():
+    poses = np.tile(np.eye(4), (3, 1, 1))
+    poses[:, 0, 3] = [0.0, 1.0, 4.0]
+    item = ObjectSpec(mesh="0" * 32, category="thing", motion=BakedMotion(poses=poses.tolist()))
+    assert np.allclose(object_poses(item, 3, 0.5)[:, 0, 3], [0.5, 2.5, 5.5])
+    assert np.allclose(object_poses(item, 3, -0.5)[:, 0, 3], [-0.5, 0.5, 2.5])

@@ -10,8 +10,8 @@ import pytest
 from assets.prepared import Material
 from assets.store import AssetStore
 from blender_scenes.sample import SceneConfig, sample_scene
-from blender_scenes.spec import AtmosphereSpec, BakedMotion, Deformation, LensSpec, RenderSettings, SceneSpec
-from blender_scenes.trajectories import intrinsics, object_poses
+from blender_scenes.spec import AtmosphereSpec, BakedMotion, Curve, Deformation, LensSpec, RenderSettings, SceneSpec
+from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 from render.process import BlenderCrashError, BlenderProcess
 from render.shards import ShardSet
 from tests.render.raycast import cast, cast_mask, undecided
@@ -121,12 +121,76 @@ def test_a_lens_blurs_the_colours_and_leaves_the_masks_exact(blender, specs, sto
     assert np.array_equal(again.frames(), sharp.frames()), "nothing of the lens stays behind"
 
 
+def light(frames):
+    """sRGB uint8 as scene-linear light (IEC 61966-2-1)."""
+    x = frames / 255
+    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+
+
+def later(spec, shift):
+    """The spec with everything in it ``shift`` frames further along, as baked poses."""
+    frames, u = spec.render.frames, shift / (spec.render.frames - 1)
+    items = []
+    for item in spec.objects:
+        start, speed = item.deformation.wave
+        update = {
+            "motion": BakedMotion(poses=object_poses(item, frames, shift).tolist()),
+            "deformation": item.deformation.model_copy(update={"wave": (start + speed * u, speed)}),
+        }
+        items.append(item.model_copy(update=update))
+    poses = np.linalg.inv(camera_poses(spec.camera, frames, shift)).tolist()
+    camera = spec.camera.model_copy(update={"motion": BakedMotion(poses=poses)})
+    return spec.model_copy(update={"objects": tuple(items), "camera": camera})
+
+
+def test_an_open_shutter_shows_the_mean_of_its_instants_and_leaves_the_masks_exact(
+    blender, specs, store, catalog, tmp_path
+):
+    """Objects that move, turn and wave before a moving camera, against sharp renders of many instants."""
+
+    def steady(curve, speed):
+        return Curve(axes=tuple((axis[0], step) for axis, step in zip(curve.axes, speed, strict=True)))
+
+    wave = Deformation(wave=(0.1, 0.8))
+    items = []
+    for item in specs[0].objects[:2]:
+        motion = item.motion
+        moving = motion.model_copy(
+            update={
+                "location": steady(motion.location, (0.8, 0.2, -0.5)),
+                "rotation": steady(motion.rotation, (0.0, 0.3, 0.3)),
+                "scale": steady(motion.scale, (0.0, 0.0, 0.0)),
+            }
+        )
+        items.append(item.model_copy(update={"motion": moving, "deformation": wave}))
+    path = specs[0].camera.motion
+    path = path.model_copy(
+        update={"location": steady(path.location, (0.2, 0, 0.1)), "look_at": steady(path.look_at, (0, 0, 0))}
+    )
+    camera = specs[0].camera.model_copy(update={"motion": path})
+    many = SETTINGS.model_copy(update={"samples": 48})
+    spec = specs[0].model_copy(update={"objects": tuple(items), "camera": camera, "render": many})
+    slow = spec.model_copy(update={"camera": camera.model_copy(update={"shutter": 0.6})})
+    blurred = rendered(blender, slow, store, catalog, tmp_path / "blurred")
+    instants = 0.6 * ((np.arange(9) + 0.5) / 9 - 0.5)
+    seen = [light(rendered(blender, later(spec, shift), store, catalog, tmp_path).frames()) for shift in instants]
+    mean = np.mean(seen, axis=0)
+    sharp = rendered(blender, spec, store, catalog, tmp_path / "sharp")
+    for t in range(SETTINGS.frames):
+        # Means over 5x5 pixels, so that the noise of few samples does not count.
+        off, unblurred = (
+            np.square(cv2.blur(light(frames[t]) - mean[t], (5, 5))).mean()
+            for frames in (blurred.frames(), sharp.frames())
+        )
+        assert off < 0.15 * unblurred
+    assert np.array_equal(blurred.masks(), sharp.masks())
+
+
 def test_haze_grows_with_the_distance_to_the_camera(blender, specs, store, catalog, tmp_path):
     """Nothing shines but the haze, so that each pixel says how much of it lies before what is seen."""
     dark = {"lights": (), "world": None, "backdrop": None, "atmosphere": AtmosphereSpec(density=0.1, color=(1, 0.5, 0))}
     spec = next(spec for spec in specs if spec.ground).model_copy(update=dark)
-    frame = rendered(blender, spec, store, catalog, tmp_path).frame(0) / 255
-    linear = np.where(frame <= 0.04045, frame / 12.92, ((frame + 0.055) / 1.055) ** 2.4)
+    linear = light(rendered(blender, spec, store, catalog, tmp_path).frame(0))
     _, depth = cast(spec, store, 0)
     K = intrinsics(spec.camera, SETTINGS.width, SETTINGS.height)
     x, y = np.meshgrid(np.arange(SETTINGS.width) + 0.5, np.arange(SETTINGS.height) + 0.5)
@@ -143,9 +207,8 @@ def test_a_stop_of_exposure_doubles_the_light(blender, specs, store, catalog, tm
     plain, dark = (
         rendered(blender, each, store, catalog, tmp_path / str(n)).frames() for n, each in enumerate((spec, darker))
     )
-    linear = [((frames / 255 + 0.055) / 1.055) ** 2.4 for frames in (plain, dark)]
     middle = (plain > 60) & (plain < 240)
-    assert np.median(linear[1][middle] / linear[0][middle]) == pytest.approx(0.5, abs=0.02)
+    assert np.median(light(dark)[middle] / light(plain)[middle]) == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.parametrize("wrap", ["box", "unwrap"])

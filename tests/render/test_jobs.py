@@ -1,5 +1,6 @@
 import pytest
 
+from assets.settings import AssetSettings
 from render.jobs import Dataset
 from render.shards import ShardSet, stage_video
 from tests.render.conftest import make_record
@@ -61,8 +62,11 @@ def test_unfinished_files_are_swept_by_the_next_writer(dataset):
 
 def test_other_settings_and_other_assets_are_refused(dataset, small_config, catalog):
     Dataset(dataset.root, small_config, catalog)
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match="seed = 1, not 2"):
         Dataset(dataset.root, small_config.model_copy(update={"seed": 2}), catalog)
+    meshes = small_config.model_copy(update={"assets": AssetSettings(num_meshes=5)})
+    with pytest.raises(InputError, match=r"assets.num_meshes = 100, not 5"):
+        Dataset(dataset.root, meshes, catalog)
     fewer = catalog.model_copy(update={"assets": catalog.assets[1:]})
     with pytest.raises(InputError, match="other assets"):
         Dataset(dataset.root, small_config, fewer)

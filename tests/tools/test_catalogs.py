@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from assets.settings import AssetSettings
 from assets.store import AssetStore
-from tools.catalogs import AssetSettings, build_catalog, check_folder
+from tools.catalogs import build_catalog, check_folder
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.log import logger
 

@@ -20,7 +20,6 @@ from vosforge.config import read_config
 pytestmark = [pytest.mark.blender, pytest.mark.ray]
 
 TINY = {
-    "assets": {"num_meshes": 12, "num_textures": 6},
     "rounds": 2,
     "dataset": {
         "seed": 3,
@@ -28,6 +27,7 @@ TINY = {
         "held_out_every": 5,
         "videos_per_shard": 3,
         "held_out_assets": 0.3,
+        "assets": {"num_meshes": 12, "num_textures": 6},
         "scene": {"objects": [2, 2]},
         "render": {"width": 128, "height": 96, "frames": 5, "samples": 1, "denoise": False},
     },
@@ -89,9 +89,9 @@ def test_fusion_is_trained_again_when_the_propagation_network_it_learns_from_cha
 
 def test_other_scenes_in_the_same_folder_are_refused(demo):
     _, run, _ = demo
-    other = run("--set", "assets.num_meshes=13")
+    other = run("--set", "dataset.assets.num_meshes=13")
     assert other.returncode == 2
-    assert "other assets or scenes" in other.stderr
+    assert "assets.num_meshes = 12, not 13" in other.stderr
 
 
 def test_shared_assets_are_found(demo):
