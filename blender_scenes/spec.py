@@ -162,6 +162,8 @@ class RenderSettings(Record):
     samples: Annotated[int, Field(ge=1, le=65536)] = 8
     denoise: bool = True
     max_bounces: Annotated[int, Field(ge=0, le=64)] = 2
+    encoding: Literal["jpeg", "png", "webp"] = "jpeg"
+    """How frames are stored: JPEG without colour subsampling, or one of two lossless ones."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
 
 

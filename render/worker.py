@@ -22,8 +22,8 @@ from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 from render.engine import Engine
 from render.process import Event
 from render.quality import refusal
-from render.shards.codec import encode_jpeg
-from render.shards.format import VideoRecord, visible_area
+from render.shards.codec import encode
+from render.shards.format import SceneRecord, VideoRecord, visible_area
 from render.shards.writer import stage_video
 from vosforge import VOSForgeError, __version__
 
@@ -47,7 +47,7 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     masks = np.empty((settings.frames, settings.height, settings.width), np.uint8)
     brightness, contrast = np.empty(settings.frames), np.empty(settings.frames)
     for t, frame in enumerate(engine.render(spec, store)):
-        rgb.append(encode_jpeg(frame.rgb, settings.jpeg_quality))
+        rgb.append(encode(frame.rgb, settings.encoding, settings.jpeg_quality))
         masks[t], brightness[t], contrast[t] = frame.mask, frame.rgb.mean(), frame.rgb.mean(axis=2).std()
         yield {"frame": t}
     reason = refusal(brightness, contrast, visible_area(masks, len(spec.objects)), masks[0].size)
@@ -59,15 +59,17 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
         id=spec.video_id,
         split=spec.split,
         rgb=tuple(rgb),
-        encoding="jpeg",
+        encoding=settings.encoding,
         mask=masks,
-        intrinsics=np.tile(intrinsics(spec.camera, settings.width, settings.height), (settings.frames, 1, 1)),
-        world_to_camera=camera_poses(spec.camera, settings.frames),
-        pose=np.stack([object_poses(item, settings.frames) for item in spec.objects], axis=1),
-        asset=tuple(item.mesh for item in spec.objects),
         category=tuple(item.category for item in spec.objects),
-        spec=spec.model_dump_json(),
         darkest=round(float(brightness.min()), 3),
+        scene=SceneRecord(
+            spec=spec.model_dump_json(),
+            intrinsics=np.tile(intrinsics(spec.camera, settings.width, settings.height), (settings.frames, 1, 1)),
+            world_to_camera=camera_poses(spec.camera, settings.frames),
+            pose=np.stack([object_poses(item, settings.frames) for item in spec.objects], axis=1),
+            asset=tuple(item.mesh for item in spec.objects),
+        ),
         attributes={
             "seed": spec.seed,
             "attempt": spec.attempt,

@@ -1,26 +1,166 @@
-"""How frames are encoded inside a shard: each on its own, so that any one can be read without its neighbours."""
+"""How frames are encoded inside a shard: each on its own, so that any one can be read without its neighbours.
+
+JPEGs get restart markers every few blocks, so that a region can be decoded without the rest of its frame (`Region`).
+"""
+
+import io
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
+import simplejpeg
+from PIL import Image, UnidentifiedImageError
 
 from vosforge.errors import VOSForgeError
 
+Encoding = Literal["jpeg", "png", "webp"]
+"""JPEG without colour subsampling, or one of two lossless ones."""
 
-def encode_jpeg(frame: np.ndarray, quality: int) -> bytes:
-    """A frame ``[H, W, 3]`` uint8 RGB as JPEG without colour subsampling (4:4:4)."""
-    options = [
-        cv2.IMWRITE_JPEG_QUALITY,
-        quality,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    ]
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)
+BLOCK = 8
+SEGMENT_BLOCKS = 16
+"""Fewest blocks between restart markers: 128 pixels."""
+MOST_PIXELS = 2**27
+"""Larger frames are refused before any memory is taken for them."""
+
+_SOF, _DRI, _SOS = 0xC0, 0xDD, 0xDA
+_RESTART = 0xD0
+
+
+class Region(NamedTuple):
+    """A rectangle of pixels: rows ``top`` to ``bottom`` and columns ``left`` to ``right``, the ends not included."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+def encode(frame: np.ndarray, encoding: Encoding, quality: int) -> bytes:
+    """A frame ``[H, W, 3]`` uint8 RGB, encoded; ``quality`` (1 to 100) matters for JPEG only."""
+    bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+    options = {
+        "jpeg": [
+            *(cv2.IMWRITE_JPEG_QUALITY, quality),
+            *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+            *(cv2.IMWRITE_JPEG_RST_INTERVAL, restart_interval(frame.shape[1])),
+        ],
+        "png": [],
+        "webp": [cv2.IMWRITE_WEBP_QUALITY, 101],  # over 100: lossless
+    }[encoding]
+    _, data = cv2.imencode({"jpeg": ".jpg"}.get(encoding, f".{encoding}"), bgr, options)
     return data.tobytes()
 
 
-def decode(data: np.ndarray, what: str) -> np.ndarray:
-    """Encoded bytes (uint8 ``[n]``) as a frame ``[H, W, 3]`` uint8 RGB; ``what`` names it when it does not decode."""
-    frame = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if frame is None:
-        raise VOSForgeError(f"{what} does not decode: render the video again")
-    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB, dst=frame)
+def restart_interval(width: int) -> int:
+    """Blocks between restart markers: the least number from SEGMENT_BLOCKS on that divides a row of blocks."""
+    row = -(-width // BLOCK)
+    return next((n for n in range(SEGMENT_BLOCKS, row) if row % n == 0), row)
+
+
+def decode(data: bytes, size: tuple[int, int], what: str) -> np.ndarray:
+    """Encoded bytes as a frame ``[H, W, 3]`` uint8 RGB.
+
+    Raises VOSForgeError, in which ``what`` names the frame, when the bytes are damaged or not of ``size`` (H, W).
+    """
+    try:
+        if simplejpeg.is_jpeg(data):
+            height, width, *_ = simplejpeg.decode_jpeg_header(data)
+            _check_size((height, width), size, what)
+            return simplejpeg.decode_jpeg(data, "RGB")
+        with Image.open(io.BytesIO(data), formats=("PNG", "WEBP")) as image:
+            _check_size((image.height, image.width), size, what)
+    except (ValueError, UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise VOSForgeError(f"{what} does not decode ({str(error).splitlines()[0]}): render it again") from None
+    frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if frame is None or frame.shape[:2] != size:
+        raise VOSForgeError(f"{what} does not decode: render it again")
+    return frame
+
+
+def decode_region(data: bytes, size: tuple[int, int], region: Region, what: str) -> np.ndarray:
+    """What ``decode`` gives, but with only ``region`` filled in: ``[bottom - top, right - left, 3]``.
+
+    It is as fast as the region is small where the JPEG has restart markers, and equal to the pixels of the whole
+    frame to the bit.
+    """
+    top, left, bottom, right = region
+    cut = _cut(data, region) if simplejpeg.is_jpeg(data) else None
+    if cut is None:
+        return decode(data, size, what)[top:bottom, left:right]
+    part, (row, column), part_size = cut
+    frame = decode(part, part_size, what)
+    return frame[top - row : bottom - row, left - column : right - column]
+
+
+def _check_size(found: tuple[int, int], wanted: tuple[int, int], what: str) -> None:
+    if found != wanted or found[0] * found[1] > MOST_PIXELS:
+        raise VOSForgeError(f"{what} is {found[1]}x{found[0]}, not {wanted[1]}x{wanted[0]}: render it again")
+
+
+def _cut(data: bytes, region: Region) -> tuple[bytes, tuple[int, int], tuple[int, int]] | None:
+    """The part of a JPEG that holds ``region``, as a JPEG: its bytes, its place (row, column) and its size.
+
+    None for one that cannot be cut: without restart markers, with subsampled colours or progressive (ITU-T T.81,
+    B.2: between restart markers, segments of blocks depend on nothing before them).
+    """
+    header = _header(data)
+    if header is None:
+        return None
+    size_at, interval, scan = header
+    height, width = (int.from_bytes(data[at : at + 2], "big") for at in (size_at, size_at + 2))
+    across, down = -(-width // BLOCK), -(-height // BLOCK)
+    if across % interval:
+        return None
+    stream = np.frombuffer(data, np.uint8, offset=scan)
+    candidates = np.flatnonzero(stream[:-1] == 0xFF)
+    marks = candidates[stream[candidates + 1] & 0xF8 == _RESTART] + scan
+    per_row = across // interval
+    if len(marks) != per_row * down - 1:
+        return None
+    begins = [scan, *(marks + 2).tolist()]
+    ends = [*marks.tolist(), data.rindex(b"\xff\xd9")]
+    pixels = interval * BLOCK
+    rows = range(region.top // BLOCK, -(-region.bottom // BLOCK))
+    columns = range(region.left // pixels, -(-region.right // pixels))
+    part_size = (
+        min(rows.stop * BLOCK, height) - rows.start * BLOCK,
+        min(columns.stop * pixels, width) - columns.start * pixels,
+    )
+    pieces = [
+        data[:size_at],
+        part_size[0].to_bytes(2, "big"),
+        part_size[1].to_bytes(2, "big"),
+        data[size_at + 4 : scan],
+    ]
+    count = 0
+    for row in rows:
+        for place in range(row * per_row + columns.start, row * per_row + columns.stop):
+            if count:
+                pieces.append(_MARKS[(count - 1) % 8])
+            pieces.append(data[begins[place] : ends[place]])
+            count += 1
+    return b"".join([*pieces, b"\xff\xd9"]), (rows.start * BLOCK, columns.start * pixels), part_size
+
+
+_MARKS = [bytes([0xFF, _RESTART + n]) for n in range(8)]
+
+
+def _header(data: bytes) -> tuple[int, int, int] | None:
+    """Where a baseline 4:4:4 JPEG keeps its size, its restart interval in blocks, and where its one scan begins."""
+    at, size_at, interval = 2, 0, 0
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        body = at + 4
+        if marker == _SOF:
+            parts = data[body + 5]
+            if any(data[body + 7 + 3 * n] != 0x11 for n in range(parts)):
+                return None
+            size_at = body + 1
+        elif 0xC1 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return None
+        elif marker == _DRI:
+            interval = int.from_bytes(data[body : body + 2], "big")
+        elif marker == _SOS:
+            return (size_at, interval, at + 2 + length) if size_at and interval else None
+        at += 2 + length
+    return None

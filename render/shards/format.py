@@ -6,15 +6,21 @@ right and y down; camera axes x right, y down, z forward.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
+from render.shards.codec import Encoding
 from vosforge.config import Record
+
+Split = Literal["train", "val"]
 
 FORMAT = "vosforge-shard"
 FORMAT_VERSION = 1
+VOID = 255
+"""The mask value that counts for nothing, in videos that have it."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +28,30 @@ class VideoRecord:
     """One finished video, as it goes into a shard."""
 
     id: str
-    split: Literal["train", "val"]
+    split: Split
     rgb: tuple[bytes, ...]
     """T encoded frames, each readable without the others."""
-    encoding: str
-    """How they are encoded: ``jpeg`` or ``png``."""
+    encoding: Encoding
     mask: np.ndarray
-    """uint8 ``[T, H, W]``: instance id, 0 background."""
+    """uint8 ``[T, H, W]``: instance id, 0 background, 255 counts for nothing where ``void`` says so."""
+    category: tuple[str, ...]
+    """K names."""
+    darkest: float
+    """The mean brightness, 0 to 255, of the darkest frame."""
+    void: bool = False
+    """Whether 255 in the mask is no object (DAVIS)."""
+    scene: "SceneRecord | None" = None
+    """What is known of a rendered video; None for an imported one."""
+    attributes: dict[str, Any] = field(default_factory=dict)
+    """Seed, attempt, renderer, versions, credits: plain JSON values."""
+
+
+@dataclass(frozen=True)
+class SceneRecord:
+    """Where everything was in a rendered video, and what it was rendered from."""
+
+    spec: str
+    """The SceneSpec as JSON."""
     intrinsics: np.ndarray
     """float64 ``[T, 3, 3]``."""
     world_to_camera: np.ndarray
@@ -37,14 +60,6 @@ class VideoRecord:
     """float64 ``[T, K, 4, 4]``, object to world."""
     asset: tuple[str, ...]
     """K content hashes."""
-    category: tuple[str, ...]
-    """K names."""
-    spec: str
-    """The SceneSpec as JSON."""
-    darkest: float
-    """The mean brightness, 0 to 255, of the darkest frame."""
-    attributes: dict[str, Any] = field(default_factory=dict)
-    """Seed, attempt, renderer, versions, credits: plain JSON values."""
 
 
 class VideoRow(Record):
@@ -55,7 +70,7 @@ class VideoRow(Record):
     reason: str | None = None
     """Why a quarantined video is missing."""
     shard: str
-    split: Literal["train", "val"] | None = None
+    split: Split | None = None
     num_frames: int = 0
     height: int = 0
     width: int = 0
@@ -75,9 +90,18 @@ def shard_name(number: int) -> str:
     return f"shard-{number:05d}.h5"
 
 
-def checksum(array: np.ndarray) -> str:
-    """The BLAKE2b-128 of an array's bytes in C order, as ``blake2b:<hex>``."""
-    return f"blake2b:{hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).hexdigest()}"
+def checksum(*parts: np.ndarray) -> str:
+    """The BLAKE2b-128 of an array's bytes in C order, given whole or in parts, as ``blake2b:<hex>``."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(np.ascontiguousarray(part).data)
+    return f"blake2b:{digest.hexdigest()}"
+
+
+def attributes_checksum(attributes: Mapping[str, str]) -> str:
+    """The checksum of what a video's group says of it: its row, its attributes and its spec, if it has one."""
+    texts = (attributes.get(name, "") for name in ("row", "attributes", "spec"))
+    return checksum(np.frombuffer("\n".join(texts).encode(), np.uint8))
 
 
 def visible_area(mask: np.ndarray, num_objects: int) -> np.ndarray:

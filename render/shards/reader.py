@@ -1,48 +1,80 @@
-"""Reading shards: any frame of any video, in any process, without touching its neighbours."""
+"""Reading shards: any frame of any video, in any process, without touching its neighbours.
+
+Nothing a file says of itself is believed before it is held against the file: damaged and foreign files give one
+sentence, never a crash, and never take more memory than one frame.
+"""
 
 import json
 import os
+import weakref
+from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import hdf5plugin  # noqa: F401  (registers the mask codec with HDF5)
 import numpy as np
 
-from render.shards.codec import decode
-from render.shards.format import FORMAT, FORMAT_VERSION, VideoRow, checksum
+from render.shards.codec import MOST_PIXELS, Region, decode, decode_region
+from render.shards.format import FORMAT, FORMAT_VERSION, VideoRow, attributes_checksum, checksum
 from vosforge.errors import InputError, VOSForgeError
+
+MOST_OPEN = 256
+"""So many videos stay open in a process; the one that was opened first is closed for the next."""
+MOST_BYTES = 2**31
+"""Of one frame of any data set."""
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
+"""What h5py raises when a file is not what it seems."""
+
+
+class Opened(NamedTuple):
+    """A video's data sets, opened in one process."""
+
+    process: int
+    group: h5py.Group
+    data: h5py.Dataset
+    offsets: np.ndarray
+    mask: h5py.Dataset
+
+
+_recent: "OrderedDict[int, weakref.ref[ShardVideo]]" = OrderedDict()
 
 
 def open_shard(path: Path) -> h5py.File:
     """An opened shard. Raises InputError for what is not one, is cut short, or is of another version."""
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(path, "r", rdcc_nbytes=0)  # a chunk is a frame: nothing is read twice
+        kind, version = file.attrs.get("format"), file.attrs.get("version")
     except FileNotFoundError:
         raise InputError(f"there is no shard {path}") from None
-    except OSError as error:
+    except DAMAGE as error:
         raise InputError(f"{path} is not a whole HDF5 file ({_first_sentence(error)}): render it again") from None
-    if file.attrs.get("format") != FORMAT:
+    if not isinstance(kind, str) or kind != FORMAT:
         file.close()
         raise InputError(f"{path} is an HDF5 file, but no VOSForge shard")
-    version = file.attrs.get("version")
-    if version != FORMAT_VERSION:
+    if not np.array_equal(version, FORMAT_VERSION):
         file.close()
         raise InputError(f"{path} has shard format {version}; this VOSForge reads {FORMAT_VERSION}: use a matching one")
     return file
 
 
 def shard_rows(path: Path) -> list[VideoRow]:
-    """The rows of one shard's videos, quarantined ones included, in order of their ids."""
+    """The rows of one shard's videos, quarantined ones included, in order of their ids.
+
+    Raises InputError when the shard is damaged.
+    """
     with open_shard(path) as file:
-        rows = [
-            VideoRow(shard=path.name, **json.loads(group.attrs["row"])) for group in file.get("videos", {}).values()
-        ]
-        missing = json.loads(file.attrs.get("quarantined", "{}"))
-    rows += [
-        VideoRow(id=video_id, state="quarantined", reason=reason, shard=path.name)
-        for video_id, reason in missing.items()
-    ]
+        try:
+            rows = [
+                VideoRow(shard=path.name, **json.loads(group.attrs["row"])) for group in file.get("videos", {}).values()
+            ]
+            missing = json.loads(file.attrs.get("quarantined", "{}"))
+            rows += [
+                VideoRow(id=video_id, state="quarantined", reason=reason, shard=path.name)
+                for video_id, reason in missing.items()
+            ]
+        except DAMAGE as error:
+            raise InputError(f"{path} is damaged ({_first_sentence(error)}): render it again") from None
     return sorted(rows, key=lambda row: row.id)
 
 
@@ -57,7 +89,7 @@ class ShardVideo:
         self.id, self.num_frames = row.id, row.num_frames
         self.height, self.width, self.num_objects = row.height, row.width, row.num_objects
         self.object_ids = tuple(range(1, row.num_objects + 1))
-        self._opened: tuple[int, h5py.Group] | None = None
+        self._opened: Opened | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
@@ -65,39 +97,54 @@ class ShardVideo:
     @property
     def group(self) -> h5py.Group:
         """The video's HDF5 group, opened in this process."""
-        # HDF5 handles do not survive a fork.
-        if self._opened is None or self._opened[0] != os.getpid():
-            file = open_shard(self.path)
-            if f"videos/{self.id}" not in file:
-                raise VOSForgeError(f"{self.path} has no video {self.id}: rebuild the manifest")
-            self._opened = os.getpid(), file[f"videos/{self.id}"]
-        return self._opened[1]
+        return self._open().group
 
     @property
-    def spec_json(self) -> str:
-        """The SceneSpec the video was rendered from."""
-        return str(self.group.attrs["spec"])
+    def spec_json(self) -> str | None:
+        """The SceneSpec the video was rendered from; None for an imported video."""
+        return None if (text := self._text("spec", "")) == "" else text
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """Seed, attempt, renderer, versions and credits."""
-        attributes: dict[str, Any] = json.loads(self.group.attrs["attributes"])
+        """Seed, attempt, renderer, versions and credits, or what an imported video came from."""
+        try:
+            attributes: dict[str, Any] = json.loads(self._text("attributes", "{}"))
+        except ValueError as error:
+            raise self._damaged("what is known", error) from None
         return attributes
 
-    def frame(self, t: int) -> np.ndarray:
-        """Frame ``t``: uint8 ``[H, W, 3]`` RGB. Raises VOSForgeError when it cannot be read."""
+    @property
+    def encoding(self) -> str:
+        """How the frames are encoded: jpeg, png or webp."""
+        return str(self._open().data.attrs["encoding"])
+
+    @property
+    def void(self) -> int | None:
+        """The mask value that counts for nothing, if there is one."""
+        value = self._open().mask.attrs.get("void")
+        return None if value is None else int(value)
+
+    def encoded(self, t: int) -> bytes:
+        """Frame ``t`` as it is stored. Raises VOSForgeError when it cannot be read."""
+        opened = self._open()
+        start, end = opened.offsets[t : t + 2]
         try:
-            start, end = self.group["rgb/offsets"][t : t + 2]
-            data = self.group["rgb/data"][start:end]
-        except (OSError, KeyError, ValueError) as error:
+            return bytes(opened.data[start:end])
+        except DAMAGE as error:
             raise self._damaged(f"frame {t}", error) from None
-        return decode(data, f"frame {t} of video {self.id} in {self.path}")
+
+    def frame(self, t: int, region: Region | None = None) -> np.ndarray:
+        """Frame ``t``, or a region of it: uint8 ``[H, W, 3]`` RGB. Raises VOSForgeError when it cannot be read."""
+        what, size = f"frame {t} of video {self.id} in {self.path}", (self.height, self.width)
+        if region is None:
+            return decode(self.encoded(t), size, what)
+        return decode_region(self.encoded(t), size, region, what)
 
     def mask(self, t: int) -> np.ndarray:
         """The mask of frame ``t``: uint8 ``[H, W]``, instance id, 0 background."""
         try:
-            mask: np.ndarray = self.group["mask"][t]
-        except (OSError, KeyError, ValueError) as error:
+            mask: np.ndarray = self._open().mask[t]
+        except DAMAGE as error:
             raise self._damaged(f"the mask of frame {t}", error) from None
         return mask
 
@@ -110,23 +157,89 @@ class ShardVideo:
         return np.stack([self.mask(t) for t in range(self.num_frames)])
 
     def verify(self) -> None:
-        """Compare every data set with its checksum. Raises VOSForgeError that names the first that differs."""
+        """Compare everything with its checksum. Raises VOSForgeError that names the first that differs."""
+        group = self.group
+        sums: dict[str, str] = {}
 
-        def check(name: str, item: h5py.Dataset | h5py.Group) -> None:
-            if isinstance(item, h5py.Dataset) and "checksum" in item.attrs:
-                try:
-                    same = checksum(item[()]) == item.attrs["checksum"]
-                except OSError as error:
-                    raise self._damaged(name, error) from None
-                if not same:
-                    raise VOSForgeError(f"'{name}' of video {self.id} in {self.path} is damaged: render it again")
+        def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
+            if isinstance(item, h5py.Dataset):
+                sums[name] = _checksum(item)
 
-        self.group.visititems(check)
+        try:
+            if attributes_checksum(group.attrs) != group.attrs["checksum"]:
+                raise VOSForgeError(f"the record of video {self.id} in {self.path} is damaged: render it again")
+            group.visititems(add)
+            stated = {name: group[name].attrs["checksum"] for name in sums}
+        except DAMAGE as error:
+            raise self._damaged("something", error) from None
+        for name, found in sums.items():
+            if found != stated[name]:
+                raise VOSForgeError(f"'{name}' of video {self.id} in {self.path} is damaged: render it again")
+
+    def _open(self) -> Opened:
+        # HDF5 handles do not survive a fork.
+        if self._opened is None or self._opened.process != os.getpid():
+            self._opened = _open_video(self.path, self.row)
+            _recent[id(self)] = weakref.ref(self)
+            _recent.move_to_end(id(self))
+            while len(_recent) > MOST_OPEN:
+                _, oldest = _recent.popitem(last=False)
+                if (video := oldest()) is not None:
+                    video._opened = None
+        return self._opened
+
+    def _text(self, name: str, default: str) -> str:
+        try:
+            return str(self.group.attrs.get(name, default))
+        except DAMAGE as error:
+            raise self._damaged("what is known", error) from None
 
     def _damaged(self, what: str, error: Exception) -> VOSForgeError:
         return VOSForgeError(
             f"{what} of video {self.id} in {self.path} cannot be read ({_first_sentence(error)}): render it again"
         )
+
+
+def _open_video(path: Path, row: VideoRow) -> Opened:
+    """Open a video and hold what its data sets say of themselves against its row and the file."""
+    file = open_shard(path)
+    T, H, W = row.num_frames, row.height, row.width
+    try:
+        if f"videos/{row.id}" not in file:
+            raise VOSForgeError(f"{path} has no video {row.id}: rebuild the manifest")
+        group = file[f"videos/{row.id}"]
+        data, offsets, mask = group["rgb/data"], group["rgb/offsets"], group["mask"]
+        wanted = {data: (np.uint8, data.shape), offsets: (np.int64, (T + 1,)), mask: (np.uint8, (T, H, W))}
+        for dataset, (kind, shape) in wanted.items():
+            if not isinstance(dataset, h5py.Dataset) or dataset.dtype != kind or dataset.shape != shape:
+                raise ValueError(f"'{dataset.name}' is not as its row says")
+        if mask.chunks != (1, H, W) or H * W > MOST_PIXELS:
+            raise ValueError(f"the masks are stored in chunks of {mask.chunks}")
+        for dataset in (data, offsets):  # as large in the file as in memory: nothing small becomes huge
+            if dataset.chunks is not None or dataset.nbytes > min(dataset.id.get_storage_size(), path.stat().st_size):
+                raise ValueError(f"'{dataset.name}' is larger than its file")
+        ends = offsets[()]
+        if ends[0] != 0 or (np.diff(ends) < 0).any() or ends[-1] != len(data):
+            raise ValueError("the frames' places contradict one another")
+    except DAMAGE as error:
+        raise VOSForgeError(
+            f"video {row.id} in {path} is damaged ({_first_sentence(error)}): render it again"
+        ) from None
+    return Opened(os.getpid(), group, data, ends, mask)
+
+
+def _checksum(dataset: h5py.Dataset) -> str:
+    """The checksum of a data set, read a frame at a time where it is stored so."""
+    if h5py.check_string_dtype(dataset.dtype):
+        return checksum(np.frombuffer("\n".join(dataset.asstr()[()]).encode(), np.uint8))
+    stored = dataset.id.get_storage_size()
+    if dataset.chunks is None or dataset.ndim == 0:
+        if dataset.nbytes > stored:
+            raise ValueError(f"'{dataset.name}' is larger than its file")
+        return checksum(dataset[()])
+    if dataset.nbytes > MOST_BYTES * len(dataset):
+        raise ValueError(f"a frame of '{dataset.name}' has {dataset.nbytes // len(dataset)} bytes")
+    return checksum(*(dataset[t] for t in range(len(dataset))))
 
 
 def _first_sentence(error: Exception) -> str:

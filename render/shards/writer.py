@@ -14,8 +14,10 @@ import numpy as np
 from render.shards.format import (
     FORMAT,
     FORMAT_VERSION,
+    VOID,
     VideoRecord,
     VideoRow,
+    attributes_checksum,
     boxes,
     checksum,
     shard_name,
@@ -24,12 +26,15 @@ from render.shards.format import (
 )
 from vosforge.files import sealed_file, write_sealed
 
-MASK_CODEC = hdf5plugin.Blosc(cname="zstd", clevel=5, shuffle=hdf5plugin.Blosc.SHUFFLE)
+MASK_CODEC = hdf5plugin.Blosc(cname="zstd", clevel=5, shuffle=hdf5plugin.Blosc.BITSHUFFLE)
+# HDF5 1.10's layout has checksums on its own bookkeeping, and no limit on the size of attributes.
+LAYOUT = ("v110", "v110")
 
 
 def stage_video(path: Path, record: VideoRecord) -> VideoRow:
     """Seal one video as a shard of its own at ``path`` and return its row."""
-    area = visible_area(record.mask, len(record.asset))
+    K = len(record.category)
+    area = visible_area(record.mask, K)
     row = VideoRow(
         id=record.id,
         shard=path.name,
@@ -37,30 +42,35 @@ def stage_video(path: Path, record: VideoRecord) -> VideoRow:
         num_frames=len(record.rgb),
         height=record.mask.shape[1],
         width=record.mask.shape[2],
-        num_objects=len(record.asset),
+        num_objects=K,
         attempt=record.attributes.get("attempt", 0),
         bytes=sum(map(len, record.rgb)),
         least_coverage=round(float(area.sum(axis=1).min() / record.mask[0].size), 6),
         darkest=record.darkest,
     )
-    with sealed_file(path) as temporary, h5py.File(temporary, "w") as file:
-        _mark(file)
+    with sealed_file(path) as temporary, _new_shard(temporary) as file:
         group = file.create_group(f"videos/{record.id}")
         data = np.frombuffer(b"".join(record.rgb), np.uint8)
         offsets = np.cumsum([0, *map(len, record.rgb)], dtype=np.int64)
         _put(group, "rgb/data", data).attrs["encoding"] = record.encoding
         _put(group, "rgb/offsets", offsets)
-        _put(group, "mask", record.mask, chunks=(1, *record.mask.shape[1:]), **MASK_CODEC)
-        _put(group, "camera/intrinsics", record.intrinsics)
-        _put(group, "camera/world_to_camera", record.world_to_camera)
-        _put(group, "objects/pose", record.pose)
+        # Fletcher's sum is checked before a damaged chunk could reach the decompressor.
+        chunks = (1, *record.mask.shape[1:])
+        mask = _put(group, "mask", record.mask, chunks=chunks, fletcher32=True, **MASK_CODEC)
+        if record.void:
+            mask.attrs["void"] = VOID
         _put(group, "objects/visible_area", area)
-        _put(group, "objects/box", boxes(record.mask, len(record.asset)))
-        group["objects"].create_dataset("asset", data=list(record.asset), dtype=h5py.string_dtype())
-        group["objects"].create_dataset("category", data=list(record.category), dtype=h5py.string_dtype())
-        group.attrs["spec"] = record.spec
+        _put(group, "objects/box", boxes(record.mask, K))
+        _put_texts(group, "objects/category", record.category)
+        if record.scene is not None:
+            _put(group, "camera/intrinsics", record.scene.intrinsics)
+            _put(group, "camera/world_to_camera", record.scene.world_to_camera)
+            _put(group, "objects/pose", record.scene.pose)
+            _put_texts(group, "objects/asset", record.scene.asset)
+            group.attrs["spec"] = record.scene.spec
         group.attrs["attributes"] = to_json(record.attributes)
         group.attrs["row"] = to_json(row.model_dump(mode="json", exclude={"shard"}))
+        group.attrs["checksum"] = attributes_checksum(group.attrs)
     return row
 
 
@@ -76,8 +86,7 @@ def pack_shard(root: Path, number: int, staged: list[Path], quarantined: Mapping
     copied as stored, nothing is encoded again.
     """
     path = root / shard_name(number)
-    with sealed_file(path) as temporary, h5py.File(temporary, "w") as shard:
-        _mark(shard)
+    with sealed_file(path) as temporary, _new_shard(temporary) as shard:
         shard.attrs["quarantined"] = to_json(dict(quarantined))
         videos = shard.create_group("videos")
         for source in sorted(staged):
@@ -87,12 +96,19 @@ def pack_shard(root: Path, number: int, staged: list[Path], quarantined: Mapping
     return path
 
 
-def _mark(file: h5py.File) -> None:
+def _new_shard(path: Path) -> h5py.File:
+    file = h5py.File(path, "w", libver=LAYOUT)
     file.attrs["format"] = FORMAT
     file.attrs["version"] = FORMAT_VERSION
+    return file
 
 
 def _put(group: h5py.Group, name: str, array: np.ndarray, **options: Any) -> h5py.Dataset:
     dataset = group.create_dataset(name, data=array, **options)
     dataset.attrs["checksum"] = checksum(array)
     return dataset
+
+
+def _put_texts(group: h5py.Group, name: str, texts: tuple[str, ...]) -> None:
+    dataset = group.create_dataset(name, data=list(texts), shape=(len(texts),), dtype=h5py.string_dtype())
+    dataset.attrs["checksum"] = checksum(np.frombuffer("\n".join(texts).encode(), np.uint8))

@@ -8,28 +8,37 @@ from assets.surroundings import hdri_catalog
 from blender_scenes.sample import SceneConfig
 from blender_scenes.spec import RenderSettings
 from render.jobs import DatasetConfig
-from render.shards import VideoRecord
-from render.shards.codec import encode_jpeg
+from render.shards import SceneRecord, VideoRecord
+from render.shards.codec import Encoding, encode
 from vosforge.seeding import rng_for
 
 
-def make_record(index: int = 0, frames: int = 4, height: int = 24, width: int = 40, objects: int = 2) -> VideoRecord:
+def make_record(
+    index: int = 0,
+    frames: int = 4,
+    height: int = 24,
+    width: int = 40,
+    objects: int = 2,
+    encoding: Encoding = "jpeg",
+) -> VideoRecord:
     """A video record of noise."""
     rng = rng_for("record", index)
     pictures = rng.integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
     return VideoRecord(
         id=f"{index:06d}",
         split="val" if index % 3 == 2 else "train",
-        rgb=tuple(encode_jpeg(picture, 95) for picture in pictures),
-        encoding="jpeg",
+        rgb=tuple(encode(picture, encoding, 95) for picture in pictures),
+        encoding=encoding,
         mask=rng.integers(0, objects + 1, (frames, height, width), dtype=np.uint8),
-        intrinsics=rng.normal(size=(frames, 3, 3)),
-        world_to_camera=rng.normal(size=(frames, 4, 4)),
-        pose=rng.normal(size=(frames, objects, 4, 4)),
-        asset=tuple(f"{k:032x}" for k in range(objects)),
         category=("thing",) * objects,
-        spec="{}",
         darkest=12.5,
+        scene=SceneRecord(
+            spec="{}",
+            intrinsics=rng.normal(size=(frames, 3, 3)),
+            world_to_camera=rng.normal(size=(frames, 4, 4)),
+            pose=rng.normal(size=(frames, objects, 4, 4)),
+            asset=tuple(f"{k:032x}" for k in range(objects)),
+        ),
         attributes={"seed": 0, "attempt": 1},
     )
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from render.shards import VideoRecord, build_manifest, pack_shard, stage_video
-from render.shards.codec import encode_jpeg
+from render.shards.codec import encode
 from tools.overlay import overlay
 from tools.view import open_video, video_sheet, view_video
 from train.video import MemoryVideo
@@ -106,15 +106,10 @@ def data_set(root: Path) -> list[MemoryVideo]:
         record = VideoRecord(
             id=video.id,
             split="train",
-            rgb=tuple(encode_jpeg(frame, 95) for frame in video.all_frames),
+            rgb=tuple(encode(frame, "jpeg", 95) for frame in video.all_frames),
             encoding="jpeg",
             mask=video.masks(),
-            intrinsics=np.tile(np.eye(3), (3, 1, 1)),
-            world_to_camera=np.tile(np.eye(4), (3, 1, 1)),
-            pose=np.tile(np.eye(4), (3, 1, 1, 1)),
-            asset=("a",),
             category=("square",),
-            spec="{}",
             darkest=50.0,
         )
         staged.append(root / "staging" / f"{video.id}.h5")

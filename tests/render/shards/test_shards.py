@@ -38,7 +38,7 @@ def test_what_was_written_is_read(folder):
         for t in range(4):
             bgr = cv2.imdecode(np.frombuffer(record.rgb[t], np.uint8), cv2.IMREAD_COLOR)
             assert np.array_equal(video.frame(t), bgr[..., ::-1])
-        assert np.array_equal(video.group["objects/pose"][()], record.pose)
+        assert np.array_equal(video.group["objects/pose"][()], record.scene.pose)
         assert video.attributes == record.attributes
     assert {video.id for video in shards.split("val")} == {"000002"}
 
