@@ -11,10 +11,11 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 
-def normalise(frames: np.ndarray) -> Tensor:
+def normalise(frames: np.ndarray | Tensor) -> Tensor:
     """uint8 RGB [..., H, W, 3] -> float32 [..., 3, H, W], by the mean and deviation of ImageNet's colours."""
-    planes = torch.tensor(np.asarray(frames)).movedim(-1, -3).contiguous().to(torch.float32)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    colours = frames if isinstance(frames, Tensor) else torch.tensor(np.asarray(frames))
+    planes = colours.movedim(-1, -3).contiguous().to(torch.float32)
+    mean, std = (torch.tensor(values, device=planes.device).view(3, 1, 1) for values in (MEAN, STD))
     return planes.div_(255).sub_(mean).div_(std)
 
 

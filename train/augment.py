@@ -4,15 +4,21 @@ Crop, flip, scale, rotation and shear are composed before any pixel is touched, 
 what lies beside the crop is real content wherever the frame has any.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from render.shards.codec import Region
 from vosforge.config import Record
 
 FILL = (124, 116, 104)
 """Colour outside the frame: the mean of ImageNet (RGB)."""
+
+
+MARGIN = 3
+"""Pixels beside what a crop covers that its interpolation may read."""
 
 
 class Jitter(Record):
@@ -54,35 +60,57 @@ class Augmentation(Record):
     frame_colour: Jitter = Jitter()
 
 
-class Clip(NamedTuple):
-    """``frames: [T, S, S, 3] uint8 RGB`` and ``masks: [T, S, S] uint8`` of one augmented sample."""
+class View(NamedTuple):
+    """How a sample sees one frame: through ``to_frame``, then ``colours``.
 
-    frames: np.ndarray
-    masks: np.ndarray
+    ``to_frame``: 3x3 from the sample's coordinates to the frame's (pixel corners at integers); ``colours``: 3x4
+    matrices on RGB in 0..255.
+    """
+
+    to_frame: np.ndarray
+    colours: list[np.ndarray]
 
 
-def augment_clip(
-    frames: list[np.ndarray],
-    masks: list[np.ndarray],
+def sample_views(
+    size: tuple[int, int],
+    num_frames: int,
     settings: Augmentation,
     rng: np.random.Generator,
     anchor: tuple[float, float] | None = None,
-) -> Clip:
-    """A random crop of ``frames`` (each ``[H, W, 3]`` uint8) with the same geometry for ``masks`` (``[H, W]`` uint8).
+) -> list[View]:
+    """A random view of each of ``num_frames`` frames of ``size`` (H, W); crop and change of colour are shared.
 
     ``anchor``: a point (x, y) in pixels that the crop must contain, where the geometry allows.
     """
-    geometry = settings.geometry
-    height, width = masks[0].shape
-    shared = sample_window(height, width, geometry, rng, anchor)
+    shared = sample_window(*size, settings.geometry, rng, anchor)
     colour = colour_matrix(settings.shared_colour, rng)
-    images, labels = [], []
-    for frame, mask in zip(frames, masks, strict=True):
-        to_frame = shared @ sample_affine(geometry, rng)
-        image = warp_image(frame, to_frame, geometry.crop, geometry.cubic)
-        images.append(apply_colour(image, [colour, colour_matrix(settings.frame_colour, rng)]))
-        labels.append(warp_mask(mask, to_frame, geometry.crop))
-    return Clip(np.stack(images), np.stack(labels))
+    return [
+        View(shared @ sample_affine(settings.geometry, rng), [colour, colour_matrix(settings.frame_colour, rng)])
+        for _ in range(num_frames)
+    ]
+
+
+def see_frame(
+    read: Callable[[Region], np.ndarray], size: tuple[int, int], view: View, geometry: Geometry
+) -> np.ndarray:
+    """What ``view`` shows of a frame of ``size`` (H, W): ``[crop, crop, 3]`` uint8 RGB.
+
+    ``read(region)`` gives the pixels of a region of the frame; no more is asked for than is seen.
+    """
+    region = region_seen(view.to_frame, size, geometry.crop)
+    shift = np.array([[1, 0, -region.left], [0, 1, -region.top], [0, 0, 1]])
+    image = warp_image(read(region), shift @ view.to_frame, geometry.crop, geometry.cubic)
+    return apply_colour(image, view.colours)
+
+
+def region_seen(to_frame: np.ndarray, size: tuple[int, int], crop: int) -> Region:
+    """The part of a frame of ``size`` (H, W) that a crop touches, with a margin for cubic interpolation."""
+    corners = to_frame[:2] @ np.array([[0, crop, crop, 0], [0, 0, crop, crop], [1, 1, 1, 1]])
+    low, high = np.floor(corners.min(axis=1)) - MARGIN, np.ceil(corners.max(axis=1)) + MARGIN
+    limits = np.array([size[1], size[0]])
+    left, top = np.clip(low, 0, limits - 1).astype(int).tolist()
+    right, bottom = np.clip(high, [left + 1, top + 1], limits).astype(int).tolist()
+    return Region(top, left, bottom, right)
 
 
 def sample_window(

@@ -1,6 +1,12 @@
-"""Training samples for propagation: three frames of a video, a few jumps apart, and up to a few objects in them."""
+"""Training samples for propagation: three frames of a video, a few jumps apart, and up to a few objects in them.
+
+Four pieces: videos (``ShardVideo``, or folders), which frames and objects of them (``sample_times``, ``teachable``),
+decoding no more than a crop sees (``see_frame``), and the typed batch (``ClipSample``).
+"""
 
 from collections.abc import Sequence
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mivos_models import normalise
-from train.augment import Clip, augment_clip, point_in
+from render.shards import ShardSet
+from train.augment import point_in, sample_views, see_frame, warp_mask
 from train.settings import PropagationSettings
 from train.video import VOID, Video, objects_in, usable_for_training
 from vosforge import VOSForgeError
@@ -23,8 +29,8 @@ DRAWS = 120
 class ClipSample(NamedTuple):
     """A clip, or a batch of them with B in front.
 
-    frames: [T, 3, H, W] float32, normalised; labels: [T, H, W] int64, 0..K; present: [K] bool, False for an object
-    that only fills the batch.
+    frames: [T, H, W, 3] uint8 RGB; labels: [T, H, W] uint8, 0..K; present: [K] bool, False for an object that only
+    fills the batch.
     """
 
     frames: Tensor
@@ -33,7 +39,10 @@ class ClipSample(NamedTuple):
 
 
 class ClipDataset(Dataset[ClipSample]):
-    """The clips of a whole run, in order: item i belongs to step i // batch and depends on the seed and i only."""
+    """The clips of a whole run, in order: item i belongs to step i // batch and depends on the seed and i only.
+
+    Videos are dealt out by seeded permutations: each is drawn from once before any is drawn from again.
+    """
 
     def __init__(self, videos: Sequence[Video], settings: PropagationSettings) -> None:
         self.videos = usable_for_training(videos, CLIP_FRAMES)
@@ -45,24 +54,54 @@ class ClipDataset(Dataset[ClipSample]):
     def __getitem__(self, index: int) -> ClipSample:
         """Clip ``index``. VOSForgeError when the videos hardly ever show an object large enough."""
         rng = rng_for(self.settings.seed, "clip", index)
-        step = index // self.settings.batch
-        max_jump, stage = self.settings.max_jump(step), self.settings.stage_at(step)
-        augmentation = self.settings.augmentation.model_copy(update={"geometry": stage.geometry})
-        for draw in range(DRAWS):
+        epoch, place = divmod(index, len(self.videos))
+        video = self.videos[_permutation(self.settings.seed, epoch, len(self.videos))[place]]
+        for draw in range(1, DRAWS + 1):
+            clip = self._draw(video, index // self.settings.batch, rng)
+            if clip is not None:
+                return clip
             if draw % DRAWS_OF_A_VIDEO == 0:
                 video = self.videos[rng.integers(len(self.videos))]
-            times = sample_times(video.num_frames, max_jump, rng)[: stage.frames]
-            frames, masks = [video.frame(t) for t in times], [video.mask(t) for t in times]
-            anchor = _object_point(masks[0], rng) if rng.random() < self.settings.focus else None
-            clip = augment_clip(frames, masks, augmentation, rng, anchor)
-            candidates = teachable(clip.masks, self.settings.small_areas)
-            if len(candidates):
-                chosen = rng.permutation(candidates)[: self.settings.num_objects]
-                return _sample(clip, chosen, self.settings.num_objects)
         raise VOSForgeError(
             f"{DRAWS} random crops in a row showed no object large enough to teach propagation (last video: "
             f"'{video.id}'); render larger objects or lower small_areas"
         )
+
+    def _draw(self, video: Video, step: int, rng: np.random.Generator) -> ClipSample | None:
+        """A random clip of ``video``, or None when its first frame shows nothing to teach."""
+        settings, stage = self.settings, self.settings.stage_at(step)
+        size = video.height, video.width
+        times = sample_times(video.num_frames, settings.max_jump(step), rng)[: stage.frames]
+        masks = [video.mask(t) for t in times]
+        anchor = _object_point(masks[0], rng) if rng.random() < settings.focus else None
+        augmentation = settings.augmentation.model_copy(update={"geometry": stage.geometry})
+        views = sample_views(size, len(times), augmentation, rng, anchor)
+        crop = stage.geometry.crop
+        seen = np.stack([warp_mask(mask, view.to_frame, crop) for mask, view in zip(masks, views, strict=True)])
+        candidates = teachable(seen, settings.small_areas)
+        if not len(candidates):
+            return None
+        chosen = rng.permutation(candidates)[: settings.num_objects]
+        frames = [
+            see_frame(partial(video.frame, t), size, view, stage.geometry) for t, view in zip(times, views, strict=True)
+        ]
+        return _sample(np.stack(frames), seen, chosen, settings.num_objects)
+
+
+class ShardDataset(ClipDataset):
+    """The clips of a rendered or imported data set's training videos, for a ``torch.utils.data.DataLoader``.
+
+    It may be pickled, forked and spawned: shards are opened in the process that reads them.
+    """
+
+    def __init__(self, path: Path, settings: PropagationSettings, split: str = "train") -> None:
+        """The videos of ``split`` in the data set's folder (or shard) ``path``. InputError when there are none."""
+        super().__init__(ShardSet(path).split(split), settings)
+
+
+@lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, videos: int) -> np.ndarray:
+    return rng_for(seed, "videos", epoch).permutation(videos)
 
 
 def sample_times(num_frames: int, max_jump: int, rng: np.random.Generator) -> list[int]:
@@ -91,8 +130,8 @@ def _object_point(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, fl
     return point_in(mask == rng.choice(labels), rng) if labels else None
 
 
-def _sample(clip: Clip, chosen: np.ndarray, num_objects: int) -> ClipSample:
-    renumber = np.zeros(VOID + 1, np.int64)
+def _sample(frames: np.ndarray, masks: np.ndarray, chosen: np.ndarray, num_objects: int) -> ClipSample:
+    renumber = np.zeros(VOID + 1, np.uint8)
     renumber[chosen] = np.arange(1, len(chosen) + 1)
     present = torch.arange(num_objects) < len(chosen)
-    return ClipSample(normalise(clip.frames), torch.from_numpy(renumber[clip.masks]), present)
+    return ClipSample(torch.from_numpy(frames), torch.from_numpy(renumber[masks]), present)

@@ -3,10 +3,10 @@
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from render.shards.codec import Region, decode, decode_region, image_size
 from train.video import VOID, objects_in
 from vosforge import InputError
 
@@ -28,7 +28,10 @@ class FolderVideo:
         self.frame_paths = _images(self.frames_folder)
         if not self.frame_paths:
             raise InputError(f"the folder {self.frames_folder} holds no {', '.join(FRAME_SUFFIXES)} frames")
-        self.height, self.width = self.frame(0).shape[:2]
+        try:
+            self.height, self.width = image_size(self.frame_paths[0].read_bytes())
+        except (OSError, ValueError):
+            raise _unreadable(self.frame_paths[0]) from None
 
     @property
     def num_frames(self) -> int:
@@ -55,18 +58,23 @@ class FolderVideo:
             found.update(objects_in(self.mask(t)))
         return tuple(sorted(found))
 
-    def frame(self, t: int) -> np.ndarray:
-        """Frame ``t``: ``[H, W, 3]`` uint8 RGB; InputError for a broken image or one of another size."""
+    def frame(self, t: int, region: Region | None = None) -> np.ndarray:
+        """Frame ``t``, or a region of it: ``[H, W, 3]`` uint8 RGB; InputError for a broken image or another size."""
         path = self.frame_paths[t]
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise InputError(f"cannot read the frame {path}: the file is damaged or no image; replace or remove it")
-        if t and image.shape[:2] != (self.height, self.width):
+        try:
+            data = path.read_bytes()
+            height, width = image_size(data)
+        except (OSError, ValueError):
+            raise _unreadable(path) from None
+        if (height, width) != (self.height, self.width):
             raise InputError(
-                f"the frame {path} is {image.shape[1]}x{image.shape[0]} but the video's first one "
+                f"the frame {path} is {width}x{height} but the video's first one "
                 f"{self.width}x{self.height}; make them equal"
             )
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        try:
+            return decode(data, (height, width)) if region is None else decode_region(data, (height, width), region)
+        except ValueError as error:
+            raise InputError(f"the frame {path} does not decode ({error}): replace or remove it") from None
 
     def mask(self, t: int) -> np.ndarray:
         """Index mask of frame ``t``: ``[H, W]`` uint8; InputError where it is missing, broken or no index mask."""
@@ -104,6 +112,10 @@ class FolderVideo:
     def _mask_path(self, t: int) -> Path:
         assert self.masks_folder is not None
         return self.masks_folder / f"{self.frame_paths[t].stem}.png"
+
+
+def _unreadable(path: Path) -> InputError:
+    return InputError(f"cannot read the frame {path}: the file is damaged or no image; replace or remove it")
 
 
 def open_folder(path: Path) -> list[FolderVideo]:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
 from mivos_models import save_network
+from train.order import RunOrder
 from train.settings import TrainSettings
 from vosforge import InputError, VOSForgeError
 from vosforge.seeding import rng_for
@@ -59,7 +60,8 @@ def fit(
     """Train ``network`` (already on its device) on ``samples`` in order, once through; return its checkpoint.
 
     ``loss_of(batch, step)`` gives the scalar loss of a collated batch on the device. Writes ``<kind>_init.pth``
-    before the first step, ``<kind>.jsonl`` (step, loss, seconds, lr) and TensorBoard events while running,
+    before the first step, ``<kind>.jsonl`` (step, loss, seconds, lr, and
+    ``waited``: the share of the time so far in which there was no batch yet) and TensorBoard events while running,
     ``<kind>.pth`` at the end. Equal settings, samples and thread count give equal bits on a CPU. VOSForgeError when
     the loss stops being a number.
     """
@@ -72,6 +74,7 @@ def fit(
     batches = DataLoader(
         samples,
         batch_size=settings.batch,
+        sampler=RunOrder(len(samples), settings.batch),  # type: ignore[arg-type]
         num_workers=settings.workers,
         multiprocessing_context="spawn" if settings.workers else None,  # OpenCV hangs in forked processes
         worker_init_fn=_one_thread,
@@ -87,7 +90,9 @@ def fit(
         SummaryWriter(str(out / "tensorboard" / kind)) as board,
     ):
         torch.manual_seed(int(rng_for(settings.seed, "dropout", kind).integers(2**63)))
+        waited, asked = 0.0, time.monotonic()
         for index, batch in enumerate(batches):
+            waited += time.monotonic() - asked
             share = settings.loss.share(index, settings.iterations)
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.amp and device.type == "cuda"):
                 loss = loss_of(to_device(batch, device), Step(index, share))
@@ -103,13 +108,22 @@ def fit(
             lr = schedule.get_last_lr()[0]
             optimiser.step()
             schedule.step()
-            line = {"step": index + 1, "loss": value, "seconds": round(time.monotonic() - started, 3), "lr": lr}
+            seconds = time.monotonic() - started
+            line = {
+                "step": index + 1,
+                "loss": value,
+                "seconds": round(seconds, 3),
+                "lr": lr,
+                "waited": round(waited / seconds, 4),
+            }
             history.write(json.dumps(line) + "\n")
             history.flush()
             board.add_scalar("loss", value, index + 1)
             board.add_scalar("lr", lr, index + 1)
+            board.add_scalar("waited", waited / seconds, index + 1)
             if on_step is not None:
                 on_step(index + 1, settings.iterations, value)
+            asked = time.monotonic()
     network.eval()
     save_network(network, out / f"{kind}.pth")
     return out / f"{kind}.pth"

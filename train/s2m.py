@@ -1,6 +1,7 @@
 """Training of S2M: one object of one frame, a made-up previous mask, made-up scribbles, and the mask they mean."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mivos_models import S2M, normalise
-from train.augment import augment_clip, point_in
+from train.augment import point_in, sample_views, see_frame, warp_mask
 from train.loop import OnStep, Step, choose_device, fit, initialised
 from train.losses import bootstrapped_cross_entropy, object_logits
 from train.scribbles import sample_scribbles
@@ -50,17 +51,18 @@ class FrameDataset(Dataset[ScribbledFrame]):
         for _ in range(DRAWS):
             video = self.videos[rng.integers(len(self.videos))]
             t = int(rng.integers(video.num_frames))
-            mask = video.mask(t)
+            mask, size = video.mask(t), (video.height, video.width)
             scale = 1.0 if geometry.short_side is None else geometry.short_side / min(mask.shape)
             label = _draw_label(mask, least / scale**2, rng)
             if label is None:
                 continue
             # A crop beside the object would teach nothing, so it holds one of the object's pixels.
             anchor = point_in(mask == label, rng)
-            clip = augment_clip([video.frame(t)], [mask], self.settings.augmentation, rng, anchor)
-            truth = clip.masks[0] == label
-            if np.count_nonzero(truth) >= least / 4:
-                return self._sample(clip.frames[0], clip.masks[0], label, rng)
+            (view,) = sample_views(size, 1, self.settings.augmentation, rng, anchor)
+            seen = warp_mask(mask, view.to_frame, geometry.crop)
+            if np.count_nonzero(seen == label) >= least / 4:
+                frame = see_frame(partial(video.frame, t), size, view, geometry)
+                return self._sample(frame, seen, label, rng)
         raise VOSForgeError(
             f"{DRAWS} random frames in a row showed no object large enough to teach S2M (last video: '{video.id}'); "
             "render larger objects or lower min_side"

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from render.shards.codec import Region
 from vosforge import InputError
 
 VOID = 255
@@ -35,8 +36,8 @@ class Video(Protocol):
     def has_masks(self) -> bool:
         """Whether ``mask`` and ``masks`` have anything to give."""
 
-    def frame(self, t: int) -> np.ndarray:
-        """Frame ``t``: ``[H, W, 3]`` uint8 RGB."""
+    def frame(self, t: int, region: Region | None = None) -> np.ndarray:
+        """Frame ``t``, or a region of it: ``[H, W, 3]`` uint8 RGB."""
 
     def mask(self, t: int) -> np.ndarray:
         """Index mask of frame ``t``: ``[H, W]`` uint8, 0 = background."""
@@ -92,9 +93,11 @@ class MemoryVideo:
         """Whether there are masks."""
         return self.all_masks is not None
 
-    def frame(self, t: int) -> np.ndarray:
-        """Frame ``t``: ``[H, W, 3]`` uint8 RGB."""
-        return self.all_frames[t]
+    def frame(self, t: int, region: Region | None = None) -> np.ndarray:
+        """Frame ``t``, or a region of it: ``[H, W, 3]`` uint8 RGB."""
+        if region is None:
+            return self.all_frames[t]
+        return self.all_frames[t, region.top : region.bottom, region.left : region.right]
 
     def mask(self, t: int) -> np.ndarray:
         """Index mask of frame ``t``: ``[H, W]`` uint8."""

@@ -11,8 +11,6 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from vosforge.errors import VOSForgeError
-
 Encoding = Literal["jpeg", "png", "webp"]
 """JPEG without colour subsampling, or one of two lossless ones."""
 
@@ -57,27 +55,35 @@ def restart_interval(width: int) -> int:
     return next((n for n in range(SEGMENT_BLOCKS, row) if row % n == 0), row)
 
 
-def decode(data: bytes, size: tuple[int, int], what: str) -> np.ndarray:
+def image_size(data: bytes) -> tuple[int, int]:
+    """The size (H, W) an encoded image says it has. Raises ValueError for what is no image."""
+    if simplejpeg.is_jpeg(data):
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        return height, width
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.height, image.width
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(str(error)) from None
+
+
+def decode(data: bytes, size: tuple[int, int]) -> np.ndarray:
     """Encoded bytes as a frame ``[H, W, 3]`` uint8 RGB.
 
-    Raises VOSForgeError, in which ``what`` names the frame, when the bytes are damaged or not of ``size`` (H, W).
+    Raises ValueError when the bytes are damaged or not of ``size`` (H, W), which is known before they are decoded.
     """
-    try:
-        if simplejpeg.is_jpeg(data):
-            height, width, *_ = simplejpeg.decode_jpeg_header(data)
-            _check_size((height, width), size, what)
-            return simplejpeg.decode_jpeg(data, "RGB")
-        with Image.open(io.BytesIO(data), formats=("PNG", "WEBP")) as image:
-            _check_size((image.height, image.width), size, what)
-    except (ValueError, UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise VOSForgeError(f"{what} does not decode ({str(error).splitlines()[0]}): render it again") from None
-    frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    height, width = image_size(data)
+    if (height, width) != size or height * width > MOST_PIXELS:
+        raise ValueError(f"it is {width}x{height}, not {size[1]}x{size[0]}")
+    if simplejpeg.is_jpeg(data):
+        return simplejpeg.decode_jpeg(data, "RGB")
+    frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if frame is None or frame.shape[:2] != size:
-        raise VOSForgeError(f"{what} does not decode: render it again")
-    return frame
+        raise ValueError("it does not decode")
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB, dst=frame)
 
 
-def decode_region(data: bytes, size: tuple[int, int], region: Region, what: str) -> np.ndarray:
+def decode_region(data: bytes, size: tuple[int, int], region: Region) -> np.ndarray:
     """What ``decode`` gives, but with only ``region`` filled in: ``[bottom - top, right - left, 3]``.
 
     It is as fast as the region is small where the JPEG has restart markers, and equal to the pixels of the whole
@@ -86,15 +92,10 @@ def decode_region(data: bytes, size: tuple[int, int], region: Region, what: str)
     top, left, bottom, right = region
     cut = _cut(data, region) if simplejpeg.is_jpeg(data) else None
     if cut is None:
-        return decode(data, size, what)[top:bottom, left:right]
+        return decode(data, size)[top:bottom, left:right]
     part, (row, column), part_size = cut
-    frame = decode(part, part_size, what)
+    frame = decode(part, part_size)
     return frame[top - row : bottom - row, left - column : right - column]
-
-
-def _check_size(found: tuple[int, int], wanted: tuple[int, int], what: str) -> None:
-    if found != wanted or found[0] * found[1] > MOST_PIXELS:
-        raise VOSForgeError(f"{what} is {found[1]}x{found[0]}, not {wanted[1]}x{wanted[0]}: render it again")
 
 
 def _cut(data: bytes, region: Region) -> tuple[bytes, tuple[int, int], tuple[int, int]] | None:

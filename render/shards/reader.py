@@ -135,10 +135,11 @@ class ShardVideo:
 
     def frame(self, t: int, region: Region | None = None) -> np.ndarray:
         """Frame ``t``, or a region of it: uint8 ``[H, W, 3]`` RGB. Raises VOSForgeError when it cannot be read."""
-        what, size = f"frame {t} of video {self.id} in {self.path}", (self.height, self.width)
-        if region is None:
-            return decode(self.encoded(t), size, what)
-        return decode_region(self.encoded(t), size, region, what)
+        data, size = self.encoded(t), (self.height, self.width)
+        try:
+            return decode(data, size) if region is None else decode_region(data, size, region)
+        except ValueError as error:
+            raise self._damaged(f"frame {t}", error) from None
 
     def mask(self, t: int) -> np.ndarray:
         """The mask of frame ``t``: uint8 ``[H, W]``, instance id, 0 background."""

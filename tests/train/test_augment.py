@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,12 +11,31 @@ from train.augment import (
     Geometry,
     Jitter,
     apply_colour,
-    augment_clip,
     colour_matrix,
+    sample_views,
     sample_window,
+    see_frame,
     warp_image,
     warp_mask,
 )
+
+
+class Clip(NamedTuple):
+    frames: np.ndarray
+    masks: np.ndarray
+
+
+def augmented(frames: Any, masks: Any, how: Augmentation, rng: np.random.Generator) -> Clip:
+    """All frames and masks of a sample."""
+    size, crop = masks[0].shape, how.geometry.crop
+    views = sample_views(size, len(frames), how, rng)
+    seen = [
+        see_frame(lambda r, f=frame: f[r.top : r.bottom, r.left : r.right], size, view, how.geometry)
+        for frame, view in zip(frames, views, strict=True)
+    ]
+    labels = [warp_mask(mask, view.to_frame, crop) for mask, view in zip(masks, views, strict=True)]
+    return Clip(np.stack(seen), np.stack(labels))
+
 
 GEOMETRIES = [
     Geometry(crop=64, area=(0.25, 1.0), rotation=15, shear=10, cubic=False),
@@ -32,7 +51,7 @@ def test_image_and_mask_stay_aligned(seed: Any, geometry: Any) -> None:
     rng = np.random.default_rng(seed)
     mask = np.kron(rng.integers(0, 3, (5, 7)), np.ones((20, 20))).astype(np.uint8)
     colours = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200]], np.uint8)
-    clip = augment_clip([colours[mask]] * 2, [mask] * 2, Augmentation(geometry=geometry), rng)
+    clip = augmented([colours[mask]] * 2, [mask] * 2, Augmentation(geometry=geometry), rng)
     assert clip.frames.shape == (2, geometry.crop, geometry.crop, 3)
     assert clip.frames.dtype == clip.masks.dtype == np.uint8
     for image, labels in zip(clip.frames, clip.masks, strict=True):
@@ -49,7 +68,7 @@ def test_the_same_draws_give_the_same_clip() -> None:
     frames = [np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)] * 3
     masks = [np.random.default_rng(1).integers(0, 4, (50, 70), np.uint8)] * 3
     setting = Augmentation(geometry=GEOMETRIES[0], shared_colour=Jitter(brightness=0.2), frame_colour=Jitter(hue=0.1))
-    one, two, other = (augment_clip(frames, masks, setting, np.random.default_rng(seed)) for seed in (5, 5, 6))
+    one, two, other = (augmented(frames, masks, setting, np.random.default_rng(seed)) for seed in (5, 5, 6))
     assert np.array_equal(one.frames, two.frames) and np.array_equal(one.masks, two.masks)
     assert not np.array_equal(one.frames, other.frames)
 
@@ -57,18 +76,38 @@ def test_the_same_draws_give_the_same_clip() -> None:
 def test_identity_and_flip_are_exact() -> None:
     rng = np.random.default_rng(2)
     frame, mask = rng.integers(0, 256, (48, 48, 3), np.uint8), rng.integers(0, 9, (48, 48), np.uint8)
-    same = augment_clip([frame], [mask], Augmentation(geometry=Geometry(crop=48, flip=0.0)), rng)
+    same = augmented([frame], [mask], Augmentation(geometry=Geometry(crop=48, flip=0.0)), rng)
     assert np.array_equal(same.frames[0], frame) and np.array_equal(same.masks[0], mask)
-    mirrored = augment_clip([frame], [mask], Augmentation(geometry=Geometry(crop=48, flip=1.0)), rng)
+    mirrored = augmented([frame], [mask], Augmentation(geometry=Geometry(crop=48, flip=1.0)), rng)
     assert np.array_equal(mirrored.frames[0], frame[:, ::-1]) and np.array_equal(mirrored.masks[0], mask[:, ::-1])
 
 
 def test_outside_the_frame_is_fill_and_background() -> None:
     frame, mask = np.zeros((20, 20, 3), np.uint8), np.ones((20, 20), np.uint8)
-    clip = augment_clip([frame], [mask], Augmentation(geometry=Geometry(crop=64, flip=0)), np.random.default_rng(0))
+    clip = augmented([frame], [mask], Augmentation(geometry=Geometry(crop=64, flip=0)), np.random.default_rng(0))
     outside = clip.masks[0] == 0
     assert np.count_nonzero(~outside) == 400
     assert (clip.frames[0][outside] == FILL).all(axis=1).mean() > 0.95  # but for the frame's blended rim
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(GEOMETRIES), st.integers(20, 90), st.integers(20, 200))
+def test_reading_what_is_seen_gives_what_the_whole_frame_gives(
+    seed: int, geometry: Any, height: int, width: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    frame = rng.integers(0, 256, (height, width, 3), np.uint8)
+    (view,) = sample_views((height, width), 1, Augmentation(geometry=geometry), rng)
+    areas = []
+
+    def read(region: Any) -> Any:
+        areas.append((region.bottom - region.top) * (region.right - region.left))
+        return frame[region.top : region.bottom, region.left : region.right]
+
+    seen = see_frame(read, (height, width), view, geometry)
+    whole = warp_image(frame, view.to_frame, geometry.crop, geometry.cubic)
+    assert np.array_equal(seen, whole)
+    assert len(areas) == 1 and areas[0] <= height * width
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,0 +1,28 @@
+"""In which order a run's samples are taken: by one process or by several, from the start or from where it stopped."""
+
+from collections.abc import Iterator
+
+from torch.utils.data import Sampler
+
+
+class RunOrder(Sampler[int]):
+    """The samples that one of ``world`` processes takes, step by step.
+
+    Step s of a run takes samples ``s * batch * world`` to ``(s + 1) * batch * world``; each process takes ``batch`` of
+    them in a row. Samples depend on their index only, so a run that is resumed at ``start`` goes on with the same ones.
+    """
+
+    def __init__(self, samples: int, batch: int, *, start: int = 0, rank: int = 0, world: int = 1) -> None:
+        """``samples`` in the whole run, ``batch`` a step and process; ``start``: the first step to take."""
+        if not 0 <= rank < world:
+            raise ValueError(f"rank {rank} of {world}")
+        self.batch, self.start, self.rank, self.world = batch, start, rank, world
+        self.steps = samples // (batch * world)
+
+    def __len__(self) -> int:
+        return max(self.steps - self.start, 0) * self.batch
+
+    def __iter__(self) -> Iterator[int]:
+        for step in range(self.start, self.steps):
+            first = (step * self.world + self.rank) * self.batch
+            yield from range(first, first + self.batch)
