@@ -164,7 +164,7 @@ class ShardVideo:
 
         def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
             if isinstance(item, h5py.Dataset):
-                sums[name] = _checksum(item)
+                sums[name] = _checksum(_own(group, name))
 
         try:
             if attributes_checksum(group.attrs) != group.attrs["checksum"]:
@@ -209,10 +209,10 @@ def _open_video(path: Path, row: VideoRow) -> Opened:
         if f"videos/{row.id}" not in file:
             raise VOSForgeError(f"{path} has no video {row.id}: rebuild the manifest")
         group = file[f"videos/{row.id}"]
-        data, offsets, mask = group["rgb/data"], group["rgb/offsets"], group["mask"]
+        data, offsets, mask = (_own(group, name) for name in ("rgb/data", "rgb/offsets", "mask"))
         wanted = {data: (np.uint8, data.shape), offsets: (np.int64, (T + 1,)), mask: (np.uint8, (T, H, W))}
         for dataset, (kind, shape) in wanted.items():
-            if not isinstance(dataset, h5py.Dataset) or dataset.dtype != kind or dataset.shape != shape:
+            if dataset.dtype != kind or dataset.shape != shape:
                 raise ValueError(f"'{dataset.name}' is not as its row says")
         if mask.chunks != (1, H, W) or H * W > MOST_PIXELS:
             raise ValueError(f"the masks are stored in chunks of {mask.chunks}")
@@ -227,6 +227,18 @@ def _open_video(path: Path, row: VideoRow) -> Opened:
             f"video {row.id} in {path} is damaged ({_first_sentence(error)}): render it again"
         ) from None
     return Opened(os.getpid(), group, data, ends, mask)
+
+
+def _own(group: h5py.Group, name: str) -> h5py.Dataset:
+    """A data set whose content lies in this very file: HDF5 may point to any other one on the machine."""
+    parent, _, last = name.rpartition("/")
+    folder = group[parent] if parent else group
+    if not isinstance(folder.get(last, getlink=True), h5py.HardLink):
+        raise ValueError(f"'{name}' is a link")
+    dataset = folder[last]
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise ValueError(f"'{name}' is no data set of its own")
+    return dataset
 
 
 def _checksum(dataset: h5py.Dataset) -> str:

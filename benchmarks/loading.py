@@ -1,0 +1,213 @@
+"""How fast training clips come: BL30K's folders as MiVOS reads them, the same folders with our reader, and shards.
+
+    python -m benchmarks.loading [--data FOLDER] [--clips 64] [--rounds 3]
+
+All three give the same clips (the same three frames, crops and flips of the same videos), interleaved in one run, with
+0, 1 and 2 workers, warm and with the files dropped from the page cache. Without ``--data`` a small data set is rendered
+at BL30K's size first. The folders are what BL30K was published as: JPEG at quality 98 with subsampled colours, and
+palette PNGs.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from rich.table import Table
+from torch.utils.data import DataLoader
+
+from mivos_models import normalise
+from render.shards import ShardSet
+from render.shards.codec import decode, decode_region
+from tools.rendering import render_to
+from train.augment import Augmentation, Geometry, View, region_seen, sample_views
+from train.clips import ClipDataset, ClipSample, ShardDataset, sample_times, teachable
+from train.folders import FolderVideo, open_folder
+from train.settings import PropagationSettings
+from train.video import Video
+from vosforge.log import console
+
+# MiVOS on BL30K: a crop of 36 to 100 % of the frame to 384 x 384, bicubic; three frames up to five apart.
+CROP = Geometry(crop=384, area=(0.36, 1.0))
+AUGMENTATION = Augmentation(geometry=CROP)
+BATCH = 4
+
+
+class PublishedReader(ClipDataset):
+    """The way of the published loader: whole files through PIL, PIL's crop and bicubic resize, floats in the worker."""
+
+    def _draw(self, video: Video, step: int, rng: np.random.Generator) -> ClipSample | None:
+        assert isinstance(video, FolderVideo) and video.masks_folder is not None
+        settings = self.settings
+        times = sample_times(video.num_frames, settings.max_jump(step), rng)
+        rng.random()  # where ours asks whether to place the crop on an object
+        views = sample_views((video.height, video.width), len(times), settings.augmentation, rng)
+        frames, masks = [], []
+        for t, view in zip(times, views, strict=True):
+            path = video.frame_paths[t]
+            image = Image.open(path).convert("RGB")
+            mask = Image.open(video.masks_folder / f"{path.stem}.png").convert("P")
+            frames.append(_normalised(_resized_crop(image, view, Image.Resampling.BICUBIC)))
+            masks.append(np.array(_resized_crop(mask, view, Image.Resampling.NEAREST)))
+        seen = np.stack(masks)
+        labels = teachable(seen, settings.small_areas)
+        if not len(labels):
+            return None
+        chosen = rng.permutation(labels)[: settings.num_objects]
+        objects = np.zeros_like(seen)
+        for number, label in enumerate(chosen, start=1):
+            objects[seen == label] = number
+        present = torch.arange(settings.num_objects) < len(chosen)
+        return ClipSample(torch.stack(frames), torch.from_numpy(objects), present)
+
+
+def _resized_crop(image: Image.Image, view: View, how: Image.Resampling) -> Image.Image:
+    matrix, crop = view.to_frame, CROP.crop
+    left, right = sorted((matrix[0, 2], matrix[0, 2] + matrix[0, 0] * crop))
+    top, bottom = matrix[1, 2], matrix[1, 2] + matrix[1, 1] * crop
+    cut = image.crop(tuple(round(side) for side in (left, top, right, bottom))).resize((crop, crop), how)
+    return cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if matrix[0, 0] < 0 else cut
+
+
+def _normalised(image: Image.Image) -> torch.Tensor:
+    planes = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255)
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    return (planes - mean) / std
+
+
+def publish(data: Path, root: Path) -> None:
+    """The data set as BL30K's folders: q98 JPEG with subsampled colours, palette PNGs."""
+    for video in ShardSet(data):
+        for kind in ("JPEGImages", "Annotations"):
+            (root / kind / video.id).mkdir(parents=True, exist_ok=True)
+        for t in range(video.num_frames):
+            image = Image.fromarray(video.frame(t))
+            image.save(root / "JPEGImages" / video.id / f"{t:05d}.jpg", quality=98, subsampling="4:2:0")
+            mask = Image.fromarray(video.mask(t))
+            mask.putpalette([channel for n in range(256) for channel in (n * 37 % 256, n * 91 % 256, n * 151 % 256)])
+            mask.save(root / "Annotations" / video.id / f"{t:05d}.png")
+
+
+def drop_from_cache(folders: Iterable[Path]) -> None:
+    """Ask the kernel to forget the files' pages; needs no rights."""
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def one_thread(_worker: int) -> None:
+    """Workers do not compete with themselves."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def clips_per_second(dataset: ClipDataset, workers: int, steps: int) -> float:
+    """Normalised clips a second that reach the consumer; starting workers and their first batches are left out."""
+    loader = DataLoader(
+        dataset,
+        BATCH,
+        num_workers=workers,
+        worker_init_fn=one_thread,
+        multiprocessing_context="spawn" if workers else None,
+    )
+    batches, warm_up = iter(loader), 2 * workers
+    for _ in range(warm_up):
+        next(batches)
+    started = time.perf_counter()
+    for _ in range(steps - warm_up):
+        batch = next(batches)
+        if batch.frames.dtype == torch.uint8:
+            normalise(batch.frames)
+    return (steps - warm_up) * BATCH / (time.perf_counter() - started)
+
+
+def decoder_limits(dataset: ShardDataset, clips: int) -> tuple[float, float]:
+    """Clips a second if only JPEGs were decoded: whole frames, and the regions that are seen."""
+    jobs = []
+    for index in range(clips):
+        rng = np.random.default_rng(index)
+        video = dataset.videos[index % len(dataset.videos)]
+        size = video.height, video.width
+        for t, view in zip(
+            sample_times(video.num_frames, 5, rng), sample_views(size, 3, AUGMENTATION, rng), strict=True
+        ):
+            jobs.append((video.encoded(t), size, region_seen(view.to_frame, size, CROP.crop)))
+    seconds = []
+    for part in (False, True):
+        started = time.perf_counter()
+        for data, size, region in jobs:
+            decode_region(data, size, region) if part else decode(data, size)
+        seconds.append(time.perf_counter() - started)
+    return clips / seconds[0], clips / seconds[1]
+
+
+def agree(one: ClipDataset, other: ClipDataset, clips: int) -> tuple[float, float]:
+    """How far two readers' clips are apart: mean difference of colours (0..255), share of different labels."""
+    colours, labels = [], []
+    for index in range(clips):
+        (a, a_labels, _), (b, b_labels, _) = one[index], other[index]
+        a, b = (x if x.dtype == torch.float32 else normalise(x) for x in (a, b))
+        colours.append(float((a - b).abs().mean()) * 0.225 * 255)
+        labels.append(float((a_labels != b_labels).float().mean()))
+    return statistics.mean(colours), statistics.mean(labels)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="a rendered data set (default: one is rendered)")
+    parser.add_argument("--folder", type=Path, default=Path("runs/bench-loading"), help="where files are made")
+    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    one_thread(0)
+    data = arguments.data or arguments.folder / "data"
+    if arguments.data is None:
+        small = ["videos=6", "render.frames=24", "held_out_every=0", "videos_per_shard=3", "assets.num_meshes=40"]
+        render_to(data, None, small, None, None)
+    folders = arguments.folder / "BL30K"
+    if not folders.exists():
+        publish(data, folders)
+    settings = PropagationSettings(
+        iterations=10**6, batch=BATCH, augmentation=AUGMENTATION, jumps=((0.0, 5),), num_objects=2
+    )
+    videos = open_folder(folders)
+    readers: dict[str, ClipDataset] = {
+        "folders, as MiVOS reads them": PublishedReader(videos, settings),
+        "the same folders, our reader": ClipDataset(videos, settings),
+        "shards": ShardDataset(data, settings),
+    }
+    first, second, shards = readers.values()
+    for name, other in (("MiVOS's and our reader of folders", second), ("MiVOS's reader and shards", shards)):
+        colours, labels = agree(first, other, 16)
+        console.print(f"{name}: colours differ by {colours:.2f} of 255 on average, {labels:.3%} of the labels")
+    table = Table("workers", "files", *readers, "shards : MiVOS", "shards : folders", title="clips a second (median)")
+    steps = arguments.clips // BATCH
+    for workers in (0, 1, 2):
+        for cold in (False, True):
+            rates: dict[str, list[float]] = {name: [] for name in readers}
+            for _ in range(arguments.rounds):
+                for name, dataset in readers.items():
+                    if cold:
+                        drop_from_cache([data, folders])
+                    rates[name].append(clips_per_second(dataset, workers, steps + 2 * workers))
+            a, b, c = (statistics.median(rate) for rate in rates.values())
+            row = (f"{a:.1f}", f"{b:.1f}", f"{c:.1f}", f"{c / a:.2f}", f"{c / b:.2f}")
+            table.add_row(str(workers), "dropped" if cold else "cached", *row)
+    console.print(table)
+    whole, part = decoder_limits(ShardDataset(data, settings), arguments.clips)
+    console.print(f"decoding the shards' JPEGs alone: {whole:.1f} clips a second whole, {part:.1f} where they are seen")
+    sizes = [sum(file.stat().st_size for file in root.rglob("*.*") if file.is_file()) for root in (data, folders)]
+    console.print(f"bytes: shards {sizes[0]:,}, folders {sizes[1]:,}")
+
+
+if __name__ == "__main__":
+    main()
