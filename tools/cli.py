@@ -330,6 +330,24 @@ def view(
         typer.echo(str(path))
 
 
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="A data set's folder, or one shard file.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Look at structure and tables only; decode nothing.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Queue bad videos, and only them, for rendering.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core.")] = None,
+) -> None:
+    """Check every video of a data set: checksums, frames, masks, tables, manifest; exits with 1 when one is bad."""
+    from tools.verification import verify_path
+
+    found = verify_path(path, quick, repair, workers)
+    for line in found.lines():
+        typer.echo(line)
+    if not found.passed:
+        raise VOSForgeError(found.summary())
+    typer.echo(found.summary())
+
+
 def main() -> None:
     """Run the command line; exits with 0, 1 (failed), 2 (bad input) or 130 (interrupted)."""
     try:
