@@ -36,7 +36,7 @@ class Verification:
     config: DatasetConfig | None = None
     good: dict[Path, list[str]] = field(default_factory=dict)
     quarantined: dict[Path, dict[str, str]] = field(default_factory=dict)
-    rows: dict[str, VideoRow] = field(default_factory=dict)
+    rows: list[VideoRow] = field(default_factory=list)
     """Of the videos in shards, as the shards have them."""
     problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
     """By video and file: the first problem of each."""

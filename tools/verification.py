@@ -24,8 +24,8 @@ from tools.progress import counting
 from vosforge.config import explain, read_config
 from vosforge.errors import InputError, VOSForgeError
 
-LISTING_SECONDS = 300.0
-VIDEO_SECONDS, FRAME_SECONDS = 120.0, 1.0
+LISTING_SECONDS = 120.0
+VIDEO_SECONDS, FRAME_SECONDS = 60.0, 1.0
 """After so long, and so much longer for every frame, a video is taken for one that would never be read."""
 
 
@@ -149,7 +149,7 @@ def _note(found: Verification, path: Path, file: str, listing: Listing) -> None:
         if {*listing.rows, *listing.damaged} != {path.stem}:
             found.add(path.stem, file, "it does not hold the one video of its name", "requeue")
     else:
-        found.rows |= listing.rows
+        found.rows += listing.rows.values()
         if listing.quarantined:
             found.quarantined[path] = listing.quarantined
 
@@ -185,7 +185,7 @@ def _find_members(
     held: dict[str, set[str]] = defaultdict(set)
     told: dict[str, set[str]] = defaultdict(set)
     told_by_manifest: dict[str, set[str]] = defaultdict(set)
-    for row in found.rows.values():
+    for row in found.rows:
         held[row.shard].add(row.id)
     for video, file in found.problems:
         told[file].add(video)
@@ -235,7 +235,11 @@ def _find_unrendered(found: Verification, root: Path, config: DatasetConfig, nam
 
 def _compare_manifest(found: Verification, manifest: dict[str, VideoRow], listed: set[Path], root: Path) -> None:
     """Name the videos of which the manifest says something else than their shard, which is the truth."""
-    truth = dict(found.rows)
+    truth: dict[str, VideoRow] = {}
+    for row in found.rows:
+        if row.id in truth and found.config is None:
+            found.add(row.id, f"shards/{row.shard}", f"{truth[row.id].shard} has it too", "hands")
+        truth[row.id] = row
     for path, videos in found.quarantined.items():
         if path in listed:
             for video, reason in videos.items():
