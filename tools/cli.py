@@ -348,6 +348,26 @@ def verify(
     typer.echo(found.summary())
 
 
+@app.command()
+def stats(
+    path: Annotated[Path, typer.Argument(help="A data set's folder, or one shard file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where the card goes; default: into the data set's folder.", show_default=False)
+    ] = None,
+) -> None:
+    """Say in numbers what a data set is like, and write DATASET_CARD.md with plots, licences and credits."""
+    from tools.card import write_card
+    from tools.stats import collect_stats, stats_tables
+
+    found = collect_stats(path)
+    for table in stats_tables(found):
+        console.print(table)
+    for video, why in found.gaps.items():
+        typer.echo(f"{video} is missing: {why}")
+    if out or path.is_dir():
+        typer.echo(str(write_card(found, out or path)))
+
+
 def main() -> None:
     """Run the command line; exits with 0, 1 (failed), 2 (bad input) or 130 (interrupted)."""
     try:
