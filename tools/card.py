@@ -50,7 +50,7 @@ def _lines(stats: Stats, plots: dict[str, str]) -> Iterable[str]:
     yield f"# {root.resolve().stem}"
     yield ""
     counts = f"{whole.frames:,} frames and {whole.objects:,} labelled objects"
-    yield f"{whole.videos:,} videos ({kind}; {sizes}), {counts}, with masks for all frames."
+    yield f"{whole.videos:,} video{'s' * (whole.videos != 1)} ({kind}; {sizes}), {counts}, with masks for all frames."
     yield ""
     yield "![A few videos with their masks](card/videos.jpg)"
     yield from _section("Quantities", _table(QUANTITY_COLUMNS, quantities_rows(whole)))

@@ -96,7 +96,7 @@ def test_an_imported_data_set_gets_a_card_too(tmp_path):
     stats = collect_stats(tmp_path)
     assert list(stats.groups) == ["split"]
     card = write_card(stats, tmp_path).read_text()
-    assert "1 videos (imported)" in card
+    assert "1 video (imported; 1 of 40×24 pixels)" in card
     assert "name no assets" in card
     assert "license" not in card
     assert "Settings" not in card
