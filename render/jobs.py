@@ -6,7 +6,7 @@ A data set's folder holds ``dataset.yaml`` and ``catalog.jsonl`` (what it is ren
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -20,9 +20,10 @@ from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import RenderSettings, SceneSpec, Split, video_id
 from render.shards import VideoRow, build_manifest, pack_shard, quarantine_video
 from render.shards.format import shard_name
+from render.shards.writer import unpack_video
 from vosforge.config import Record, read_config
 from vosforge.errors import InputError
-from vosforge.files import remove_unfinished, write_sealed
+from vosforge.files import remove_sealed, remove_unfinished, write_sealed
 
 
 class DatasetConfig(Record):
@@ -86,6 +87,17 @@ def _difference(begun: Record, wanted: Record, prefix: str = "") -> str:
     raise ValueError("the configs are equal")
 
 
+def shard_numbers(config: DatasetConfig) -> range:
+    """The numbers of all shards of a data set."""
+    return range(-(-config.videos // config.videos_per_shard))
+
+
+def shard_members(config: DatasetConfig, shard: int) -> range:
+    """The videos of a shard: membership is fixed."""
+    size = config.videos_per_shard
+    return range(shard * size, min((shard + 1) * size, config.videos))
+
+
 class Dataset:
     """A data set's folder as the planner sees it: its pinned config and catalog, and what is done."""
 
@@ -133,12 +145,11 @@ class Dataset:
 
     def members(self, shard: int) -> range:
         """The videos of a shard: membership is fixed."""
-        size = self.config.videos_per_shard
-        return range(shard * size, min((shard + 1) * size, self.config.videos))
+        return shard_members(self.config, shard)
 
     def shards(self) -> range:
         """The numbers of all shards."""
-        return range(-(-self.config.videos // self.config.videos_per_shard))
+        return shard_numbers(self.config)
 
     def missing(self) -> list[int]:
         """The videos that are neither sealed nor quarantined, in order."""
@@ -165,6 +176,25 @@ class Dataset:
                 self.staged_path(index).unlink(missing_ok=True)
                 self._quarantine_path(index).unlink(missing_ok=True)
         return new
+
+    def reopen(self, shard: int, good: Collection[int], quarantined: Mapping[int, str]) -> None:
+        """Take shard ``shard`` apart: its ``good`` videos go back to staging as stored, all others are missing then.
+
+        The shard is removed only when everything worth keeping is sealed and read back, so that a kill at any instant
+        loses nothing. Raises VOSForgeError, with the shard still there, when a video turns out not to be good.
+        """
+        for index in set(self.members(shard)).difference(good, quarantined):
+            self.discard(index)  # what a kill after packing left behind counts for no more than what it became
+        for index in good:
+            unpack_video(self.shard_path(shard), video_id(index), self.staged_path(index))
+        for index, reason in quarantined.items():
+            self.quarantine(index, reason)
+        remove_sealed(self.shard_path(shard))
+
+    def discard(self, index: int) -> None:
+        """Remove what is staged of video ``index``, so that it is rendered again."""
+        remove_sealed(self.staged_path(index))
+        remove_sealed(self._quarantine_path(index))
 
     def manifest(self) -> tuple[VideoRow, ...]:
         """Rebuild the manifest from the sealed shards and return its rows."""

@@ -330,6 +330,44 @@ def view(
         typer.echo(str(path))
 
 
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="A data set's folder, or one shard file.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Look at structure and tables only; decode nothing.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Queue bad videos, and only them, for rendering.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core.")] = None,
+) -> None:
+    """Check every video of a data set: checksums, frames, masks, tables, manifest; exits with 1 when one is bad."""
+    from tools.verification import verify_path
+
+    found = verify_path(path, quick, repair, workers)
+    for line in found.lines():
+        typer.echo(line)
+    if not found.passed:
+        raise VOSForgeError(found.summary())
+    typer.echo(found.summary())
+
+
+@app.command()
+def stats(
+    path: Annotated[Path, typer.Argument(help="A data set's folder, or one shard file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where the card goes; default: into the data set's folder.", show_default=False)
+    ] = None,
+) -> None:
+    """Say in numbers what a data set is like, and write DATASET_CARD.md with plots, licences and credits."""
+    from tools.card import write_card
+    from tools.stats import collect_stats, stats_tables
+
+    found = collect_stats(path)
+    for table in stats_tables(found):
+        console.print(table)
+    for video, why in found.gaps.items():
+        typer.echo(f"{video} is missing: {why}")
+    if out or path.is_dir():
+        typer.echo(str(write_card(found, out or path)))
+
+
 def main() -> None:
     """Run the command line; exits with 0, 1 (failed), 2 (bad input) or 130 (interrupted)."""
     try:

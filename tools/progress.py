@@ -46,13 +46,15 @@ def training_progress(kind: str) -> Iterator[Callable[[int, int, float], None]]:
 
 
 @contextmanager
-def counting(name: str, total: int) -> Iterator[Callable[[str], None]]:
-    """Show a plain count: call the value once an item, with what has just been done."""
+def counting(name: str, total: int) -> Iterator[Callable[..., None]]:
+    """Show a plain count: call the value once an item, with what has just been done (and ``more=`` items to come)."""
     with progress_bar() as bar:
         task = bar.add_task(name, total=total, rate="")
 
-        def advance(note: str) -> None:
-            bar.update(task, advance=1, rate=note[:14])
+        def advance(note: str, more: int = 0) -> None:
+            nonlocal total
+            total += more
+            bar.update(task, advance=1, total=total, rate=note[:14])
 
         yield advance
 

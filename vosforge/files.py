@@ -38,6 +38,13 @@ def write_sealed(path: Path, data: bytes | str) -> None:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
+def remove_sealed(path: Path) -> None:
+    """Remove a file, if it is there, and have the folder know it on disk before anything else happens."""
+    if path.exists():
+        path.unlink()
+        _sync(path.parent)
+
+
 def remove_unfinished(folder: Path) -> None:
     """Delete what killed writers left in ``folder``; call it only where no writer runs."""
     for leftover in folder.glob(f"{UNFINISHED}*"):

@@ -8,9 +8,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from render.shards.codec import Encoding
 from vosforge.config import Record
@@ -74,7 +75,7 @@ class VideoRow(Record):
     num_frames: int = 0
     height: int = 0
     width: int = 0
-    num_objects: int = 0
+    num_objects: Annotated[int, Field(ge=0, le=255)] = 0
     attempt: int = 0
     """How often the video was drawn again before it passed its checks."""
     bytes: int = 0

@@ -8,6 +8,7 @@ import json
 import os
 import weakref
 from collections import OrderedDict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -157,13 +158,16 @@ class ShardVideo:
         """All masks: uint8 ``[T, H, W]``."""
         return np.stack([self.mask(t) for t in range(self.num_frames)])
 
-    def verify(self) -> None:
-        """Compare everything with its checksum. Raises VOSForgeError that names the first that differs."""
+    def verify(self, names: Collection[str] | None = None) -> None:
+        """Compare everything (or the data sets ``names``) with its checksum.
+
+        Raises VOSForgeError that names the first that differs.
+        """
         group = self.group
         sums: dict[str, str] = {}
 
         def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
-            if isinstance(item, h5py.Dataset):
+            if isinstance(item, h5py.Dataset) and (names is None or name in names):
                 sums[name] = _checksum(_own(group, name))
 
         try:
@@ -244,6 +248,8 @@ def _own(group: h5py.Group, name: str) -> h5py.Dataset:
 def _checksum(dataset: h5py.Dataset) -> str:
     """The checksum of a data set, read a frame at a time where it is stored so."""
     if h5py.check_string_dtype(dataset.dtype):
+        if dataset.nbytes > dataset.id.get_storage_size():
+            raise ValueError(f"'{dataset.name}' is larger than its file")
         return checksum(np.frombuffer("\n".join(dataset.asstr()[()]).encode(), np.uint8))
     stored = dataset.id.get_storage_size()
     if dataset.chunks is None or dataset.ndim == 0:

@@ -24,6 +24,8 @@ from render.shards.format import (
     to_json,
     visible_area,
 )
+from render.shards.reader import DAMAGE, ShardVideo, shard_rows
+from vosforge.errors import VOSForgeError
 from vosforge.files import sealed_file, write_sealed
 
 MASK_CODEC = hdf5plugin.Blosc(cname="zstd", clevel=5, shuffle=hdf5plugin.Blosc.BITSHUFFLE)
@@ -94,6 +96,21 @@ def pack_shard(root: Path, number: int, staged: list[Path], quarantined: Mapping
                 for video_id in file["videos"]:
                     file.copy(f"videos/{video_id}", videos)
     return path
+
+
+def unpack_video(shard: Path, video_id: str, path: Path) -> None:
+    """Seal one video of a shard at ``path`` as it was staged once: copied as stored, then read back.
+
+    Raises VOSForgeError, and seals nothing, when a byte of it is not as its checksums say.
+    """
+    with sealed_file(path) as temporary:
+        try:
+            with h5py.File(shard, "r") as source, _new_shard(temporary) as file:
+                source.copy(f"videos/{video_id}", file.create_group("videos"))
+        except DAMAGE as error:
+            raise VOSForgeError(f"video {video_id} cannot be copied from {shard} ({error}): render it again") from None
+        (row,) = shard_rows(temporary)
+        ShardVideo(temporary, row).verify()
 
 
 def _new_shard(path: Path) -> h5py.File:

@@ -31,7 +31,7 @@ def make_record(
         encoding=encoding,
         mask=rng.integers(0, objects + 1, (frames, height, width), dtype=np.uint8),
         category=("thing",) * objects,
-        darkest=12.5,
+        darkest=round(min(float(picture.mean()) for picture in pictures), 3),
         scene=SceneRecord(
             spec="{}",
             intrinsics=rng.normal(size=(frames, 3, 3)),

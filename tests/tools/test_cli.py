@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("demo", "assets", "scenes", "render", "train", "infer", "view")
+COMMANDS = ("demo", "assets", "scenes", "render", "train", "infer", "view", "verify", "stats")
 
 
 def run(*words, **options):
@@ -33,6 +33,9 @@ def test_help_explains_every_option(command):
         (["train", "nowhere", "out", "--network", "stm"], "there is no network 'stm'"),
         (["train", "nowhere", "out", "--recipe", "quick"], "there is no training recipe 'quick'"),
         (["infer", "nowhere", "out"], "there is no nowhere"),
+        (["verify", "nowhere"], "nowhere is neither a data set nor a shard"),
+        (["verify", ".", "--repair"], "no dataset.yaml"),
+        (["stats", "nowhere"], "nowhere is no rendered data set"),
         (["assets", "install", "shapenet"], "there is no pack 'shapenet'"),
         (["assets", "list", "nowhere.jsonl"], "nowhere.jsonl"),
     ],

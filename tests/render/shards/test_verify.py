@@ -1,0 +1,110 @@
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+
+from render.shards import pack_shard, stage_video
+from render.shards.verify import find_problem, list_videos
+from tests.render.conftest import make_record
+from tests.render.shards.damage import PIXELS, TABLES, damage_video, reseal
+from vosforge import InputError
+
+
+def problems(path, **options):
+    """What is wrong with each video of a shard; good ones are left out."""
+    listing = list_videos(path)
+    found = {video: find_problem(path, row, **options) for video, row in listing.rows.items()}
+    return listing.damaged | {video: what for video, what in found.items() if what is not None}
+
+
+@pytest.fixture
+def shard(tmp_path):
+    staged = [tmp_path / f"{index:06d}.h5" for index in range(3)]
+    for index, path in enumerate(staged):
+        stage_video(path, make_record(index))
+    return pack_shard(tmp_path, 0, staged, {"000003": "it broke"})
+
+
+def test_good_videos_are_good(shard):
+    assert problems(shard) == {}
+    assert list_videos(shard).quarantined == {"000003": "it broke"}
+
+
+@pytest.mark.parametrize("decode", [False, True])
+@pytest.mark.parametrize("kind", TABLES)
+def test_damage_to_tables_is_named_and_nothing_else(shard, kind, decode):
+    damage, told = TABLES[kind]
+    damage_video(shard, "000001", damage)
+    found = problems(shard, decode=decode)
+    assert list(found) == ["000001"]
+    assert told in found["000001"]
+
+
+@pytest.mark.parametrize("kind", PIXELS)
+def test_damage_to_pixels_is_named_and_nothing_else(shard, kind):
+    damage, told = PIXELS[kind]
+    damage_video(shard, "000001", damage)
+    found = problems(shard)
+    assert list(found) == ["000001"]
+    assert told in found["000001"]
+    assert str(shard) not in found["000001"]
+
+
+def test_an_imported_video_needs_no_scene_and_may_have_void(tmp_path):
+    record = make_record(0)
+    masks = record.mask.copy()
+    masks[:, 3:9, 2:7] = 255
+    path = tmp_path / "libby.h5"
+    stage_video(path, replace(record, id="libby", mask=masks, void=True, scene=None, attributes={}))
+    assert problems(path) == {}
+
+    def no_void(group):
+        del group["mask"].attrs["void"]
+
+    damage_video(path, "libby", no_void)
+    assert problems(path) == {"libby": "the mask of frame 0 holds 255, but there are 2 objects"}
+
+
+def test_the_gates_hold_only_where_they_are_asked_for(tmp_path):
+    record = make_record(0)
+    masks = record.mask.copy()
+    masks[2] = 0
+    path = tmp_path / "000000.h5"
+    stage_video(path, replace(record, mask=masks))
+    assert problems(path) == {}
+    assert "next to no mask" in problems(path, gates=True)["000000"]
+
+    def darken(group):
+        group.attrs["row"] = group.attrs["row"].replace(f'"darkest":{record.darkest}', '"darkest":3.0')
+        reseal(group)
+
+    damage_video(path, "000000", darken)
+    assert "a frame is black" in problems(path, gates=True, decode=False)["000000"]
+
+
+def test_the_test_of_specs_is_asked(shard):
+    def no_spec(spec, row):
+        return "it is none" if row.id == "000002" else None
+
+    assert problems(shard, spec_test=no_spec, decode=False) == {"000002": "it is none"}
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000])
+def test_a_shard_cut_short_has_no_list(shard, size):
+    shard.write_bytes(shard.read_bytes()[:size])
+    with pytest.raises(InputError, match="not a whole HDF5 file"):
+        list_videos(shard)
+
+
+def test_amodal_visibility_is_looked_at_where_it_is(shard):
+    def add(group):
+        group["objects"].create_dataset("visibility", data=np.ones((4, 2), np.float32))
+        reseal(group, "objects/visibility")
+
+    damage_video(shard, "000000", add)
+    assert problems(shard) == {}
+    with h5py.File(shard, "a") as file:
+        del file["videos/000000/objects/visibility"]
+        file["videos/000000/objects"].create_dataset("visibility", data=np.ones((3, 2), np.float32))
+    assert "'objects/visibility' is float32 [3, 2]" in problems(shard)["000000"]

@@ -1,0 +1,113 @@
+"""Work on files that may be damaged, in processes that may be lost to them.
+
+A library that meets nonsense can crash or never come back; then one task is lost, and told of, and the rest goes on.
+"""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Generic, TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A task that gave no result, and why not."""
+
+    why: str
+
+
+@dataclass
+class _Worker(Generic[Task]):
+    process: BaseProcess
+    connection: Connection
+    task: Task
+    deadline: float
+
+
+def cores() -> int:
+    """How many processes can work at once."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def guarded(
+    function: Callable[[Task], Result],
+    tasks: deque[Task],
+    workers: int,
+    patience: Callable[[Task], float],
+) -> Iterator[tuple[Task, Result | Lost]]:
+    """Yield each task with what ``function`` makes of it, as they are done, or with what became of its process.
+
+    ``function`` and tasks must be picklable; ``tasks`` is emptied from the left, and may grow between two results.
+    ``patience``: after how many seconds a task is given up. The processes end with the iteration.
+    """
+    context = multiprocessing.get_context("spawn")  # HDF5 does not survive a fork
+    busy: list[_Worker[Task]] = []
+
+    def start(task: Task) -> _Worker[Task]:
+        mine, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+        process.start()
+        theirs.close()  # or its end would not be noticed here
+        mine.send(task)
+        return _Worker(process, mine, task, time.monotonic() + patience(task))
+
+    try:
+        while tasks or busy:
+            while tasks and len(busy) < workers:
+                busy.append(start(tasks.popleft()))
+            soonest = min(worker.deadline for worker in busy)
+            ready = wait([worker.connection for worker in busy], max(0.0, soonest - time.monotonic()))
+            now = time.monotonic()
+            for worker in list(busy):
+                if worker.connection not in ready and now < worker.deadline:
+                    continue
+                result = _receive(worker) if worker.connection in ready else Lost("takes for ever")
+                worker.deadline = float("inf")
+                yield worker.task, result
+                if isinstance(result, Lost) or not tasks:
+                    busy.remove(worker)
+                    _end(worker)
+                else:
+                    worker.task = tasks.popleft()
+                    worker.connection.send(worker.task)
+                    worker.deadline = time.monotonic() + patience(worker.task)
+    finally:
+        for worker in busy:
+            _end(worker)
+
+
+def _receive(worker: _Worker[Any]) -> Any:
+    try:
+        return worker.connection.recv()
+    except (EOFError, ConnectionResetError):
+        worker.process.join()
+        return Lost(f"ends the process that reads it ({_ending(worker.process.exitcode or 0)})")
+
+
+def _ending(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def _end(worker: _Worker[Task]) -> None:
+    worker.process.kill()
+    worker.process.join()
+    worker.connection.close()
+
+
+def _serve(connection: Connection, function: Callable[[Task], Result]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
+    while True:
+        try:
+            task = connection.recv()
+        except EOFError:
+            return
+        connection.send(function(task))
