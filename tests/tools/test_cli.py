@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("demo", "assets", "scenes", "render", "train", "infer", "view")
+COMMANDS = ("demo", "assets", "scenes", "export", "import", "render", "train", "infer", "view")
 
 
 def run(*words, **options):
@@ -32,6 +32,10 @@ def test_help_explains_every_option(command):
         (["train", "nowhere", "out"], "nowhere is no rendered data set"),
         (["train", "nowhere", "out", "--network", "stm"], "there is no network 'stm'"),
         (["train", "nowhere", "out", "--recipe", "quick"], "there is no training recipe 'quick'"),
+        (["export", "nowhere", "out", "--format", "davis"], "nowhere is no rendered data set"),
+        (["export", "nowhere", "out", "--format", "voc"], "there is no format 'voc'"),
+        (["import", "nowhere", "out"], "there is no nowhere"),
+        (["import", "nowhere", "out", "--format", "voc"], "there is no format 'voc' to import"),
         (["infer", "nowhere", "out"], "there is no nowhere"),
         (["assets", "install", "shapenet"], "there is no pack 'shapenet'"),
         (["assets", "list", "nowhere.jsonl"], "nowhere.jsonl"),
