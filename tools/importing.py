@@ -6,26 +6,22 @@ The folder is as one that was rendered (``staging/``, ``shards/``, ``manifest.js
 
 import fcntl
 import json
-import multiprocessing
 import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from render.shards import VideoRow, build_manifest, pack_shard, stage_video
+from render.shards import VideoRow, build_manifest, pack_shard
 from render.shards.format import checksum, shard_name, to_json
 from tools.convert.layouts import FRAMES, LAYOUTS, MASKS, SourceVideo, find_videos, recognise
-from tools.convert.reading import read_video
 from tools.convert.sources import Tree, read_tree
+from tools.convert.staging import Job, worker_map
 from tools.exporting import room_to_write
 from tools.progress import counting
-from vosforge.errors import InputError, VOSForgeError
+from vosforge.errors import InputError
 from vosforge.files import remove_unfinished, write_sealed
 from vosforge.log import console, logger
 
@@ -164,10 +160,10 @@ def _stage_and_pack(
     }
     missing = [index for members in waiting.values() for index in members if not paths[index].exists()]
     to_come = set(missing)
-    with counting("importing", len(videos)) as advance, _mapping(min(workers, len(missing))) as mapped:
+    with counting("importing", len(videos)) as advance, worker_map(min(workers, len(missing))) as mapped:
         for _ in range(len(videos) - len(missing)):
             advance("")
-        staged = mapped(_stage, ((videos[index], paths[index], origin) for index in missing))
+        staged = mapped(Job(videos[index], paths[index], {"source": origin}) for index in missing)
         for number, members in enumerate(shards):
             for index in members:
                 if index in to_come:
@@ -178,31 +174,3 @@ def _stage_and_pack(
                 paths[index].unlink(missing_ok=True)
     if (out / "staging").is_dir():
         (out / "staging").rmdir()
-
-
-@contextmanager
-def _mapping(workers: int) -> Iterator[Callable[..., Iterator[str]]]:
-    """A ``map`` over so many processes, or in this one."""
-    if workers <= 1:
-        yield map
-        return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _ignore_interrupts)
-    try:
-        yield pool.map
-    except BrokenProcessPool:
-        raise VOSForgeError(
-            "an importing process was killed, perhaps for want of memory: the same command with fewer --workers goes on"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
-
-
-def _stage(job: tuple[SourceVideo, Path, dict[str, str]]) -> str:
-    """Seal one video at a path; returns its id."""
-    video, path, origin = job
-    stage_video(path, read_video(video, {"source": origin}))
-    return video.id

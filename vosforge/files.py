@@ -44,9 +44,10 @@ def sealed_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside ``path``; it becomes ``path`` when the block ends well, and is removed when not.
 
     ``path`` must be missing or an empty folder. The files are not forced to the disk: it is for what can be made again.
+    What a killed process leaves (``.unfinished-…``) is for the user to delete: another writer may be at work in it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=path.parent))
     try:
         yield temporary
         temporary.chmod(0o755)

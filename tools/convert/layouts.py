@@ -217,12 +217,14 @@ def _meta(source: Path, tree: Tree, root: str) -> dict[str, Any]:
     home = root.replace("all_frames/valid_all_frames", "valid")
     entry = tree.get(home, {}).get("meta.json")
     if entry is None:
-        raise InputError(f"{shown(source, home, 'meta.json')} is missing: import it with --format folders")
+        raise InputError(f"{shown(source, home, 'meta.json')} is missing: add --format folders to import without it")
     try:
         videos = json.loads(entry.read())["videos"]
         return dict(videos)
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"{shown(source, home, 'meta.json')} is damaged: fetch it again") from None
+        raise InputError(
+            f"{shown(source, home, 'meta.json')} is not YouTube-VOS's: mend it, or add --format folders"
+        ) from None
 
 
 def _categories(meta: Mapping[str, Any], video_id: str) -> dict[int, str]:

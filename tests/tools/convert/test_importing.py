@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import tools.importing
+import tools.convert.staging
 from render.shards import ShardSet
 from tests.tools.convert.conftest import Files, label_mask, picture, png_mask, tree_files, write_files
 from tools.importing import import_dataset
@@ -91,7 +91,7 @@ def test_youtube_vos_takes_what_is_annotated_throughout(folder, tmp_path: Path) 
     [row] = import_dataset(root / "valid", tmp_path / "valid", labelled_only=True, workers=1)
     assert (row.split, row.num_frames) == ("val", 1)
     (root / "train/meta.json").write_text("{")
-    with pytest.raises(InputError, match=r"train/meta.json is damaged"):
+    with pytest.raises(InputError, match=r"train/meta.json is not"):
         import_dataset(root, tmp_path / "broken", workers=1)
 
 
@@ -342,7 +342,7 @@ def shards_of(out: Path) -> dict[str, bytes]:
 def test_an_interrupted_import_goes_on(folder, tmp_path: Path, monkeypatch) -> None:
     root = folder(tree_files(tuple("abcde")))
     import_dataset(root, tmp_path / "whole", videos_per_shard=2, workers=1)
-    stage, calls = tools.importing.stage_video, []
+    stage, calls = tools.convert.staging.stage_video, []
 
     def stage_some(path, record):
         calls.append(record.id)
@@ -350,7 +350,7 @@ def test_an_interrupted_import_goes_on(folder, tmp_path: Path, monkeypatch) -> N
             raise KeyboardInterrupt
         return stage(path, record)
 
-    monkeypatch.setattr(tools.importing, "stage_video", stage_some)
+    monkeypatch.setattr(tools.convert.staging, "stage_video", stage_some)
     with pytest.raises(KeyboardInterrupt):
         import_dataset(root, tmp_path / "out", videos_per_shard=2, workers=1)
     assert [path.name for path in (tmp_path / "out/shards").iterdir()] == ["shard-00000.h5"]
