@@ -60,6 +60,17 @@ def test_a_second_round_writes_the_same_bytes(data: Path, tmp_path: Path, layout
     assert once == twice
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_half_of_youtube_vos_comes_back_too(data: Path, tmp_path: Path, split: str) -> None:
+    export_dataset(data, tmp_path / "out", "youtube-vos", split=split)
+    import_dataset(tmp_path / "out", tmp_path / "back", workers=1)
+    back = ShardSet(tmp_path / "back")
+    wanted = {record.id: record for record in RECORDS if record.split == split}
+    assert {video.id: video.row.split for video in back} == dict.fromkeys(wanted, split)
+    for video in back:
+        same_video(video, wanted[video.id])
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     mask=arrays.arrays(np.uint8, (2, 9, 13), elements=st.sampled_from([0, 1, 2, 9, 128, 254, 255])),
