@@ -3,7 +3,6 @@
 An error the user can mend is answered as one sentence. Any other ends the process, whose log then has the traceback.
 """
 
-import ctypes
 import platform
 import signal
 import sys
@@ -26,8 +25,7 @@ from render.shards.codec import encode
 from render.shards.format import SceneRecord, VideoRecord, visible_area
 from render.shards.writer import stage_video
 from vosforge import VOSForgeError, __version__
-
-PR_SET_PDEATHSIG = 1
+from vosforge.processes import end_with_owner
 
 
 @cache
@@ -103,12 +101,6 @@ def serve(connection: Connection, engine: Engine) -> None:
                 connection.send(event)
         except VOSForgeError as error:
             connection.send({"error": str(error)})
-
-
-def end_with_owner() -> None:
-    """Have the kernel end this process when its owner dies, however it dies, even in the middle of a render."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main() -> None:

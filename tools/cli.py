@@ -227,6 +227,55 @@ def scenes_schema() -> None:
 
 
 @app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="A data set, or one shard file.")],
+    out: Annotated[Path, typer.Argument(help="A new folder; it appears when everything is written.")],
+    layout: Annotated[str, typer.Option("--format", "-f", help="davis, bl30k, youtube-vos, coco, webdataset or mp4.")],
+    split: Annotated[str | None, typer.Option(help="train or val; default: both.", show_default=False)] = None,
+    video: Annotated[
+        list[str] | None, typer.Option(help="A video's id; may be given often; default: all.", show_default=False)
+    ] = None,
+    shard_size: Annotated[int, typer.Option(min=1, help="Megabytes of a webdataset tar.")] = 1000,
+) -> None:
+    """Write a data set in another layout. Stored JPEGs are written as they are, masks to the bit."""
+    from tools.exporting import export_dataset
+
+    count = export_dataset(path, out, layout, split, video or (), shard_size)
+    console.print(f"{count} videos in", style="bold", end=" ")
+    typer.echo(str(out))
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="A folder of images and masks, a tar, or a folder of tars.")],
+    out: Annotated[Path, typer.Argument(help="The data set's folder; an unfinished import is continued.")],
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--format", "-f", help="davis, bl30k, youtube-vos or folders; default: found out.", show_default=False
+        ),
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="The masks' folder, where SOURCE holds frames only.", show_default=False)
+    ] = None,
+    labelled_only: Annotated[bool, typer.Option("--labelled-only", help="Leave out frames without a mask.")] = False,
+    videos_per_shard: Annotated[int, typer.Option(min=1, max=10_000, help="Videos in a shard.")] = 25,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; default: one a core.", show_default=False)
+    ] = None,
+) -> None:
+    """Make a data set of shards from DAVIS, BL30K, YouTube-VOS or any folders of frames and masks.
+
+    JPEG and PNG frames keep their bytes, masks their values. Interrupt it at any time: the same command goes on.
+    """
+    from tools.importing import import_dataset
+
+    rows = import_dataset(source, out, layout, masks, labelled_only, videos_per_shard, workers)
+    console.print(f"{len(rows)} videos in", style="bold", end=" ")
+    typer.echo(str(out))
+
+
+@app.command()
 def render(
     out: Annotated[Path, typer.Argument(help="The data set's folder; an unfinished one is continued.")],
     assets: Assets = None,

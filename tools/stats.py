@@ -15,6 +15,7 @@ from rich.table import Table
 
 from render.shards import ShardSet, ShardVideo
 from render.shards.reader import DAMAGE
+from render.shards.texts import read_texts
 from render.shards.verify import check_tables
 from tools.progress import counting
 from vosforge.errors import InputError, VOSForgeError
@@ -206,7 +207,7 @@ def _add(stats: Stats, video: ShardVideo) -> None:
     for name, label in labels.items():
         _add_to_group(stats, name, label, video, measured)
     stats.sizes[f"{video.width}×{video.height}"] += 1
-    stats.categories.update(video.group["objects/category"].asstr()[()].tolist())
+    stats.categories.update(read_texts(video.group["objects/category"]))
     renderer, version, cpu = _texts(attributes, "renderer", "vosforge", "cpu")
     stats.makers[renderer, version, cpu] += 1
     for credit in attributes.get("credits", []):

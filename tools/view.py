@@ -91,7 +91,7 @@ def view_video(video: Video, out: Path) -> ViewFiles:
         with sealed_file(files.gif) as temporary:
             _write_gif(video, temporary)
         with sealed_file(files.mp4) as temporary:
-            _write_mp4(video, temporary)
+            write_mp4(video, temporary)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise InputError(f"cannot write to {out} ({error.strerror}): name a folder that can be written") from None
     return files
@@ -120,7 +120,8 @@ def _write_gif(video: Video, path: Path) -> None:
     drawn[0].save(path, format="GIF", save_all=True, append_images=drawn[1:], duration=duration, loop=0)
 
 
-def _write_mp4(video: Video, path: Path) -> None:
+def write_mp4(video: Video, path: Path) -> None:
+    """Write a video as H.264, 12 frames a second: colours beside the same with masks, or colours alone without any."""
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
         quality = {"crf": "20", "preset": "veryfast"}
         stream = container.add_stream("libx264", rate=Fraction(FRAMES_PER_SECOND), options=quality)

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,24 @@ def remove_sealed(path: Path) -> None:
     if path.exists():
         path.unlink()
         _sync(path.parent)
+
+
+@contextmanager
+def sealed_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``path``; it becomes ``path`` when the block ends well, and is removed when not.
+
+    ``path`` must be missing or an empty folder. The files are not forced to the disk: it is for what can be made again.
+    What a killed process leaves (``.unfinished-…``) is for the user to delete: another writer may be at work in it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=path.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.replace(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def remove_unfinished(folder: Path) -> None:

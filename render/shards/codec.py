@@ -63,8 +63,8 @@ def image_size(data: bytes) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return image.height, image.width
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(str(error)) from None
+    except (UnidentifiedImageError, OSError, SyntaxError):
+        raise ValueError("it is damaged or no image") from None
 
 
 def decode(data: bytes, size: tuple[int, int]) -> np.ndarray:

@@ -6,14 +6,16 @@ right and y down; camera axes x right, y down, z forward.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+import h5py
 import numpy as np
 from pydantic import Field
 
 from render.shards.codec import Encoding
+from render.shards.texts import read_text
 from vosforge.config import Record
 
 Split = Literal["train", "val"]
@@ -91,17 +93,22 @@ def shard_name(number: int) -> str:
     return f"shard-{number:05d}.h5"
 
 
-def checksum(*parts: np.ndarray) -> str:
-    """The BLAKE2b-128 of an array's bytes in C order, given whole or in parts, as ``blake2b:<hex>``."""
+def checksum(array: np.ndarray) -> str:
+    """The BLAKE2b-128 of an array's bytes in C order, as ``blake2b:<hex>``."""
+    return checksum_of_parts([array])
+
+
+def checksum_of_parts(parts: Iterable[np.ndarray]) -> str:
+    """The checksum of an array that is given piece by piece, in C order."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(np.ascontiguousarray(part).data)
     return f"blake2b:{digest.hexdigest()}"
 
 
-def attributes_checksum(attributes: Mapping[str, str]) -> str:
+def attributes_checksum(attributes: h5py.AttributeManager) -> str:
     """The checksum of what a video's group says of it: its row, its attributes and its spec, if it has one."""
-    texts = (attributes.get(name, "") for name in ("row", "attributes", "spec"))
+    texts = (read_text(attributes, name, "") for name in ("row", "attributes", "spec"))
     return checksum(np.frombuffer("\n".join(texts).encode(), np.uint8))
 
 

@@ -5,6 +5,7 @@ sentence, never a crash, and never take more memory than one frame.
 """
 
 import json
+import math
 import os
 import weakref
 from collections import OrderedDict
@@ -17,7 +18,8 @@ import hdf5plugin  # noqa: F401  (registers the mask codec with HDF5)
 import numpy as np
 
 from render.shards.codec import MOST_PIXELS, Region, decode, decode_region
-from render.shards.format import FORMAT, FORMAT_VERSION, VideoRow, attributes_checksum, checksum
+from render.shards.format import FORMAT, FORMAT_VERSION, VideoRow, attributes_checksum, checksum, checksum_of_parts
+from render.shards.texts import read_text
 from vosforge.errors import InputError, VOSForgeError
 
 MOST_OPEN = 256
@@ -45,15 +47,16 @@ def open_shard(path: Path) -> h5py.File:
     """An opened shard. Raises InputError for what is not one, is cut short, or is of another version."""
     try:
         file = h5py.File(path, "r", rdcc_nbytes=0)  # a chunk is a frame: nothing is read twice
-        kind, version = file.attrs.get("format"), file.attrs.get("version")
+        kind = read_text(file.attrs, "format", "")
+        version = file.attrs["version"] if kind == FORMAT and file.attrs.get_id("version").dtype.kind in "iu" else None
     except FileNotFoundError:
         raise InputError(f"there is no shard {path}") from None
     except DAMAGE as error:
         raise InputError(f"{path} is not a whole HDF5 file ({_first_sentence(error)}): render it again") from None
-    if not isinstance(kind, str) or kind != FORMAT:
+    if kind != FORMAT:
         file.close()
         raise InputError(f"{path} is an HDF5 file, but no VOSForge shard")
-    if not np.array_equal(version, FORMAT_VERSION):
+    if version is None or not np.array_equal(version, FORMAT_VERSION):
         file.close()
         raise InputError(f"{path} has shard format {version}; this VOSForge reads {FORMAT_VERSION}: use a matching one")
     return file
@@ -67,9 +70,10 @@ def shard_rows(path: Path) -> list[VideoRow]:
     with open_shard(path) as file:
         try:
             rows = [
-                VideoRow(shard=path.name, **json.loads(group.attrs["row"])) for group in file.get("videos", {}).values()
+                VideoRow(shard=path.name, **json.loads(read_text(group.attrs, "row")))
+                for group in file.get("videos", {}).values()
             ]
-            missing = json.loads(file.attrs.get("quarantined", "{}"))
+            missing = json.loads(read_text(file.attrs, "quarantined", "{}"))
             rows += [
                 VideoRow(id=video_id, state="quarantined", reason=reason, shard=path.name)
                 for video_id, reason in missing.items()
@@ -117,7 +121,7 @@ class ShardVideo:
     @property
     def encoding(self) -> str:
         """How the frames are encoded: jpeg, png or webp."""
-        return str(self._open().data.attrs["encoding"])
+        return read_text(self._open().data.attrs, "encoding")
 
     @property
     def void(self) -> int | None:
@@ -171,10 +175,10 @@ class ShardVideo:
                 sums[name] = _checksum(_own(group, name))
 
         try:
-            if attributes_checksum(group.attrs) != group.attrs["checksum"]:
+            if attributes_checksum(group.attrs) != read_text(group.attrs, "checksum"):
                 raise VOSForgeError(f"the record of video {self.id} in {self.path} is damaged: render it again")
             group.visititems(add)
-            stated = {name: group[name].attrs["checksum"] for name in sums}
+            stated = {name: read_text(group[name].attrs, "checksum") for name in sums}
         except DAMAGE as error:
             raise self._damaged("something", error) from None
         for name, found in sums.items():
@@ -195,7 +199,7 @@ class ShardVideo:
 
     def _text(self, name: str, default: str) -> str:
         try:
-            return str(self.group.attrs.get(name, default))
+            return read_text(self.group.attrs, name, default)
         except DAMAGE as error:
             raise self._damaged("what is known", error) from None
 
@@ -247,18 +251,18 @@ def _own(group: h5py.Group, name: str) -> h5py.Dataset:
 
 def _checksum(dataset: h5py.Dataset) -> str:
     """The checksum of a data set, read a frame at a time where it is stored so."""
-    if h5py.check_string_dtype(dataset.dtype):
+    if dataset.dtype.hasobject:
+        raise ValueError(f"'{dataset.name}' holds values of variable length")
+    if dataset.chunks is None:
         if dataset.nbytes > dataset.id.get_storage_size():
             raise ValueError(f"'{dataset.name}' is larger than its file")
-        return checksum(np.frombuffer("\n".join(dataset.asstr()[()]).encode(), np.uint8))
-    stored = dataset.id.get_storage_size()
-    if dataset.chunks is None or dataset.ndim == 0:
-        if dataset.nbytes > stored:
-            raise ValueError(f"'{dataset.name}' is larger than its file")
         return checksum(dataset[()])
+    whole = math.prod(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+    if dataset.id.get_num_chunks() != whole:
+        raise ValueError(f"'{dataset.name}' has {dataset.id.get_num_chunks()} of its {whole} chunks")
     if dataset.nbytes > MOST_BYTES * len(dataset):
         raise ValueError(f"a frame of '{dataset.name}' has {dataset.nbytes // len(dataset)} bytes")
-    return checksum(*(dataset[t] for t in range(len(dataset))))
+    return checksum_of_parts(dataset[t] for t in range(len(dataset)))
 
 
 def _first_sentence(error: Exception) -> str:

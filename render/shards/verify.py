@@ -17,6 +17,7 @@ import numpy as np
 from render.quality import BRIGHTEST, DARKEST, refusal
 from render.shards.format import VOID, VideoRow, boxes
 from render.shards.reader import DAMAGE, ShardVideo, open_shard
+from render.shards.texts import is_texts, read_text
 from vosforge.errors import InputError, VOSForgeError
 
 SpecTest = Callable[[str, VideoRow], str | None]
@@ -62,14 +63,14 @@ def list_videos(path: Path) -> Listing:
     listing = Listing()
     with open_shard(path) as file:
         try:
-            listing.quarantined.update(_texts(file.attrs.get("quarantined", "{}")))
+            listing.quarantined.update(_texts(read_text(file.attrs, "quarantined", "{}")))
             videos = file.get("videos", {})
             names = list(videos)
         except BROKEN as error:
             raise InputError(f"{path} has no list of videos that can be read ({_first_line(error)})") from None
         for name in names:
             try:
-                row = VideoRow(shard=path.name, **json.loads(videos[name].attrs["row"]))
+                row = VideoRow(shard=path.name, **json.loads(read_text(videos[name].attrs, "row")))
                 if row.id != name:
                     raise ValueError(f"it calls itself {row.id}")
                 listing.rows[name] = row
@@ -133,7 +134,7 @@ def check_tables(video: ShardVideo) -> None:
         shape = tuple(lengths.get(str(n), n) for n in letters)
         if not isinstance(table, h5py.Dataset):
             raise VOSForgeError(f"'{name}' is missing")
-        is_kind = h5py.check_string_dtype(table.dtype) is not None if kind == TEXT else table.dtype == kind
+        is_kind = is_texts(table) if kind == TEXT else table.dtype == kind
         if not is_kind or table.shape != shape:
             raise VOSForgeError(f"'{name}' is {table.dtype} {list(table.shape)}, not {_name(kind)} {list(shape)}")
     video.verify(list(tables))

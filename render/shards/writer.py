@@ -25,6 +25,7 @@ from render.shards.format import (
     visible_area,
 )
 from render.shards.reader import DAMAGE, ShardVideo, shard_rows
+from render.shards.texts import text_array, write_text
 from vosforge.errors import VOSForgeError
 from vosforge.files import sealed_file, write_sealed
 
@@ -54,7 +55,7 @@ def stage_video(path: Path, record: VideoRecord) -> VideoRow:
         group = file.create_group(f"videos/{record.id}")
         data = np.frombuffer(b"".join(record.rgb), np.uint8)
         offsets = np.cumsum([0, *map(len, record.rgb)], dtype=np.int64)
-        _put(group, "rgb/data", data).attrs["encoding"] = record.encoding
+        write_text(_put(group, "rgb/data", data).attrs, "encoding", record.encoding)
         _put(group, "rgb/offsets", offsets)
         # Fletcher's sum is checked before a damaged chunk could reach the decompressor.
         chunks = (1, *record.mask.shape[1:])
@@ -63,16 +64,16 @@ def stage_video(path: Path, record: VideoRecord) -> VideoRow:
             mask.attrs["void"] = VOID
         _put(group, "objects/visible_area", area)
         _put(group, "objects/box", boxes(record.mask, K))
-        _put_texts(group, "objects/category", record.category)
+        _put(group, "objects/category", text_array(record.category))
         if record.scene is not None:
             _put(group, "camera/intrinsics", record.scene.intrinsics)
             _put(group, "camera/world_to_camera", record.scene.world_to_camera)
             _put(group, "objects/pose", record.scene.pose)
-            _put_texts(group, "objects/asset", record.scene.asset)
-            group.attrs["spec"] = record.scene.spec
-        group.attrs["attributes"] = to_json(record.attributes)
-        group.attrs["row"] = to_json(row.model_dump(mode="json", exclude={"shard"}))
-        group.attrs["checksum"] = attributes_checksum(group.attrs)
+            _put(group, "objects/asset", text_array(record.scene.asset))
+            write_text(group.attrs, "spec", record.scene.spec)
+        write_text(group.attrs, "attributes", to_json(record.attributes))
+        write_text(group.attrs, "row", to_json(row.model_dump(mode="json", exclude={"shard"})))
+        write_text(group.attrs, "checksum", attributes_checksum(group.attrs))
     return row
 
 
@@ -89,7 +90,7 @@ def pack_shard(root: Path, number: int, staged: list[Path], quarantined: Mapping
     """
     path = root / shard_name(number)
     with sealed_file(path) as temporary, _new_shard(temporary) as shard:
-        shard.attrs["quarantined"] = to_json(dict(quarantined))
+        write_text(shard.attrs, "quarantined", to_json(dict(quarantined)))
         videos = shard.create_group("videos")
         for source in sorted(staged):
             with h5py.File(source, "r") as file:
@@ -115,17 +116,12 @@ def unpack_video(shard: Path, video_id: str, path: Path) -> None:
 
 def _new_shard(path: Path) -> h5py.File:
     file = h5py.File(path, "w", libver=LAYOUT)
-    file.attrs["format"] = FORMAT
+    write_text(file.attrs, "format", FORMAT)
     file.attrs["version"] = FORMAT_VERSION
     return file
 
 
 def _put(group: h5py.Group, name: str, array: np.ndarray, **options: Any) -> h5py.Dataset:
     dataset = group.create_dataset(name, data=array, **options)
-    dataset.attrs["checksum"] = checksum(array)
+    write_text(dataset.attrs, "checksum", checksum(array))
     return dataset
-
-
-def _put_texts(group: h5py.Group, name: str, texts: tuple[str, ...]) -> None:
-    dataset = group.create_dataset(name, data=list(texts), shape=(len(texts),), dtype=h5py.string_dtype())
-    dataset.attrs["checksum"] = checksum(np.frombuffer("\n".join(texts).encode(), np.uint8))

@@ -3,7 +3,19 @@ import sys
 
 import pytest
 
-COMMANDS = ("demo", "assets", "scenes", "render", "train", "infer", "view", "verify", "stats")
+COMMANDS = (
+    "demo",
+    "assets",
+    "scenes",
+    "export",
+    "import",
+    "render",
+    "train",
+    "infer",
+    "view",
+    "verify",
+    "stats",
+)
 
 
 def run(*words, **options):
@@ -32,6 +44,10 @@ def test_help_explains_every_option(command):
         (["train", "nowhere", "out"], "nowhere is no rendered data set"),
         (["train", "nowhere", "out", "--network", "stm"], "there is no network 'stm'"),
         (["train", "nowhere", "out", "--recipe", "quick"], "there is no training recipe 'quick'"),
+        (["export", "nowhere", "out", "--format", "davis"], "nowhere is no rendered data set"),
+        (["export", "nowhere", "out", "--format", "voc"], "there is no format 'voc'"),
+        (["import", "nowhere", "out"], "there is no nowhere"),
+        (["import", "nowhere", "out", "--format", "voc"], "there is no format 'voc' to import"),
         (["infer", "nowhere", "out"], "there is no nowhere"),
         (["verify", "nowhere"], "nowhere is neither a data set nor a shard"),
         (["verify", ".", "--repair"], "no dataset.yaml"),

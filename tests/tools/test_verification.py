@@ -13,6 +13,7 @@ import tools.verification
 from render.jobs import Dataset
 from render.shards import ShardSet, pack_shard, stage_video
 from render.shards.manifest import MANIFEST, build_manifest
+from render.shards.texts import read_text
 from tests.render.conftest import make_record
 from tests.render.shards.damage import attribute, damage_video, flipped, row_says
 from tests.tools.painted import CONFIG, paint_missing, painted_catalog, painted_dataset
@@ -44,7 +45,7 @@ def checksums(root):
     for path in [*root.glob("shards/shard-*.h5"), *root.glob("staging/0*.h5")]:
         with h5py.File(path) as file:
             for video, group in file["videos"].items():
-                sums = {"": group.attrs["checksum"]}
+                sums = {"": read_text(group.attrs, "checksum")}
                 group.visititems(lambda name, item, sums=sums: sums.update({name: item.attrs.get("checksum")}))
                 found[video] = sums
     return found

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from vosforge.files import remove_unfinished, sealed_file, write_sealed
+from vosforge.files import remove_unfinished, sealed_file, sealed_folder, write_sealed
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -44,3 +44,16 @@ def test_a_kill_leaves_only_whole_files(tmp_path):
             data = path.read_bytes()
             assert len(data) == 3_000_000
             assert len(set(data)) == 1
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "empty", "a/b"):
+        with sealed_folder(tmp_path / name) as folder:
+            (folder / "file").write_text("content")
+            assert not (tmp_path / name / "file").exists()
+        assert (tmp_path / name / "file").read_text() == "content"
+    with pytest.raises(KeyboardInterrupt), sealed_folder(tmp_path / "failed") as folder:
+        (folder / "file").write_text("content")
+        raise KeyboardInterrupt
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "empty", "new"]

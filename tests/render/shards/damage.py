@@ -8,6 +8,7 @@ import numpy as np
 
 from render.shards.codec import encode
 from render.shards.format import attributes_checksum, checksum
+from render.shards.texts import read_text, write_text
 
 Damage = Callable[[h5py.Group], None]
 
@@ -15,8 +16,8 @@ Damage = Callable[[h5py.Group], None]
 def reseal(group: h5py.Group, *names: str) -> None:
     """Give the data sets ``names`` and the group's attributes checksums that fit again."""
     for name in names:
-        group[name].attrs["checksum"] = checksum(group[name][()])
-    group.attrs["checksum"] = attributes_checksum(group.attrs)
+        write_text(group[name].attrs, "checksum", checksum(group[name][()]))
+    write_text(group.attrs, "checksum", attributes_checksum(group.attrs))
 
 
 def flipped(name: str) -> Damage:
@@ -37,8 +38,9 @@ def without(name: str) -> Damage:
 
 def row_says(old: str, new: str) -> Damage:
     def damage(group: h5py.Group) -> None:
-        assert old in group.attrs["row"]
-        group.attrs["row"] = group.attrs["row"].replace(old, new)
+        row = read_text(group.attrs, "row")
+        assert old in row
+        write_text(group.attrs, "row", row.replace(old, new))
         reseal(group)
 
     return damage
@@ -46,7 +48,7 @@ def row_says(old: str, new: str) -> Damage:
 
 def attribute(name: str, value: str, sealed: bool = True) -> Damage:
     def damage(group: h5py.Group) -> None:
-        group.attrs[name] = value
+        write_text(group.attrs, name, value)
         if sealed:
             reseal(group)
 
@@ -142,8 +144,8 @@ TABLES: dict[str, tuple[Damage, str]] = {
 PIXELS: dict[str, tuple[Damage, str]] = {
     "a frame's byte": (flipped("rgb/data"), "'rgb/data' is damaged"),
     "a mask's byte": (flipped("mask"), "'mask' is damaged"),
-    "an undecodable frame": (undecodable_frame, "frame 2 does not decode"),
-    "a frame of another size": (frame_of_another_size, "frame 1 is 16x8, not 40x24"),
+    "an undecodable frame": (undecodable_frame, "frame 2 cannot be read (it is damaged or no image)"),
+    "a frame of another size": (frame_of_another_size, "frame 1 cannot be read (it is 16x8, not 40x24)"),
     "an undeclared object": (mask_value(77), "the mask of frame 1 holds 77"),
     "void where there is none": (mask_value(255), "the mask of frame 1 holds 255"),
     "a pixel too many": (mask_value(1), "'objects/visible_area' disagrees with the mask of frame 1"),

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from render.shards import ShardSet, pack_shard, stage_video
+from render.shards.texts import write_text
 from tests.render.conftest import make_record
 from vosforge import VOSForgeError
 
@@ -122,7 +123,7 @@ def external(file):
 
 def row(text):
     def change(file):
-        file["videos/000000"].attrs["row"] = text
+        write_text(file["videos/000000"].attrs, "row", text)
 
     return change
 
@@ -149,10 +150,11 @@ CRAFTED = {
     "a row of another kind": row('{"frames": 3}'),
     "a row with too many frames": row('{"id": "000000", "num_frames": 1000000000, "height": 24, "width": 40}'),
     "a row with a huge frame": row('{"id": "000000", "num_frames": 2, "height": 1000000, "width": 1000000}'),
-    "rows of numbers": row(5),
+    "a row that is a number": lambda file: file["videos/000000"].attrs.__setitem__("row", 5),
+    "a row of variable length": lambda file: file["videos/000000"].attrs.__setitem__("row", "{}"),
     "no row": lambda file: file["videos/000000"].attrs.__delitem__("row"),
     "a data set for the videos": lambda file: (file.__delitem__("videos"), file.create_dataset("videos", data=1)),
-    "quarantine of numbers": lambda file: file.attrs.__setitem__("quarantined", "[1]"),
+    "quarantine of numbers": lambda file: write_text(file.attrs, "quarantined", "[1]"),
     "a version of two": lambda file: file.attrs.__setitem__("version", [1, 2]),
 }
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from render.shards import pack_shard, stage_video
+from render.shards.texts import read_text, write_text
 from render.shards.verify import find_problem, list_videos
 from tests.render.conftest import make_record
 from tests.render.shards.damage import PIXELS, TABLES, damage_video, reseal
@@ -76,7 +77,8 @@ def test_the_gates_hold_only_where_they_are_asked_for(tmp_path):
     assert "next to no mask" in problems(path, gates=True)["000000"]
 
     def darken(group):
-        group.attrs["row"] = group.attrs["row"].replace(f'"darkest":{record.darkest}', '"darkest":3.0')
+        row = read_text(group.attrs, "row")
+        write_text(group.attrs, "row", row.replace(f'"darkest":{record.darkest}', '"darkest":3.0'))
         reseal(group)
 
     damage_video(path, "000000", darken)

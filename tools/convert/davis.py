@@ -1,0 +1,31 @@
+"""DAVIS 2017's layout, and BL30K's, which is the same without lists and resolutions. Writing only.
+
+``JPEGImages/480p/<video>/<frame>.jpg``, ``Annotations/480p/<video>/<frame>.png``, ``ImageSets/2017/{train,val}.txt``;
+the folder is called 480p whatever the frames' size, because that is where the published loaders look.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from render.shards import ShardVideo
+from tools.convert.writing import write_frames, write_masks
+
+
+def write_davis(videos: Iterable[ShardVideo], folder: Path) -> None:
+    """Write ``videos`` to ``folder``; each split that has videos gets its list."""
+    lists: dict[str, list[str]] = {}
+    for video in videos:
+        write_frames(video, folder / "JPEGImages" / "480p" / video.id)
+        write_masks(video, folder / "Annotations" / "480p" / video.id)
+        lists.setdefault(video.row.split or "train", []).append(video.id)
+    sets = folder / "ImageSets" / "2017"
+    sets.mkdir(parents=True)
+    for split, ids in lists.items():
+        (sets / f"{split}.txt").write_text("".join(f"{video_id}\n" for video_id in ids))
+
+
+def write_bl30k(videos: Iterable[ShardVideo], folder: Path) -> None:
+    """Write ``videos`` to ``folder``/BL30K as MiVOS reads them; splits are not told apart."""
+    for video in videos:
+        write_frames(video, folder / "BL30K" / "JPEGImages" / video.id)
+        write_masks(video, folder / "BL30K" / "Annotations" / video.id)

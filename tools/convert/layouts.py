@@ -1,0 +1,237 @@
+"""Which videos a tree of files holds: DAVIS's, BL30K's and YouTube-VOS's layout, or any two folders of one shape."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from render.shards.format import Split
+from tools.convert.sources import Entry, Tree, shown
+from tools.convert.writing import safe_name
+from train.folders import FRAME_SUFFIXES
+from vosforge.errors import InputError
+
+LAYOUTS = ("davis", "bl30k", "youtube-vos", "folders")
+FRAMES, MASKS = "JPEGImages", "Annotations"
+OTHER_FRAMES, OTHER_MASKS = ("frames", "images", "rgb"), ("masks", "annotations", "labels", "gt")
+"""What people call these two folders at the top of a source, apart from DAVIS's names."""
+USUAL = "480p"
+"""Of a video that is there in several resolutions, this one is taken."""
+
+
+@dataclass(frozen=True)
+class SourceVideo:
+    """One video of a source: T frames in order, and a mask for each or None."""
+
+    id: str
+    split: Split
+    folder: str
+    """Its frames' folder in the source."""
+    masks_folder: str
+    frames: tuple[tuple[str, Entry], ...]
+    """File names and where they are."""
+    masks: tuple[Entry | None, ...]
+    categories: Mapping[int, str]
+    """Of those objects for which the source names one."""
+
+    @property
+    def frame_names(self) -> list[str]:
+        """The frames' names without suffix."""
+        return [PurePosixPath(name).stem for name, _ in self.frames]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a video may be: its frames' folder, its masks' folder, and the folder both are below."""
+
+    id: str
+    frames: str
+    masks: str
+    root: str
+
+
+def recognise(source: Path, tree: Tree) -> str:
+    """Which of LAYOUTS a source has."""
+    places = _places(source, tree)
+    roots = {place.root for place in places}
+    if any("meta.json" in tree.get(root, {}) for root in roots):
+        return "youtube-vos"
+    if any(_below(root, "ImageSets", folder) for root in roots for folder in tree):
+        return "davis"
+    if any("BL30K" in (source.resolve() / place.frames).parts or "BL30K" in source.name for place in places):
+        return "bl30k"
+    return "folders"
+
+
+def find_videos(source: Path, tree: Tree, masks: Tree | None, layout: str) -> list[SourceVideo]:
+    """The videos of a source in the order of their ids; ``masks``: a tree of the same shape that holds the masks.
+
+    InputError when there are none, when two have one name, and when a mask has no frame.
+    """
+    places = [Place(_own_name(source, f), f, f, "") for f in tree] if masks is not None else _places(source, tree)
+    places = [place for place in places if _images(tree.get(place.frames, {}))]
+    if layout == "youtube-vos":
+        places = _official_parts(places, tree)
+    chosen: dict[str, Place] = {}
+    for place in places:
+        other = chosen.setdefault(place.id, place)
+        if other is not place:
+            usual = [one for one in (other, place) if PurePosixPath(one.frames).parent.name == USUAL]
+            if len(usual) != 1:
+                raise InputError(
+                    f"there are two videos '{place.id}', {shown(source, other.frames)} and "
+                    f"{shown(source, place.frames)}: rename one, or import their folders one by one"
+                )
+            chosen[place.id] = usual[0]
+    if not chosen:
+        raise InputError(
+            f"{source} holds no video: expected {FRAMES}/[480p/]<video>/00000.jpg with {MASKS} beside, "
+            "folders 'frames' and 'masks', or a folder of frames and --masks"
+        )
+    roots = {place.root for place in chosen.values()}
+    splits = _listed(source, tree, roots) if layout == "davis" else {}
+    metas = {root: _meta(source, tree, root) for root in roots} if layout == "youtube-vos" else {}
+    videos = []
+    for video_id in sorted(chosen):
+        place = chosen[video_id]
+        split: Split = splits.get(video_id, "train")
+        if layout == "youtube-vos" and _own_name(source, place.root).startswith("valid"):
+            split = "val"
+        mask_tree = tree if masks is None else masks
+        videos.append(_video(source, place, split, tree, mask_tree, _categories(metas.get(place.root, {}), video_id)))
+    return videos
+
+
+def _places(source: Path, tree: Tree) -> list[Place]:
+    """Every folder of images that lies where a video's frames do."""
+    found = []
+    for folder in sorted(tree):
+        parts = PurePosixPath(folder).parts
+        if FRAMES in parts:
+            at = len(parts) - 1 - parts[::-1].index(FRAMES)
+            masks = "/".join((*parts[:at], MASKS, *parts[at + 1 :]))
+        elif parts and parts[0] in OTHER_FRAMES:
+            at = 0
+            beside = [name for name in OTHER_MASKS if any(_below("", name, other) for other in tree)]
+            masks = "/".join((*beside[:1], *parts[1:])) if beside else f"{OTHER_MASKS[0]}/{'/'.join(parts[1:])}"
+        else:
+            continue
+        if not _images(tree[folder]):
+            continue
+        root = "/".join(parts[:at])
+        own = parts[-1] if at + 1 < len(parts) else _own_name(source, root)
+        found.append(Place(own, folder, masks, root))
+    return found
+
+
+def _own_name(source: Path, folder: str) -> str:
+    return PurePosixPath(folder).name or source.resolve().name.removesuffix(".tar")
+
+
+def _below(root: str, name: str, folder: str) -> bool:
+    """Whether ``folder`` is ``root/name`` or below it."""
+    head = PurePosixPath(root) / name
+    return head == PurePosixPath(folder) or head in PurePosixPath(folder).parents
+
+
+def _images(files: Mapping[str, Entry]) -> list[str]:
+    return [name for name in files if PurePosixPath(name).suffix.lower() in FRAME_SUFFIXES]
+
+
+def _in_time(name: str) -> list[tuple[int, str]]:
+    """A key that sorts 2 before 10, and zero-padded names as plain sorting does."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _video(
+    source: Path, place: Place, split: Split, tree: Tree, mask_tree: Tree, categories: Mapping[int, str]
+) -> SourceVideo:
+    names = sorted(_images(tree[place.frames]), key=_in_time)
+    safe_name(place.id, f"the video {shown(source, place.frames)!r}")
+    stems = [PurePosixPath(safe_name(name, f"a frame of {place.frames!r}")).stem for name in names]
+    for first, second in pairwise(names):
+        if PurePosixPath(first).stem == PurePosixPath(second).stem:
+            raise InputError(f"{shown(source, place.frames)} has a frame twice, {first} and {second}: remove one")
+    files = mask_tree.get(place.masks, {})
+    masks = {PurePosixPath(name).stem: entry for name, entry in files.items() if name.lower().endswith(".png")}
+    if strays := sorted(masks.keys() - set(stems)):
+        raise InputError(f"the mask {strays[0]}.png in {place.masks} has no frame in {place.frames}: remove it")
+    return SourceVideo(
+        id=place.id,
+        split=split,
+        folder=place.frames,
+        masks_folder=place.masks,
+        frames=tuple((name, tree[place.frames][name]) for name in names),
+        masks=tuple(masks.get(stem) for stem in stems),
+        categories=categories,
+    )
+
+
+def _official_parts(places: list[Place], tree: Tree) -> list[Place]:
+    """Of a whole YouTube-VOS, the parts whose frames are all annotated: train, and valid_all_frames where it has masks.
+
+    A source that is one of its parts is taken as it is.
+    """
+    if not any(PurePosixPath(place.root).name.startswith("train") for place in places):
+        full = [place for place in places if place.root.endswith("valid_all_frames") and place.masks in tree]
+        return full or places
+    return [
+        place
+        for place in places
+        if (PurePosixPath(place.root).name.startswith("train") and "all_frames" not in place.root)
+        or (place.root.endswith("valid_all_frames") and place.masks in tree)
+    ]
+
+
+def _listed(source: Path, tree: Tree, roots: set[str]) -> dict[str, Split]:
+    """The splits of those videos that DAVIS's lists name: 2017's, else 2016's, whose lines are two paths."""
+    for root in sorted(roots):
+        for year in ("2017", "2016", USUAL):
+            files = tree.get("/".join(part for part in (root, "ImageSets", year) if part), {})
+            splits: dict[str, Split] = {}
+            for split in _SPLITS:
+                for line in _lines(files, f"{split}.txt"):
+                    first = line.split()[0]
+                    splits[PurePosixPath(first).parent.name if "/" in first else line] = split
+            if splits:
+                return splits
+    if not any(_below(root, "ImageSets", folder) for root in roots for folder in tree):
+        raise InputError(f"{source} is not DAVIS's layout (no ImageSets in it): import it with --format folders")
+    return {}
+
+
+_SPLITS: tuple[Split, ...] = ("train", "val")
+
+
+def _lines(files: Mapping[str, Entry], name: str) -> Iterator[str]:
+    if name in files:
+        lines = files[name].read().decode("utf-8", "replace").splitlines()
+        yield from (line.strip() for line in lines if line.strip())
+
+
+def _meta(source: Path, tree: Tree, root: str) -> dict[str, Any]:
+    """What ``meta.json`` says of the videos below ``root``; InputError when it is missing from train, or broken."""
+    home = root.replace("all_frames/valid_all_frames", "valid")
+    entry = tree.get(home, {}).get("meta.json")
+    if entry is None:
+        raise InputError(f"{shown(source, home, 'meta.json')} is missing: add --format folders to import without it")
+    try:
+        videos = json.loads(entry.read())["videos"]
+        return dict(videos)
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{shown(source, home, 'meta.json')} is not YouTube-VOS's: mend it, or add --format folders"
+        ) from None
+
+
+def _categories(meta: Mapping[str, Any], video_id: str) -> dict[int, str]:
+    """The category of each object of a video, by its number; what does not say so is passed over."""
+    described = meta.get(video_id)
+    objects = described.get("objects") if isinstance(described, dict) else None
+    if not isinstance(objects, dict):
+        return {}
+    named = {key: item.get("category") for key, item in objects.items() if isinstance(item, dict) and key.isdecimal()}
+    return {int(key): kind for key, kind in named.items() if isinstance(kind, str)}

@@ -1,0 +1,102 @@
+"""What every exporter writes a video with: safe names, JPEG bytes, palette PNGs. No layout of a whole data set."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from render.shards import ShardVideo
+from render.shards.codec import encode
+from render.shards.format import VOID
+from render.shards.reader import DAMAGE
+from render.shards.texts import read_texts
+from tools.overlay import PALETTE
+from vosforge.errors import InputError
+
+JPEG_QUALITY = 95
+"""For frames that are not stored as JPEG; colours are not subsampled."""
+
+
+def safe_name(name: str, what: str) -> str:
+    """``name`` if it can be a file's or a folder's name; InputError, in which ``what`` says whose it is, if not."""
+    if not name.strip(".") or not name.isprintable() or set(name) & set("/\\") or len(name.encode()) > 200:
+        raise InputError(f"{what} is named {name!r}, which cannot be a file's name: rename it and try again")
+    return name
+
+
+def frame_names(video: ShardVideo) -> list[str]:
+    """The T names of a video's frames, without suffix: those it was imported with, or 00000, 00001, ….
+
+    Imported names that do not sort as the frames follow one another are not used: readers go by the names' order.
+    InputError when those a shard holds cannot be file names.
+    """
+    numbered = [f"{t:05d}" for t in range(video.num_frames)]
+    kept = video.attributes.get("frame_names", numbered)
+    if not isinstance(kept, list) or len(set(map(str, kept))) != video.num_frames:
+        raise InputError(f"video {video.id} in {video.path} does not name each of its frames: import it again")
+    names = [safe_name(str(name), f"a frame of video {video.id}") for name in kept]
+    return names if names == sorted(names) else numbered
+
+
+def categories(video: ShardVideo) -> tuple[str, ...]:
+    """The K objects' category names."""
+    try:
+        names = read_texts(video.group["objects/category"])
+    except DAMAGE:
+        names = ()
+    if len(names) != video.num_objects:
+        raise InputError(f"the categories of video {video.id} in {video.path} are damaged: make it again")
+    return names
+
+
+def objects_seen(video: ShardVideo, mask: np.ndarray) -> list[int]:
+    """The objects that a mask of ``video`` shows, ascending, without background and void."""
+    found = np.flatnonzero(np.bincount(mask.ravel(), minlength=VOID + 1)).tolist()
+    labels = [label for label in found if label and label != video.void]
+    if labels and labels[-1] > video.num_objects:
+        raise InputError(
+            f"video {video.id} in {video.path} shows an object {labels[-1]} it does not have: make it again"
+        )
+    return labels
+
+
+def jpeg(video: ShardVideo, t: int) -> bytes:
+    """Frame ``t`` as a JPEG: the stored bytes where they are one, encoded otherwise."""
+    if video.encoding == "jpeg":
+        return video.encoded(t)
+    return encode(video.frame(t), "jpeg", JPEG_QUALITY)
+
+
+def palette_png(mask: np.ndarray) -> bytes:
+    """An index mask ``[H, W]`` uint8 as a PNG of the same indices with DAVIS's 256 colours."""
+    image = Image.fromarray(mask, "P")
+    image.putpalette(PALETTE.tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def label_mask(video: ShardVideo, t: int) -> np.ndarray:
+    """The mask of frame ``t``, ``[H, W]`` uint8, for layouts in which 255 is void.
+
+    InputError for an object numbered 255, which would be lost there.
+    """
+    mask = video.mask(t)
+    if video.void is None and video.num_objects >= VOID and (mask == VOID).any():
+        raise InputError(f"object {VOID} of video {video.id} would be read as void in this format: export it as coco")
+    return mask
+
+
+def write_frames(video: ShardVideo, folder: Path) -> None:
+    """Write every frame of a video to ``folder``/<name>.jpg."""
+    folder.mkdir(parents=True)
+    for t, name in enumerate(frame_names(video)):
+        (folder / f"{name}.jpg").write_bytes(jpeg(video, t))
+
+
+def write_masks(video: ShardVideo, folder: Path) -> None:
+    """Write every mask of a video to ``folder``/<name>.png."""
+    folder.mkdir(parents=True)
+    for t, name in enumerate(frame_names(video)):
+        (folder / f"{name}.png").write_bytes(palette_png(label_mask(video, t)))
