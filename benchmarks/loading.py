@@ -29,6 +29,7 @@ from tools.rendering import render_to
 from train.augment import Augmentation, Geometry, View, region_seen, sample_views
 from train.clips import ClipDataset, ClipSample, ShardDataset, sample_times, teachable
 from train.folders import FolderVideo, open_folder
+from train.order import RunOrder
 from train.settings import PropagationSettings
 from train.video import Video
 from vosforge.log import console
@@ -114,6 +115,7 @@ def clips_per_second(dataset: ClipDataset, workers: int, steps: int) -> float:
     loader = DataLoader(
         dataset,
         BATCH,
+        sampler=RunOrder(steps * BATCH, BATCH),
         num_workers=workers,
         worker_init_fn=one_thread,
         multiprocessing_context="spawn" if workers else None,

@@ -15,8 +15,8 @@ def normalise(frames: np.ndarray | Tensor) -> Tensor:
     """uint8 RGB [..., H, W, 3] -> float32 [..., 3, H, W], by the mean and deviation of ImageNet's colours."""
     colours = frames if isinstance(frames, Tensor) else torch.tensor(np.asarray(frames))
     planes = colours.movedim(-1, -3).contiguous().to(torch.float32)
-    mean, std = (torch.tensor(values, device=planes.device).view(3, 1, 1) for values in (MEAN, STD))
-    return planes.div_(255).sub_(mean).div_(std)
+    mean, std = (255 * torch.tensor(values, device=planes.device).view(3, 1, 1) for values in (MEAN, STD))
+    return planes.sub_(mean).div_(std)
 
 
 class Padding(NamedTuple):

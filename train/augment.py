@@ -128,6 +128,9 @@ def sample_window(
         window_w = window_h = geometry.crop / (scale * float(rng.uniform(*geometry.zoom)))
     left = _offset(width, window_w, None if anchor is None else anchor[0], rng)
     top = _offset(height, window_h, None if anchor is None else anchor[1], rng)
+    if not geometry.rotation and not geometry.shear:  # whole pixels are cut and resized much faster than warped
+        left, top, right, bottom = (float(round(x)) for x in (left, top, left + window_w, top + window_h))
+        window_w, window_h = max(right - left, 1.0), max(bottom - top, 1.0)
     scale_x, scale_y = window_w / geometry.crop, window_h / geometry.crop
     if rng.random() < geometry.flip:
         return np.array([[-scale_x, 0, left + window_w], [0, scale_y, top], [0, 0, 1]])
@@ -148,6 +151,11 @@ def sample_affine(geometry: Geometry, rng: np.random.Generator) -> np.ndarray:
 
 def warp_image(frame: np.ndarray, to_frame: np.ndarray, crop: int, cubic: bool) -> np.ndarray:
     """``frame`` seen through ``to_frame``: ``[crop, crop, 3]`` uint8, FILL outside."""
+    window = _whole_window(to_frame, frame.shape, crop)
+    if window is not None:
+        cut = frame[window.top : window.bottom, window.left : window.right]
+        image = cv2.resize(cut, (crop, crop), interpolation=cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR)
+        return cv2.flip(image, 1) if to_frame[0, 0] < 0 else image
     flags = (cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(frame, _at_centres(to_frame), (crop, crop), flags=flags, borderValue=FILL)
 
@@ -156,6 +164,18 @@ def warp_mask(mask: np.ndarray, to_frame: np.ndarray, crop: int) -> np.ndarray:
     """An index mask seen through ``to_frame``: nearest labels, 0 outside."""
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(mask, _at_centres(to_frame), (crop, crop), flags=flags, borderValue=(0,))
+
+
+def _whole_window(to_frame: np.ndarray, shape: tuple[int, ...], crop: int) -> Region | None:
+    """The upright window of whole pixels inside a frame that a crop shows, flipped or not; None for any other."""
+    if to_frame[0, 1] or to_frame[1, 0]:
+        return None
+    (x0, y0), (x1, y1) = to_frame[:2, 2], to_frame[:2, 2] + crop * np.diag(to_frame)[:2]
+    sides = np.array([y0, min(x0, x1), y1, max(x0, x1)])
+    whole = np.round(sides)
+    if np.abs(sides - whole).max() > 1e-6 or (whole < 0).any() or whole[2] > shape[0] or whole[3] > shape[1]:
+        return None
+    return Region(*whole.astype(int).tolist())
 
 
 def colour_matrix(jitter: Jitter, rng: np.random.Generator) -> np.ndarray:

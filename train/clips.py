@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch.utils.data import Dataset
 from render.shards import ShardSet
 from train.augment import point_in, sample_views, see_frame, warp_mask
 from train.settings import PropagationSettings
-from train.video import VOID, Video, objects_in, usable_for_training
+from train.video import VOID, Video, label_areas, objects_in, usable_for_training
 from vosforge import VOSForgeError
 from vosforge.seeding import rng_for
 
@@ -117,10 +118,11 @@ def sample_times(num_frames: int, max_jump: int, rng: np.random.Generator) -> li
 def teachable(masks: np.ndarray, small_areas: tuple[int, int, int]) -> np.ndarray:
     """Labels in the first of ``masks [T, S, S]`` that are large enough, or small and small for good (published)."""
     tiny, small, large = (side**2 * masks[0].size / 384**2 for side in small_areas)
-    first, *others = (np.bincount(mask.ravel(), minlength=VOID + 1) for mask in masks)
-    stays_small = np.all([areas < small for areas in others], axis=0)
-    taught = (first >= large) | ((first >= tiny) & stays_small)
-    taught[[0, VOID]] = False
+    first = label_areas(masks[0])
+    taught, maybe = first >= large, (first >= tiny) & (first < large)
+    taught[[0, VOID]] = maybe[[0, VOID]] = False
+    if maybe.any():
+        taught |= maybe & np.all([label_areas(mask) < small for mask in masks[1:]], axis=0)
     return np.flatnonzero(taught)
 
 
@@ -134,4 +136,4 @@ def _sample(frames: np.ndarray, masks: np.ndarray, chosen: np.ndarray, num_objec
     renumber = np.zeros(VOID + 1, np.uint8)
     renumber[chosen] = np.arange(1, len(chosen) + 1)
     present = torch.arange(num_objects) < len(chosen)
-    return ClipSample(torch.from_numpy(frames), torch.from_numpy(renumber[masks]), present)
+    return ClipSample(torch.from_numpy(frames), torch.from_numpy(cv2.LUT(masks, renumber)), present)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
+import cv2
 import numpy as np
 
 from render.shards.codec import Region
@@ -118,6 +119,11 @@ def objects_in(masks: np.ndarray) -> tuple[int, ...]:
     """The object labels of an index mask of any shape, ascending, without background and void."""
     found = np.flatnonzero(np.bincount(masks.ravel(), minlength=256))
     return tuple(int(label) for label in found if label not in (0, VOID))
+
+
+def label_areas(mask: np.ndarray) -> np.ndarray:
+    """The pixels of each label of ``mask [H, W]`` uint8: float32 ``[256]``, exact up to 2**24."""
+    return cv2.calcHist([mask], [0], None, [256], (0.0, 256.0)).ravel()
 
 
 def in_memory(videos: Sequence[Video]) -> list[MemoryVideo]:

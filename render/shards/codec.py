@@ -112,16 +112,17 @@ def _cut(data: bytes, region: Region) -> tuple[bytes, tuple[int, int], tuple[int
     across, down = -(-width // BLOCK), -(-height // BLOCK)
     if across % interval:
         return None
-    stream = np.frombuffer(data, np.uint8, offset=scan)
-    candidates = np.flatnonzero(stream[:-1] == 0xFF)
-    marks = candidates[stream[candidates + 1] & 0xF8 == _RESTART] + scan
     per_row = across // interval
-    if len(marks) != per_row * down - 1:
-        return None
-    begins = [scan, *(marks + 2).tolist()]
-    ends = [*marks.tolist(), data.rindex(b"\xff\xd9")]
-    pixels = interval * BLOCK
     rows = range(region.top // BLOCK, -(-region.bottom // BLOCK))
+    begins, ends, at = [scan], [], scan
+    for number in range(rows.stop * per_row):
+        end = data.rfind(b"\xff\xd9") if number == per_row * down - 1 else data.find(_MARKS[number % 8], at)
+        if end < 0:
+            return None
+        at = end + 2
+        ends.append(end)
+        begins.append(at)
+    pixels = interval * BLOCK
     columns = range(region.left // pixels, -(-region.right // pixels))
     part_size = (
         min(rows.stop * BLOCK, height) - rows.start * BLOCK,
