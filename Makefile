@@ -9,12 +9,13 @@ ASSETS ?= procedural
 # Extra words for `vosforge demo`, for example ARGS="--video path/to/JPEGImages/480p/car".
 ARGS ?=
 
-.PHONY: help demo test test-all lint setup clean
+.PHONY: help demo test test-all bench bench-loading lint setup clean
 
 help:
 	@echo "make demo   [ASSETS=sweethome3d] [ARGS=...]  set up, then render, train a little, segment, report"
 	@echo "make test                                    set up, then lint, types, import rules and the quick tests"
 	@echo "make test-all                                the slow tests as well"
+	@echo "make bench                                   the benchmarks: what the README's figures come from"
 	@echo "make clean                                   remove the virtual environment and the runs"
 
 demo: setup
@@ -30,6 +31,11 @@ test: setup lint
 test-all: setup lint
 	@sh tools/system_libraries.sh --browser
 	$(BIN)/pytest
+
+bench: bench-loading
+
+bench-loading: setup
+	$(BIN)/python -m benchmarks.loading
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,6 +1,8 @@
 import json
 import multiprocessing
 import pickle
+import re
+from pathlib import Path
 
 import cv2
 import h5py
@@ -43,15 +45,26 @@ def test_what_was_written_is_read(folder):
     assert {video.id for video in shards.split("val")} == {"000002"}
 
 
-def test_plain_h5py_reads_a_shard(folder):
-    # The README's snippet.
-    with h5py.File(folder / "shards" / "shard-00000.h5") as shard:
-        video = shard["videos/000001"]
-        start, end = video["rgb/offsets"][2:4]
-        frame = cv2.imdecode(video["rgb/data"][start:end], cv2.IMREAD_COLOR)[..., ::-1]
-        mask = video["mask"][2]
-    assert np.array_equal(frame, ShardSet(folder).video("000001").frame(2))
-    assert np.array_equal(mask, make_record(1).mask[2])
+@pytest.mark.parametrize("page", ["README.md", "docs/shard-format.md"])
+def test_the_snippets_of_the_documentation_read_a_shard(folder, page):
+    text = (Path(__file__).parents[3] / page).read_text()
+    snippet = next(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "rgb/offsets" in block)
+    assert "vosforge" not in snippet
+    found = {}
+    exec(snippet.replace("runs/demo/data/shards", str(folder / "shards")), found)
+    assert np.array_equal(found["frame"], ShardSet(folder).video("000001").frame(2))
+    assert np.array_equal(found["mask"], make_record(1).mask[2])
+
+
+def test_the_frames_of_a_video_are_read_without_their_neighbours(folder):
+    """Whatever lies between two frames may be gone."""
+    path = folder / "shards" / "shard-00000.h5"
+    expected = ShardSet(folder).video("000000").frame(2)
+    with h5py.File(path, "a") as file:
+        rgb = file["videos/000000/rgb"]
+        rgb["data"][: rgb["offsets"][2]] = 0
+        rgb["data"][rgb["offsets"][3] :] = 0
+    assert np.array_equal(ShardSet(folder).video("000000").frame(2), expected)
 
 
 def test_the_manifest_is_rebuilt_to_the_same_bytes_and_knows_what_is_missing(folder):
