@@ -8,8 +8,10 @@ from assets.store import AssetStore
 from render.jobs import Dataset, DatasetConfig, begun_with
 from render.shards import ShardSet
 from tools.catalogs import build_catalog
+from tools.importing import PIN
 from tools.progress import render_with_progress, shown
 from vosforge.config import read_config
+from vosforge.errors import InputError
 from vosforge.log import console
 
 
@@ -30,8 +32,10 @@ def render_to(
 def open_dataset(root: Path, config: DatasetConfig, store: AssetStore) -> Dataset:
     """The data set at ``root``: begun now, with a catalog made as ``config`` says, or before.
 
-    Raises InputError when it was begun with other settings.
+    Raises InputError when it was begun with other settings, or holds imported videos.
     """
+    if (root / PIN).exists():
+        raise InputError(f"{root} holds imported videos: render into another folder")
     if begun_with(root):
         console.print(f"{shown(root)} was begun before, reusing its catalog")
         return Dataset(root, config, Catalog.load(root / "catalog.jsonl"))

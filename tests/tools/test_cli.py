@@ -67,3 +67,10 @@ def test_bad_input_is_one_sentence_and_exit_code_2_and_writes_nothing(tmp_path, 
 
 def test_a_wrong_option_exits_with_2():
     assert run("render", "out", "--assets", "nothing").returncode == 2
+
+
+def test_rendering_into_an_imported_data_set_is_refused(tmp_path):
+    (tmp_path / "import.json").write_text("{}")
+    refused = run("render", str(tmp_path), "--videos", "1")
+    assert refused.returncode == 2 and "holds imported videos" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["import.json"]
