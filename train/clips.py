@@ -95,7 +95,7 @@ class ShardDataset(ClipDataset):
     It may be pickled, forked and spawned: shards are opened in the process that reads them.
     """
 
-    def __init__(self, path: Path, settings: PropagationSettings, split: str = "train") -> None:
+    def __init__(self, path: Path | str, settings: PropagationSettings, split: str = "train") -> None:
         """The videos of ``split`` in the data set's folder (or shard) ``path``. InputError when there are none."""
         super().__init__(ShardSet(path).split(split), settings)
 

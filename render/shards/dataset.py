@@ -12,7 +12,7 @@ from vosforge.errors import InputError
 class ShardSet:
     """The sealed videos of a data set's folder (or of one shard file), opened lazily, picklable."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         """Read the manifest of the folder ``path``, or the rows of the one shard ``path``.
 
         Raises InputError when there is nothing to read.

@@ -111,11 +111,14 @@ def test_the_readmes_python_runs_on_the_demos_files(demo, tmp_path, monkeypatch)
     (tmp_path / "runs" / "demo").symlink_to(root, target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    shard, runner = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    shard, loop, runner = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     video = ShardSet(root / "data").video("000001")
     names = {}
     exec(shard, names)
     assert np.array_equal(names["frame"], video.frame(2)) and np.array_equal(names["mask"], video.mask(2))
+    names = {}
+    exec(loop, names)
+    assert len(names["batches"]) == names["clips"].settings.iterations - 1000 and names["clips"].videos
     scribbles = np.full(video.mask(0).shape, -1, np.int16)
     scribbles[40:50, 40:50], scribbles[5:9, 60:90] = 1, 2
     names = {"frames": video.frames(), "scribbles": scribbles}

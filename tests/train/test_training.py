@@ -198,7 +198,7 @@ def test_the_matching_loss_teaches_keys_to_point_at_the_same_object(make_video: 
     found = []
     for weight in (0.0, 1.0):
         settings = PROPAGATION.model_copy(
-            update={"iterations": 25, "batch": 2, "batch_norm": "batch", "match_weight": weight}
+            update={"iterations": 90, "batch": 2, "batch_norm": "batch", "match_weight": weight}
         )
         network = load_network("propagation", train_propagation([video], settings, tmp_path / str(weight)))
         with torch.inference_mode():
