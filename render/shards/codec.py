@@ -4,6 +4,7 @@ JPEGs get restart markers every few blocks, so that a region can be decoded with
 """
 
 import io
+import warnings
 from typing import Literal, NamedTuple
 
 import cv2
@@ -61,8 +62,12 @@ def image_size(data: bytes) -> tuple[int, int]:
         height, width, *_ = simplejpeg.decode_jpeg_header(data)
         return height, width
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.height, image.width
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # nothing is decoded here
+            with Image.open(io.BytesIO(data)) as image:
+                return image.height, image.width
+    except Image.DecompressionBombError:
+        raise ValueError("it is far larger than any frame") from None
     except (UnidentifiedImageError, OSError, SyntaxError):
         raise ValueError("it is damaged or no image") from None
 

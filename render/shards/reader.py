@@ -9,7 +9,7 @@ import math
 import os
 import weakref
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,12 +123,14 @@ class ShardVideo:
     @property
     def encoding(self) -> str:
         """How the frames are encoded: jpeg, png or webp."""
-        return read_text(self._open().data.attrs, "encoding")
+        return self._told("encoding", lambda opened: read_text(opened.data.attrs, "encoding"))
 
     @property
     def void(self) -> int | None:
         """The mask value that counts for nothing, if there is one."""
-        value = self._open().mask.attrs.get("void")
+        value = self._told("void value", lambda opened: opened.mask.attrs.get("void"))
+        if value is not None and (np.shape(value) != () or not isinstance(value, np.integer)):
+            raise self._damaged("void value", ValueError(f"it is {value}"))
         return None if value is None else int(value)
 
     def encoded(self, t: int) -> bytes:
@@ -203,10 +205,15 @@ class ShardVideo:
         return self._opened
 
     def _text(self, name: str, default: str) -> str:
+        return self._told("what is known", lambda opened: read_text(opened.group.attrs, name, default))
+
+    def _told(self, what: str, read: Callable[[Opened], Any]) -> Any:
+        """What ``read`` finds, or a VOSForgeError that names ``what`` cannot be read."""
+        opened = self._open()
         try:
-            return read_text(self.group.attrs, name, default)
+            return read(opened)
         except DAMAGE as error:
-            raise self._damaged("what is known", error) from None
+            raise self._damaged(what, error) from None
 
     def _damaged(self, what: str, error: Exception) -> VOSForgeError:
         return VOSForgeError(

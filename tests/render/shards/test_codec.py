@@ -1,3 +1,5 @@
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -85,3 +87,11 @@ def test_bad_bytes_are_named(encoding):
             decode(bad, (40, 60))
     with pytest.raises(ValueError, match="60x40, not 30000x30000"):
         decode(data, (30000, 30000))
+
+
+def test_a_header_of_a_huge_image_is_refused_before_it_is_decoded():
+    png = bytearray(encode(picture(40, 60), "png", 95))
+    png[16:24] = (200_000).to_bytes(4, "big") * 2
+    png[29:33] = zlib.crc32(png[12:29]).to_bytes(4, "big")
+    with pytest.raises(ValueError, match="far larger"):
+        decode(bytes(png), (200_000, 200_000))

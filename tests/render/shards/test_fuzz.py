@@ -145,6 +145,8 @@ CRAFTED = {
         file.__delitem__("videos/000000/rgb/data"),
         file.create_group("videos/000000/rgb/data"),
     ),
+    "no encoding": lambda file: file["videos/000000/rgb/data"].attrs.__delitem__("encoding"),
+    "two values for void": lambda file: file["videos/000000/mask"].attrs.__setitem__("void", [1, 255]),
     "a row that is no JSON": row("{"),
     "a row of a list": row("[]"),
     "a row of another kind": row('{"frames": 3}'),
