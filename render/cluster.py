@@ -17,6 +17,7 @@ from render.jobs import Dataset
 from render.process import BlenderCrashError, BlenderProcess, Event
 from vosforge.errors import VOSForgeError
 from vosforge.log import logger
+from vosforge.processes import cores
 
 CRASHES_ALLOWED = 2
 """How often one video may end its Blender process before it is quarantined."""
@@ -60,7 +61,7 @@ class _Renderer:
 
 def default_workers() -> int:
     """One Blender process a core: two with one thread each beat one with two."""
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return cores()
 
 
 def render_dataset(

@@ -3,7 +3,6 @@
 An error the user can mend is answered as one sentence. Any other ends the process, whose log then has the traceback.
 """
 
-import platform
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -17,14 +16,14 @@ from assets.catalog import Catalog
 from assets.store import AssetStore
 from blender_scenes.blender.mesh_import import prepare_model
 from blender_scenes.spec import SceneSpec
-from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 from render.engine import Engine
 from render.process import Event
 from render.quality import refusal
+from render.records import video_record
 from render.shards.codec import encode
-from render.shards.format import SceneRecord, VideoRecord, visible_area
+from render.shards.format import visible_area
 from render.shards.writer import stage_video
-from vosforge import VOSForgeError, __version__
+from vosforge import VOSForgeError
 from vosforge.processes import end_with_owner
 
 
@@ -52,31 +51,8 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     if job["gates"] and reason is not None:
         yield {"refused": reason}
         return
-    catalog = _catalog(job["catalog"])
-    record = VideoRecord(
-        id=spec.video_id,
-        split=spec.split,
-        rgb=tuple(rgb),
-        encoding=settings.encoding,
-        mask=masks,
-        category=tuple(item.category for item in spec.objects),
-        darkest=round(float(brightness.min()), 3),
-        scene=SceneRecord(
-            spec=spec.model_dump_json(),
-            intrinsics=np.tile(intrinsics(spec.camera, settings.width, settings.height), (settings.frames, 1, 1)),
-            world_to_camera=camera_poses(spec.camera, settings.frames),
-            pose=np.stack([object_poses(item, settings.frames) for item in spec.objects], axis=1),
-            asset=tuple(item.mesh for item in spec.objects),
-        ),
-        attributes={
-            "seed": spec.seed,
-            "attempt": spec.attempt,
-            "vosforge": __version__,
-            "renderer": engine.version,
-            "cpu": platform.processor() or platform.machine(),
-            "credits": [catalog.by_hash(content).model_dump(mode="json") for content in sorted(spec.assets)],
-        },
-    )
+    darkest = float(brightness.min())
+    record = video_record(spec, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.version)
     yield {"done": stage_video(Path(job["staged"]), record).model_dump(mode="json")}
 
 

@@ -1,6 +1,5 @@
 """The catalogs a run can be made from: procedural models, an installed pack, or a user's own folders."""
 
-import os
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +20,7 @@ from render.process import BlenderProcess
 from tools.progress import counting
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.log import console, logger
+from vosforge.processes import cores
 from vosforge.seeding import rng_for
 
 
@@ -107,7 +107,7 @@ def _prepared_catalog(name: str, models: Sequence[Model], store: AssetStore) -> 
 
 def _prepare(models: Sequence[Model], store: AssetStore) -> Iterator[Prepared]:
     """Prepare ``models`` in one Blender process a core; results come in their order."""
-    workers = max(1, min(os.cpu_count() or 1, len(models)))
+    workers = max(1, min(cores(), len(models)))
     local = threading.local()
     with (
         tempfile.TemporaryDirectory(prefix="vosforge-prepare-") as folder,

@@ -4,7 +4,6 @@ A library that meets nonsense can crash or never come back; then one task is los
 """
 
 import multiprocessing
-import os
 import signal
 import time
 from collections import deque
@@ -31,11 +30,6 @@ class _Worker(Generic[Task]):
     connection: Connection
     task: Task
     deadline: float
-
-
-def cores() -> int:
-    """How many processes can work at once."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def guarded(

@@ -6,7 +6,6 @@ The folder is as one that was rendered (``staging/``, ``shards/``, ``manifest.js
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +23,7 @@ from tools.progress import counting
 from vosforge.errors import InputError
 from vosforge.files import remove_unfinished, write_sealed
 from vosforge.log import console, logger
+from vosforge.processes import cores
 
 PIN = "import.json"
 VIDEOS_PER_SHARD = 25
@@ -59,7 +59,7 @@ def import_dataset(
     }
     console.print(f"{layout}: {len(videos)} videos, {sum(len(video.frames) for video in videos)} frames")
     with room_to_write(out), _only_writer(out, pin):
-        _stage_and_pack(videos, out, origin, videos_per_shard, workers or os.cpu_count() or 1)
+        _stage_and_pack(videos, out, origin, videos_per_shard, workers or cores())
         return build_manifest(out)
 
 

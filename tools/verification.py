@@ -19,10 +19,11 @@ from render.shards.format import shard_name
 from render.shards.manifest import MANIFEST
 from render.shards.verify import Listing, find_problem, list_videos
 from tools.findings import Cure, Verification
-from tools.guarded import Lost, cores, guarded
+from tools.guarded import Lost, guarded
 from tools.progress import counting
 from vosforge.config import explain, read_config
 from vosforge.errors import InputError, VOSForgeError
+from vosforge.processes import cores
 
 LISTING_SECONDS = 120.0
 VIDEO_SECONDS, FRAME_SECONDS = 60.0, 1.0

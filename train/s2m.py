@@ -16,7 +16,7 @@ from train.loop import OnStep, Step, choose_device, fit, initialised
 from train.losses import bootstrapped_cross_entropy, object_logits
 from train.scribbles import sample_scribbles
 from train.settings import S2MSettings
-from train.video import VOID, Video, in_memory, usable_for_training
+from train.video import VOID, Video, in_memory, label_areas, usable_for_training
 from vosforge import VOSForgeError
 from vosforge.seeding import rng_for
 
@@ -102,7 +102,7 @@ def s2m_loss(network: S2M, batch: ScribbledFrame, share: float) -> Tensor:
 
 def _draw_label(mask: np.ndarray, least: float, rng: np.random.Generator) -> int | None:
     """A random label of ``mask`` with at least ``least`` pixels, or None."""
-    areas = np.bincount(mask.ravel(), minlength=VOID + 1)
+    areas = label_areas(mask)
     areas[[0, VOID]] = 0
     candidates = np.flatnonzero(areas >= max(least, 1))
     return int(rng.choice(candidates)) if len(candidates) else None

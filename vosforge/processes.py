@@ -1,6 +1,7 @@
-"""How helper processes begin and end: with their owner, and without a say on Ctrl-C."""
+"""Helper processes: how many can work at once, and how they end: with their owner, without a say on Ctrl-C."""
 
 import ctypes
+import os
 import signal
 import sys
 import threading
@@ -8,6 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PR_SET_PDEATHSIG = 1
+
+
+def cores() -> int:
+    """How many processes can work at once."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def end_with_owner() -> None:

@@ -54,7 +54,7 @@ def open_shard(path: Path) -> h5py.File:
     except FileNotFoundError:
         raise InputError(f"there is no shard {path}") from None
     except DAMAGE as error:
-        raise InputError(f"{path} is not a whole HDF5 file ({_first_sentence(error)}): render it again") from None
+        raise InputError(f"{path} is not a whole HDF5 file ({first_line(error)}): render it again") from None
     if kind != FORMAT:
         file.close()
         raise InputError(f"{path} is an HDF5 file, but no VOSForge shard")
@@ -81,7 +81,7 @@ def shard_rows(path: Path) -> list[VideoRow]:
                 for video_id, reason in missing.items()
             ]
         except DAMAGE as error:
-            raise InputError(f"{path} is damaged ({_first_sentence(error)}): render it again") from None
+            raise InputError(f"{path} is damaged ({first_line(error)}): render it again") from None
     return sorted(rows, key=lambda row: row.id)
 
 
@@ -217,7 +217,7 @@ class ShardVideo:
 
     def _damaged(self, what: str, error: Exception) -> VOSForgeError:
         return VOSForgeError(
-            f"{what} of video {self.id} in {self.path} cannot be read ({_first_sentence(error)}): render it again"
+            f"{what} of video {self.id} in {self.path} cannot be read ({first_line(error)}): render it again"
         )
 
 
@@ -244,9 +244,7 @@ def _open_video(path: Path, row: VideoRow) -> Opened:
             raise ValueError("the frames' places contradict one another")
         handle, begin = file.id.get_vfd_handle(), data.id.get_offset() or 0
     except DAMAGE as error:
-        raise VOSForgeError(
-            f"video {row.id} in {path} is damaged ({_first_sentence(error)}): render it again"
-        ) from None
+        raise VOSForgeError(f"video {row.id} in {path} is damaged ({first_line(error)}): render it again") from None
     return Opened(os.getpid(), group, data, handle, begin, ends, mask)
 
 
@@ -278,5 +276,6 @@ def _checksum(dataset: h5py.Dataset) -> str:
     return checksum_of_parts(dataset[t] for t in range(len(dataset)))
 
 
-def _first_sentence(error: Exception) -> str:
-    return str(error).split("\n")[0].strip(" '\"")
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return (str(error).splitlines() or [""])[0].strip(" '\"") or type(error).__name__

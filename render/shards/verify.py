@@ -16,7 +16,7 @@ import numpy as np
 
 from render.quality import BRIGHTEST, DARKEST, refusal
 from render.shards.format import VOID, VideoRow, boxes
-from render.shards.reader import DAMAGE, ShardVideo, open_shard
+from render.shards.reader import DAMAGE, ShardVideo, first_line, open_shard
 from render.shards.texts import is_texts, read_text
 from vosforge.errors import InputError, VOSForgeError
 
@@ -67,7 +67,7 @@ def list_videos(path: Path) -> Listing:
             videos = file.get("videos", {})
             names = list(videos)
         except BROKEN as error:
-            raise InputError(f"{path} has no list of videos that can be read ({_first_line(error)})") from None
+            raise InputError(f"{path} has no list of videos that can be read ({first_line(error)})") from None
         for name in names:
             try:
                 row = VideoRow(shard=path.name, **json.loads(read_text(videos[name].attrs, "row")))
@@ -75,7 +75,7 @@ def list_videos(path: Path) -> Listing:
                     raise ValueError(f"it calls itself {row.id}")
                 listing.rows[name] = row
             except BROKEN as error:
-                listing.damaged[name] = f"its row cannot be read ({_first_line(error)})"
+                listing.damaged[name] = f"its row cannot be read ({first_line(error)})"
     return listing
 
 
@@ -107,7 +107,7 @@ def find_problem(
         told = re.sub(re.escape(f"video {row.id} in {path}"), "it", str(error))
         return told.replace(" of it", "").removesuffix(": render it again")
     except BROKEN as error:
-        return f"it cannot be read ({_first_line(error)})"
+        return f"it cannot be read ({first_line(error)})"
     return None
 
 
@@ -227,7 +227,3 @@ def _texts(text: str) -> Iterator[tuple[str, str]]:
 
 def _name(kind: Any) -> str:
     return kind if kind == TEXT else np.dtype(kind).name
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0].strip(" '\"") or type(error).__name__

@@ -7,9 +7,9 @@ import numpy as np
 from assets.catalog import Asset, Catalog
 from blender_scenes.sample import SceneConfig
 from blender_scenes.spec import RenderSettings, SceneSpec
-from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 from render.jobs import Dataset, DatasetConfig
-from render.shards import SceneRecord, VideoRecord, stage_video
+from render.records import video_record
+from render.shards import VideoRecord, stage_video
 from render.shards.codec import encode
 from vosforge.seeding import rng_for
 
@@ -52,30 +52,8 @@ def painted_record(spec: SceneSpec, catalog: Catalog) -> VideoRecord:
     for t in range(settings.frames):
         for k in range(K - (t == 1)):
             masks[t, 2 + 9 * k : 9 + 9 * k, 3 * t + k : 8 + 3 * t + k] = k + 1
-    return VideoRecord(
-        id=spec.video_id,
-        split=spec.split,
-        rgb=tuple(encode(frame, settings.encoding, settings.jpeg_quality) for frame in frames),
-        encoding=settings.encoding,
-        mask=masks,
-        category=tuple(item.category for item in spec.objects),
-        darkest=round(min(float(frame.mean()) for frame in frames), 3),
-        scene=SceneRecord(
-            spec=spec.model_dump_json(),
-            intrinsics=np.tile(intrinsics(spec.camera, settings.width, settings.height), (settings.frames, 1, 1)),
-            world_to_camera=camera_poses(spec.camera, settings.frames),
-            pose=np.stack([object_poses(item, settings.frames) for item in spec.objects], axis=1),
-            asset=tuple(item.mesh for item in spec.objects),
-        ),
-        attributes={
-            "seed": spec.seed,
-            "attempt": spec.attempt,
-            "vosforge": "0.1.0",
-            "renderer": "numpy",
-            "cpu": "any",
-            "credits": [catalog.by_hash(content).model_dump(mode="json") for content in sorted(spec.assets)],
-        },
-    )
+    rgb = tuple(encode(frame, settings.encoding, settings.jpeg_quality) for frame in frames)
+    return video_record(spec, catalog, rgb, masks, min(float(frame.mean()) for frame in frames), "numpy")
 
 
 def painted_dataset(root: Path, quarantined: int | None = 4) -> Dataset:

@@ -8,7 +8,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from render.shards import VideoRecord
-from render.shards.codec import MOST_PIXELS, Encoding, decode, encode
+from render.shards.codec import MOST_PIXELS, Encoding, decode, encode, image_size
 from render.shards.format import VOID
 from tools.convert.layouts import SourceVideo
 from vosforge.errors import InputError
@@ -70,9 +70,8 @@ def _kind(data: bytes) -> str:
 def _size(data: bytes, place: str) -> tuple[int, int]:
     """Height and width by the image's header."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            size = image.height, image.width
-    except NO_IMAGE:
+        size = image_size(data)
+    except ValueError:
         raise InputError(f"the frame {place} is damaged or no image: fetch it again or remove its video") from None
     if size[0] * size[1] > MOST_PIXELS:
         raise InputError(f"the frame {place} has {size[1]}x{size[0]} pixels, more than {MOST_PIXELS}: scale it down")
