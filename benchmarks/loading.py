@@ -22,7 +22,8 @@ from PIL import Image
 from rich.table import Table
 from torch.utils.data import DataLoader
 
-from mivos_models import normalise
+from blender_scenes.sample import preset
+from mivos_models import normalise_planes
 from render.shards import ShardSet
 from render.shards.codec import decode, decode_region
 from tools.rendering import render_to
@@ -127,7 +128,7 @@ def clips_per_second(dataset: ClipDataset, workers: int, steps: int) -> float:
     for _ in range(steps - warm_up):
         batch = next(batches)
         if batch.frames.dtype == torch.uint8:
-            normalise(batch.frames)
+            normalise_planes(batch.frames)
     return (steps - warm_up) * BATCH / (time.perf_counter() - started)
 
 
@@ -156,7 +157,7 @@ def agree(one: ClipDataset, other: ClipDataset, clips: int) -> tuple[float, floa
     colours, labels = [], []
     for index in range(clips):
         (a, a_labels, _), (b, b_labels, _) = one[index], other[index]
-        a, b = (x if x.dtype == torch.float32 else normalise(x) for x in (a, b))
+        a, b = (x if x.dtype == torch.float32 else normalise_planes(x) for x in (a, b))
         colours.append(float((a - b).abs().mean()) * 0.225 * 255)
         labels.append(float((a_labels != b_labels).float().mean()))
     return statistics.mean(colours), statistics.mean(labels)
@@ -173,7 +174,8 @@ def main() -> None:
     one_thread(0)
     data = arguments.data or arguments.folder / "data"
     if arguments.data is None:
-        small = ["videos=6", "render.frames=24", "held_out_every=0", "videos_per_shard=3", "assets.num_meshes=40"]
+        small = ["videos=6", "render.frames=24", "held_out_every=0", "videos_per_shard=3"]
+        small.append(f"scene={preset('bl30k').model_dump_json()}")
         render_to(data, None, small, None, None)
     folders = arguments.folder / "BL30K"
     if not folders.exists():

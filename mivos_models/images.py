@@ -14,9 +14,14 @@ STD = (0.229, 0.224, 0.225)
 def normalise(frames: np.ndarray | Tensor) -> Tensor:
     """uint8 RGB [..., H, W, 3] -> float32 [..., 3, H, W], by the mean and deviation of ImageNet's colours."""
     colours = frames if isinstance(frames, Tensor) else torch.tensor(np.asarray(frames))
-    planes = colours.movedim(-1, -3).contiguous().to(torch.float32)
+    return normalise_planes(colours.movedim(-1, -3))
+
+
+def normalise_planes(planes: Tensor) -> Tensor:
+    """``normalise`` for colours that lie in planes already: uint8 [..., 3, H, W] -> float32 of the same shape."""
+    floats = planes.to(torch.float32, memory_format=torch.contiguous_format)
     mean, std = (255 * torch.tensor(values, device=planes.device).view(3, 1, 1) for values in (MEAN, STD))
-    return planes.sub_(mean).div_(std)
+    return floats.sub_(mean).div_(std)
 
 
 class Padding(NamedTuple):

@@ -162,6 +162,11 @@ def warp_image(frame: np.ndarray, to_frame: np.ndarray, crop: int, cubic: bool) 
 
 def warp_mask(mask: np.ndarray, to_frame: np.ndarray, crop: int) -> np.ndarray:
     """An index mask seen through ``to_frame``: nearest labels, 0 outside."""
+    window = _whole_window(to_frame, mask.shape, crop)
+    if window is not None:
+        cut = mask[window.top : window.bottom, window.left : window.right]
+        labels = cv2.resize(cut, (crop, crop), interpolation=cv2.INTER_NEAREST_EXACT)
+        return cv2.flip(labels, 1) if to_frame[0, 0] < 0 else labels
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(mask, _at_centres(to_frame), (crop, crop), flags=flags, borderValue=(0,))
 

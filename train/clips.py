@@ -30,7 +30,7 @@ DRAWS = 120
 class ClipSample(NamedTuple):
     """A clip, or a batch of them with B in front.
 
-    frames: [T, H, W, 3] uint8 RGB; labels: [T, H, W] uint8, 0..K; present: [K] bool, False for an object that only
+    frames: [T, 3, H, W] uint8 RGB; labels: [T, H, W] uint8, 0..K; present: [K] bool, False for an object that only
     fills the batch.
     """
 
@@ -84,9 +84,10 @@ class ClipDataset(Dataset[ClipSample]):
             return None
         chosen = rng.permutation(candidates)[: settings.num_objects]
         frames = [
-            see_frame(partial(video.frame, t), size, view, stage.geometry) for t, view in zip(times, views, strict=True)
+            cv2.split(see_frame(partial(video.frame, t), size, view, stage.geometry))
+            for t, view in zip(times, views, strict=True)
         ]
-        return _sample(np.stack(frames), seen, chosen, settings.num_objects)
+        return _sample(np.array(frames), seen, chosen, settings.num_objects)
 
 
 class ShardDataset(ClipDataset):

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mivos_models import Propagation, affinity, join, normalise
+from mivos_models import Propagation, affinity, join, normalise_planes
 from train.clips import ClipDataset, ClipSample
 from train.loop import OnStep, Step, choose_device, fit, initialised
 from train.losses import bootstrapped_cross_entropy, cell_shares, matching_loss, object_logits, one_hot
@@ -44,7 +44,7 @@ def propagation_loss(network: Propagation, batch: ClipSample, share: float, matc
     which gradients flow. ``match_weight`` times the matching loss of each later frame with frame 0 is added.
     ``batch``: frames [B,T,H,W,3] uint8, labels [B,T,H,W] uint8, present [B,K].
     """
-    frames, labels, present = normalise(batch.frames), batch.labels.long(), batch.present
+    frames, labels, present = normalise_planes(batch.frames), batch.labels.long(), batch.present
     B, T = labels.shape[:2]
     K = present.shape[1]
     first = memory = network.memorize(frames[:, 0], one_hot(labels[:, 0], K))

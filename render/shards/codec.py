@@ -16,12 +16,12 @@ Encoding = Literal["jpeg", "png", "webp"]
 """JPEG without colour subsampling, or one of two lossless ones."""
 
 BLOCK = 8
-SEGMENT_BLOCKS = 16
-"""Fewest blocks between restart markers: 128 pixels."""
+SEGMENT_BLOCKS = 8
+"""Fewest blocks between restart markers: 64 pixels."""
 MOST_PIXELS = 2**27
 """Larger frames are refused before any memory is taken for them."""
 
-_SOF, _DRI, _SOS = 0xC0, 0xDD, 0xDA
+_SOF, _DRI, _SOS, _EOI = 0xC0, 0xDD, 0xDA, 0xD9
 _RESTART = 0xD0
 
 
@@ -42,6 +42,7 @@ def encode(frame: np.ndarray, encoding: Encoding, quality: int) -> bytes:
             *(cv2.IMWRITE_JPEG_QUALITY, quality),
             *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
             *(cv2.IMWRITE_JPEG_RST_INTERVAL, restart_interval(frame.shape[1])),
+            *(cv2.IMWRITE_JPEG_OPTIMIZE, 1),
         ],
         "png": [],
         "webp": [cv2.IMWRITE_WEBP_QUALITY, 101],  # over 100: lossless
@@ -117,39 +118,38 @@ def _cut(data: bytes, region: Region) -> tuple[bytes, tuple[int, int], tuple[int
     across, down = -(-width // BLOCK), -(-height // BLOCK)
     if across % interval:
         return None
-    per_row = across // interval
+    per_row, pixels = across // interval, interval * BLOCK
     rows = range(region.top // BLOCK, -(-region.bottom // BLOCK))
-    begins, ends, at = [scan], [], scan
-    for number in range(rows.stop * per_row):
-        end = data.rfind(b"\xff\xd9") if number == per_row * down - 1 else data.find(_MARKS[number % 8], at)
-        if end < 0:
-            return None
-        at = end + 2
-        ends.append(end)
-        begins.append(at)
-    pixels = interval * BLOCK
     columns = range(region.left // pixels, -(-region.right // pixels))
+    ends = _segment_ends(data, scan)
+    if len(ends) != per_row * down:
+        return None
     part_size = (
         min(rows.stop * BLOCK, height) - rows.start * BLOCK,
         min(columns.stop * pixels, width) - columns.start * pixels,
     )
-    pieces = [
-        data[:size_at],
-        part_size[0].to_bytes(2, "big"),
-        part_size[1].to_bytes(2, "big"),
-        data[size_at + 4 : scan],
-    ]
-    count = 0
-    for row in rows:
-        for place in range(row * per_row + columns.start, row * per_row + columns.stop):
-            if count:
-                pieces.append(_MARKS[(count - 1) % 8])
-            pieces.append(data[begins[place] : ends[place]])
-            count += 1
-    return b"".join([*pieces, b"\xff\xd9"]), (rows.start * BLOCK, columns.start * pixels), part_size
+    header = data[:size_at] + b"".join(n.to_bytes(2, "big") for n in part_size) + data[size_at + 4 : scan]
+    begins = np.concatenate([[scan], ends[:-1] + 2]).reshape(down, per_row)[rows.start : rows.stop, columns.start]
+    kept = ends.reshape(down, per_row)[rows.start : rows.stop, columns.start : columns.stop]
+    pieces = [data[begin:end] for begin, end in zip(begins.tolist(), (kept[:, -1] + 2).tolist(), strict=True)]
+    part = np.frombuffer(bytearray(b"".join([header, *pieces])), np.uint8)
+    # The markers count from 0 to 7 and round again, from the first of the part on, whose last one ends the image.
+    row_at = len(header) + np.concatenate([[0], np.cumsum(kept[:-1, -1] + 2 - begins[:-1])])
+    places = (row_at[:, None] + kept - begins[:, None]).ravel() + 1
+    part[places] = _RESTART + np.arange(len(places)) % 8
+    part[places[-1]] = _EOI
+    return part.tobytes(), (rows.start * BLOCK, columns.start * pixels), part_size
 
 
-_MARKS = [bytes([0xFF, _RESTART + n]) for n in range(8)]
+def _segment_ends(data: bytes, scan: int) -> np.ndarray:
+    """Where the segments of the scan that begins at ``scan`` end: at the restart markers and the end of the image.
+
+    No entropy-coded byte 255 is followed by anything but 0 (T.81, B.1.1.5), so every such pair is a marker.
+    """
+    coded = np.frombuffer(data, np.uint8)
+    at = np.flatnonzero(coded[scan:-1] == 0xFF) + scan
+    after = coded[at + 1]
+    return at[(after & 0xF8 == _RESTART) | (after == _EOI)]
 
 
 def _header(data: bytes) -> tuple[int, int, int] | None:

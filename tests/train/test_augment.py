@@ -143,3 +143,19 @@ def test_warps_share_their_geometry() -> None:
     image = warp_image(np.repeat(plane[..., None], 3, axis=2), window, 32, cubic=False)
     assert image.shape == (32, 32, 3)
     assert warp_mask(plane, window, 32).shape == (32, 32)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**6), st.integers(20, 200), st.integers(20, 200))
+def test_labels_of_an_upright_crop_are_those_under_its_pixel_centres(seed: int, height: int, width: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = rng.integers(0, 256, (height, width), np.uint8)
+    window = sample_window(height, width, Geometry(crop=64, area=(0.3, 1.0)), rng)
+    centres = window @ np.array([[x + 0.5, x + 0.5, 1] for x in range(64)]).T
+    columns, rows = centres[0], centres[1]
+    # A centre that falls on the edge of two pixels may be either's.
+    clear = [np.abs(at - np.round(at)) > 1e-6 for at in (columns, rows)]
+    found = warp_mask(mask, window, 64)
+    at_rows, at_columns = (np.clip(np.floor(at), 0, n - 1).astype(int) for at, n in ((rows, height), (columns, width)))
+    expected = mask[at_rows][:, at_columns]
+    assert np.array_equal(found[clear[1]][:, clear[0]], expected[clear[1]][:, clear[0]])

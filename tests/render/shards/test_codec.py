@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from render.shards.codec import Region, decode, decode_region, encode, restart_interval
+from render.shards.codec import SEGMENT_BLOCKS, Region, decode, decode_region, encode, restart_interval
 from vosforge.seeding import rng_for
 
 
@@ -75,8 +75,8 @@ def test_restart_intervals_divide_a_row_of_blocks():
     for width in range(1, 3000, 7):
         row = -(-width // 8)
         assert row % restart_interval(width) == 0
-        assert restart_interval(width) in (row, *range(16, 3000))
-    assert restart_interval(768) == 16
+        assert restart_interval(width) in (row, *range(SEGMENT_BLOCKS, 3000))
+    assert restart_interval(768) == SEGMENT_BLOCKS
 
 
 @pytest.mark.parametrize("encoding", ["jpeg", "png", "webp"])
