@@ -44,7 +44,7 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     masks = np.empty((settings.frames, settings.height, settings.width), np.uint8)
     brightness, contrast = np.empty(settings.frames), np.empty(settings.frames)
     for t, frame in enumerate(engine.render(spec, store)):
-        rgb.append(encode(frame.rgb, settings.encoding, settings.jpeg_quality))
+        rgb.append(encode(frame.rgb, settings.encoding, settings.jpeg_quality, settings.jpeg_subsampling))
         masks[t], brightness[t], contrast[t] = frame.mask, frame.rgb.mean(), frame.rgb.mean(axis=2).std()
         yield {"frame": t}
     reason = refusal(brightness, contrast, visible_area(masks, len(spec.objects)), masks[0].size)
