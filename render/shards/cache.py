@@ -27,6 +27,7 @@ STALLED_SECONDS = 3600.0
 LOCK = ".lock"
 
 _fetched: set[Path] = set()
+"""By this process."""
 
 
 def local_copy(place: Place) -> Path:
@@ -68,8 +69,6 @@ def most_bytes() -> float:
 
 
 def _fetch(place: RemotePath, copy: Path) -> None:
-    if copy in _fetched:
-        _say_that_room_is_short()
     logger.debug(f"fetching {place}")
     with sealed_file(copy) as temporary:
         place.download(temporary)
@@ -79,7 +78,7 @@ def _fetch(place: RemotePath, copy: Path) -> None:
 @cache
 def _say_that_room_is_short() -> None:
     size = f"{most_bytes() / 1e9:g} GB"
-    logger.warning(f"shards are fetched again and again, because {size} of copies are kept: raise VOSFORGE_REMOTE_GB")
+    logger.warning(f"{size} of copies are less than this run reads, so it fetches some again: raise VOSFORGE_REMOTE_GB")
 
 
 def _is_whole(copy: Path, version: Version) -> bool:
@@ -103,6 +102,8 @@ def _make_room(folder: Path, size: int) -> None:
             break
         if path.suffix != LOCK and _remove_unused(path):
             excess -= freed
+            if path in _fetched:
+                _say_that_room_is_short()
 
 
 def _remove_unused(copy: Path) -> bool:

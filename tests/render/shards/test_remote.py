@@ -248,7 +248,7 @@ def test_too_small_a_cache_is_told_once(remote, cache, monkeypatch, caplog):
         local_copy(shard)
         age(cache)
     assert [record.message for record in caplog.records if "VOSFORGE_REMOTE_GB" in record.message] == [
-        "shards are fetched again and again, because 0 GB of copies are kept: raise VOSFORGE_REMOTE_GB"
+        "0 GB of copies are less than this run reads, so it fetches some again: raise VOSFORGE_REMOTE_GB"
     ]
 
 
