@@ -12,6 +12,7 @@ from pathlib import Path
 import fsspec
 
 from render.shards.manifest import MANIFEST
+from vosforge.processes import end_with_owner
 
 STARTING_SECONDS = 60.0
 
@@ -22,7 +23,8 @@ def local_s3(bucket: str) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "moto.server", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen(command, stdout=quiet, stderr=quiet, preexec_fn=end_with_owner)
     before = dict(os.environ)
     os.environ |= {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
