@@ -3,11 +3,11 @@
     python -m benchmarks.rendering [--assets sweethome3d] [--rounds 3] [--ways recipe,standard] [--scenes 20pc-1]
 
 Stretches of a few frames are cut from the presets' own videos (see `benchmarks.scenes`), at the speed they have there.
-The recipe (see `benchmarks.recipe`) and every preset render each of them, interleaved; the presets in one long-lived
-Blender process through the product's own path, staging included. Costs are those of a frame in a video of 160: what is
-spent once a video counts a 160th. Frames are judged as they are delivered, decoded from their JPEGs, against references
-of 1,024 samples, which are rendered first where they are missing. That takes ten minutes and more for each, once;
-``--references-only`` does nothing else.
+The recipe (see `benchmarks.recipe`; "re-encoded": its pixels in our encoding) and every preset render each of them,
+interleaved; the presets in one long-lived Blender process through the product's own path, staging included. Costs are
+those of a frame in a video of 160: what is spent once a video counts a 160th. Frames are judged as they are delivered,
+decoded from their JPEGs, against references of 1,024 samples, which are rendered first where they are missing. That
+takes ten minutes and more for each, once; ``--references-only`` does nothing else.
 
 The folder then has figures.json (everything), quality.png (quality against cost), and the scenes' specs.
 """
@@ -29,7 +29,7 @@ from assets.store import AssetStore
 from benchmarks.recipe import RECIPE, render_recipe
 from benchmarks.references import References, own_noise, psnr, ssim, to_srgb
 from benchmarks.scenes import VIDEO_FRAMES, BenchScene, open_catalog, open_scenes, render_job, with_settings
-from benchmarks.tables import draw_plot, result_table
+from benchmarks.tables import aims, draw_plot, result_table
 from blender_scenes.spec import RenderSettings, SceneSpec
 from render.process import BlenderProcess
 from render.shards import ShardSet
@@ -50,7 +50,8 @@ FRAMES = 8
 """Frames of a stretch. Those of its middle count; its ends are as the ends of a video are."""
 JUDGED = (4, 3)
 """The frames that are held against references, the first one first."""
-REENCODED = "recipe, our JPEG"
+REENCODED = "re-encoded"
+"""The recipe's pixels in our encoding."""
 
 
 class Cost(NamedTuple):
@@ -270,6 +271,8 @@ def main() -> None:
     }
     (folder / "figures.json").write_text(json.dumps(figures, indent=1))
     console.print(result_table(rows))
+    for line in aims(rows):
+        console.print(line)
     if noise:
         console.print(f"the references themselves: {min(noise.values()):.1f} dB or better against endless samples")
     draw_plot(rows, folder / "quality.png")

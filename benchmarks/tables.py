@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
+from rich.box import SIMPLE
 from rich.table import Table
 
 # What is aimed at (times cheaper than the recipe), by preset and group of scenes; "fast" must reach 39 dB as well.
@@ -43,7 +44,7 @@ class Summary(NamedTuple):
             missed += ["bytes"] if self.bytes > recipe.bytes else []
         if self.way == "fast":
             missed += [f"{FAST_PSNR:.0f} dB"] if _less(self.psnr, FAST_PSNR) else []
-        return f"missed: {', '.join(missed)}" if missed else f"met ({wanted:.0f}x)"
+        return f"not {', '.join(missed)}" if missed else f"{wanted:.0f}x met"
 
 
 def _less(value: float | None, least: float | None) -> bool:
@@ -82,25 +83,13 @@ def summaries(rows: Sequence[dict[str, Any]]) -> list[Summary]:
 
 def result_table(rows: Sequence[dict[str, Any]]) -> Table:
     """One row a group of scenes and way of rendering."""
-    columns = (
-        "covered",
-        "rendered by",
-        "CPU s a frame",
-        "spread",
-        "recipe : it",
-        "wall s",
-        "KB",
-        "PSNR",
-        "SSIM",
-        "aim",
+    columns = ("covered", "rendered by", "CPU s", "+-", "gain", "wall s", "KB", "PSNR", "SSIM")
+    table = Table(
+        *columns, title="a delivered frame, labels included: cost and quality", box=SIMPLE, padding=(0, 1, 0, 0)
     )
-    table = Table(*columns, title="cost and quality of a delivered frame, labels included")
-    for column in table.columns:
-        column.no_wrap = True
-    for column in table.columns[2:-1]:
+    for column in table.columns[2:]:
         column.justify = "right"
     found = summaries(rows)
-    recipes = {each.group: each for each in found if each.way == "recipe"}
     group = None
     for each in found:
         if group not in (None, each.group):
@@ -109,16 +98,23 @@ def result_table(rows: Sequence[dict[str, Any]]) -> Table:
             "" if each.group == group else each.group,
             each.way,
             f"{each.cpu:.3f}",
-            f"{each.spread:.0%}",
+            f"{each.spread / 2:.0%}",
             "" if each.gain is None else f"{each.gain:.1f}",
             f"{each.wall:.3f}",
             f"{each.bytes / 1000:.0f}",
             "" if each.psnr is None else f"{each.psnr:.2f}",
             "" if each.ssim is None else f"{each.ssim:.4f}",
-            each.meets(recipes.get(each.group)),
         )
         group = each.group
     return table
+
+
+def aims(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A line for each preset and group of scenes something was aimed at."""
+    found = summaries(rows)
+    recipes = {each.group: each for each in found if each.way == "recipe"}
+    judged = ((each, each.meets(recipes.get(each.group))) for each in found)
+    return [f"{each.way}, {each.group}: {outcome}" for each, outcome in judged if outcome]
 
 
 def draw_plot(rows: Sequence[dict[str, Any]], path: Path) -> None:

@@ -100,6 +100,6 @@ def test_the_table_has_a_row_for_every_group_and_way():
     assert result_table(rows).row_count == 3 * len(GROUPS)
     found = {(each.group, each.way): each for each in summaries(rows)}
     recipe, standard, labels = (found["10 %", way] for way in ("recipe", "standard", "labels"))
-    assert standard.gain == pytest.approx(16) and standard.meets(recipe) == "met (12x)"
-    assert standard._replace(gain=8.0, psnr=43.0).meets(recipe) == "missed: 12x, PSNR"
-    assert labels.meets(recipe) == "met (100x)"
+    assert standard.gain == pytest.approx(16) and standard.meets(recipe) == "12x met"
+    assert standard._replace(gain=8.0, psnr=43.0).meets(recipe) == "not 12x, PSNR"
+    assert labels.meets(recipe) == "100x met"
