@@ -34,6 +34,8 @@ def open_scene(job: dict[str, Any]) -> BuiltScene:
     spec = SceneSpec.model_validate_json(job["spec"])
     built = build_scene(spec, AssetStore(Path(job["store"])))
     scene = built.scene
+    for obj in [obj for obj in scene.objects if obj.type == "MESH" and not obj.visible_camera]:
+        bpy.data.objects.remove(obj)  # what no ray sees is there for the sake of the product's engine
     scene.render.engine = "CYCLES"
     scene.render.resolution_x, scene.render.resolution_y = spec.render.width, spec.render.height
     scene.render.resolution_percentage = 100
