@@ -6,16 +6,17 @@ BIN := $(VENV)/bin
 # Where pip finds torch besides PyPI, for example https://download.pytorch.org/whl/cpu for a build without CUDA.
 TORCH_INDEX ?=
 ASSETS ?= procedural
-# Extra words for `vosforge demo`, for example ARGS="--video path/to/JPEGImages/480p/car".
+# Extra words for `vosforge demo`, for example ARGS="--video path/to/JPEGImages/480p/car", or for `bench-render`.
 ARGS ?=
 
-.PHONY: help demo test test-all bench bench-loading bench-remote lint setup clean
+.PHONY: help demo test test-all bench bench-loading bench-remote bench-render lint setup clean
 
 help:
 	@echo "make demo   [ASSETS=sweethome3d] [ARGS=...]  set up, then render, train a little, segment, report"
 	@echo "make test                                    set up, then lint, types, import rules and the quick tests"
 	@echo "make test-all                                the slow tests as well"
 	@echo "make bench                                   the benchmarks: what the README's figures come from"
+	@echo "make bench-render [ASSETS=...] [ARGS=...]    only what rendering costs (the first time hours, for references)"
 	@echo "make clean                                   remove the virtual environment and the runs"
 
 demo: setup
@@ -32,13 +33,19 @@ test-all: setup lint
 	@sh tools/system_libraries.sh --browser
 	$(BIN)/pytest
 
-bench: bench-loading bench-remote
+bench: bench-loading bench-remote bench-render
 
 bench-loading: setup
 	$(BIN)/python -m benchmarks.loading
 
 bench-remote: setup
 	$(BIN)/python -m benchmarks.remote_loading
+
+bench-render: setup
+ifneq ($(ASSETS),procedural)
+	$(BIN)/vosforge assets install $(ASSETS)
+endif
+	$(BIN)/python -m benchmarks.rendering --assets $(ASSETS) $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

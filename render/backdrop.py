@@ -8,6 +8,7 @@ from typing import Self
 
 import cv2
 import numpy as np
+from scipy.spatial import ConvexHull, QhullError
 
 from assets.store import AssetStore
 from blender_scenes.spec import ObjectSpec, PlaneSpec, SceneSpec
@@ -18,25 +19,32 @@ NEAR = 0.01
 """Metres: what is nearer to the camera's plane has no bounded place in the image."""
 MARGIN = 2
 """Pixels around what the objects cover that their antialiased rims and a denoiser may touch."""
-SPREAD = 0.2
-"""Where the four samples of a pixel lie, in pixels from its centre on each axis: they scatter as much as the samples of
-Cycles' default pixel filter do (Blackman-Harris, 1.5 pixels wide)."""
+FILTER_WIDTH = 1.5
+"""Pixels: of Cycles' pixel filter, a Blackman-Harris window."""
+FINE_TEXELS, MOST_TEXELS = 0.4, 2.0
+"""Texels a pixel up to which few samples do, and above which the texture is made smaller first."""
 
 
 class Backdrop:
     """What the camera of a scene sees of its emissive backdrop, and where in the frame anything is before it."""
 
     def __init__(self, spec: SceneSpec, plane: PlaneSpec, texture: np.ndarray, store: AssetStore) -> None:
-        """``texture``: the plane's image, uint8 ``[H, W, 3]`` sRGB."""
+        """``texture``: the plane's image, scene-linear float32 ``[H, W, 3]``; Cycles interpolates it as such, too."""
         settings = spec.render
         self._size = settings.height, settings.width
-        self._plane, self._texture = plane, texture
+        self._plane = plane
         self._to_camera = camera_poses(spec.camera, settings.frames)
         self._intrinsics = intrinsics(spec.camera, settings.width, settings.height)
-        around = [_boxes(item, store, settings.frames) for item in (*spec.objects, *spec.distractors)]
+        around = [_around(item, store, settings.frames) for item in (*spec.objects, *spec.distractors)]
         # Cycles' lights are spheres that the camera sees.
         spheres = [_box(np.add(light.location, [[-light.radius], [light.radius]])) for light in spec.lights]
-        self._boxes = [*around, *(np.tile(sphere, (settings.frames, 1, 1)) for sphere in spheres)]
+        texels = plane.repeat * max(texture.shape[:2]) / (plane.size * self._pixels_per_metre)
+        if texels > MOST_TEXELS:
+            texture = cv2.resize(
+                texture, None, fx=MOST_TEXELS / texels, fy=MOST_TEXELS / texels, interpolation=cv2.INTER_AREA
+            )
+        self._texture, self._samples = texture, _pixel_samples(2 if texels <= FINE_TEXELS else 4)
+        self._around = [*around, *(np.tile(sphere, (settings.frames, 1, 1)) for sphere in spheres)]
 
     @classmethod
     def of(cls, spec: SceneSpec, store: AssetStore) -> Self | None:
@@ -51,7 +59,7 @@ class Backdrop:
         texture = cv2.imread(str(store.image_path(plane.texture)), cv2.IMREAD_UNCHANGED)
         if texture is None or texture.dtype != np.uint8 or texture.shape[2:] != (3,):
             return None
-        backdrop = cls(spec, plane, cv2.cvtColor(texture, cv2.COLOR_BGR2RGB), store)
+        backdrop = cls(spec, plane, cv2.LUT(cv2.cvtColor(texture, cv2.COLOR_BGR2RGB), _LINEAR), store)
         return backdrop if backdrop._covers_what_it_should else None
 
     def light(self, t: int) -> np.ndarray:
@@ -59,9 +67,9 @@ class Backdrop:
         height, width = self._size
         total = np.zeros((height, width, 3), np.float32)
         to_texture = self._to_texture(t)
-        for shift in ((-SPREAD, -SPREAD), (SPREAD, -SPREAD), (-SPREAD, SPREAD), (SPREAD, SPREAD)):
+        for x, y, weight in self._samples:
             # OpenCV's integer coordinates are pixel centres.
-            at_centres = _translation(-0.5, -0.5) @ to_texture @ _translation(0.5 + shift[0], 0.5 + shift[1])
+            at_centres = _translation(-0.5, -0.5) @ to_texture @ _translation(0.5 + x, 0.5 + y)
             seen = cv2.warpPerspective(
                 self._texture,
                 at_centres,
@@ -69,25 +77,29 @@ class Backdrop:
                 flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                 borderMode=cv2.BORDER_REFLECT,  # as the material mirrors the image
             )
-            total += cv2.LUT(seen, _LINEAR)
-        total *= np.float32(self._plane.emission / 4)
+            cv2.scaleAdd(seen, self._plane.emission * weight, total, total)
         return total
 
-    def objects_region(self, t: int) -> Region | None:
-        """The part of frame ``t`` outside of which only the backdrop is seen; None where no object is seen."""
+    def regions(self, t: int) -> list[Region]:
+        """The parts of frame ``t`` outside of which only the backdrop is seen; no two of them overlap."""
+        seen: list[Region] = []
+        for points in self._around:
+            region = self._region(points[t] @ self._to_camera[t, :3, :3].T + self._to_camera[t, :3, 3])
+            if region is not None:
+                seen = _with(seen, region)
+        return seen
+
+    def _region(self, points: np.ndarray) -> Region | None:
+        """The part of a frame that the convex hull of ``points [N, 3]`` (camera frame) can touch; None for none."""
         height, width = self._size
-        low, high = np.full(2, np.inf), np.full(2, -np.inf)
-        for boxes in self._boxes:
-            points = boxes[t] @ self._to_camera[t, :3, :3].T + self._to_camera[t, :3, 3]
-            if (points[:, 2] <= NEAR).all():
-                continue
-            if (points[:, 2] <= NEAR).any():
-                return Region(0, 0, height, width)
-            seen = points @ self._intrinsics.T
-            seen = seen[:, :2] / seen[:, 2:]
-            low, high = np.minimum(low, seen.min(axis=0)), np.maximum(high, seen.max(axis=0))
-        limits = np.array([width, height])
-        low, high = np.maximum(np.floor(low) - MARGIN, 0), np.minimum(np.ceil(high) + MARGIN, limits)
+        if (points[:, 2] <= NEAR).all():
+            return None
+        if (points[:, 2] <= NEAR).any():
+            return Region(0, 0, height, width)
+        seen = points @ self._intrinsics.T
+        seen = seen[:, :2] / seen[:, 2:]
+        low = np.maximum(np.floor(seen.min(axis=0)) - MARGIN, 0)
+        high = np.minimum(np.ceil(seen.max(axis=0)) + MARGIN, [width, height])
         if (low >= high).any():
             return None
         (left, top), (right, bottom) = low.astype(int).tolist(), high.astype(int).tolist()
@@ -105,6 +117,12 @@ class Backdrop:
         return np.linalg.inv(self._intrinsics @ to_camera)
 
     @property
+    def _pixels_per_metre(self) -> float:
+        """How large a metre of the plane is in the image, where the camera comes nearest to it, pixels."""
+        distance = self._plane.offset - np.linalg.inv(self._to_camera)[:, 1, 3].max()
+        return float(self._intrinsics[0, 0] / max(distance, NEAR))
+
+    @property
     def _covers_what_it_should(self) -> bool:
         """Whether every ray of every frame ends on the plane unless an object is before it."""
         plane, (height, width) = self._plane, self._size
@@ -116,20 +134,63 @@ class Backdrop:
             distance = (plane.offset - origins[..., 1]) / rays[..., 1]
             hits = origins + distance[..., None] * rays
         inside = (distance > 0) & (np.abs(hits[..., [0, 2]]) <= plane.size / 2).all(axis=-1)
-        return bool(inside.all()) and all((boxes[..., 1] < plane.offset).all() for boxes in self._boxes)
+        return bool(inside.all()) and all((points[..., 1] < plane.offset).all() for points in self._around)
 
 
-def _boxes(item: ObjectSpec, store: AssetStore, frames: int) -> np.ndarray:
-    """The corners, in the world, of the box around an object's mesh in its own frame: ``[T, 8, 3]``."""
-    vertices, how = store.mesh(item.mesh).vertices, item.deformation
-    shapes = [vertices] if how is None else [deformed(vertices, how, u) for u in np.linspace(0.0, 1.0, frames)]
+def _around(item: ObjectSpec, store: AssetStore, frames: int) -> np.ndarray:
+    """The corners of an object's convex hull in the world, or of a box around what changes its shape: ``[T, N, 3]``."""
+    vertices, how = store.mesh(item.mesh).vertices.astype(np.float64), item.deformation
+    if how is None:
+        shapes = [_hull(vertices)]
+    else:
+        shapes = [_box(deformed(vertices, how, u)) for u in np.linspace(0.0, 1.0, frames)]
     poses = object_poses(item, frames)
-    return np.stack([_box(shape) for shape in shapes]) @ poses[:, :3, :3].swapaxes(1, 2) + poses[:, None, :3, 3]
+    return np.stack(shapes) @ poses[:, :3, :3].swapaxes(1, 2) + poses[:, None, :3, 3]
+
+
+def _hull(points: np.ndarray) -> np.ndarray:
+    try:
+        return points[ConvexHull(points).vertices]
+    except QhullError:  # it is flat
+        return _box(points)
 
 
 def _box(points: np.ndarray) -> np.ndarray:
     low, high = points.min(axis=0), points.max(axis=0)
     return np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(8, 3).astype(float)
+
+
+def _with(regions: list[Region], more: Region) -> list[Region]:
+    """``regions``, of which no two overlap, and ``more``: those that overlap it become one with it."""
+    while True:
+        touched = [one for one in regions if _overlap(one, more)]
+        if not touched:
+            return [*regions, more]
+        regions = [one for one in regions if one not in touched]
+        tops, lefts, bottoms, rights = zip(more, *touched, strict=True)
+        more = Region(min(tops), min(lefts), max(bottoms), max(rights))
+
+
+def _overlap(one: Region, other: Region) -> bool:
+    rows = one.top < other.bottom and other.top < one.bottom
+    return rows and one.left < other.right and other.left < one.right
+
+
+def _pixel_samples(side: int) -> list[tuple[float, float, float]]:
+    """Where ``side`` x ``side`` samples lie from a pixel's centre (x, y, in pixels), and what each counts.
+
+    Two on an axis scatter as much as the pixel filter's, more are weighed by it.
+    """
+    places = (np.arange(side) + 0.5) / side - 0.5
+    a = 2 * np.pi * (places + 0.5)
+    weights = 0.35875 - 0.48829 * np.cos(a) + 0.14128 * np.cos(2 * a) - 0.01168 * np.cos(3 * a)
+    weights /= weights.sum()
+    offsets = np.array([-0.2, 0.2]) if side == 2 else FILTER_WIDTH * places
+    return [
+        (float(x), float(y), float(across * down))
+        for y, down in zip(offsets, weights, strict=True)
+        for x, across in zip(offsets, weights, strict=True)
+    ]
 
 
 def _translation(x: float, y: float) -> np.ndarray:

@@ -5,7 +5,7 @@ sample, so labels are exact integers at any number of samples, with or without d
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +21,11 @@ from render.shards.codec import Region
 from vosforge.errors import VOSForgeError
 from vosforge.seeding import rng_for
 
-# Blender 5 calls the pass "Object Index", 4.5 "IndexOB".
-INDEX_PASSES = ("Object Index", "IndexOB")
+INDEX_PASS = "Object Index"
+INDEX_PASSES = (INDEX_PASS, "IndexOB")
+"""What Blender 5 and Blender 4.5 call it."""
+EMPTY_PASSES = {"Combined": 4, INDEX_PASS: 1}
+"""The channels of what a frame has even where nothing is rendered."""
 MIST_DEPTH = 1000.0
 """How far the mist pass reaches, in metres. A mean over a pixel's samples, it has no jagged edges, unlike depth."""
 
@@ -76,7 +79,7 @@ class Engine:
                 with _shutter_open(built, frame):
                     passes = self._render_passes(spec)
             else:
-                passes = self._render_passes(spec, backdrop.objects_region(frame))
+                passes = self._render_passes(spec, backdrop.regions(frame))
                 passes["Combined"] = laid_over(passes["Combined"], backdrop.light(frame))
             yield self._developed(spec, passes)
 
@@ -87,8 +90,7 @@ class Engine:
         linear = linear * np.float32(2.0**spec.exposure)
         if spec.camera.lens is not None or spec.camera.shutter > 0:
             passes = self._render_sharp(spec)
-        index = next(passes[name] for name in INDEX_PASSES if name in passes)
-        return RenderedFrame(rgb=to_srgb(linear), mask=index[:, :, 0].astype(np.uint8))
+        return RenderedFrame(rgb=to_srgb(linear), mask=passes[INDEX_PASS][:, :, 0].astype(np.uint8))
 
     def _render_sharp(self, spec: SceneSpec) -> dict[str, np.ndarray]:
         """The frame's own instant through a pinhole, one sample a pixel.
@@ -105,28 +107,33 @@ class Engine:
             dof.use_dof = spec.camera.lens is not None
             cycles.samples, cycles.use_denoising = spec.render.samples, spec.render.denoise
 
-    def _render_passes(self, spec: SceneSpec, region: Region | None = None) -> dict[str, np.ndarray]:
+    def _render_passes(self, spec: SceneSpec, regions: Sequence[Region] | None = None) -> dict[str, np.ndarray]:
         """Render what stands in Blender now: each pass as float32 ``[H, W, channels]``, top row first.
 
-        ``region``: the only part that is rendered; the rest is 0.
+        ``regions``: the only parts that are rendered; the rest is 0.
         """
         height, width = spec.render.height, spec.render.width
         render = bpy.context.scene.render
-        render.use_border = render.use_crop_to_border = region is not None
-        if region is not None:  # a quarter of a pixel inside, so that no rounding moves an edge
+        render.use_border = render.use_crop_to_border = regions is not None
+        if regions is None:
+            return self._render(spec)
+        whole = {name: np.zeros((height, width, channels), np.float32) for name, channels in EMPTY_PASSES.items()}
+        for region in regions:
+            # A quarter of a pixel inside, so that no rounding moves an edge.
             render.border_min_x, render.border_max_x = ((x + 0.25) / width for x in (region.left, region.right))
             render.border_max_y, render.border_min_y = (1 - (y - 0.25) / height for y in (region.top, region.bottom))
+            for name, part in self._render(spec).items():
+                if name not in whole:
+                    whole[name] = np.zeros((height, width, part.shape[2]), np.float32)
+                whole[name][region.top : region.bottom, region.left : region.right] = part
+        return whole
+
+    def _render(self, spec: SceneSpec) -> dict[str, np.ndarray]:
         self._passes.clear()
         bpy.ops.render.render()
-        if not any(name in self._passes for name in INDEX_PASSES):
+        if INDEX_PASS not in self._passes:
             raise VOSForgeError(f"Cycles gave no pixels for video {spec.video_id}; see the Blender log of its worker")
-        if region is None:
-            return dict(self._passes)
-        whole = {}
-        for name, part in self._passes.items():
-            whole[name] = np.zeros((height, width, part.shape[2]), np.float32)
-            whole[name][region.top : region.bottom, region.left : region.right] = part
-        return whole
+        return dict(self._passes)
 
 
 @contextmanager
@@ -192,7 +199,8 @@ def _tap(engine_class: Any) -> None:
         for item in result.layers[0].passes:
             pixels = np.empty((height, width, item.channels), np.float32)
             item.rect.foreach_get(pixels.ravel())
-            self.finished_passes[item.name] = pixels[::-1]  # Blender's rows run from the bottom up
+            name = INDEX_PASS if item.name in INDEX_PASSES else item.name
+            self.finished_passes[name] = pixels[::-1]  # Blender's rows run from the bottom up
 
     engine_class.render = render
 

@@ -21,23 +21,21 @@ def scenes(catalog, count):
     return [sample_scene(PRESETS["bl30k"], SETTINGS, catalog, seed=3, index=n, split="train") for n in range(count)]
 
 
-def test_no_object_is_seen_outside_the_region(store, catalog):
-    empty = 0
+def test_no_object_is_seen_outside_the_regions(store, catalog):
+    smaller = 0
     for spec in scenes(catalog, 8):
         bent = spec.objects[0].model_copy(update={"deformation": Deformation(twist=(0.0, 3.0), wave=(0.3,))})
         spec = spec.model_copy(update={"objects": (bent, *spec.objects[1:])})
         backdrop = Backdrop.of(spec, store)
         assert backdrop is not None
         for t in range(SETTINGS.frames):
-            rows, columns = np.nonzero(cast_mask(spec, store, t))
-            region = backdrop.objects_region(t)
-            if region is None:
-                assert not len(rows)
-            elif len(rows):
-                assert region.top <= rows.min() and rows.max() < region.bottom
-                assert region.left <= columns.min() and columns.max() < region.right
-                empty += (region.bottom - region.top) * (region.right - region.left) < 96 * 64
-    assert empty > 4, "some regions are smaller than the frame"
+            times = np.zeros((64, 96), int)
+            for region in backdrop.regions(t):
+                times[region.top : region.bottom, region.left : region.right] += 1
+            assert times.max() <= 1, "no pixel is rendered twice"
+            assert not cast_mask(spec, store, t)[times == 0].any()
+            smaller += times.mean() < 0.5
+    assert smaller > 8
 
 
 def test_the_light_is_the_texture_where_each_pixels_ray_meets_the_plane(store, catalog):
@@ -101,7 +99,8 @@ def test_a_laid_backdrop_looks_like_a_rendered_one(store, catalog, tmp_path):
             laid, rendered = videos
             assert np.array_equal(laid.masks(), rendered.masks())
             for t in range(2):
-                assert cv2.PSNR(laid.frame(t), rendered.frame(t)) > 38
-                behind = cv2.dilate((rendered.mask(t) > 0).astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
-                difference = laid.frame(t)[behind].astype(float) - rendered.frame(t)[behind]
-                assert abs(difference.mean()) < 0.5 and difference.std() < 2.5
+                near = cv2.dilate((rendered.mask(t) > 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+                difference = laid.frame(t).astype(float) - rendered.frame(t)
+                assert abs(difference[~near].mean()) < 0.5 and difference[~near].std() < 8  # 64 samples leave noise
+                if near.any():
+                    assert abs(difference[near].mean()) < 1.5 and difference[near].std() < 12
