@@ -31,6 +31,10 @@ class RenderedFrame:
 
     rgb: np.ndarray
     mask: np.ndarray
+    seen: np.ndarray
+    """uint16 ``[H, W]``: the objects' numbers, 1 to K, the distractors' after them, 0 where there are only planes."""
+    depth: np.ndarray | None
+    """float32 ``[H, W]``: metres along the camera's axis to what ``seen`` names; None where no pass needs it."""
 
 
 class Engine:
@@ -77,8 +81,10 @@ class Engine:
         linear = linear * np.float32(2.0**spec.exposure)
         if spec.camera.lens is not None or spec.camera.shutter > 0:
             passes = self._render_sharp(spec)
-        index = next(passes[name] for name in INDEX_PASSES if name in passes)
-        return RenderedFrame(rgb=to_srgb(linear), mask=index[:, :, 0].astype(np.uint8))
+        seen = next(passes[name] for name in INDEX_PASSES if name in passes)[:, :, 0].astype(np.uint16)
+        mask = np.where(seen <= len(spec.objects), seen, 0).astype(np.uint8)
+        depth = passes["Depth"][:, :, 0] if spec.render.passes else None
+        return RenderedFrame(rgb=to_srgb(linear), mask=mask, seen=seen, depth=depth)
 
     def _render_sharp(self, spec: SceneSpec) -> dict[str, np.ndarray]:
         """The frame's own instant through a pinhole, one sample a pixel.
@@ -174,6 +180,7 @@ def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int) -> No
     scene.render.use_persistent_data = True
     scene.render.threads_mode, scene.render.threads = "FIXED", threads
     scene.view_layers[0].use_pass_object_index = True
+    scene.view_layers[0].use_pass_z = bool(settings.passes)
     cycles = scene.cycles
     cycles.device = "CPU"
     cycles.samples = settings.samples
