@@ -15,6 +15,7 @@ import numpy as np
 
 from assets.store import AssetStore
 from blender_scenes.blender.build import BuiltScene, build_scene, pose_scene
+from blender_scenes.blender.materials import has_holes, solid_surfaces
 from blender_scenes.spec import AtmosphereSpec, RenderSettings, SceneSpec
 from vosforge.errors import VOSForgeError
 from vosforge.seeding import rng_for
@@ -79,7 +80,7 @@ class Engine:
         if spec.atmosphere is not None:
             linear = hazed(linear, passes["Mist"][:, :, 0] * MIST_DEPTH, spec.atmosphere)
         linear = linear * np.float32(2.0**spec.exposure)
-        if spec.camera.lens is not None or spec.camera.shutter > 0:
+        if spec.camera.lens is not None or spec.camera.shutter > 0 or has_holes():
             passes = self._render_sharp(spec)
         seen = next(passes[name] for name in INDEX_PASSES if name in passes)[:, :, 0].astype(np.uint16)
         mask = np.where(seen <= len(spec.objects), seen, 0).astype(np.uint8)
@@ -87,16 +88,18 @@ class Engine:
         return RenderedFrame(rgb=to_srgb(linear), mask=mask, seen=seen, depth=depth)
 
     def _render_sharp(self, spec: SceneSpec) -> dict[str, np.ndarray]:
-        """The frame's own instant through a pinhole, one sample a pixel.
+        """The frame's own instant through a pinhole, one sample a pixel, with surfaces that are there or not there.
 
-        A lens scatters the very first ray in space, a shutter in time, and labels with it.
+        A lens scatters the very first ray in space, a shutter in time, a transparent surface by chance, and labels
+        with it.
         """
         scene = bpy.context.scene
         cycles, dof = scene.cycles, scene.camera.data.dof
         dof.use_dof, cycles.samples, cycles.use_denoising = False, 1, False
         scene.update_tag()
         try:
-            return self._render_passes(spec)
+            with solid_surfaces():
+                return self._render_passes(spec)
         finally:
             dof.use_dof = spec.camera.lens is not None
             cycles.samples, cycles.use_denoising = spec.render.samples, spec.render.denoise

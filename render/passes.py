@@ -10,6 +10,7 @@ import numpy as np
 from assets.store import AssetStore
 from blender_scenes.spec import SceneSpec
 from render.raycast import Points, pixel_centres, project
+from render.shards.passes import packed
 from render.surfaces import Surfaces, moved, plane_depth, plane_normal
 
 NORMAL_SCALE = 127
@@ -42,6 +43,10 @@ class PassMaker:
             made["flow_bwd"] = half(view.flow(t - 1)).reshape(height, width, 2)
         if "normal" in wanted:
             made["normal"] = np.rint(view.normal() * NORMAL_SCALE).astype(np.int8).reshape(height, width, 3)
+        if "amodal" in wanted:
+            masks = np.stack([view.amodal(number) for number in range(1, len(self.spec.objects) + 1)])
+            made["amodal"] = packed(masks.reshape(-1, height, width))
+            made["objects/visibility"] = view.visibility(masks)
         return made
 
 
@@ -106,6 +111,21 @@ class _View:
         length = np.linalg.norm(normals, axis=1)
         away = np.einsum("nd,nd->n", normals, self.points.rays) > 0
         return normals * (np.where(away, -1.0, 1.0) / np.where(length > 0, length, 1.0))[:, None]
+
+    def amodal(self, number: int) -> np.ndarray:
+        """The pixels whose centres' rays meet object ``number``, whatever is before it: bool ``[N]``."""
+        covered = np.zeros(len(self.z), bool)
+        for hits in self.surfaces.hits(number, self.t, self.points):
+            covered[hits.point] = True
+        # Blender's rays pass the centres a two-thousandth of a pixel away; what is seen is part of the whole.
+        covered[self.pixels_of.get(number, [])] = True
+        return covered
+
+    def visibility(self, masks: np.ndarray) -> np.ndarray:
+        """The share of each of the amodal ``masks [K, N]`` that is seen: float32 ``[K]``, NaN of an empty one."""
+        seen = [len(self.pixels_of.get(number, ())) for number in range(1, len(masks) + 1)]
+        with np.errstate(invalid="ignore"):
+            return (np.array(seen) / masks.sum(axis=1)).astype(np.float32)
 
 
 def half(values: np.ndarray) -> np.ndarray:

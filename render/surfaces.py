@@ -4,14 +4,16 @@ Numbers are those of ``RenderedFrame.seen``: the objects' from 1 on, then the di
 """
 
 import functools
+from collections.abc import Iterator
 
 import numpy as np
+from PIL import Image
 
-from assets.prepared import Material, PreparedMesh
+from assets.prepared import SOLID, Material, PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.spec import ObjectSpec, PlaneSpec, SceneSpec
 from blender_scenes.trajectories import camera_poses, deformed, intrinsics, object_poses
-from render.raycast import NEAR, Points, cast
+from render.raycast import NEAR, Hits, Points, cast
 
 MEETS = 0.01
 """Blender's first sample and its arithmetic may see a triangle so many pixels beyond its outline."""
@@ -31,6 +33,7 @@ class Surfaces:
         self.K = intrinsics(spec.camera, settings.width, settings.height)
         self.to_camera = camera_poses(spec.camera, settings.frames)
         self._mesh = functools.cache(store.mesh)
+        self._alpha = functools.cache(lambda content: alpha_of(store, content))
         self._poses = [object_poses(item, settings.frames) for item in self.items]
 
     def mesh(self, number: int) -> PreparedMesh:
@@ -57,6 +60,39 @@ class Surfaces:
         mesh = self.mesh(number)
         return self.placed(number, t, mesh.vertices[mesh.faces[face]].reshape(-1, 3)).reshape(-1, 3, 3)
 
+    def hits(self, number: int, t: int, points: Points) -> Iterator[Hits]:
+        """Where the rays of ``points`` meet object ``number`` at frame ``t``, as far as labels see it there."""
+        mesh, item = self.mesh(number), self.items[number - 1]
+        materials = materials_shown(item, mesh)
+        for hits in cast(self.vertices(number, t), mesh.faces, points):
+            if all(material.solid for material in materials):
+                yield hits
+            else:
+                solid = self._alphas(mesh, materials, hits) > SOLID
+                yield Hits(*(values[solid] for values in hits))
+
+    def first_hits(self, number: int, t: int, points: Points) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The nearest of them: metres along z ``[N]`` (inf for none), triangles ``[N]``, weights ``[N, 3]``."""
+        z, face, weights = np.full(len(points), np.inf), np.zeros(len(points), np.int64), np.zeros((len(points), 3))
+        for hits in self.hits(number, t, points):
+            np.minimum.at(z, hits.point, hits.z)
+            first = hits.z == z[hits.point]
+            face[hits.point[first]], weights[hits.point[first]] = hits.face[first], hits.weights[first]
+        return z, face, weights
+
+    def _alphas(self, mesh: PreparedMesh, materials: tuple[Material, ...], hits: Hits) -> np.ndarray:
+        """How opaque a mesh is where rays meet it: float64 ``[M]``."""
+        place = mesh.material_index[hits.face] if len(materials) > 1 else np.zeros(len(hits.face), np.int64)
+        alphas = np.array([material.alpha for material in materials])[place]
+        for number, material in enumerate(materials):
+            if material.cutout and material.texture is not None:
+                here = place == number
+                uv = np.zeros((int(here.sum()), 2))
+                if mesh.corner_uv is not None:
+                    uv = np.einsum("mk,mkd->md", hits.weights[here], mesh.corner_uv[hits.face[here]])
+                alphas[here] = sampled(self._alpha(material.texture), uv)
+        return alphas
+
     def seen_faces(self, number: int, t: int, points: Points, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which triangles of object ``number`` the rays of ``points`` meet at depth ``z [N]``, and where on them.
 
@@ -70,6 +106,24 @@ class Surfaces:
             best = off == nearest[hits.point]
             face[hits.point[best]], weights[hits.point[best]] = hits.face[best], hits.weights[best]
         return face, weights
+
+
+def alpha_of(store: AssetStore, content: str) -> np.ndarray:
+    """The alpha channel of an image, float64 ``[h, w]`` in 0 to 1, bottom row first."""
+    with Image.open(store.image_path(content)) as image:
+        return np.asarray(image.convert("RGBA"))[::-1, :, 3] / 255
+
+
+def sampled(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
+    """An image ``[h, w]``, bottom row first and repeated without end, at ``uv [N, 2]``, evenly between its texels."""
+    x, y = (uv * image.shape[::-1] - 0.5).T
+    left, low = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    columns, rows = (
+        (left % image.shape[1], (left + 1) % image.shape[1]),
+        (low % image.shape[0], (low + 1) % image.shape[0]),
+    )
+    below, above = (image[row, columns[0]] * (1 - x + left) + image[row, columns[1]] * (x - left) for row in rows)
+    return below * (1 - y + low) + above * (y - low)
 
 
 def moved(places: np.ndarray, pose: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ from render.records import video_record
 from render.shards.codec import encode
 from render.shards.format import visible_area
 from render.shards.writer import stage_video
+from render.tracks import make_tracks
 from vosforge import VOSForgeError
 from vosforge.processes import end_with_owner
 
@@ -56,6 +57,8 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
                     passes[name] = _on_disk((settings.frames, *array.shape), array.dtype)
                 passes[name][t] = array
         yield {"frame": t}
+    if maker is not None and "tracks" in settings.passes:
+        passes |= make_tracks(spec, maker.surfaces, masks)
     reason = refusal(brightness, contrast, visible_area(masks, len(spec.objects)), masks[0].size)
     if job["gates"] and reason is not None:
         yield {"refused": reason}

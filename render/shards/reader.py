@@ -215,7 +215,7 @@ class ShardVideo:
 
         def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
             if isinstance(item, h5py.Dataset) and (names is None or name in names):
-                sums[name] = _checksum(_own(group, name))
+                sums[name] = _checksum(own_dataset(group, name))
 
         try:
             if attributes_checksum(group.attrs) != read_text(group.attrs, "checksum"):
@@ -241,7 +241,7 @@ class ShardVideo:
         owner = next(each for each, datasets in PASSES.items() if name in datasets)
         if name not in opened.group:
             raise InputError(f"video {self.id} in {self.path} has no {owner}: render it with render.passes=[{owner}]")
-        return held_against(name, _own(opened.group, name), self.row)
+        return held_against(name, own_dataset(opened.group, name), self.row)
 
     def _open(self) -> Opened:
         # HDF5 handles do not survive a fork.
@@ -280,7 +280,7 @@ def _open_video(path: Path, row: VideoRow) -> Opened:
         if f"videos/{row.id}" not in file:
             raise VOSForgeError(f"{path} has no video {row.id}: rebuild the manifest")
         group = file[f"videos/{row.id}"]
-        data, offsets, mask = (_own(group, name) for name in ("rgb/data", "rgb/offsets", "mask"))
+        data, offsets, mask = (own_dataset(group, name) for name in ("rgb/data", "rgb/offsets", "mask"))
         wanted = {data: (np.uint8, data.shape), offsets: (np.int64, (T + 1,)), mask: (np.uint8, (T, H, W))}
         for dataset, (kind, shape) in wanted.items():
             if dataset.dtype != kind or dataset.shape != shape:
@@ -299,7 +299,7 @@ def _open_video(path: Path, row: VideoRow) -> Opened:
     return Opened(os.getpid(), group, data, handle, begin, ends, mask)
 
 
-def _own(group: h5py.Group, name: str) -> h5py.Dataset:
+def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     """A data set whose content lies in this very file: HDF5 may point to any other one on the machine."""
     parent, _, last = name.rpartition("/")
     folder = group[parent] if parent else group

@@ -1,27 +1,39 @@
 """The optional passes of real renders, against what one ray at a time says, from the spec and the meshes alone."""
 
+import cv2
 import numpy as np
 import pytest
 
+from assets.prepared import Material
 from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import BakedMotion, Deformation, PlaneSpec, RenderSettings
 from blender_scenes.trajectories import object_poses
 from render.process import BlenderProcess
 from render.shards import ShardSet
+from tests.render.raycast import cast_mask
 from tests.render.truth import Truth
-from vosforge import InputError
 from vosforge.seeding import rng_for
 
 pytestmark = pytest.mark.blender
 
-SETTINGS = RenderSettings(width=96, height=64, frames=4, samples=2, passes=("depth", "flow", "normal"))
+PASSES = ("depth", "flow", "normal", "amodal", "tracks")
+SETTINGS = RenderSettings(width=96, height=64, frames=4, samples=2, passes=PASSES, tracks=60)
 LOOKED_AT = 250
 """Pixels of a frame that are compared: all would take minutes."""
 
 
+def cut_out(store, catalog):
+    """A material with soft-edged holes, and a mesh with UVs to wear it."""
+    alpha = cv2.resize(rng_for("holes").integers(0, 256, (6, 6), dtype=np.uint8), (48, 48))
+    _, data = cv2.imencode(".png", np.dstack([np.full((48, 48, 3), 90, np.uint8), alpha]))
+    mesh = next(asset.hash for asset in catalog.of_kind("mesh") if store.mesh(asset.hash).corner_uv is not None)
+    return Material(texture=store.put_image(data.tobytes(), ".png"), cutout=True), mesh
+
+
 @pytest.fixture(scope="module")
-def specs(catalog):
-    """A bent object, a baked one, a distractor; before a backdrop, on a ground, before nothing."""
+def specs(store, catalog):
+    """A bent object, a baked one with holes, a distractor; before a backdrop, on a ground, before nothing."""
+    net, netted = cut_out(store, catalog)
     drawn = sample_scene(SceneConfig(objects=(4, 4)), SETTINGS, catalog, seed=5, index=1, split="train")
     bent, baked, plain, hidden = drawn.objects
     how = Deformation(twist=(0.0, 3.0), wave=(0.1, 0.1), wavelength=0.4, phase=(0.0, 0.3))
@@ -30,7 +42,7 @@ def specs(catalog):
         update={
             "objects": (
                 bent.model_copy(update={"deformation": how}),
-                baked.model_copy(update={"motion": poses}),
+                baked.model_copy(update={"motion": poses, "mesh": netted, "texture": None, "material": net}),
                 plain,
             ),
             "distractors": (hidden,),
@@ -137,6 +149,40 @@ def test_normals_face_the_camera_from_their_triangles(case):
     assert np.quantile(angles, 0.99) < 0.5  # rounding to 1/127; on an edge, the ray may meet the next triangle
 
 
-def test_a_pass_that_is_not_there_is_one_sentence(videos):
-    with pytest.raises(InputError, match=r"has no tracks: render it with render.passes=\[tracks\]"):
-        videos["nothing"].tracks()
+def test_amodal_masks_are_what_the_objects_cover_alone(specs, videos, store):
+    spec, video = specs["a ground"], videos["a ground"]
+    shown = 0
+    for t in range(SETTINGS.frames):
+        mask, amodal, visibility = video.mask(t), video.amodal(t), video.visibility()[t]
+        for k, item in enumerate(spec.objects):
+            alone = spec.model_copy(update={"objects": (item,), "distractors": (), "ground": None})
+            covered = cast_mask(alone, store, t) > 0
+            assert np.array_equal(amodal[k], covered | (mask == k + 1))
+            assert (covered ^ amodal[k]).sum() <= 1
+            if covered.any():
+                assert visibility[k] == pytest.approx((mask == k + 1).sum() / amodal[k].sum())
+                shown += visibility[k] < 0.9
+            else:
+                assert np.isnan(visibility[k])
+    assert shown, "something is hidden"
+
+
+def test_tracks_stay_on_their_surfaces_and_know_when_they_are_hidden(case, specs):
+    video, truth, _ = case
+    points, occluded, on = video.tracks()
+    assert points.shape == (SETTINGS.frames, 60, 2) and np.bincount(on).tolist() == [0, 20, 20, 20]
+    assert occluded.any() and not occluded.all(axis=0).any()
+    off = []
+    for n in range(points.shape[1]):
+        t = int(np.argmin(occluded[:, n]))  # a frame that shows it says where on which triangle it is
+        z, place = truth.meetings(t, *points[t, n].astype(float))[0]
+        assert place.number == on[n]
+        for other in range(SETTINGS.frames):
+            there = truth.pixel(truth.where(place, other), other)
+            off.append(np.abs(there - points[other, n]).max())
+            inside = (there >= 0).all() and (there < [SETTINGS.width, SETTINGS.height]).all()
+            z = (truth.cameras[other] @ [*truth.where(place, other), 1.0])[2]
+            hidden = not inside or any(nearer < z * (1 - 1e-4) for nearer, _ in truth.meetings(other, *there))
+            assert hidden == occluded[other, n]
+    print(f"tracks are off by {max(off):.5f} pixels at most")
+    assert max(off) < 0.01

@@ -10,7 +10,7 @@ import numpy as np
 from assets.store import AssetStore
 from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
-from tests.render.raycast import bent
+from tests.render.raycast import bent, opacity
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Place:
 class Truth:
     """All triangles of a scene in world coordinates at any frame, planes last."""
 
-    def __init__(self, spec: SceneSpec, store: AssetStore, only: int | None = None) -> None:
+    def __init__(self, spec: SceneSpec, store: AssetStore) -> None:
         self.spec, self.T = spec, spec.render.frames
         self.meshes = [
             (number, item, store.mesh(item.mesh))
             for number, item in enumerate((*spec.objects, *spec.distractors), start=1)
-            if only in (None, number)
         ]
-        self.planes = [] if only else [(spec.backdrop, True), (spec.ground, False)]
+        self.alphas = {number: opacity(item, mesh, store) for number, item, mesh in self.meshes}
+        self.planes = [(spec.backdrop, True), (spec.ground, False)]
         self.cameras = camera_poses(spec.camera, self.T)
         self.K = intrinsics(spec.camera, spec.render.width, spec.render.height)
         self.kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -75,7 +75,16 @@ class Truth:
             v = q @ ray * inverse
             z = np.einsum("fd,fd->f", e2, q) * inverse
         met = np.flatnonzero((u >= 0) & (v >= 0) & (u + v <= 1) & (z > 0.01))
-        return [(z[i], Place(int(numbers[i]), int(i), u[i], v[i])) for i in met[np.argsort(z[met])]]
+        return [
+            (z[i], Place(int(numbers[i]), int(i), u[i], v[i]))
+            for i in met[np.argsort(z[met])]
+            if self._opaque(int(numbers[i]), int(i), u[i], v[i])
+        ]
+
+    def _opaque(self, number: int, triangle: int, u: float, v: float) -> bool:
+        alpha = self.alphas.get(number)
+        first = int(np.argmax(self.triangles(0)[1] == number))
+        return alpha is None or float(alpha(triangle - first, u, v)) > 0.5
 
     def where(self, place: Place, t: int) -> np.ndarray:
         """The world coordinates of a place at frame ``t``."""
