@@ -70,11 +70,11 @@ def held_against(name: str, dataset: h5py.Dataset, row: VideoRow) -> h5py.Datase
     points = dataset.shape[shape.index("N")] if "N" in shape and dataset.ndim == len(shape) else 0
     wanted = shape_of(shape, row, points)
     if dataset.dtype != kind or dataset.shape != wanted:
-        raise ValueError(f"it is {dataset.dtype} {list(dataset.shape)}, not {np.dtype(kind).name} {list(wanted)}")
+        raise ValueError(f"is {dataset.dtype} {list(dataset.shape)}, not {np.dtype(kind).name} {list(wanted)}")
     if name in FRAMES and dataset.chunks != (1, *wanted[1:]):
-        raise ValueError(f"it is stored in chunks of {dataset.chunks}")
+        raise ValueError(f"is stored in chunks of {dataset.chunks}")
     if name in TABLES and (dataset.chunks is not None or dataset.nbytes > dataset.id.get_storage_size()):
-        raise ValueError("it is larger than its file")
+        raise ValueError("is larger than its file")
     return dataset
 
 
