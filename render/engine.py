@@ -25,6 +25,9 @@ INDEX_PASSES = ("Object Index", "IndexOB")
 MIST_DEPTH = 1000.0
 """How far the mist pass reaches, in metres. A mean over a pixel's samples, it has no jagged edges, unlike depth."""
 
+MOST_LAYERS = 1024
+"""So many transparent surfaces a ray for labels passes through: the most that Cycles knows."""
+
 
 @dataclass(frozen=True)
 class RenderedFrame:
@@ -96,12 +99,14 @@ class Engine:
         scene = bpy.context.scene
         cycles, dof = scene.cycles, scene.camera.data.dof
         dof.use_dof, cycles.samples, cycles.use_denoising = False, 1, False
+        bounces, cycles.transparent_max_bounces = cycles.transparent_max_bounces, MOST_LAYERS
         scene.update_tag()
         try:
             with solid_surfaces():
                 return self._render_passes(spec)
         finally:
             dof.use_dof = spec.camera.lens is not None
+            cycles.transparent_max_bounces = bounces
             cycles.samples, cycles.use_denoising = spec.render.samples, spec.render.denoise
 
     def _render_passes(self, spec: SceneSpec) -> dict[str, np.ndarray]:

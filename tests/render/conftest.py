@@ -1,7 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 
 from assets.catalog import Catalog
+from assets.prepared import Material
 from assets.procedural import procedural_catalog
 from assets.store import AssetStore
 from assets.surroundings import hdri_catalog
@@ -66,6 +68,14 @@ def noisy_passes(mask: np.ndarray, objects: int) -> dict[str, np.ndarray]:
         "tracks/occluded": rng.random((T, 9)) < 0.5,
         "tracks/object": rng.integers(1, objects + 1, 9).astype(np.uint8),
     }
+
+
+def cut_out(store, catalog):
+    """A material with soft-edged holes, and a mesh with UVs to wear it."""
+    alpha = cv2.resize(rng_for("holes").integers(0, 256, (6, 6), dtype=np.uint8), (48, 48))
+    _, data = cv2.imencode(".png", np.dstack([np.full((48, 48, 3), 90, np.uint8), alpha]))
+    mesh = next(asset.hash for asset in catalog.of_kind("mesh") if store.mesh(asset.hash).corner_uv is not None)
+    return Material(texture=store.put_image(data.tobytes(), ".png"), cutout=True), mesh
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,14 @@
 """The optional passes of real renders, against what one ray at a time says, from the spec and the meshes alone."""
 
-import cv2
 import numpy as np
 import pytest
 
-from assets.prepared import Material
 from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import BakedMotion, Deformation, PlaneSpec, RenderSettings
 from blender_scenes.trajectories import object_poses
 from render.process import BlenderProcess
 from render.shards import ShardSet
+from tests.render.conftest import cut_out
 from tests.render.raycast import cast_mask
 from tests.render.truth import Truth
 from vosforge.seeding import rng_for
@@ -20,14 +19,6 @@ PASSES = ("depth", "flow", "normal", "amodal", "tracks")
 SETTINGS = RenderSettings(width=96, height=64, frames=4, samples=2, passes=PASSES, tracks=60)
 LOOKED_AT = 250
 """Pixels of a frame that are compared: all would take minutes."""
-
-
-def cut_out(store, catalog):
-    """A material with soft-edged holes, and a mesh with UVs to wear it."""
-    alpha = cv2.resize(rng_for("holes").integers(0, 256, (6, 6), dtype=np.uint8), (48, 48))
-    _, data = cv2.imencode(".png", np.dstack([np.full((48, 48, 3), 90, np.uint8), alpha]))
-    mesh = next(asset.hash for asset in catalog.of_kind("mesh") if store.mesh(asset.hash).corner_uv is not None)
-    return Material(texture=store.put_image(data.tobytes(), ".png"), cutout=True), mesh
 
 
 @pytest.fixture(scope="module")
