@@ -57,12 +57,12 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
                     passes[name] = _on_disk((settings.frames, *array.shape), array.dtype)
                 passes[name][t] = array
         yield {"frame": t}
-    if maker is not None and "tracks" in settings.passes:
-        passes |= make_tracks(spec, maker.surfaces, masks)
     reason = refusal(brightness, contrast, visible_area(masks, len(spec.objects)), masks[0].size)
     if job["gates"] and reason is not None:
         yield {"refused": reason}
         return
+    if maker is not None and "tracks" in settings.passes:
+        passes |= make_tracks(spec, maker.surfaces, masks)
     darkest = float(brightness.min())
     record = video_record(spec, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.version, passes)
     yield {"done": stage_video(Path(job["staged"]), record).model_dump(mode="json")}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import BakedMotion, Deformation, PlaneSpec, RenderSettings
@@ -138,6 +139,40 @@ def test_normals_face_the_camera_from_their_triangles(case):
     angles = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
     print(f"normals are off by {np.quantile(angles, 0.99):.2f}° at 99 %, {angles.max():.2f}° at most")
     assert np.quantile(angles, 0.99) < 0.5  # rounding to 1/127; on an edge, the ray may meet the next triangle
+
+
+def test_poses_camera_and_boxes_say_where_the_objects_are_seen(specs, videos, store):
+    """By scipy's rotations and polynomials; an object that nothing hides is as large as its box."""
+    spec, video = specs["nothing"], videos["nothing"]
+    pose, box = video.group["objects/pose"][()], video.group["objects/box"][()]
+    to_camera, K = video.group["camera/world_to_camera"][()], video.group["camera/intrinsics"][()]
+    compared = 0
+    for t in range(SETTINGS.frames):
+        u = t / (SETTINGS.frames - 1)
+
+        def at(curve, u=u):
+            return np.array([np.polyval(axis[::-1], u) for axis in curve.axes])
+
+        eye, target = at(spec.camera.motion.location), at(spec.camera.motion.look_at)
+        right, down, forward = to_camera[t, :3, :3]
+        assert np.allclose(to_camera[t] @ [*eye, 1], [0, 0, 0, 1])
+        assert np.allclose(forward, (target - eye) / np.linalg.norm(target - eye))
+        assert abs(right[2]) < 1e-12 and down[2] < 0 and np.allclose(np.cross(right, down), forward)
+        assert np.allclose(2 * np.arctan(SETTINGS.width / 2 / K[t, 0, 0]), spec.camera.fov) and K[t, 0, 0] == K[t, 1, 1]
+        assert K[t, :2, 2].tolist() == [SETTINGS.width / 2, SETTINGS.height / 2]
+        for k in (0, 2):
+            motion = spec.objects[k].motion
+            turned = Rotation.from_euler("xyz", at(motion.rotation)).as_matrix() * at(motion.scale)
+            assert np.allclose(pose[t, k], np.block([[turned, at(motion.location)[:, None]], [np.eye(4)[3]]]))
+        vertices = store.mesh(spec.objects[2].mesh).vertices.astype(float)
+        seen = (to_camera[t] @ pose[t, 2] @ np.c_[vertices, np.ones(len(vertices))].T)[:3]
+        x, y, z = K[t] @ seen
+        low, high = np.array([x / z, y / z]).min(axis=1), np.array([x / z, y / z]).max(axis=1)
+        whole = (low > 0).all() and (high < [SETTINGS.width, SETTINGS.height]).all()
+        if whole and video.visibility()[t, 2] == 1:
+            assert np.abs(box[t, 2] - [*low, *high]).max() <= 1
+            compared += 1
+    assert compared
 
 
 def test_amodal_masks_are_what_the_objects_cover_alone(specs, videos, store):
