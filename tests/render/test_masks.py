@@ -46,7 +46,7 @@ def hard_scene(seed, store, catalog):
     return drawn.model_copy(update={"objects": items})
 
 
-@pytest.mark.parametrize("seed", [11, 12, 13])
+@pytest.mark.parametrize("seed", [12, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (11, 13))])
 def test_masks_of_hard_scenes_equal_a_ray_cast(store, catalog, tmp_path, seed):
     sharp = hard_scene(seed, store, catalog)
     lens = sharp.camera.model_copy(update={"lens": LensSpec(f_number=0.3, focus=(2.0,)), "shutter": 0.8})
