@@ -9,7 +9,7 @@ ASSETS ?= procedural
 # Extra words for `vosforge demo`, for example ARGS="--video path/to/JPEGImages/480p/car".
 ARGS ?=
 
-.PHONY: help demo test test-all bench bench-loading lint setup clean
+.PHONY: help demo test test-all bench bench-loading bench-remote lint setup clean
 
 help:
 	@echo "make demo   [ASSETS=sweethome3d] [ARGS=...]  set up, then render, train a little, segment, report"
@@ -32,10 +32,13 @@ test-all: setup lint
 	@sh tools/system_libraries.sh --browser
 	$(BIN)/pytest
 
-bench: bench-loading
+bench: bench-loading bench-remote
 
 bench-loading: setup
 	$(BIN)/python -m benchmarks.loading
+
+bench-remote: setup
+	$(BIN)/python -m benchmarks.remote_loading
 
 lint: setup
 	$(BIN)/ruff check .

@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 
 from assets.folders import folder_models
 from assets.models import Model
-from assets.store import cache_dir
 from vosforge.errors import InputError, VOSForgeError
+from vosforge.files import cache_dir
 
 DEBIAN_PACKAGE = "sweethome3d-furniture"
 PYBULLET = "pybullet==3.2.7"

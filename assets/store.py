@@ -6,7 +6,6 @@ A file's name is the hash of what it holds, so a file is written once, whole or 
 import hashlib
 import io
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -16,17 +15,11 @@ from pydantic import ValidationError
 
 from assets.prepared import Material, PreparedMesh
 from vosforge.errors import InputError, VOSForgeError
-from vosforge.files import write_sealed
+from vosforge.files import cache_dir, write_sealed
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".webp", ".bmp", ".tif", ".tga")
 HDRI_SUFFIXES = (".exr", ".hdr")
 REMEDY = "prepare the assets again with 'vosforge assets install' or delete the run's folder"
-
-
-def cache_dir() -> Path:
-    """Where VOSForge keeps what it fetched and prepared: $VOSFORGE_CACHE, else ~/.cache/vosforge."""
-    named = os.environ.get("VOSFORGE_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "vosforge"
 
 
 def bytes_hash(data: bytes) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 from rich.table import Table
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from blender_scenes.sample import preset
 from mivos_models import normalise_planes
@@ -39,6 +39,9 @@ from vosforge.log import console
 CROP = Geometry(crop=384, area=(0.36, 1.0))
 AUGMENTATION = Augmentation(geometry=CROP)
 BATCH = 4
+SETTINGS = PropagationSettings(
+    iterations=10**6, batch=BATCH, augmentation=AUGMENTATION, jumps=((0.0, 5),), num_objects=2
+)
 
 
 class PublishedReader(ClipDataset):
@@ -83,6 +86,14 @@ def _normalised(image: Image.Image) -> torch.Tensor:
     return (planes - mean) / std
 
 
+def rendered(data: Path) -> Path:
+    """A small data set at BL30K's size, rendered where it is missing."""
+    small = ["videos=6", "render.frames=24", "held_out_every=0", "videos_per_shard=3"]
+    small.append(f"scene={preset('bl30k').model_dump_json()}")
+    render_to(data, None, small, None, None)
+    return data
+
+
 def publish(data: Path, root: Path) -> None:
     """The data set as BL30K's folders: q98 JPEG with subsampled colours, palette PNGs."""
     for video in ShardSet(data):
@@ -111,7 +122,7 @@ def one_thread(_worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def clips_per_second(dataset: ClipDataset, workers: int, steps: int) -> float:
+def clips_per_second(dataset: Dataset[ClipSample], workers: int, steps: int) -> float:
     """Normalised clips a second that reach the consumer; starting workers and their first batches are left out."""
     loader = DataLoader(
         dataset,
@@ -172,22 +183,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     one_thread(0)
-    data = arguments.data or arguments.folder / "data"
-    if arguments.data is None:
-        small = ["videos=6", "render.frames=24", "held_out_every=0", "videos_per_shard=3"]
-        small.append(f"scene={preset('bl30k').model_dump_json()}")
-        render_to(data, None, small, None, None)
+    data = arguments.data or rendered(arguments.folder / "data")
     folders = arguments.folder / "BL30K"
     if not folders.exists():
         publish(data, folders)
-    settings = PropagationSettings(
-        iterations=10**6, batch=BATCH, augmentation=AUGMENTATION, jumps=((0.0, 5),), num_objects=2
-    )
     videos = open_folder(folders)
     readers: dict[str, ClipDataset] = {
-        "folders, as MiVOS reads them": PublishedReader(videos, settings),
-        "the same folders, our reader": ClipDataset(videos, settings),
-        "shards": ShardDataset(data, settings),
+        "folders, as MiVOS reads them": PublishedReader(videos, SETTINGS),
+        "the same folders, our reader": ClipDataset(videos, SETTINGS),
+        "shards": ShardDataset(data, SETTINGS),
     }
     first, second, shards = readers.values()
     for name, other in (("MiVOS's and our reader of folders", second), ("MiVOS's reader and shards", shards)):
@@ -207,7 +211,7 @@ def main() -> None:
             row = (f"{a:.1f}", f"{b:.1f}", f"{c:.1f}", f"{c / a:.2f}", f"{c / b:.2f}")
             table.add_row(str(workers), "dropped" if cold else "cached", *row)
     console.print(table)
-    whole, part = decoder_limits(ShardDataset(data, settings), arguments.clips)
+    whole, part = decoder_limits(ShardDataset(data, SETTINGS), arguments.clips)
     console.print(f"decoding the shards' JPEGs alone: {whole:.1f} clips a second whole, {part:.1f} where they are seen")
     sizes = [sum(file.stat().st_size for file in root.rglob("*.*") if file.is_file()) for root in (data, folders)]
     console.print(f"bytes: shards {sizes[0]:,}, folders {sizes[1]:,}")

@@ -164,10 +164,16 @@ class RenderSettings(Record):
     frames: Annotated[int, Field(ge=2, le=100_000)] = 160
     samples: Annotated[int, Field(ge=1, le=65536)] = 8
     denoise: bool = True
+    denoiser: Literal["fast", "high"] = "fast"
+    """How much work Intel's denoiser does."""
     max_bounces: Annotated[int, Field(ge=0, le=64)] = 2
+    lay_backdrop: bool = True
+    """Whether an emissive backdrop that alone stands behind the objects is laid under them instead of rendered."""
     encoding: Literal["jpeg", "png", "webp"] = "jpeg"
-    """How frames are stored: JPEG without colour subsampling, or one of two lossless ones."""
+    """How frames are stored: JPEG, or one of two lossless ones."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
+    jpeg_subsampling: Literal["4:4:4", "4:2:0"] = "4:4:4"
+    """How JPEGs store colours: at each pixel, or once for four."""
     passes: tuple[Pass, ...] = ()
     """What is kept beside colours and masks."""
     tracks: Annotated[int, Field(ge=1, le=65536)] = 256

@@ -17,6 +17,8 @@ from assets.store import AssetStore
 from blender_scenes.blender.build import BuiltScene, build_scene, pose_scene
 from blender_scenes.blender.materials import has_holes, solid_surfaces
 from blender_scenes.spec import AtmosphereSpec, RenderSettings, SceneSpec
+from render.backdrop import Backdrop
+from render.shards.codec import Region
 from vosforge.errors import VOSForgeError
 from vosforge.seeding import rng_for
 
@@ -66,6 +68,10 @@ class Engine:
         """
         built = build_scene(spec, store)
         _apply(spec.render, built.scene, self._threads)
+        backdrop = Backdrop.of(spec, store) if spec.render.lay_backdrop else None
+        built.scene.render.film_transparent = backdrop is not None
+        if backdrop is not None and built.backdrop is not None:
+            built.backdrop.visible_camera = False  # what lies before it is still lit by it
         built.scene.view_layers[0].use_pass_mist = spec.atmosphere is not None
         mist = built.scene.world.mist_settings
         mist.start, mist.depth, mist.falloff = 0.0, MIST_DEPTH, "LINEAR"
@@ -74,8 +80,12 @@ class Engine:
             pose_scene(built, frame)
             built.scene.cycles.seed = int(seed)
             built.scene.update_tag()  # without it, persistent data keeps the previous seed
-            with _shutter_open(built, frame):
-                passes = self._render_passes(spec)
+            if backdrop is None:
+                with _shutter_open(built, frame):
+                    passes = self._render_passes(spec)
+            else:
+                passes = self._render_passes(spec, backdrop.objects_region(frame))
+                passes["Combined"] = laid_over(passes["Combined"], backdrop.light(frame))
             yield self._developed(spec, passes)
 
     def _developed(self, spec: SceneSpec, passes: dict[str, np.ndarray]) -> RenderedFrame:
@@ -109,14 +119,28 @@ class Engine:
             cycles.transparent_max_bounces = bounces
             cycles.samples, cycles.use_denoising = spec.render.samples, spec.render.denoise
 
-    def _render_passes(self, spec: SceneSpec) -> dict[str, np.ndarray]:
-        """Render what stands in Blender now: each pass as float32 ``[H, W, channels]``, top row first."""
+    def _render_passes(self, spec: SceneSpec, region: Region | None = None) -> dict[str, np.ndarray]:
+        """Render what stands in Blender now: each pass as float32 ``[H, W, channels]``, top row first.
+
+        ``region``: the only part that is rendered; the rest is 0.
+        """
+        height, width = spec.render.height, spec.render.width
+        render = bpy.context.scene.render
+        render.use_border = render.use_crop_to_border = region is not None
+        if region is not None:  # a quarter of a pixel inside, so that no rounding moves an edge
+            render.border_min_x, render.border_max_x = ((x + 0.25) / width for x in (region.left, region.right))
+            render.border_max_y, render.border_min_y = (1 - (y - 0.25) / height for y in (region.top, region.bottom))
         self._passes.clear()
         bpy.ops.render.render()
         if not any(name in self._passes for name in INDEX_PASSES):
             raise VOSForgeError(f"Cycles gave no pixels for video {spec.video_id}; see the Blender log of its worker")
-        size = spec.render.height, spec.render.width, -1
-        return {name: pixels.reshape(size)[::-1] for name, pixels in self._passes.items()}  # Blender's run bottom-up
+        if region is None:
+            return dict(self._passes)
+        whole = {}
+        for name, part in self._passes.items():
+            whole[name] = np.zeros((height, width, part.shape[2]), np.float32)
+            whole[name][region.top : region.bottom, region.left : region.right] = part
+        return whole
 
 
 @contextmanager
@@ -151,6 +175,12 @@ def hazed(linear: np.ndarray, distance: np.ndarray, atmosphere: AtmosphereSpec) 
     return linear * kept + np.array(atmosphere.color, np.float32) * (1 - kept)
 
 
+def laid_over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Light ``above [H, W, 4]``, premultiplied by its opacity, over what lies ``below [H, W, 3]``: ``[H, W, 3]``."""
+    light: np.ndarray = above[:, :, :3] + (1 - above[:, :, 3:]) * below
+    return light
+
+
 def to_srgb(linear: np.ndarray) -> np.ndarray:
     """Scene-linear light (float32, 1 = white) as sRGB uint8, by table, to the nearest step (IEC 61966-2-1)."""
     table = _srgb_table()
@@ -165,7 +195,7 @@ def _srgb_table() -> np.ndarray:
 
 
 def _tap(engine_class: Any) -> None:
-    """Make Cycles copy every pass of a finished render into ``finished_passes`` (name -> flat float32)."""
+    """Make Cycles copy every pass of a finished render into ``finished_passes`` (name -> ``[H, W, channels]``)."""
     original = engine_class.render
 
     @functools.wraps(original)
@@ -174,9 +204,9 @@ def _tap(engine_class: Any) -> None:
         result = self.get_result()
         width, height = result.resolution_x, result.resolution_y
         for item in result.layers[0].passes:
-            pixels = np.empty(width * height * item.channels, np.float32)
-            item.rect.foreach_get(pixels)
-            self.finished_passes[item.name] = pixels
+            pixels = np.empty((height, width, item.channels), np.float32)
+            item.rect.foreach_get(pixels.ravel())
+            self.finished_passes[item.name] = pixels[::-1]  # Blender's rows run from the bottom up
 
     engine_class.render = render
 
@@ -198,5 +228,5 @@ def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int) -> No
     cycles.use_denoising = settings.denoise
     if settings.denoise:
         cycles.denoiser = "OPENIMAGEDENOISE"
-        cycles.denoising_quality = "FAST"
+        cycles.denoising_quality = settings.denoiser.upper()
         cycles.denoising_prefilter = "NONE"

@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
 from render.shards import ShardSet
+from render.shards.cache import local_copy
 from tools.overlay import contact_sheet, evenly_spaced, overlay, shrink, shrink_labels
 from tools.stats import GROUP_COLUMNS, QUANTITY_COLUMNS, Distribution, Stats, group_rows, quantities_rows
 from vosforge.errors import InputError, VOSForgeError
@@ -74,7 +75,7 @@ def _lines(stats: Stats, plots: dict[str, str]) -> Iterable[str]:
     yield from _section("Known gaps", _gaps(stats))
     settings = root / "dataset.yaml"
     if root.is_dir() and settings.exists():
-        yield from _section("Settings", ["```yaml", settings.read_text().rstrip(), "```"])
+        yield from _section("Settings", ["```yaml", local_copy(settings).read_text().rstrip(), "```"])
 
 
 def _front_matter(stats: Stats) -> Iterable[str]:

@@ -228,7 +228,7 @@ def scenes_schema() -> None:
 
 @app.command()
 def export(
-    path: Annotated[Path, typer.Argument(help="A data set, or one shard file.")],
+    path: Annotated[str, typer.Argument(help="A data set, or one shard file; a path or a URL.")],
     out: Annotated[Path, typer.Argument(help="A new folder; it appears when everything is written.")],
     layout: Annotated[str, typer.Option("--format", "-f", help="davis, bl30k, youtube-vos, coco, webdataset or mp4.")],
     split: Annotated[str | None, typer.Option(help="train or val; default: both.", show_default=False)] = None,
@@ -238,9 +238,10 @@ def export(
     shard_size: Annotated[int, typer.Option(min=1, help="Megabytes of a webdataset tar.")] = 1000,
 ) -> None:
     """Write a data set in another layout. Stored JPEGs are written as they are, masks to the bit."""
+    from render.shards import place
     from tools.exporting import export_dataset
 
-    count = export_dataset(path, out, layout, split, video or (), shard_size)
+    count = export_dataset(place(path), out, layout, split, video or (), shard_size)
     console.print(f"{count} videos in", style="bold", end=" ")
     typer.echo(str(out))
 
@@ -318,7 +319,7 @@ def render(
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="A rendered data set.")],
+    data: Annotated[str, typer.Argument(help="A rendered data set; a path or a URL.")],
     out: Annotated[Path, typer.Argument(help="Where the networks go.")],
     recipe: Annotated[str, typer.Option(help="demo (minutes on a CPU) or paper (the published settings).")] = "demo",
     network: Annotated[
@@ -328,6 +329,7 @@ def train(
     settings: Set = None,
 ) -> None:
     """Train the networks on a data set's training videos, with loss curves for TensorBoard."""
+    from render.shards import place
     from tools.training import NETWORKS, train_networks
     from train.settings import Recipe
     from train.settings import recipe as named
@@ -335,14 +337,14 @@ def train(
     if unknown := set(network or ()) - set(NETWORKS):
         raise InputError(f"there is no network '{sorted(unknown)[0]}'; known: {', '.join(NETWORKS)}")
     wanted = read_config(Recipe, config, settings or [], base=named(recipe))
-    train_networks(data, wanted, out, network or NETWORKS)
+    train_networks(place(data), wanted, out, network or NETWORKS)
     console.print("networks in", style="bold", end=" ")
     typer.echo(str(out))
 
 
 @app.command()
 def infer(
-    video: Annotated[str, typer.Argument(help="A folder of frames, or DATASET:VIDEO.")],
+    video: Annotated[str, typer.Argument(help="A folder of frames, or DATASET:VIDEO (a path or a URL).")],
     out: Annotated[Path, typer.Argument(help="Where the masks go: OUT/Annotations/VIDEO/00000.png, and a preview.")],
     networks: Annotated[Path, typer.Option(help="The folder `train` wrote.")] = Path("runs/demo/networks"),
     mask: Annotated[
@@ -373,7 +375,7 @@ def infer(
 
 @app.command()
 def view(
-    where: Annotated[str, typer.Argument(help="PATH[:VIDEO]: a data set, a shard or a folder of frames.")],
+    where: Annotated[str, typer.Argument(help="PATH[:VIDEO]: a data set or a shard (a path or a URL), or frames.")],
     out: Annotated[Path, typer.Option(help="The folder the pictures go to.")] = Path("runs/view"),
 ) -> None:
     """Write a contact sheet (PNG, with its passes), a GIF and an MP4 of a video with its masks drawn over it."""
@@ -386,15 +388,16 @@ def view(
 
 @app.command()
 def verify(
-    path: Annotated[Path, typer.Argument(help="A data set's folder, or one shard file.")],
+    path: Annotated[str, typer.Argument(help="A data set's folder, or one shard file; a path or a URL.")],
     quick: Annotated[bool, typer.Option("--quick", help="Look at structure and tables only; decode nothing.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Queue bad videos, and only them, for rendering.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core.")] = None,
 ) -> None:
     """Check every video of a data set: checksums, frames, masks, tables, manifest; exits with 1 when one is bad."""
+    from render.shards import place
     from tools.verification import verify_path
 
-    found = verify_path(path, quick, repair, workers)
+    found = verify_path(place(path), quick, repair, workers)
     for line in found.lines():
         typer.echo(line)
     if not found.passed:
@@ -404,22 +407,25 @@ def verify(
 
 @app.command()
 def stats(
-    path: Annotated[Path, typer.Argument(help="A data set's folder, or one shard file.")],
+    path: Annotated[str, typer.Argument(help="A data set's folder, or one shard file; a path or a URL.")],
     out: Annotated[
         Path | None, typer.Option(help="Where the card goes; default: into the data set's folder.", show_default=False)
     ] = None,
 ) -> None:
     """Say in numbers what a data set is like, and write DATASET_CARD.md with plots, licences and credits."""
+    from render.shards import place
     from tools.card import write_card
     from tools.stats import collect_stats, stats_tables
 
-    found = collect_stats(path)
+    where = place(path)
+    found = collect_stats(where)
     for table in stats_tables(found):
         console.print(table)
     for video, why in found.gaps.items():
         typer.echo(f"{video} is missing: {why}")
-    if out or path.is_dir():
-        typer.echo(str(write_card(found, out or path)))
+    folder = out or (where if isinstance(where, Path) and where.is_dir() else None)
+    if folder:
+        typer.echo(str(write_card(found, folder)))
 
 
 def main() -> None:

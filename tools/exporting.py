@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from render.shards import ShardSet, ShardVideo
+from render.shards import Place, ShardSet, ShardVideo
 from tools.convert.coco import category_numbers, write_coco
 from tools.convert.davis import write_bl30k, write_davis
 from tools.convert.webdataset import write_webdataset
@@ -22,7 +22,7 @@ SHARD_SIZE = 1000
 
 
 def export_dataset(
-    path: Path,
+    path: Place,
     out: Path,
     layout: str,
     split: str | None = None,
@@ -59,7 +59,7 @@ def export_dataset(
     return len(chosen)
 
 
-def choose_videos(shards: ShardSet, path: Path, split: str | None, video_ids: Sequence[str]) -> list[ShardVideo]:
+def choose_videos(shards: ShardSet, path: Place, split: str | None, video_ids: Sequence[str]) -> list[ShardVideo]:
     """The videos named in ``video_ids`` (or all), of ``split`` (or both), in the data set's order.
 
     InputError when an id is unknown, cannot be a folder's name, or no video is left.

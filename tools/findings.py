@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import Literal
 
 from render.jobs import DatasetConfig
-from render.shards import VideoRow
+from render.shards import Place, VideoRow
 from tools.progress import shown
 
 TOLD_ONE_BY_ONE = 3
@@ -32,10 +31,10 @@ class Problem:
 class Verification:
     """What was found; ``good`` maps files to the ids of their good videos."""
 
-    path: Path
+    path: Place
     config: DatasetConfig | None = None
-    good: dict[Path, list[str]] = field(default_factory=dict)
-    quarantined: dict[Path, dict[str, str]] = field(default_factory=dict)
+    good: dict[Place, list[str]] = field(default_factory=dict)
+    quarantined: dict[Place, dict[str, str]] = field(default_factory=dict)
     rows: list[VideoRow] = field(default_factory=list)
     """Of the videos in shards, as the shards have them."""
     problems: dict[tuple[str, str], Problem] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from assets.store import AssetStore
 from render.jobs import Dataset
+from render.shards import Place
 from vosforge.log import console, progress_bar
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ def counting(name: str, total: int) -> Iterator[Callable[..., None]]:
         yield advance
 
 
-def shown(path: Path) -> str:
+def shown(path: Place) -> str:
     """A path as the user would write it: relative to where they stand when that is shorter."""
+    if not isinstance(path, Path):
+        return str(path)
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:

@@ -7,13 +7,12 @@ Every quantity is counted into the bins of a histogram, from which quantiles are
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from render.shards import ShardSet, ShardVideo
+from render.shards import Place, ShardSet, ShardVideo
 from render.shards.reader import DAMAGE
 from render.shards.texts import read_texts
 from render.shards.verify import check_tables
@@ -122,7 +121,7 @@ Credit = tuple[str, str, str, str]
 class Stats:
     """Everything that is said of a data set."""
 
-    path: Path
+    path: Place
     whole: Summary = field(default_factory=Summary)
     groups: dict[str, dict[str, Summary]] = field(default_factory=lambda: defaultdict(dict))
     """By "split", "preset" and each attribute of the scenes, then by its value."""
@@ -140,7 +139,7 @@ class Stats:
     rendered: int = 0
 
 
-def collect_stats(path: Path) -> Stats:
+def collect_stats(path: Place) -> Stats:
     """Go once through the data set's folder or shard at ``path``. Raises InputError when it holds no video."""
     shards, stats = ShardSet(path), Stats(path)
     if not shards.videos:

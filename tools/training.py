@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from render.shards import ShardSet
+from render.shards import Place, ShardSet
 from tools.progress import shown, training_progress
 from train.fusion import train_fusion
 from train.propagation import train_propagation
@@ -19,7 +19,7 @@ NETWORKS = ("s2m", "propagation", "fusion")
 """In the order they are trained: fusion learns from what propagation gives."""
 
 
-def train_networks(data: Path, recipe: Recipe, out: Path, networks: Sequence[str] = NETWORKS) -> dict[str, bool]:
+def train_networks(data: Place, recipe: Recipe, out: Path, networks: Sequence[str] = NETWORKS) -> dict[str, bool]:
     """Train ``networks`` on the training split of the data set ``data``; returns which were reused.
 
     A network already trained in ``out`` by the same recipe on the same videos is kept. Raises InputError when there

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from assets.catalog import Catalog
 from blender_scenes.spec import SceneSpec, video_id
 from render.jobs import Dataset, DatasetConfig, begun_with, shard_members, shard_numbers
-from render.shards import VideoRow, read_manifest
+from render.shards import Place, VideoRow, read_manifest
+from render.shards.cache import local_copy
 from render.shards.format import shard_name
 from render.shards.manifest import MANIFEST
 from render.shards.verify import Listing, find_problem, list_videos
@@ -28,19 +29,21 @@ from vosforge.processes import cores
 LISTING_SECONDS = 120.0
 VIDEO_SECONDS, FRAME_SECONDS = 60.0, 1.0
 """After so long, and so much longer for every frame, a video is taken for one that would never be read."""
+FETCHING_SECONDS = 3600.0
+"""So much longer for what is not on this machine."""
 
 
 @dataclass(frozen=True)
 class _Check:
     """One video to be looked at."""
 
-    path: Path
+    path: Place
     row: VideoRow
     decode: bool
     gates: bool
 
 
-def verify_path(path: Path, quick: bool = False, repair: bool = False, workers: int | None = None) -> Verification:
+def verify_path(path: Place, quick: bool = False, repair: bool = False, workers: int | None = None) -> Verification:
     """Verify the data set's folder or the shard at ``path``, in ``workers`` processes (default: one a core).
 
     ``quick`` decodes nothing. ``repair`` puts bad videos back into the queue for rendering. Raises InputError when
@@ -50,6 +53,8 @@ def verify_path(path: Path, quick: bool = False, repair: bool = False, workers: 
         return _verify(path, quick, workers)
     if quick:
         raise InputError("--repair must know every bad video: leave --quick out")
+    if not isinstance(path, Path):
+        raise InputError(f"{path} can only be read: repair the data set where it was rendered, and copy it again")
     if path.is_file():
         raise InputError(f"{path} is one shard: name its data set's folder to repair it")
     config = begun_with(path) if path.is_dir() else None
@@ -78,13 +83,14 @@ def spec_problem(spec: str, row: VideoRow) -> str | None:
     return None
 
 
-def _verify(path: Path, quick: bool, workers: int | None) -> Verification:
+def _verify(path: Place, quick: bool, workers: int | None) -> Verification:
     root = path if path.is_dir() else path.parent.parent if path.parent.name == "shards" else None
-    pinned = root / "dataset.yaml" if root else None
+    # What is not on this machine is held against its manifest, not against what is still to be rendered.
+    pinned = root / "dataset.yaml" if isinstance(root, Path) else None
     config = read_config(DatasetConfig, pinned) if pinned and pinned.exists() else None
     # Staging first: what is packed meanwhile is then found among the shards.
-    staged = _staged(path, config) if config and path.is_dir() else {}
-    shards = [path] if path.is_file() else sorted((path / "shards").glob("shard-*.h5"))
+    staged = _staged(path, config) if config and isinstance(path, Path) and path.is_dir() else {}
+    shards: list[Place] = [path] if path.is_file() else sorted((path / "shards").glob("shard-*.h5"))
     if not shards and not config and not (path / MANIFEST).exists():
         raise InputError(f"{path} is neither a data set nor a shard: name what render or import has made")
     found = Verification(path, config)
@@ -95,7 +101,7 @@ def _verify(path: Path, quick: bool, workers: int | None) -> Verification:
         return found
     manifest = _manifest(found, root) if shards else None
     _find_members(found, root, shards, listed, manifest or {})
-    if config and path.is_dir():
+    if config and isinstance(path, Path) and path.is_dir():
         _find_unrendered(found, path, config, names)
     if manifest is not None:
         _compare_manifest(found, manifest, set(shards) & listed, root)
@@ -113,14 +119,14 @@ def _staged(root: Path, config: DatasetConfig) -> dict[Path, str]:
     }
 
 
-def _read(found: Verification, files: list[Path], root: Path, quick: bool, workers: int | None) -> set[Path]:
+def _read(found: Verification, files: list[Place], root: Place, quick: bool, workers: int | None) -> set[Place]:
     """Read all files and the videos in them; returns those whose list of videos could be read."""
     gates = bool(found.config and found.config.scene.gates)
-    tasks: deque[Path | _Check] = deque(files)
-    listed: set[Path] = set()
+    tasks: deque[Place | _Check] = deque(files)
+    listed: set[Place] = set()
     with counting("verifying", len(files)) as advance:
         for task, result in guarded(_work, tasks, workers or cores(), _patience):
-            path = task if isinstance(task, Path) else task.path
+            path = task.path if isinstance(task, _Check) else task
             file, staged, more = _name(path, root), path.parent.name == "staging", 0
             if staged and not path.exists():
                 pass  # packed meanwhile
@@ -143,7 +149,7 @@ def _read(found: Verification, files: list[Path], root: Path, quick: bool, worke
     return listed
 
 
-def _note(found: Verification, path: Path, file: str, listing: Listing) -> None:
+def _note(found: Verification, path: Place, file: str, listing: Listing) -> None:
     for video, what in listing.damaged.items():
         found.add(video, file, what, "requeue")
     if path.parent.name == "staging":
@@ -155,7 +161,7 @@ def _note(found: Verification, path: Path, file: str, listing: Listing) -> None:
             found.quarantined[path] = listing.quarantined
 
 
-def _work(task: Path | _Check) -> Listing | str | None:
+def _work(task: Place | _Check) -> Listing | str | None:
     """List a file or check a video, in a process that may be lost to it."""
     if isinstance(task, _Check):
         return find_problem(task.path, task.row, spec_problem, task.decode, task.gates)
@@ -165,11 +171,13 @@ def _work(task: Path | _Check) -> Listing | str | None:
         return str(error).removeprefix(f"{task} ").removesuffix(": render it again")
 
 
-def _patience(task: Path | _Check) -> float:
-    return VIDEO_SECONDS + FRAME_SECONDS * task.row.num_frames if isinstance(task, _Check) else LISTING_SECONDS
+def _patience(task: Place | _Check) -> float:
+    path = task.path if isinstance(task, _Check) else task
+    seconds = VIDEO_SECONDS + FRAME_SECONDS * task.row.num_frames if isinstance(task, _Check) else LISTING_SECONDS
+    return seconds if isinstance(path, Path) else seconds + FETCHING_SECONDS
 
 
-def _manifest(found: Verification, root: Path) -> dict[str, VideoRow] | None:
+def _manifest(found: Verification, root: Place) -> dict[str, VideoRow] | None:
     """The manifest's rows by id; None, and a problem, when it cannot be read."""
     try:
         return {row.id: row for row in read_manifest(root)}
@@ -180,7 +188,7 @@ def _manifest(found: Verification, root: Path) -> dict[str, VideoRow] | None:
 
 
 def _find_members(
-    found: Verification, root: Path, shards: list[Path], listed: set[Path], manifest: dict[str, VideoRow]
+    found: Verification, root: Place, shards: list[Place], listed: set[Place], manifest: dict[str, VideoRow]
 ) -> None:
     """Name the videos that a shard should hold and does not, and those that it holds and should not."""
     held: dict[str, set[str]] = defaultdict(set)
@@ -210,7 +218,7 @@ def _find_members(
                 found.add(video, file, f"its shard {whole.what}", whole.cure)
 
 
-def _members(config: DatasetConfig, path: Path) -> set[str] | None:
+def _members(config: DatasetConfig, path: Place) -> set[str] | None:
     """The videos of the shard at ``path``; None when the data set has no such shard."""
     number = re.fullmatch(r"shard-([0-9]{5,8})\.h5", path.name)
     if number is None or int(number[1]) not in shard_numbers(config):
@@ -234,7 +242,7 @@ def _find_unrendered(found: Verification, root: Path, config: DatasetConfig, nam
                 found.add(video, "", "it is in no shard", "render")
 
 
-def _compare_manifest(found: Verification, manifest: dict[str, VideoRow], listed: set[Path], root: Path) -> None:
+def _compare_manifest(found: Verification, manifest: dict[str, VideoRow], listed: set[Place], root: Place) -> None:
     """Name the videos of which the manifest says something else than their shard, which is the truth."""
     truth: dict[str, VideoRow] = {}
     for row in found.rows:
@@ -282,15 +290,15 @@ def _repair(dataset: Dataset, found: Verification) -> None:
     found.repaired = True
 
 
-def _opens(path: Path) -> bool:
+def _opens(path: Place) -> bool:
     """Whether the file can be read at all: what cannot may be whole, and must not be thrown away."""
     try:
-        with path.open("rb") as file:
+        with local_copy(path).open("rb") as file:
             file.read(1)
-    except OSError:
+    except (OSError, VOSForgeError):
         return False
     return True
 
 
-def _name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+def _name(path: Place, root: Place) -> str:
+    return path.name if path.parent == root else f"{path.parent.name}/{path.name}"

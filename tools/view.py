@@ -8,7 +8,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from render.shards import ShardSet, ShardVideo
+from render.shards import Place, ShardSet, ShardVideo, place
 from render.shards.manifest import MANIFEST
 from tools.overlay import contact_sheet, evenly_spaced, overlay, shrink, shrink_labels
 from tools.pass_pictures import PICTURES
@@ -34,15 +34,13 @@ class ViewFiles:
 def open_video(where: str) -> Video:
     """The video at ``PATH[:VIDEO]``: in a rendered data set, in one shard file, or in a folder of frames.
 
-    Without ``:VIDEO`` it is the first one there. Raises InputError that names what is missing and what there is.
+    A data set and a shard may also be behind a URL. Without ``:VIDEO`` it is the first one there. Raises InputError
+    that names what is missing and what there is.
     """
-    path, video_id = Path(where), ""
-    if not path.exists() and ":" in where:
-        head, _, video_id = where.rpartition(":")
-        path = Path(head)
-    if not path.exists():
+    path, video_id = _place_and_video(where)
+    if isinstance(path, Path) and not path.exists():
         raise InputError(f"there is no {path}: give a data set, a shard or a folder of frames, as PATH or PATH:VIDEO")
-    if path.is_file() or (path / MANIFEST).is_file():
+    if not isinstance(path, Path) or path.is_file() or (path / MANIFEST).is_file():
         shards = ShardSet(path)
         if not shards.videos:
             raise InputError(f"{path} holds no finished video: render some first")
@@ -54,6 +52,14 @@ def open_video(where: str) -> Video:
         known = ", ".join(list(videos)[:8]) + (", …" if len(videos) > 8 else "")
         raise InputError(f"there is no video '{video_id}' in {path}; there are {known}")
     return videos[video_id]
+
+
+def _place_and_video(where: str) -> tuple[Place, str]:
+    path = place(where)
+    head, _, video_id = where.rpartition(":")
+    # In a URL the colons before a slash are its own: of its scheme, and of a port.
+    names_video = not path.exists() and head if isinstance(path, Path) else "/" not in video_id
+    return (place(head), video_id) if names_video else (path, "")
 
 
 def video_sheet(video: Video, count: int = 8, columns: int = 4, tile: int = 240) -> np.ndarray:

@@ -97,7 +97,7 @@ class ShardDataset(ClipDataset):
     """
 
     def __init__(self, path: Path | str, settings: PropagationSettings, split: str = "train") -> None:
-        """The videos of ``split`` in the data set's folder (or shard) ``path``. InputError when there are none."""
+        """The videos of ``split`` in the data set (or shard) at ``path``, here or at a URL. InputError without any."""
         super().__init__(ShardSet(path).split(split), settings)
 
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and the folder for those that can be had again."""
 
 import os
 import shutil
@@ -9,6 +9,12 @@ from pathlib import Path
 
 UNFINISHED = ".writing-"
 """How the name of a file begins that nobody finished: safe to delete when no writer runs."""
+
+
+def cache_dir() -> Path:
+    """Where VOSForge keeps what it fetched and prepared: $VOSFORGE_CACHE, else ~/.cache/vosforge."""
+    named = os.environ.get("VOSFORGE_CACHE")
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "vosforge"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from mathutils import Matrix
 from assets.store import AssetStore
 from blender_scenes.blender.materials import image_material, plane_material, prepared_materials, principled_material
 from blender_scenes.blender.meshes import mesh_from_arrays, plane_mesh, unwrap
-from blender_scenes.spec import CameraSpec, Deformation, LightSpec, ObjectSpec, SceneSpec, WorldSpec
+from blender_scenes.spec import CameraSpec, Deformation, LightSpec, ObjectSpec, PlaneSpec, SceneSpec, WorldSpec
 from blender_scenes.trajectories import camera_poses, deformed, object_poses
 
 # Blender's cameras look along -z with y up; ours along +z with y down.
@@ -41,6 +41,7 @@ class BuiltScene:
     scene: bpy.types.Scene
     movers: tuple[tuple[bpy.types.Object, np.ndarray], ...]
     deforming: tuple[Deforming, ...]
+    backdrop: bpy.types.Object | None
     camera: CameraSpec
     frames: int
 
@@ -77,20 +78,21 @@ def build_scene(spec: SceneSpec, store: AssetStore) -> BuiltScene:
         obj = _add_object(scene, f"object {number}", item, store)
         obj.pass_index = number
         movers.append((obj, np.stack([object_poses(item, frames, shift) for shift in shifts])))
-        if item.deformation is not None:
+        if item.deformation is None:
+            _keep_still(scene, obj)
+        else:
             shape = obj.shape_key_add(name="shape")
             deforming.append(Deforming(obj.data, shape, store.mesh(item.mesh).vertices, item.deformation))
     seen = np.stack([camera_poses(spec.camera, frames, shift) for shift in shifts])
     movers.append((_add_camera(scene, spec.camera), np.linalg.inv(seen) @ CAMERA_FLIP))
     for number, light in enumerate(spec.lights):
         _add_light(scene, number, light)
-    for name, plane, upright in (("backdrop", spec.backdrop, True), ("ground", spec.ground, False)):
-        if plane is not None:
-            mesh = plane_mesh(name, plane, upright)
-            mesh.materials.append(plane_material(name, store.image_path(plane.texture), plane.emission))
-            _link(scene, name, mesh)
+    backdrop, _ = (
+        plane and _add_plane(scene, name, plane, upright, store)
+        for name, plane, upright in (("backdrop", spec.backdrop, True), ("ground", spec.ground, False))
+    )
     scene.world = _world(spec.world, store)
-    return BuiltScene(scene=scene, movers=tuple(movers), deforming=tuple(deforming), camera=spec.camera, frames=frames)
+    return BuiltScene(scene, tuple(movers), tuple(deforming), backdrop, spec.camera, frames)
 
 
 def instants(camera: CameraSpec) -> tuple[float, float, float]:
@@ -131,6 +133,24 @@ def _add_object(scene: bpy.types.Scene, name: str, item: ObjectSpec, store: Asse
     if item.texture is not None and item.wrap == "unwrap":
         unwrap(obj)
     return obj
+
+
+def _keep_still(scene: bpy.types.Scene, obj: bpy.types.Object) -> None:
+    """Let Cycles move an object without building its mesh's search tree anew, as it does for a mesh with one user.
+
+    The second user is seen by no ray there is.
+    """
+    twin = _link(scene, f"{obj.name} twin", obj.data)
+    twin.visible_camera = twin.visible_diffuse = twin.visible_glossy = False
+    twin.visible_transmission = twin.visible_shadow = False
+
+
+def _add_plane(
+    scene: bpy.types.Scene, name: str, plane: PlaneSpec, upright: bool, store: AssetStore
+) -> bpy.types.Object:
+    mesh = plane_mesh(name, plane, upright)
+    mesh.materials.append(plane_material(name, store.image_path(plane.texture), plane.emission))
+    return _link(scene, name, mesh)
 
 
 def _link(scene: bpy.types.Scene, name: str, data: bpy.types.ID) -> bpy.types.Object:

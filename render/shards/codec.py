@@ -13,7 +13,9 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 Encoding = Literal["jpeg", "png", "webp"]
-"""JPEG without colour subsampling, or one of two lossless ones."""
+"""JPEG, or one of two lossless ones."""
+Subsampling = Literal["4:4:4", "4:2:0"]
+"""How a JPEG stores colours: at each pixel, or once for four."""
 
 BLOCK = 8
 SEGMENT_BLOCKS = 8
@@ -21,6 +23,10 @@ SEGMENT_BLOCKS = 8
 MOST_PIXELS = 2**27
 """Larger frames are refused before any memory is taken for them."""
 
+_SAMPLING_FACTORS: dict[Subsampling, int] = {
+    "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+}
 _SOF, _DRI, _SOS, _EOI = 0xC0, 0xDD, 0xDA, 0xD9
 _RESTART = 0xD0
 
@@ -34,13 +40,13 @@ class Region(NamedTuple):
     right: int
 
 
-def encode(frame: np.ndarray, encoding: Encoding, quality: int) -> bytes:
-    """A frame ``[H, W, 3]`` uint8 RGB, encoded; ``quality`` (1 to 100) matters for JPEG only."""
+def encode(frame: np.ndarray, encoding: Encoding, quality: int, subsampling: Subsampling = "4:4:4") -> bytes:
+    """A frame ``[H, W, 3]`` uint8 RGB, encoded; ``quality`` (1 to 100) and ``subsampling`` matter for JPEG only."""
     bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
     options = {
         "jpeg": [
             *(cv2.IMWRITE_JPEG_QUALITY, quality),
-            *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+            *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, _SAMPLING_FACTORS[subsampling]),
             *(cv2.IMWRITE_JPEG_RST_INTERVAL, restart_interval(frame.shape[1])),
             *(cv2.IMWRITE_JPEG_OPTIMIZE, 1),
         ],
@@ -110,10 +116,10 @@ def _cut(data: bytes, region: Region) -> tuple[bytes, tuple[int, int], tuple[int
     None for one that cannot be cut: without restart markers, with subsampled colours or progressive (ITU-T T.81,
     B.2: between restart markers, segments of blocks depend on nothing before them).
     """
-    header = _header(data)
-    if header is None:
+    places = _header(data)
+    if places is None:
         return None
-    size_at, interval, scan = header
+    size_at, interval, scan = places
     height, width = (int.from_bytes(data[at : at + 2], "big") for at in (size_at, size_at + 2))
     across, down = -(-width // BLOCK), -(-height // BLOCK)
     if across % interval:
@@ -128,16 +134,16 @@ def _cut(data: bytes, region: Region) -> tuple[bytes, tuple[int, int], tuple[int
         min(rows.stop * BLOCK, height) - rows.start * BLOCK,
         min(columns.stop * pixels, width) - columns.start * pixels,
     )
-    header = data[:size_at] + b"".join(n.to_bytes(2, "big") for n in part_size) + data[size_at + 4 : scan]
+    head = data[:size_at] + b"".join(n.to_bytes(2, "big") for n in part_size) + data[size_at + 4 : scan]
     begins = np.concatenate([[scan], ends[:-1] + 2]).reshape(down, per_row)[rows.start : rows.stop, columns.start]
     kept = ends.reshape(down, per_row)[rows.start : rows.stop, columns.start : columns.stop]
     pieces = [data[begin:end] for begin, end in zip(begins.tolist(), (kept[:, -1] + 2).tolist(), strict=True)]
-    part = np.frombuffer(bytearray(b"".join([header, *pieces])), np.uint8)
+    part = np.frombuffer(bytearray(b"".join([head, *pieces])), np.uint8)
     # The markers count from 0 to 7 and round again, from the first of the part on, whose last one ends the image.
-    row_at = len(header) + np.concatenate([[0], np.cumsum(kept[:-1, -1] + 2 - begins[:-1])])
-    places = (row_at[:, None] + kept - begins[:, None]).ravel() + 1
-    part[places] = _RESTART + np.arange(len(places)) % 8
-    part[places[-1]] = _EOI
+    row_at = len(head) + np.concatenate([[0], np.cumsum(kept[:-1, -1] + 2 - begins[:-1])])
+    marks = (row_at[:, None] + kept - begins[:, None]).ravel() + 1
+    part[marks] = _RESTART + np.arange(len(marks)) % 8
+    part[marks[-1]] = _EOI
     return part.tobytes(), (rows.start * BLOCK, columns.start * pixels), part_size
 
 

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from render.shards.cache import local_copy
 from render.shards.format import VideoRow, to_json
 from render.shards.reader import shard_rows
+from render.shards.remote import Place, RemotePath
 from vosforge.errors import InputError
 from vosforge.files import write_sealed
 
@@ -17,16 +19,23 @@ def build_manifest(root: Path) -> tuple[VideoRow, ...]:
 
     The same shards give the same bytes. Call it from one process at a time.
     """
-    rows = tuple(row for path in sorted((root / "shards").glob("shard-*.h5")) for row in shard_rows(path))
+    rows = _rows_of_shards(root)
     write_sealed(root / MANIFEST, "".join(f"{to_json(row.model_dump(mode='json'))}\n" for row in rows))
     return rows
 
 
-def read_manifest(root: Path) -> tuple[VideoRow, ...]:
-    """The rows of the manifest below ``root``. Raises InputError naming what is missing or broken."""
+def read_manifest(root: Place) -> tuple[VideoRow, ...]:
+    """The rows of the manifest below ``root``, or of a remote data set's shards where it has no manifest.
+
+    Raises InputError naming what is missing or broken.
+    """
     path = root / MANIFEST
+    if isinstance(path, RemotePath) and not path.exists():
+        if rows := _rows_of_shards(root):
+            return rows
+        raise InputError(f"{root} has no {MANIFEST} and no shards/shard-*.h5: name a data set's folder, or one shard")
     try:
-        lines = path.read_text().splitlines()
+        lines = local_copy(path).read_text().splitlines()
     except OSError:
         raise InputError(
             f"{root} is no rendered data set (no {MANIFEST} in it): name a folder made by render"
@@ -35,3 +44,8 @@ def read_manifest(root: Path) -> tuple[VideoRow, ...]:
         return tuple(VideoRow.model_validate_json(line) for line in lines)
     except ValidationError:
         raise InputError(f"{path} is damaged: delete it and run 'vosforge render' again to rebuild it") from None
+
+
+def _rows_of_shards(root: Place) -> tuple[VideoRow, ...]:
+    shards: list[Place] = sorted((root / "shards").glob("shard-*.h5"))
+    return tuple(row for shard in shards for row in shard_rows(shard))

@@ -10,18 +10,19 @@ import os
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
 import hdf5plugin  # noqa: F401  (registers the mask codec with HDF5)
 import numpy as np
 
+from render.shards.cache import local_copy
 from render.shards.codec import MOST_PIXELS, Region, decode, decode_region
 from render.shards.format import FORMAT, FORMAT_VERSION, VideoRow, attributes_checksum, checksum, checksum_of_parts
 from render.shards.passes import PASSES, Tracks, held_against, unpacked
+from render.shards.remote import Place
 from render.shards.texts import read_text
-from vosforge.errors import InputError, VOSForgeError
+from vosforge.errors import InputError, VOSForgeError, first_line
 
 MOST_OPEN = 256
 """So many videos stay open in a process; the one that was opened first is closed for the next."""
@@ -46,10 +47,11 @@ class Opened(NamedTuple):
 _recent: "OrderedDict[int, weakref.ref[ShardVideo]]" = OrderedDict()
 
 
-def open_shard(path: Path) -> h5py.File:
+def open_shard(path: Place) -> h5py.File:
     """An opened shard. Raises InputError for what is not one, is cut short, or is of another version."""
+    copy = local_copy(path)
     try:
-        file = h5py.File(path, "r", rdcc_nbytes=0)  # a chunk is a frame: nothing is read twice
+        file = h5py.File(copy, "r", rdcc_nbytes=0)  # a chunk is a frame: nothing is read twice
         kind = read_text(file.attrs, "format", "")
         version = file.attrs["version"] if kind == FORMAT and file.attrs.get_id("version").dtype.kind in "iu" else None
     except FileNotFoundError:
@@ -65,7 +67,7 @@ def open_shard(path: Path) -> h5py.File:
     return file
 
 
-def shard_rows(path: Path) -> list[VideoRow]:
+def shard_rows(path: Place) -> list[VideoRow]:
     """The rows of one shard's videos, quarantined ones included, in order of their ids.
 
     Raises InputError when the shard is damaged.
@@ -91,7 +93,7 @@ class ShardVideo:
 
     has_masks = True
 
-    def __init__(self, path: Path, row: VideoRow) -> None:
+    def __init__(self, path: Place, row: VideoRow) -> None:
         """The video of ``row`` in the shard at ``path``; nothing is opened yet."""
         self.path, self.row = path, row
         self.id, self.num_frames = row.id, row.num_frames
@@ -272,7 +274,7 @@ class ShardVideo:
         )
 
 
-def _open_video(path: Path, row: VideoRow) -> Opened:
+def _open_video(path: Place, row: VideoRow) -> Opened:
     """Open a video and hold what its data sets say of themselves against its row and the file."""
     file = open_shard(path)
     T, H, W = row.num_frames, row.height, row.width
@@ -287,13 +289,14 @@ def _open_video(path: Path, row: VideoRow) -> Opened:
                 raise ValueError(f"'{dataset.name}' is not as its row says")
         if mask.chunks != (1, H, W) or H * W > MOST_PIXELS:
             raise ValueError(f"the masks are stored in chunks of {mask.chunks}")
+        handle, begin = file.id.get_vfd_handle(), data.id.get_offset() or 0
+        size = os.fstat(handle).st_size
         for dataset in (data, offsets):  # as large in the file as in memory: nothing small becomes huge
-            if dataset.chunks is not None or dataset.nbytes > min(dataset.id.get_storage_size(), path.stat().st_size):
+            if dataset.chunks is not None or dataset.nbytes > min(dataset.id.get_storage_size(), size):
                 raise ValueError(f"'{dataset.name}' is larger than its file")
         ends = offsets[()]
         if ends[0] != 0 or (np.diff(ends) < 0).any() or ends[-1] != len(data):
             raise ValueError("the frames' places contradict one another")
-        handle, begin = file.id.get_vfd_handle(), data.id.get_offset() or 0
     except DAMAGE as error:
         raise VOSForgeError(f"video {row.id} in {path} is damaged ({first_line(error)}): render it again") from None
     return Opened(os.getpid(), group, data, handle, begin, ends, mask)
@@ -325,8 +328,3 @@ def _checksum(dataset: h5py.Dataset) -> str:
     if dataset.nbytes > MOST_BYTES * len(dataset):
         raise ValueError(f"a frame of '{dataset.name}' has {dataset.nbytes // len(dataset)} bytes")
     return checksum_of_parts(dataset[t] for t in range(len(dataset)))
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return (str(error).splitlines() or [""])[0].strip(" '\"") or type(error).__name__

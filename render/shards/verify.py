@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -17,9 +16,10 @@ import numpy as np
 from render.quality import BRIGHTEST, DARKEST, refusal
 from render.shards.format import VOID, VideoRow, boxes
 from render.shards.passes_check import check_frame, check_shapes, check_tracks
-from render.shards.reader import DAMAGE, ShardVideo, first_line, open_shard
+from render.shards.reader import DAMAGE, ShardVideo, open_shard
+from render.shards.remote import Place
 from render.shards.texts import is_texts, read_text
-from vosforge.errors import InputError, VOSForgeError
+from vosforge.errors import InputError, VOSForgeError, first_line
 
 SpecTest = Callable[[str, VideoRow], str | None]
 """Given a spec's JSON and the row of its video: what is wrong with the spec, or None."""
@@ -55,7 +55,7 @@ class Listing:
     """Videos that the file says cannot be had, and why."""
 
 
-def list_videos(path: Path) -> Listing:
+def list_videos(path: Place) -> Listing:
     """What the shard (or staged video) at ``path`` holds; one damaged row does not hide the others.
 
     Raises InputError when nothing can be listed.
@@ -80,7 +80,7 @@ def list_videos(path: Path) -> Listing:
 
 
 def find_problem(
-    path: Path,
+    path: Place,
     row: VideoRow,
     spec_test: SpecTest = lambda spec, row: None,
     decode: bool = True,

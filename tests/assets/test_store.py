@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from assets.prepared import Material, prepare_mesh
-from assets.store import AssetStore, bytes_hash, cache_dir
+from assets.store import AssetStore, bytes_hash
 from vosforge.errors import InputError, VOSForgeError
+from vosforge.files import cache_dir
 
 
 def small_mesh(texture=None, uv=True):

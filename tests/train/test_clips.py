@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from benchmarks.s3 import upload
 from render.shards import ShardSet, VideoRecord, build_manifest, pack_shard, stage_video
 from render.shards.codec import encode
 from train.augment import Augmentation, Geometry
@@ -66,6 +67,16 @@ def test_workers_give_the_same_batches_and_a_resumed_run_goes_on(data: Path, met
     assert len(resumed) == len(alone) - 1
     for one, other in zip(alone[1:], resumed, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_read_remote_shards(data: Path, bucket: str, cache: Path, method: str) -> None:
+    upload(data, f"{bucket}/clips")
+    here, there = ShardDataset(data, SETTINGS), ShardDataset(f"{bucket}/clips", SETTINGS)
+    loader = DataLoader(there, 3, num_workers=2, multiprocessing_context=method)
+    for one, other in zip(DataLoader(here, 3), loader, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert len(list(cache.glob("*.h5"))) == 1
 
 
 def test_every_video_is_drawn_from_before_any_is_again(videos: list[MemoryVideo]) -> None:
