@@ -23,6 +23,10 @@ UV_DECIMALS = 6
 SMALLEST_HEIGHT = 1e-9
 
 
+SOLID = 0.5
+"""Labels see a surface where it is more opaque than this, and otherwise what lies behind it."""
+
+
 class Material(Record):
     """How a surface looks: the part of a principled shader that the sources can fill."""
 
@@ -36,6 +40,11 @@ class Material(Record):
     """Content hash of an sRGB base colour image in the store."""
     cutout: bool = False
     """Whether the texture's alpha channel cuts the surface out (leaves, nets)."""
+
+    @property
+    def solid(self) -> bool:
+        """Whether labels see it everywhere."""
+        return self.alpha > SOLID and not (self.cutout and self.texture is not None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,9 @@ Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 Wrap = Literal["box", "unwrap"]
 
+Pass = Literal["depth", "flow", "normal", "amodal", "tracks"]
+"""What may be rendered beside colours and masks."""
+
 Polynomial = Annotated[tuple[float, ...], Field(min_length=1)]
 """Coefficients over u in [0, 1], the constant first."""
 Row = tuple[float, float, float, float]
@@ -171,6 +174,10 @@ class RenderSettings(Record):
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
     jpeg_subsampling: Literal["4:4:4", "4:2:0"] = "4:4:4"
     """How JPEGs store colours: at each pixel, or once for four."""
+    passes: tuple[Pass, ...] = ()
+    """What is kept beside colours and masks."""
+    tracks: Annotated[int, Field(ge=1, le=65536)] = 256
+    """How many points the pass of that name follows."""
 
 
 class SceneSpec(Record):

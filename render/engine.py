@@ -15,6 +15,7 @@ import numpy as np
 
 from assets.store import AssetStore
 from blender_scenes.blender.build import BuiltScene, build_scene, pose_scene
+from blender_scenes.blender.materials import has_holes, solid_surfaces
 from blender_scenes.spec import AtmosphereSpec, RenderSettings, SceneSpec
 from render.backdrop import Backdrop
 from render.shards.codec import Region
@@ -24,10 +25,13 @@ from vosforge.seeding import rng_for
 INDEX_PASS = "Object Index"
 INDEX_PASSES = (INDEX_PASS, "IndexOB")
 """What Blender 5 and Blender 4.5 call it."""
-EMPTY_PASSES = {"Combined": 4, INDEX_PASS: 1}
+EMPTY_PASSES = {"Combined": 4, INDEX_PASS: 1, "Depth": 1}
 """The channels of what a frame has even where nothing is rendered."""
 MIST_DEPTH = 1000.0
 """How far the mist pass reaches, in metres. A mean over a pixel's samples, it has no jagged edges, unlike depth."""
+
+MOST_LAYERS = 1024
+"""So many transparent surfaces a ray for labels passes through: the most that Cycles knows."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,10 @@ class RenderedFrame:
 
     rgb: np.ndarray
     mask: np.ndarray
+    seen: np.ndarray
+    """uint16 ``[H, W]``: the objects' numbers, 1 to K, the distractors' after them, 0 where there are only planes."""
+    depth: np.ndarray | None
+    """float32 ``[H, W]``: metres along the camera's axis to what ``seen`` names; None where no pass needs it."""
 
 
 class Engine:
@@ -75,36 +83,44 @@ class Engine:
             pose_scene(built, frame)
             built.scene.cycles.seed = int(seed)
             built.scene.update_tag()  # without it, persistent data keeps the previous seed
-            if backdrop is None:
-                with _shutter_open(built, frame):
-                    passes = self._render_passes(spec)
-            else:
-                passes = self._render_passes(spec, backdrop.regions(frame))
+            regions = None if backdrop is None else backdrop.regions(frame)
+            with _shutter_open(built, frame):
+                passes = self._render_passes(spec, regions)
+            if backdrop is not None:
                 passes["Combined"] = laid_over(passes["Combined"], backdrop.light(frame))
-            yield self._developed(spec, passes)
+            yield self._developed(spec, passes, regions)
 
-    def _developed(self, spec: SceneSpec, passes: dict[str, np.ndarray]) -> RenderedFrame:
+    def _developed(
+        self, spec: SceneSpec, passes: dict[str, np.ndarray], regions: Sequence[Region] | None
+    ) -> RenderedFrame:
         linear = passes["Combined"][:, :, :3]
         if spec.atmosphere is not None:
             linear = hazed(linear, passes["Mist"][:, :, 0] * MIST_DEPTH, spec.atmosphere)
         linear = linear * np.float32(2.0**spec.exposure)
-        if spec.camera.lens is not None or spec.camera.shutter > 0:
-            passes = self._render_sharp(spec)
-        return RenderedFrame(rgb=to_srgb(linear), mask=passes[INDEX_PASS][:, :, 0].astype(np.uint8))
+        if spec.camera.lens is not None or spec.camera.shutter > 0 or has_holes():
+            passes = self._render_sharp(spec, regions)
+        seen = passes[INDEX_PASS][:, :, 0].astype(np.uint16)
+        mask = np.where(seen <= len(spec.objects), seen, 0).astype(np.uint8)
+        depth = passes["Depth"][:, :, 0] if spec.render.passes else None
+        return RenderedFrame(rgb=to_srgb(linear), mask=mask, seen=seen, depth=depth)
 
-    def _render_sharp(self, spec: SceneSpec) -> dict[str, np.ndarray]:
-        """The frame's own instant through a pinhole, one sample a pixel.
+    def _render_sharp(self, spec: SceneSpec, regions: Sequence[Region] | None) -> dict[str, np.ndarray]:
+        """The frame's own instant through a pinhole, one sample a pixel, with surfaces that are there or not there.
 
-        A lens scatters the very first ray in space, a shutter in time, and labels with it.
+        A lens scatters the very first ray in space, a shutter in time, a transparent surface by chance, and labels
+        with it.
         """
         scene = bpy.context.scene
         cycles, dof = scene.cycles, scene.camera.data.dof
         dof.use_dof, cycles.samples, cycles.use_denoising = False, 1, False
+        bounces, cycles.transparent_max_bounces = cycles.transparent_max_bounces, MOST_LAYERS
         scene.update_tag()
         try:
-            return self._render_passes(spec)
+            with solid_surfaces():
+                return self._render_passes(spec, regions)
         finally:
             dof.use_dof = spec.camera.lens is not None
+            cycles.transparent_max_bounces = bounces
             cycles.samples, cycles.use_denoising = spec.render.samples, spec.render.denoise
 
     def _render_passes(self, spec: SceneSpec, regions: Sequence[Region] | None = None) -> dict[str, np.ndarray]:
@@ -212,6 +228,7 @@ def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int) -> No
     scene.render.use_persistent_data = True
     scene.render.threads_mode, scene.render.threads = "FIXED", threads
     scene.view_layers[0].use_pass_object_index = True
+    scene.view_layers[0].use_pass_z = bool(settings.passes)
     cycles = scene.cycles
     cycles.device = "CPU"
     cycles.samples = settings.samples

@@ -12,12 +12,19 @@ from vosforge import __version__
 
 
 def video_record(
-    spec: SceneSpec, catalog: Catalog, rgb: tuple[bytes, ...], mask: np.ndarray, darkest: float, renderer: str
+    spec: SceneSpec,
+    catalog: Catalog,
+    rgb: tuple[bytes, ...],
+    mask: np.ndarray,
+    darkest: float,
+    renderer: str,
+    passes: dict[str, np.ndarray] | None = None,
 ) -> VideoRecord:
     """The record of the video of ``spec``.
 
     ``rgb``: its T encoded frames; ``mask``: uint8 ``[T, H, W]``; ``darkest``: the least mean brightness of a frame,
-    0 to 255; ``renderer``: what rendered it. Raises VOSForgeError when ``catalog`` lacks one of the scene's assets.
+    0 to 255; ``renderer``: what rendered it; ``passes``: the data sets of its optional passes. Raises VOSForgeError
+    when ``catalog`` lacks one of the scene's assets.
     """
     settings = spec.render
     return VideoRecord(
@@ -26,6 +33,7 @@ def video_record(
         rgb=rgb,
         encoding=settings.encoding,
         mask=mask,
+        passes=passes or {},
         category=tuple(item.category for item in spec.objects),
         darkest=round(darkest, 3),
         scene=SceneRecord(

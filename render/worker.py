@@ -5,6 +5,7 @@ An error the user can mend is answered as one sentence. Any other ends the proce
 
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from multiprocessing.connection import Connection
@@ -17,12 +18,14 @@ from assets.store import AssetStore
 from blender_scenes.blender.mesh_import import prepare_model
 from blender_scenes.spec import SceneSpec
 from render.engine import Engine
+from render.passes import PassMaker
 from render.process import Event
 from render.quality import refusal
 from render.records import video_record
 from render.shards.codec import encode
 from render.shards.format import visible_area
 from render.shards.writer import stage_video
+from render.tracks import make_tracks
 from vosforge import VOSForgeError
 from vosforge.processes import end_with_owner
 
@@ -43,17 +46,32 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     rgb: list[bytes] = []
     masks = np.empty((settings.frames, settings.height, settings.width), np.uint8)
     brightness, contrast = np.empty(settings.frames), np.empty(settings.frames)
+    maker = PassMaker(spec, store) if settings.passes else None
+    passes: dict[str, np.ndarray] = {}
     for t, frame in enumerate(engine.render(spec, store)):
         rgb.append(encode(frame.rgb, settings.encoding, settings.jpeg_quality, settings.jpeg_subsampling))
         masks[t], brightness[t], contrast[t] = frame.mask, frame.rgb.mean(), frame.rgb.mean(axis=2).std()
+        if maker is not None and frame.depth is not None:
+            for name, array in maker.frame(t, frame.seen, frame.depth).items():
+                if name not in passes:
+                    passes[name] = _on_disk((settings.frames, *array.shape), array.dtype)
+                passes[name][t] = array
         yield {"frame": t}
     reason = refusal(brightness, contrast, visible_area(masks, len(spec.objects)), masks[0].size)
     if job["gates"] and reason is not None:
         yield {"refused": reason}
         return
+    if maker is not None and "tracks" in settings.passes:
+        passes |= make_tracks(spec, maker.surfaces, masks)
     darkest = float(brightness.min())
-    record = video_record(spec, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.version)
+    record = video_record(spec, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.version, passes)
     yield {"done": stage_video(Path(job["staged"]), record).model_dump(mode="json")}
+
+
+def _on_disk(shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
+    """An array in a file without a name: a video's passes may be larger than the memory."""
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, kind, "w+", shape=shape)
 
 
 def prepare_job(engine: Engine, job: Event) -> Iterator[Event]:

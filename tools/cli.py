@@ -290,6 +290,10 @@ def render(
     preset: Annotated[
         str | None, typer.Option(help="The kind of scenes: basic (default) or bl30k.", show_default=False)
     ] = None,
+    passes: Annotated[
+        str | None,
+        typer.Option(help="Some of depth,flow,normal,amodal,tracks; default: none of them.", show_default=False),
+    ] = None,
     workers: Workers = None,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster; default: a local one.")] = None,
     config: Config = None,
@@ -304,6 +308,7 @@ def render(
 
     scene = named(preset).model_dump_json() if preset else None
     flags = {"scene": scene, "videos": videos, "render.frames": frames, "seed": seed}
+    flags["render.passes"] = f"[{passes}]" if passes else None
     chosen = [f"{key}={value}" for key, value in flags.items() if value is not None]
     chosen += asset_flags(assets, num_meshes, textures, num_textures, hdris)
     shards = render_to(out, config, [*chosen, *(settings or [])], workers, address)
@@ -373,7 +378,7 @@ def view(
     where: Annotated[str, typer.Argument(help="PATH[:VIDEO]: a data set or a shard (a path or a URL), or frames.")],
     out: Annotated[Path, typer.Option(help="The folder the pictures go to.")] = Path("runs/view"),
 ) -> None:
-    """Write a contact sheet (PNG), a GIF and an MP4 of a video with its masks drawn over it."""
+    """Write a contact sheet (PNG, with its passes), a GIF and an MP4 of a video with its masks drawn over it."""
     from tools.view import open_video, view_video
 
     files = view_video(open_video(where), out)

@@ -8,9 +8,10 @@ import av
 import numpy as np
 from PIL import Image
 
-from render.shards import Place, ShardSet, place
+from render.shards import Place, ShardSet, ShardVideo, place
 from render.shards.manifest import MANIFEST
 from tools.overlay import contact_sheet, evenly_spaced, overlay, shrink, shrink_labels
+from tools.pass_pictures import PICTURES
 from train.folders import open_folder
 from train.video import Video
 from vosforge import InputError
@@ -62,7 +63,7 @@ def _place_and_video(where: str) -> tuple[Place, str]:
 
 
 def video_sheet(video: Video, count: int = 8, columns: int = 4, tile: int = 240) -> np.ndarray:
-    """A contact sheet uint8 [h, w, 3]: ``count`` evenly spaced frames, colours above, masks below them.
+    """A contact sheet uint8 [h, w, 3]: ``count`` evenly spaced frames, colours above, masks and passes below them.
 
     ``columns`` frames stand side by side, each at most ``tile`` pixels on its longer side. A video without masks
     shows its colours only.
@@ -80,6 +81,10 @@ def video_sheet(video: Video, count: int = 8, columns: int = 4, tile: int = 240)
             rows.append([overlay(frame, mask) for frame, mask in zip(frames, masks, strict=True)])
             labels.append([""] * len(times))
         labels.append(captions)
+        if isinstance(video, ShardVideo):
+            for name in video.passes:
+                rows.append([shrink(PICTURES[name](video, t), tile) for t in times])
+                labels.append([name] * len(times))
     return contact_sheet(rows, labels)
 
 

@@ -64,8 +64,9 @@ def clear_scene() -> None:
 
 
 def build_scene(spec: SceneSpec, store: AssetStore) -> BuiltScene:
-    """Replace what stands in Blender by the scene of ``spec``; instance ids become the objects' pass indices.
+    """Replace what stands in Blender by the scene of ``spec``.
 
+    Pass indices are 1 to K for the objects, go on from there for the distractors, and are 0 for planes.
     Raises VOSForgeError when the store lacks an asset.
     """
     clear_scene()
@@ -73,11 +74,9 @@ def build_scene(spec: SceneSpec, store: AssetStore) -> BuiltScene:
     frames = spec.render.frames
     shifts = instants(spec.camera)
     movers, deforming = [], []
-    labelled = [(f"object {number}", number, item) for number, item in enumerate(spec.objects, start=1)]
-    unlabelled = [(f"distractor {number}", 0, item) for number, item in enumerate(spec.distractors, start=1)]
-    for name, instance_id, item in (*labelled, *unlabelled):
-        obj = _add_object(scene, name, item, store)
-        obj.pass_index = instance_id
+    for number, item in enumerate((*spec.objects, *spec.distractors), start=1):
+        obj = _add_object(scene, f"object {number}", item, store)
+        obj.pass_index = number
         movers.append((obj, np.stack([object_poses(item, frames, shift) for shift in shifts])))
         if item.deformation is None:
             _keep_still(scene, obj)

@@ -1,13 +1,18 @@
 """Blender materials from prepared ones, from a replacement image, and for planes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import bpy
 
-from assets.prepared import Material, PreparedMesh
+from assets.prepared import SOLID, Material, PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.blender.meshes import REST
 from blender_scenes.spec import Wrap
+
+LABEL_ALPHA = "label alpha"
+"""The node through which the alpha of a surface goes that labels do not see everywhere."""
 
 
 def prepared_materials(mesh: PreparedMesh, store: AssetStore) -> list[bpy.types.Material]:
@@ -59,7 +64,52 @@ def principled_material(prepared: Material, store: AssetStore) -> bpy.types.Mate
         material.node_tree.links.new(texture.outputs["Color"], shader.inputs["Base Color"])
         if prepared.cutout:
             material.node_tree.links.new(texture.outputs["Alpha"], shader.inputs["Alpha"])
+    if not prepared.solid:
+        _add_label_alpha(material, shader.inputs["Alpha"])
     return material
+
+
+def _add_label_alpha(material: bpy.types.Material, alpha: bpy.types.NodeSocket) -> None:
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    node = nodes.new("ShaderNodeMath")
+    node.name = LABEL_ALPHA
+    if alpha.is_linked:
+        links.new(alpha.links[0].from_socket, node.inputs[0])
+    else:
+        node.inputs[0].default_value = alpha.default_value
+    links.new(node.outputs[0], alpha)
+    _set_label_alpha(node, False)
+
+
+def _set_label_alpha(node: bpy.types.ShaderNode, solid: bool) -> None:
+    node.operation = "GREATER_THAN" if solid else "MULTIPLY"
+    node.inputs[1].default_value = SOLID if solid else 1.0
+
+
+def has_holes() -> bool:
+    """Whether labels see through some surface of the scene that stands in Blender."""
+    return any(_label_alphas())
+
+
+@contextmanager
+def solid_surfaces() -> Iterator[None]:
+    """While it lasts, each point of a surface is there or not there.
+
+    A ray passes through a surface of little alpha or bounces off it by chance, and a label would be a matter of luck.
+    """
+    for node in _label_alphas():
+        _set_label_alpha(node, True)
+    try:
+        yield
+    finally:
+        for node in _label_alphas():
+            _set_label_alpha(node, False)
+
+
+def _label_alphas() -> Iterator[bpy.types.ShaderNode]:
+    for material in bpy.data.materials:
+        if material.node_tree is not None and LABEL_ALPHA in material.node_tree.nodes:
+            yield material.node_tree.nodes[LABEL_ALPHA]
 
 
 def _new(name: str) -> tuple[bpy.types.Material, bpy.types.ShaderNode]:

@@ -45,6 +45,8 @@ class VideoRecord:
     """Whether 255 in the mask is no object (DAVIS)."""
     scene: "SceneRecord | None" = None
     """What is known of a rendered video; None for an imported one."""
+    passes: dict[str, np.ndarray] = field(default_factory=dict)
+    """The data sets of its optional passes by name, as `render.shards.passes` has them."""
     attributes: dict[str, Any] = field(default_factory=dict)
     """Seed, attempt, renderer, versions, credits: plain JSON values."""
 
@@ -84,6 +86,8 @@ class VideoRow(Record):
     """Of the encoded frames."""
     least_coverage: float = 0.0
     """The smallest share of a frame that its labelled objects cover."""
+    passes: tuple[str, ...] = ()
+    """What it has beside colours and masks."""
     darkest: float = 0.0
     """The mean brightness, 0 to 255, of the darkest frame."""
 

@@ -19,6 +19,7 @@ import numpy as np
 from render.shards.cache import local_copy
 from render.shards.codec import MOST_PIXELS, Region, decode, decode_region
 from render.shards.format import FORMAT, FORMAT_VERSION, VideoRow, attributes_checksum, checksum, checksum_of_parts
+from render.shards.passes import PASSES, Tracks, held_against, unpacked
 from render.shards.remote import Place
 from render.shards.texts import read_text
 from vosforge.errors import InputError, VOSForgeError, first_line
@@ -163,6 +164,41 @@ class ShardVideo:
             raise self._damaged(f"the mask of frame {t}", error) from None
         return mask
 
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """What the video has beside colours and masks: depth, flow, normal, amodal, tracks."""
+        return self.row.passes
+
+    def depth(self, t: int) -> np.ndarray:
+        """How far what each pixel shows lies along the camera's axis: float16 ``[H, W]`` metres, inf for nothing."""
+        return self._pass_frame("depth", t)
+
+    def flow(self, t: int, backward: bool = False) -> np.ndarray:
+        """How far what each pixel shows moves to the next frame, or ``backward`` to the previous one.
+
+        float16 ``[H, W, 2]`` pixels; NaN where there is no such frame, or nothing before the camera in it.
+        """
+        return self._pass_frame("flow_bwd" if backward else "flow_fwd", t)
+
+    def normal(self, t: int) -> np.ndarray:
+        """Which way the surface of each pixel faces, in camera axes: int8 ``[H, W, 3]``, 127 long, 0 for nothing."""
+        return self._pass_frame("normal", t)
+
+    def amodal(self, t: int) -> np.ndarray:
+        """What of each object would be in sight if it were alone: bool ``[K, H, W]``."""
+        return unpacked(self._pass_frame("amodal", t), self.width)
+
+    def visibility(self) -> np.ndarray:
+        """The share of each object's amodal mask that is seen: float32 ``[T, K]``, NaN outside the frame."""
+        return self._pass_table("objects/visibility")
+
+    def tracks(self) -> Tracks:
+        """Points on the objects' surfaces, followed through the video."""
+        points, occluded, on = (self._pass_table(name) for name in PASSES["tracks"])
+        if not points.shape[1] == occluded.shape[1] == len(on):
+            raise self._damaged("'tracks'", ValueError("its parts have different numbers of points"))
+        return Tracks(points, occluded, on)
+
     def frames(self) -> np.ndarray:
         """All frames: uint8 ``[T, H, W, 3]`` RGB."""
         return np.stack([self.frame(t) for t in range(self.num_frames)])
@@ -181,7 +217,7 @@ class ShardVideo:
 
         def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
             if isinstance(item, h5py.Dataset) and (names is None or name in names):
-                sums[name] = _checksum(_own(group, name))
+                sums[name] = _checksum(own_dataset(group, name))
 
         try:
             if attributes_checksum(group.attrs) != read_text(group.attrs, "checksum"):
@@ -193,6 +229,21 @@ class ShardVideo:
         for name, found in sums.items():
             if found != stated[name]:
                 raise VOSForgeError(f"'{name}' of video {self.id} in {self.path} is damaged: render it again")
+
+    def _pass_frame(self, name: str, t: int) -> np.ndarray:
+        """Frame ``t`` of a pass's data set."""
+        frame: np.ndarray = self._told(f"'{name}' of frame {t}", lambda opened: self._of_pass(opened, name)[t])
+        return frame
+
+    def _pass_table(self, name: str) -> np.ndarray:
+        table: np.ndarray = self._told(f"'{name}'", lambda opened: self._of_pass(opened, name)[()])
+        return table
+
+    def _of_pass(self, opened: Opened, name: str) -> h5py.Dataset:
+        owner = next(each for each, datasets in PASSES.items() if name in datasets)
+        if name not in opened.group:
+            raise InputError(f"video {self.id} in {self.path} has no {owner}: render it with render.passes=[{owner}]")
+        return held_against(name, own_dataset(opened.group, name), self.row)
 
     def _open(self) -> Opened:
         # HDF5 handles do not survive a fork.
@@ -231,7 +282,7 @@ def _open_video(path: Place, row: VideoRow) -> Opened:
         if f"videos/{row.id}" not in file:
             raise VOSForgeError(f"{path} has no video {row.id}: rebuild the manifest")
         group = file[f"videos/{row.id}"]
-        data, offsets, mask = (_own(group, name) for name in ("rgb/data", "rgb/offsets", "mask"))
+        data, offsets, mask = (own_dataset(group, name) for name in ("rgb/data", "rgb/offsets", "mask"))
         wanted = {data: (np.uint8, data.shape), offsets: (np.int64, (T + 1,)), mask: (np.uint8, (T, H, W))}
         for dataset, (kind, shape) in wanted.items():
             if dataset.dtype != kind or dataset.shape != shape:
@@ -251,7 +302,7 @@ def _open_video(path: Place, row: VideoRow) -> Opened:
     return Opened(os.getpid(), group, data, handle, begin, ends, mask)
 
 
-def _own(group: h5py.Group, name: str) -> h5py.Dataset:
+def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     """A data set whose content lies in this very file: HDF5 may point to any other one on the machine."""
     parent, _, last = name.rpartition("/")
     folder = group[parent] if parent else group

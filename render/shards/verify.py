@@ -15,6 +15,7 @@ import numpy as np
 
 from render.quality import BRIGHTEST, DARKEST, refusal
 from render.shards.format import VOID, VideoRow, boxes
+from render.shards.passes_check import check_frame, check_shapes, check_tracks
 from render.shards.reader import DAMAGE, ShardVideo, open_shard
 from render.shards.remote import Place
 from render.shards.texts import is_texts, read_text
@@ -41,7 +42,6 @@ RENDERED_TABLES: dict[str, tuple[Any, tuple[str | int, ...]]] = {
     "objects/pose": (np.float64, ("T", "K", 4, 4)),
     "objects/asset": (TEXT, ("K",)),
 }
-OPTIONAL_TABLES: dict[str, tuple[Any, tuple[str | int, ...]]] = {"objects/visibility": (np.float32, ("T", "K"))}
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ def find_problem(
         _check_spec(video, spec_test)
         area, box = (video.group[f"objects/{name}"][()] for name in ("visible_area", "box"))
         _check_statistics(row, area, box)
+        check_tracks(video)
         if gates:
             _check_gates(row, area)
         if decode:
@@ -128,7 +129,6 @@ def check_tables(video: ShardVideo) -> None:
     if video.void not in (None, VOID):
         raise VOSForgeError(f"its void value is {video.void}, not {VOID}")
     tables = TABLES | (RENDERED_TABLES if is_rendered(video) else {})
-    tables |= {name: kind for name, kind in OPTIONAL_TABLES.items() if name in video.group}
     for name, (kind, letters) in tables.items():
         table = video.group.get(name)
         shape = tuple(lengths.get(str(n), n) for n in letters)
@@ -137,7 +137,7 @@ def check_tables(video: ShardVideo) -> None:
         is_kind = is_texts(table) if kind == TEXT else table.dtype == kind
         if not is_kind or table.shape != shape:
             raise VOSForgeError(f"'{name}' is {table.dtype} {list(table.shape)}, not {_name(kind)} {list(shape)}")
-    video.verify(list(tables))
+    video.verify([*tables, *check_shapes(video)])
 
 
 def _check_row(video: ShardVideo) -> None:
@@ -217,6 +217,7 @@ def _check_pixels(video: ShardVideo, area: np.ndarray, box: np.ndarray, gates: b
             raise VOSForgeError(f"'objects/visible_area' disagrees with the mask of frame {t}")
         if not np.array_equal(boxes(mask[None], K)[0], box[t], equal_nan=True):
             raise VOSForgeError(f"'objects/box' disagrees with the mask of frame {t}")
+        check_frame(video, t, mask)
     if abs(darkest - video.row.darkest) > slack:
         raise VOSForgeError(f"its row says darkest {video.row.darkest}, but it has {darkest:.1f}")
 

@@ -24,6 +24,7 @@ from render.shards.format import (
     to_json,
     visible_area,
 )
+from render.shards.passes import FRAMES, PASSES
 from render.shards.reader import DAMAGE, ShardVideo, shard_rows
 from render.shards.texts import text_array, write_text
 from vosforge.errors import VOSForgeError
@@ -31,6 +32,7 @@ from vosforge.files import sealed_file, write_sealed
 
 # Shuffled bits would save a twelfth of the masks' bytes and take twice as long to decode.
 MASK_CODEC = hdf5plugin.Blosc(cname="zstd", clevel=5, shuffle=hdf5plugin.Blosc.NOSHUFFLE)
+PASS_CODEC = hdf5plugin.Blosc(cname="zstd", clevel=1, shuffle=hdf5plugin.Blosc.BITSHUFFLE)
 # HDF5 1.10's layout has checksums on its own bookkeeping, and no limit on the size of attributes.
 LAYOUT = ("v110", "v110")
 
@@ -50,6 +52,7 @@ def stage_video(path: Path, record: VideoRecord) -> VideoRow:
         attempt=record.attributes.get("attempt", 0),
         bytes=sum(map(len, record.rgb)),
         least_coverage=round(float(area.sum(axis=1).min() / record.mask[0].size), 6),
+        passes=tuple(name for name, datasets in PASSES.items() if record.passes.keys() >= set(datasets)),
         darkest=record.darkest,
     )
     with sealed_file(path) as temporary, _new_shard(temporary) as file:
@@ -58,11 +61,14 @@ def stage_video(path: Path, record: VideoRecord) -> VideoRow:
         offsets = np.cumsum([0, *map(len, record.rgb)], dtype=np.int64)
         write_text(_put(group, "rgb/data", data).attrs, "encoding", record.encoding)
         _put(group, "rgb/offsets", offsets)
-        # Fletcher's sum is checked before a damaged chunk could reach the decompressor.
-        chunks = (1, *record.mask.shape[1:])
-        mask = _put(group, "mask", record.mask, chunks=chunks, fletcher32=True, **MASK_CODEC)
+        mask = _put_frames(group, "mask", record.mask, MASK_CODEC)
         if record.void:
             mask.attrs["void"] = VOID
+        for name, array in record.passes.items():
+            if name in FRAMES:
+                _put_frames(group, name, array, MASK_CODEC if name == "amodal" else PASS_CODEC)
+            else:
+                _put(group, name, array)
         _put(group, "objects/visible_area", area)
         _put(group, "objects/box", boxes(record.mask, K))
         _put(group, "objects/category", text_array(record.category))
@@ -120,6 +126,14 @@ def _new_shard(path: Path) -> h5py.File:
     write_text(file.attrs, "format", FORMAT)
     file.attrs["version"] = FORMAT_VERSION
     return file
+
+
+def _put_frames(group: h5py.Group, name: str, array: np.ndarray, codec: hdf5plugin.Blosc) -> h5py.Dataset:
+    """Keep ``array [T, ...]`` a frame a chunk.
+
+    Fletcher's sum is checked before a damaged chunk could reach the decompressor.
+    """
+    return _put(group, name, array, chunks=(1, *array.shape[1:]), fletcher32=True, **codec)
 
 
 def _put(group: h5py.Group, name: str, array: np.ndarray, **options: Any) -> h5py.Dataset:

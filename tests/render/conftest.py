@@ -1,7 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 
 from assets.catalog import Catalog
+from assets.prepared import Material
 from assets.procedural import procedural_catalog
 from assets.store import AssetStore
 from assets.surroundings import hdri_catalog
@@ -20,16 +22,19 @@ def make_record(
     width: int = 40,
     objects: int = 2,
     encoding: Encoding = "jpeg",
+    passes: bool = False,
 ) -> VideoRecord:
-    """A video record of noise."""
+    """A video record of noise; with ``passes`` all optional ones."""
     rng = rng_for("record", index)
     pictures = rng.integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
+    mask = rng.integers(0, objects + 1, (frames, height, width), dtype=np.uint8)
     return VideoRecord(
         id=f"{index:06d}",
         split="val" if index % 3 == 2 else "train",
         rgb=tuple(encode(picture, encoding, 95) for picture in pictures),
         encoding=encoding,
-        mask=rng.integers(0, objects + 1, (frames, height, width), dtype=np.uint8),
+        mask=mask,
+        passes=noisy_passes(mask, objects) if passes else {},
         category=("thing",) * objects,
         darkest=round(min(float(picture.mean()) for picture in pictures), 3),
         scene=SceneRecord(
@@ -41,6 +46,36 @@ def make_record(
         ),
         attributes={"seed": 0, "attempt": 1},
     )
+
+
+def noisy_passes(mask: np.ndarray, objects: int) -> dict[str, np.ndarray]:
+    """Every data set of every optional pass of a video with these masks ``[T, H, W]``."""
+    rng = rng_for("passes", objects)
+    T, H, W = mask.shape
+    flow = rng.normal(size=(2, T, H, W, 2)).astype(np.float16)
+    flow[0, -1], flow[1, 0] = np.nan, np.nan
+    seen = mask[:, None] == np.arange(1, objects + 1)[:, None, None]
+    amodal = seen | (rng.random(seen.shape) < 0.1)
+    normal = rng.normal(size=(T, H, W, 3))
+    return {
+        "depth": rng.uniform(1, 9, mask.shape).astype(np.float16),
+        "flow_fwd": flow[0],
+        "flow_bwd": flow[1],
+        "normal": np.rint(127 * normal / np.linalg.norm(normal, axis=-1, keepdims=True)).astype(np.int8),
+        "amodal": np.packbits(amodal, axis=-1),
+        "objects/visibility": (seen.sum(axis=(2, 3)) / amodal.sum(axis=(2, 3))).astype(np.float32),
+        "tracks/points": rng.uniform(0, min(H, W), (T, 9, 2)).astype(np.float32),
+        "tracks/occluded": rng.random((T, 9)) < 0.5,
+        "tracks/object": rng.integers(1, objects + 1, 9).astype(np.uint8),
+    }
+
+
+def cut_out(store, catalog):
+    """A material with soft-edged holes, and a mesh with UVs to wear it."""
+    alpha = cv2.resize(rng_for("holes").integers(0, 256, (6, 6), dtype=np.uint8), (48, 48))
+    _, data = cv2.imencode(".png", np.dstack([np.full((48, 48, 3), 90, np.uint8), alpha]))
+    mesh = next(asset.hash for asset in catalog.of_kind("mesh") if store.mesh(asset.hash).corner_uv is not None)
+    return Material(texture=store.put_image(data.tobytes(), ".png"), cutout=True), mesh
 
 
 @pytest.fixture(scope="session")

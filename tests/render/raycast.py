@@ -1,9 +1,14 @@
 """The slow obvious twin of the object-index pass: rays through pixel centres against every triangle of a spec."""
 
+from collections.abc import Callable
+from functools import partial
+
+import cv2
 import numpy as np
 
+from assets.prepared import PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.spec import Deformation, SceneSpec
+from blender_scenes.spec import Deformation, ObjectSpec, SceneSpec
 from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 
 # Cycles takes its first sample 0.0005 pixels to the right of the centre (measured with edges at known places).
@@ -40,18 +45,50 @@ def cast(
         vertices = mesh.vertices.astype(float)
         if item.deformation is not None:
             vertices = bent(vertices, item.deformation, t / (frames - 1))
-        surfaces.append((number, vertices[mesh.faces], to_camera @ object_poses(item, frames)[t]))
+        pose = to_camera @ object_poses(item, frames)[t]
+        surfaces.append((number, vertices[mesh.faces], pose, opacity(item, mesh, store)))
     for plane, upright in ((spec.backdrop, True), (spec.ground, False)):
         if plane is not None:
             half = plane.size / 2
             u = np.array([[-half, -half], [half, -half], [half, half], [-half, half]])
             offset = np.full((4, 1), plane.offset)
             corners = np.hstack([u[:, :1], offset, u[:, 1:]] if upright else [u, offset])
-            surfaces.append((0, corners[[[0, 1, 2], [0, 2, 3]]], to_camera))
-    for number, triangles, pose in surfaces:
-        for corners in triangles @ pose[:3, :3].T + pose[:3, 3]:
-            hit(corners, number, K, nearest, mask)
+            surfaces.append((0, corners[[[0, 1, 2], [0, 2, 3]]], to_camera, None))
+    for number, triangles, pose, alpha in surfaces:
+        for face, corners in enumerate(triangles @ pose[:3, :3].T + pose[:3, 3]):
+            hit(corners, number, K, nearest, mask, alpha and partial(alpha, face))
     return mask, nearest
+
+
+def opacity(item: ObjectSpec, mesh: PreparedMesh, store: AssetStore) -> Callable[..., np.ndarray] | None:
+    """How opaque an object is on triangle ``face`` at ``u`` and ``v`` along its first two edges; None: wholly."""
+    materials = mesh.materials if item.material is None else (item.material,) * len(mesh.materials)
+    if item.texture is not None or all(each.alpha == 1 and not each.cutout for each in materials):
+        return None
+    images = {
+        each.texture: cv2.imread(str(store.image_path(each.texture)), cv2.IMREAD_UNCHANGED)[:, :, 3] / 255
+        for each in materials
+        if each.cutout
+    }
+
+    def alpha(face: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        material = materials[mesh.material_index[face]]
+        if not material.cutout:
+            return np.full(np.shape(u), material.alpha)
+        image = images[material.texture]
+        a, b, c = mesh.corner_uv[face].astype(float)
+        s = (a + np.multiply.outer(u, b - a) + np.multiply.outer(v, c - a)) * image.shape[::-1]
+        found = np.zeros(np.shape(u))
+        # Tents of one texel around each texel's centre; the image repeats, its first row is its top.
+        for dy in (0, 1):
+            for dx in (0, 1):
+                column, row = np.floor(s[..., 0] - 0.5) + dx, np.floor(s[..., 1] - 0.5) + dy
+                share = (1 - abs(column + 0.5 - s[..., 0])) * (1 - abs(row + 0.5 - s[..., 1]))
+                rows, columns = (-1 - row).astype(int) % len(image), column.astype(int) % image.shape[1]
+                found += share * image[rows, columns]
+        return found
+
+    return alpha
 
 
 def bent(vertices: np.ndarray, how: Deformation, u: float) -> np.ndarray:
@@ -64,8 +101,18 @@ def bent(vertices: np.ndarray, how: Deformation, u: float) -> np.ndarray:
     return np.array(result)
 
 
-def hit(corners: np.ndarray, number: int, K: np.ndarray, nearest: np.ndarray, mask: np.ndarray) -> None:
-    """Mark the pixels whose rays meet one triangle (camera frame, ``[3, 3]``) closer than anything before."""
+def hit(
+    corners: np.ndarray,
+    number: int,
+    K: np.ndarray,
+    nearest: np.ndarray,
+    mask: np.ndarray,
+    alpha: Callable[..., np.ndarray] | None = None,
+) -> None:
+    """Mark the pixels whose rays meet one triangle (camera frame, ``[3, 3]``) closer than anything before.
+
+    ``alpha``: how opaque it is at u and v along its edges; labels see what is more than half opaque.
+    """
     height, width = mask.shape
     low, high = np.array([0, 0]), np.array([width, height])
     if (corners[:, 2] > 1e-3).all():  # otherwise the box on screen is unbounded, and every pixel is tried
@@ -90,5 +137,7 @@ def hit(corners: np.ndarray, number: int, K: np.ndarray, nearest: np.ndarray, ma
         inside = (u >= 0) & (v >= 0) & (u + v <= 1) & (z > 0.01)
     window = (slice(low[1], high[1]), slice(low[0], high[0]))
     closer = inside & (z < nearest[window])
+    if alpha is not None:
+        closer[closer] = alpha(u[closer], v[closer]) > 0.5
     nearest[window][closer] = z[closer]
     mask[window][closer] = number

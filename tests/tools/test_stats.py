@@ -85,6 +85,14 @@ def test_a_rendered_data_set_gets_a_card(tmp_path):
     assert again == card
 
 
+def test_visibility_is_reported_where_there_are_amodal_masks(tmp_path):
+    stage_video(tmp_path / "0.h5", make_record(0, passes=True))
+    stats = collect_stats(tmp_path / "0.h5")
+    visibility = stats.whole.distributions["visibility"]
+    assert visibility.count == 4 * 2 and 0 < visibility.least <= visibility.most < 1
+    assert "share of an object not hidden by others" in write_card(stats, tmp_path).read_text()
+
+
 def test_an_imported_data_set_gets_a_card_too(tmp_path):
     staged = tmp_path / "staging" / "libby.h5"
     record = make_record(0)

@@ -8,7 +8,9 @@ from PIL import Image, ImageSequence
 
 from render.shards import VideoRecord, build_manifest, pack_shard, stage_video
 from render.shards.codec import encode
+from tests.render.conftest import make_record
 from tools.overlay import overlay
+from tools.pass_pictures import PICTURES
 from tools.view import open_video, video_sheet, view_video
 from train.video import MemoryVideo
 from vosforge import InputError
@@ -129,6 +131,35 @@ def test_videos_are_found_in_data_sets_and_shards(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no video 'nope'"):
             open_video(f"{where}:nope")
     assert view_video(open_video(str(tmp_path)), tmp_path / "out").mp4.is_file()
+
+
+def test_a_sheet_shows_the_passes_of_a_video(tmp_path: Path) -> None:
+    sheets = {}
+    for passes in (False, True):
+        path = tmp_path / f"{passes}.h5"
+        stage_video(path, make_record(0, passes=passes))
+        video = open_video(str(path))
+        sheets[passes] = video_sheet(video)
+        for name in video.passes:
+            picture = PICTURES[name](video, 3)
+            assert picture.shape == (24, 40, 3) and picture.dtype == np.uint8
+            assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+    assert sheets[True].shape[0] > sheets[False].shape[0] + 5 * 24
+
+
+def test_the_colours_of_passes_mean_what_they_say(tmp_path: Path) -> None:
+    record = make_record(0, passes=True)
+    record.passes["depth"][0], record.passes["depth"][0, 0] = 8, 2
+    record.passes["depth"][0, 1] = np.inf
+    record.passes["flow_fwd"][0] = (3, 0)
+    record.passes["flow_fwd"][0, 0] = np.nan
+    record.passes["normal"][0] = (0, -127, 0)
+    stage_video(tmp_path / "0.h5", record)
+    video = open_video(str(tmp_path / "0.h5"))
+    depth, flow, normal = (PICTURES[name](video, 0) for name in ("depth", "flow", "normal"))
+    assert depth[0, 0].argmax() == 0 and depth[9, 9].argmax() == 2 and not depth[1].any()
+    assert flow[9, 9].tolist() == [255, 0, 0] and (flow[0] == 128).all()
+    assert normal[9, 9].tolist() == [128, 255, 128]
 
 
 def test_videos_are_found_in_frame_folders(tmp_path: Path) -> None:

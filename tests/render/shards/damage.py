@@ -156,6 +156,56 @@ PIXELS: dict[str, tuple[Damage, str]] = {
 """What only looking at every pixel finds."""
 
 
+def pass_value(name: str, value: float) -> Damage:
+    """One number of a pass's data set is ``value`` and its checksum fits."""
+
+    def damage(group: h5py.Group) -> None:
+        values = group[name][()]
+        values[1].reshape(-1)[7 % values[1].size] = value
+        group[name][...] = values
+        reseal(group, name)
+
+    return damage
+
+
+def all_seen(group: h5py.Group) -> None:
+    points, occluded = group["tracks/points"][()], group["tracks/occluded"][()]
+    points[1], occluded[1] = -5, False
+    group["tracks/points"][...], group["tracks/occluded"][...] = points, occluded
+    reseal(group, "tracks/points", "tracks/occluded")
+
+
+def nobody_there(group: h5py.Group) -> None:
+    group["tracks/object"][2] = 9
+    reseal(group, "tracks/object")
+
+
+def flow_without_end(group: h5py.Group) -> None:
+    group["flow_fwd"][3] = 0
+    reseal(group, "flow_fwd")
+
+
+def amodal_without_seen(group: h5py.Group) -> None:
+    group["amodal"][1] = 0
+    reseal(group, "amodal")
+
+
+PASSES: dict[str, tuple[Damage, str]] = {
+    "no flow": (without("flow_bwd"), "'flow_bwd' is missing"),
+    "a pass of the future": (row_says('"passes":["depth"', '"passes":["taste"'), "a pass that nobody knows"),
+    "a table's byte": (flipped("tracks/points"), "'tracks/points' is damaged"),
+    "a frame's byte": (flipped("depth"), "'depth' is damaged"),
+    "a negative depth": (pass_value("depth", -1.0), "'depth' of frame 1 cannot be so"),
+    "a normal too long": (pass_value("normal", -128), "'normal' of frame 1 cannot be so"),
+    "flow where there is no frame": (flow_without_end, "'flow_fwd' of frame 3 cannot be so"),
+    "less than is seen": (amodal_without_seen, "'amodal' of frame 1 cannot be so"),
+    "a share": (pass_value("objects/visibility", 0.123), "'objects/visibility' of frame 1 cannot be so"),
+    "points seen outside": (all_seen, "'tracks/occluded' says"),
+    "nobody's point": (nobody_there, "'tracks/object' names"),
+}
+"""What is found in optional passes."""
+
+
 def damage_video(path: Path, video: str, damage: Damage) -> None:
     """Damage one video of the shard at ``path``."""
     with h5py.File(path, "a") as file:

@@ -24,6 +24,10 @@ def read_all(path: Path) -> bool:
             video.verify()
             video.frames()
             video.masks()
+            for t in range(video.num_frames if "amodal" in video.passes else 0):
+                _ = video.depth(t), video.flow(t), video.flow(t, backward=True), video.normal(t), video.amodal(t)
+            if "tracks" in video.passes:
+                _ = video.visibility(), video.tracks()
             _ = video.spec_json, video.attributes, video.encoding, video.void
     except VOSForgeError as error:
         assert "\n" not in str(error) and len(str(error)) < 2000
@@ -38,7 +42,7 @@ def shard(tmp_path_factory):
     staged = []
     for index, encoding in enumerate(("jpeg", "png", "webp")):
         staged.append(root / f"{index}.h5")
-        stage_video(staged[-1], make_record(index, frames=2, encoding=encoding))
+        stage_video(staged[-1], make_record(index, frames=2, encoding=encoding, passes=index == 0))
     path = pack_shard(root, 0, staged, {"000009": "it broke"})
     assert read_all(path)
     return path
@@ -137,6 +141,14 @@ CRAFTED = {
     "places that go back": replaced("rgb/offsets", data=np.array([0, 9, 5])),
     "too few masks": replaced("mask", data=np.zeros((1, 24, 40), np.uint8), chunks=(1, 24, 40)),
     "poses of a terabyte": replaced("objects/pose", shape=(10**6, 10**6), dtype=np.uint8, chunks=(1, 100)),
+    "depths of an exabyte": replaced("depth", shape=HUGE, dtype=np.float16, chunks=(1, 10**4, 10**4)),
+    "depths in large chunks": replaced("depth", shape=(2, 24, 40), dtype=np.float16, chunks=(2, 24, 40)),
+    "depths of another type": replaced("depth", data=np.zeros((2, 24, 40)), chunks=(1, 24, 40)),
+    "points of a terabyte": replaced("tracks/points", shape=(2, 10**11, 2), dtype=np.float32),
+    "points in chunks": replaced("tracks/points", shape=(2, 9, 2), dtype=np.float32, chunks=(1, 9, 2)),
+    "points that are one number": replaced("tracks/points", data=np.float32(1)),
+    "other points": replaced("tracks/object", data=np.ones(8, np.uint8)),
+    "no normals": lambda file: file.__delitem__("videos/000000/normal"),
     "no masks": lambda file: file.__delitem__("videos/000000/mask"),
     "frames elsewhere": linked(h5py.ExternalLink("/etc/hosts", "/x")),
     "frames behind a link": linked(h5py.SoftLink("/videos/000001/rgb/data")),

@@ -3,6 +3,7 @@ import multiprocessing
 import pickle
 import re
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import h5py
@@ -10,8 +11,10 @@ import hdf5plugin  # noqa: F401
 import numpy as np
 import pytest
 
+from blender_scenes.spec import Pass
 from render.shards import ShardSet, build_manifest, pack_shard, read_manifest, stage_video
 from render.shards.format import boxes, visible_area
+from render.shards.passes import PASSES
 from render.shards.reader import open_shard
 from tests.render.conftest import make_record
 from vosforge import InputError, VOSForgeError
@@ -112,6 +115,44 @@ def test_a_changed_byte_is_found(folder):
     ShardSet(folder).video("000000").verify()
     with pytest.raises(VOSForgeError, match="'rgb/data' of video 000001"):
         ShardSet(folder).video("000001").verify()
+
+
+def test_the_passes_of_a_video_are_read_a_frame_at_a_time(tmp_path):
+    record = make_record(0, passes=True)
+    row = stage_video(tmp_path / "000000.h5", record)
+    assert row.passes == ("depth", "flow", "normal", "amodal", "tracks") == tuple(PASSES)
+    video, held = ShardSet(tmp_path / "000000.h5").video("000000"), record.passes
+    video.verify()
+    for t in range(4):
+        assert np.array_equal(video.depth(t), held["depth"][t])
+        assert np.array_equal(video.flow(t), held["flow_fwd"][t], equal_nan=True)
+        assert np.array_equal(video.flow(t, backward=True), held["flow_bwd"][t], equal_nan=True)
+        assert np.array_equal(video.normal(t), held["normal"][t])
+        assert np.array_equal(np.packbits(video.amodal(t), axis=-1), held["amodal"][t])
+        assert video.amodal(t).shape == (2, 24, 40)
+        for k in range(2):
+            assert video.amodal(t)[k][record.mask[t] == k + 1].all()
+    assert np.array_equal(video.visibility(), held["objects/visibility"])
+    for name, array in zip(("points", "occluded", "object"), video.tracks(), strict=True):
+        assert np.array_equal(array, held[f"tracks/{name}"])
+        assert array.dtype == held[f"tracks/{name}"].dtype
+
+
+def test_a_pass_that_a_video_lacks_is_one_sentence(folder):
+    video = ShardSet(folder).video("000001")
+    assert video.passes == ()
+    reads = {"depth": video.depth, "flow": video.flow, "normal": video.normal, "amodal": video.amodal}
+    for name, read in reads.items():
+        with pytest.raises(InputError, match=rf"000001 in .* has no {name}: render it with render.passes=\[{name}\]"):
+            read(0)
+    with pytest.raises(InputError, match="has no tracks"):
+        video.tracks()
+    with pytest.raises(InputError, match="has no amodal"):
+        video.visibility()
+
+
+def test_scenes_and_shards_know_the_same_passes():
+    assert get_args(Pass) == tuple(PASSES)
 
 
 def test_areas_and_boxes_agree_with_counting():

@@ -8,7 +8,7 @@ from render.shards import pack_shard, stage_video
 from render.shards.texts import read_text, write_text
 from render.shards.verify import find_problem, list_videos
 from tests.render.conftest import make_record
-from tests.render.shards.damage import PIXELS, TABLES, damage_video, reseal
+from tests.render.shards.damage import PASSES, PIXELS, TABLES, damage_video, reseal
 from vosforge import InputError
 
 
@@ -50,6 +50,16 @@ def test_damage_to_pixels_is_named_and_nothing_else(shard, kind):
     assert list(found) == ["000001"]
     assert told in found["000001"]
     assert str(shard) not in found["000001"]
+
+
+@pytest.mark.parametrize("kind", PASSES)
+def test_damage_to_passes_is_named(tmp_path, kind):
+    path = tmp_path / "000000.h5"
+    stage_video(path, make_record(0, passes=True))
+    assert problems(path) == {}
+    damage, told = PASSES[kind]
+    damage_video(path, "000000", damage)
+    assert told in problems(path)["000000"]
 
 
 def test_an_imported_video_needs_no_scene_and_may_have_void(tmp_path):
