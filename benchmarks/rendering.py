@@ -31,20 +31,12 @@ from benchmarks.references import References, own_noise, psnr, ssim, to_srgb
 from benchmarks.scenes import VIDEO_FRAMES, BenchScene, open_catalog, open_scenes, render_job, with_settings
 from benchmarks.tables import aims, draw_plot, result_table
 from blender_scenes.spec import RenderSettings, SceneSpec
+from render.presets import QUALITIES
 from render.process import BlenderProcess
 from render.shards import ShardSet
 from render.shards.codec import decode, encode
 from vosforge.errors import InputError
 from vosforge.log import console
-
-try:
-    from render.presets import QUALITIES
-except ImportError:  # stand-ins until the product has its own
-    QUALITIES = {
-        "standard": {"samples": 8, "denoise": True, "max_bounces": 2},
-        "fast": {"samples": 2, "denoise": True, "max_bounces": 2},
-        "labels": {"samples": 1, "denoise": False, "max_bounces": 0},
-    }
 
 FRAMES = 8
 """Frames of a stretch. Those of its middle count; its ends are as the ends of a video are."""

@@ -18,6 +18,7 @@ from assets.catalog import Catalog
 from assets.settings import AssetSettings
 from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import RenderSettings, SceneSpec, Split, video_id
+from render.presets import QUALITIES
 from render.shards import VideoRow, build_manifest, pack_shard, quarantine_video
 from render.shards.format import shard_name
 from render.shards.writer import unpack_video
@@ -37,7 +38,7 @@ class DatasetConfig(Record):
     attempts: Annotated[int, Field(ge=1, le=100, description="draws before a video is quarantined")] = 10
     assets: AssetSettings = AssetSettings()
     scene: SceneConfig = SceneConfig()
-    render: RenderSettings = RenderSettings()
+    render: RenderSettings = RenderSettings(**QUALITIES["standard"])
 
 
 def split_assets(config: DatasetConfig, catalog: Catalog) -> dict[Split, Catalog]:

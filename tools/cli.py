@@ -290,6 +290,10 @@ def render(
     preset: Annotated[
         str | None, typer.Option(help="The kind of scenes: basic (default) or bl30k.", show_default=False)
     ] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option(help="reference, standard (default), fast or labels: what a frame may cost.", show_default=False),
+    ] = None,
     passes: Annotated[
         str | None,
         typer.Option(help="Some of depth,flow,normal,amodal,tracks; default: none of them.", show_default=False),
@@ -304,12 +308,14 @@ def render(
     Interrupt it at any time: what is sealed stays, and the same command goes on from there.
     """
     from blender_scenes.sample import preset as named
+    from render.presets import quality_settings
     from tools.rendering import render_to
 
     scene = named(preset).model_dump_json() if preset else None
     flags = {"scene": scene, "videos": videos, "render.frames": frames, "seed": seed}
     flags["render.passes"] = f"[{passes}]" if passes else None
     chosen = [f"{key}={value}" for key, value in flags.items() if value is not None]
+    chosen += quality_settings(quality) if quality else []
     chosen += asset_flags(assets, num_meshes, textures, num_textures, hdris)
     shards = render_to(out, config, [*chosen, *(settings or [])], workers, address)
     console.print(f"{len(shards.videos)} videos in {out}", style="bold")
