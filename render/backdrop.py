@@ -19,17 +19,18 @@ NEAR = 0.01
 """Metres: what is nearer to the camera's plane has no bounded place in the image."""
 MARGIN = 2
 """Pixels around what the objects cover that their antialiased rims and a denoiser may touch."""
-FILTER_WIDTH = 1.5
-"""Pixels: of Cycles' pixel filter, a Blackman-Harris window."""
-FINE_TEXELS, MOST_TEXELS = 0.4, 2.0
-"""Texels a pixel up to which few samples do, and above which the texture is made smaller first."""
+FILTER_RADIUS = 1.5
+"""Pixels: of the Blackman-Harris window by which Cycles weighs the samples around a pixel."""
+FILTER_MARGIN = 2
+MOST_TEXELS = 2.5
+"""Texels a pixel above which the texture is made smaller first."""
 
 
 class Backdrop:
     """What the camera of a scene sees of its emissive backdrop, and where in the frame anything is before it."""
 
     def __init__(self, spec: SceneSpec, plane: PlaneSpec, texture: np.ndarray, store: AssetStore) -> None:
-        """``texture``: the plane's image, scene-linear float32 ``[H, W, 3]``; Cycles interpolates it as such, too."""
+        """``texture``: the plane's image, uint8 ``[H, W, 3]`` sRGB."""
         settings = spec.render
         self._size = settings.height, settings.width
         self._plane = plane
@@ -40,10 +41,10 @@ class Backdrop:
         spheres = [_box(np.add(light.location, [[-light.radius], [light.radius]])) for light in spec.lights]
         texels = plane.repeat * max(texture.shape[:2]) / (plane.size * self._pixels_per_metre)
         if texels > MOST_TEXELS:
-            texture = cv2.resize(
-                texture, None, fx=MOST_TEXELS / texels, fy=MOST_TEXELS / texels, interpolation=cv2.INTER_AREA
-            )
-        self._texture, self._samples = texture, _pixel_samples(2 if texels <= FINE_TEXELS else 4)
+            scale = MOST_TEXELS / texels
+            texture = cv2.resize(texture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        self._texture = texture
+        self._samples = 1 if texels <= 0.3 else 3 if texels <= 1.2 else 5
         self._around = [*around, *(np.tile(sphere, (settings.frames, 1, 1)) for sphere in spheres)]
 
     @classmethod
@@ -59,26 +60,29 @@ class Backdrop:
         texture = cv2.imread(str(store.image_path(plane.texture)), cv2.IMREAD_UNCHANGED)
         if texture is None or texture.dtype != np.uint8 or texture.shape[2:] != (3,):
             return None
-        backdrop = cls(spec, plane, cv2.LUT(cv2.cvtColor(texture, cv2.COLOR_BGR2RGB), _LINEAR), store)
+        backdrop = cls(spec, plane, cv2.cvtColor(texture, cv2.COLOR_BGR2RGB), store)
         return backdrop if backdrop._covers_what_it_should else None
 
     def light(self, t: int) -> np.ndarray:
-        """What the camera sees of the plane in frame ``t``: scene-linear float32 ``[H, W, 3]``."""
-        height, width = self._size
-        total = np.zeros((height, width, 3), np.float32)
-        to_texture = self._to_texture(t)
-        for x, y, weight in self._samples:
-            # OpenCV's integer coordinates are pixel centres.
-            at_centres = _translation(-0.5, -0.5) @ to_texture @ _translation(0.5 + x, 0.5 + y)
-            seen = cv2.warpPerspective(
-                self._texture,
-                at_centres,
-                (width, height),
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_REFLECT,  # as the material mirrors the image
-            )
-            cv2.scaleAdd(seen, self._plane.emission * weight, total, total)
-        return total
+        """What the camera sees of the plane in frame ``t``: scene-linear float32 ``[H, W, 3]``.
+
+        Each pixel is the mean of ``_samples`` by ``_samples`` samples a pixel under Cycles' filter. Cycles, too,
+        interpolates the image before it turns it into linear light.
+        """
+        (height, width), n = self._size, self._samples
+        to_pixels = np.array([[1 / n, 0, 0.5 / n - FILTER_MARGIN], [0, 1 / n, 0.5 / n - FILTER_MARGIN], [0, 0, 1]])
+        to_centres = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])  # OpenCV's integers are pixel centres
+        seen = cv2.warpPerspective(
+            self._texture,
+            to_centres @ self._to_texture(t) @ to_pixels,
+            (n * (width + 2 * FILTER_MARGIN), n * (height + 2 * FILTER_MARGIN)),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT,  # as the material mirrors the image
+        )
+        kernel = pixel_filter(n)
+        linear = cv2.sepFilter2D(cv2.LUT(seen, _LINEAR), -1, kernel, self._plane.emission * kernel)
+        first = n * FILTER_MARGIN + n // 2
+        return linear[first : first + n * height : n, first : first + n * width : n]
 
     def regions(self, t: int) -> list[Region]:
         """The parts of frame ``t`` outside of which only the backdrop is seen; no two of them overlap."""
@@ -176,25 +180,12 @@ def _overlap(one: Region, other: Region) -> bool:
     return rows and one.left < other.right and other.left < one.right
 
 
-def _pixel_samples(side: int) -> list[tuple[float, float, float]]:
-    """Where ``side`` x ``side`` samples lie from a pixel's centre (x, y, in pixels), and what each counts.
-
-    Two on an axis scatter as much as the pixel filter's, more are weighed by it.
-    """
-    places = (np.arange(side) + 0.5) / side - 0.5
-    a = 2 * np.pi * (places + 0.5)
-    weights = 0.35875 - 0.48829 * np.cos(a) + 0.14128 * np.cos(2 * a) - 0.01168 * np.cos(3 * a)
-    weights /= weights.sum()
-    offsets = np.array([-0.2, 0.2]) if side == 2 else FILTER_WIDTH * places
-    return [
-        (float(x), float(y), float(across * down))
-        for y, down in zip(offsets, weights, strict=True)
-        for x, across in zip(offsets, weights, strict=True)
-    ]
-
-
-def _translation(x: float, y: float) -> np.ndarray:
-    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
+def pixel_filter(samples: int) -> np.ndarray:
+    """What samples on an axis count, ``samples`` (an odd number) of them a pixel, the middle one at its centre."""
+    reach = int(FILTER_RADIUS * samples)
+    angle = np.pi * (np.arange(-reach, reach + 1) / (FILTER_RADIUS * samples) + 1)
+    weights = 0.35875 - 0.48829 * np.cos(angle) + 0.14128 * np.cos(2 * angle) - 0.01168 * np.cos(3 * angle)
+    return weights / weights.sum()
 
 
 _ENCODED = np.arange(256) / 255
