@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from blender_scenes.sample import preset
 from mivos_models import normalise_planes
+from render.presets import quality_settings
 from render.shards import ShardSet
 from render.shards.codec import decode, decode_region
 from tools.rendering import render_to
@@ -88,7 +89,7 @@ def _normalised(image: Image.Image) -> torch.Tensor:
 
 def rendered(data: Path) -> Path:
     """A small data set at BL30K's size, rendered where it is missing."""
-    small = ["videos=6", "render.frames=24", "held_out_every=0", "videos_per_shard=3"]
+    small = ["videos=6", "render.frames=24", "held_out_every=0", "videos_per_shard=3", *quality_settings("fast")]
     small.append(f"scene={preset('bl30k').model_dump_json()}")
     render_to(data, None, small, None, None)
     return data
