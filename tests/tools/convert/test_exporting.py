@@ -143,10 +143,11 @@ def test_a_webdataset_has_a_sample_a_video(data: Path, tmp_path: Path) -> None:
 
 
 def test_tars_are_closed_at_their_size_and_keys_are_told_apart(tmp_path: Path) -> None:
-    videos = tuple(make_record(name, size=(300, 500)) for name in ("a", "b", "c"))
+    videos = tuple(make_record(name, size=(330, 550)) for name in ("a", "b", "c"))
     shards = write_set(tmp_path / "data", videos)
     export_dataset(tmp_path / "data", tmp_path / "out", "webdataset", shard_size=1)
-    assert len(list((tmp_path / "out").iterdir())) == sum(shards.video(v).row.bytes for v in "abc") // 1_000_000
+    assert all(shards.video(name).row.bytes > 1_000_000 for name in "abc")
+    assert len(list((tmp_path / "out").iterdir())) == 3
     alike = write_set(tmp_path / "alike", (make_record("a.1"), make_record("a_1")))
     with pytest.raises(VOSForgeError, match="both be called a_1"):
         write_webdataset(alike, tmp_path, 1)
