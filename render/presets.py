@@ -18,7 +18,7 @@ QUALITIES: dict[str, dict[str, Any]] = {
         "jpeg_quality": 98,
         "jpeg_subsampling": "4:2:0",
     },
-    "standard": {"samples": 24, "denoiser": "high", "max_bounces": 2},
+    "standard": {"samples": 32, "denoiser": "fast", "max_bounces": 2},
     "fast": {"samples": 4, "denoiser": "fast", "max_bounces": 2},
     # Colours are there, but only as a by-product.
     "labels": {"samples": 1, "denoise": False, "max_bounces": 0},
