@@ -39,13 +39,13 @@ class Backdrop:
         around = [_around(item, store, settings.frames) for item in (*spec.objects, *spec.distractors)]
         # Cycles' lights are spheres that the camera sees.
         spheres = [_box(np.add(light.location, [[-light.radius], [light.radius]])) for light in spec.lights]
+        self._around = [*around, *(np.tile(sphere, (settings.frames, 1, 1)) for sphere in spheres)]
         texels = plane.repeat * max(texture.shape[:2]) / (plane.size * self._pixels_per_metre)
         if texels > MOST_TEXELS:
             scale = MOST_TEXELS / texels
             texture = cv2.resize(texture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         self._texture = texture
         self._samples = 1 if texels <= 0.3 else 3 if texels <= 1.2 else 5
-        self._around = [*around, *(np.tile(sphere, (settings.frames, 1, 1)) for sphere in spheres)]
 
     @classmethod
     def of(cls, spec: SceneSpec, store: AssetStore) -> Self | None:
