@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from blender_scenes.sample import preset
 from mivos_models import normalise_planes
-from render.presets import quality_settings
+from render.qualities import quality_settings
 from render.shards import ShardSet
 from render.shards.codec import decode, decode_region
 from tools.rendering import render_to

@@ -31,8 +31,8 @@ from benchmarks.references import References, own_noise, psnr, ssim, to_srgb
 from benchmarks.scenes import VIDEO_FRAMES, BenchScene, open_catalog, open_scenes, render_job, with_settings
 from benchmarks.tables import aims, draw_plot, result_table
 from blender_scenes.spec import RenderSettings, SceneSpec
-from render.presets import QUALITIES
 from render.process import BlenderProcess
+from render.qualities import QUALITIES
 from render.shards import ShardSet
 from render.shards.codec import decode, encode
 from vosforge.errors import InputError

@@ -61,7 +61,7 @@ class Backdrop:
         if texture is None or texture.dtype != np.uint8 or texture.shape[2:] != (3,):
             return None
         backdrop = cls(spec, plane, cv2.cvtColor(texture, cv2.COLOR_BGR2RGB), store)
-        return backdrop if backdrop._covers_what_it_should else None
+        return backdrop if backdrop._is_behind_everything else None
 
     def light(self, t: int) -> np.ndarray:
         """What the camera sees of the plane in frame ``t``: scene-linear float32 ``[H, W, 3]``.
@@ -127,7 +127,7 @@ class Backdrop:
         return float(self._intrinsics[0, 0] / max(distance, NEAR))
 
     @property
-    def _covers_what_it_should(self) -> bool:
+    def _is_behind_everything(self) -> bool:
         """Whether every ray of every frame ends on the plane unless an object is before it."""
         plane, (height, width) = self._plane, self._size
         to_world = np.linalg.inv(self._to_camera)

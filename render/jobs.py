@@ -18,7 +18,7 @@ from assets.catalog import Catalog
 from assets.settings import AssetSettings
 from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import RenderSettings, SceneSpec, Split, video_id
-from render.presets import QUALITIES
+from render.qualities import QUALITIES
 from render.shards import VideoRow, build_manifest, pack_shard, quarantine_video
 from render.shards.format import shard_name
 from render.shards.writer import unpack_video

@@ -18,9 +18,9 @@ from assets.store import AssetStore
 from blender_scenes.blender.mesh_import import prepare_model
 from blender_scenes.spec import SceneSpec
 from render.engine import Engine
+from render.gates import refusal
 from render.passes import PassMaker
 from render.process import Event
-from render.quality import refusal
 from render.records import video_record
 from render.shards.codec import encode
 from render.shards.format import visible_area

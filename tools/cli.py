@@ -308,7 +308,7 @@ def render(
     Interrupt it at any time: what is sealed stays, and the same command goes on from there.
     """
     from blender_scenes.sample import preset as named
-    from render.presets import quality_settings
+    from render.qualities import quality_settings
     from tools.rendering import render_to
 
     scene = named(preset).model_dump_json() if preset else None

@@ -19,8 +19,8 @@ from assets.settings import AssetSettings
 from assets.store import AssetStore
 from blender_scenes.sample import SceneConfig
 from blender_scenes.spec import RenderSettings
+from render.gates import DARKEST
 from render.jobs import Dataset, DatasetConfig, begun_with
-from render.quality import DARKEST
 from render.shards import ShardSet, ShardVideo
 from tools.evaluation import Outcome, evaluate_videos
 from tools.progress import counting, render_with_progress, shown

@@ -79,7 +79,7 @@ def build_scene(spec: SceneSpec, store: AssetStore) -> BuiltScene:
         obj.pass_index = number
         movers.append((obj, np.stack([object_poses(item, frames, shift) for shift in shifts])))
         if item.deformation is None:
-            _keep_still(scene, obj)
+            _share_mesh(scene, obj)
         else:
             shape = obj.shape_key_add(name="shape")
             deforming.append(Deforming(obj.data, shape, store.mesh(item.mesh).vertices, item.deformation))
@@ -135,7 +135,7 @@ def _add_object(scene: bpy.types.Scene, name: str, item: ObjectSpec, store: Asse
     return obj
 
 
-def _keep_still(scene: bpy.types.Scene, obj: bpy.types.Object) -> None:
+def _share_mesh(scene: bpy.types.Scene, obj: bpy.types.Object) -> None:
     """Let Cycles move an object without building its mesh's search tree anew, as it does for a mesh with one user.
 
     The second user is seen by no ray there is.

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from render.quality import BRIGHTEST, DARKEST, refusal
+from render.gates import BRIGHTEST, DARKEST, refusal
 from render.shards.format import VOID, VideoRow, boxes
 from render.shards.passes_check import check_frame, check_shapes, check_tracks
 from render.shards.reader import DAMAGE, ShardVideo, open_shard
@@ -89,7 +89,7 @@ def find_problem(
     """What is wrong with the video of ``row`` in the shard at ``path``, in a few words, or None.
 
     ``decode``: look at every checksum, frame and mask, not only at the tables. ``gates``: hold it against
-    `render.quality` as well, which its data set asks of every video.
+    `render.gates` as well, which its data set asks of every video.
     """
     video = ShardVideo(path, row)
     try:

@@ -1,6 +1,6 @@
 """How much work goes into a frame: named sets of render settings, from the published recipe to labels alone.
 
-`make bench-render` measures what each costs and how good it is; the README has the figures.
+`make bench-render` measures what each costs and how good it is; docs/rendering.md has the figures.
 """
 
 import json

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from render.quality import refusal
+from render.gates import refusal
 
 PIXELS = 10_000
 
