@@ -166,6 +166,8 @@ class RenderSettings(Record):
     denoise: bool = True
     denoiser: Literal["fast", "high"] = "fast"
     """How much work Intel's denoiser does."""
+    denoise_light: bool = True
+    """Whether it gets the light on surfaces without their colours, where `lay_backdrop` lays one; else whole frames."""
     max_bounces: Annotated[int, Field(ge=0, le=64)] = 2
     lay_backdrop: bool = True
     """Whether an emissive backdrop that alone stands behind the objects is laid under them instead of rendered."""
@@ -174,6 +176,8 @@ class RenderSettings(Record):
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
     jpeg_subsampling: Literal["4:4:4", "4:2:0"] = "4:4:4"
     """How JPEGs store colours: at each pixel, or once for four."""
+    jpeg_tables: Literal["even", "annex-k"] = "even"
+    """How coarsely JPEGs store what is fine: hardly more than what is broad, or as the standard suggests."""
     passes: tuple[Pass, ...] = ()
     """What is kept beside colours and masks."""
     tracks: Annotated[int, Field(ge=1, le=65536)] = 256

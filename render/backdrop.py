@@ -13,15 +13,13 @@ from scipy.spatial import ConvexHull, QhullError
 from assets.store import AssetStore
 from blender_scenes.spec import ObjectSpec, PlaneSpec, SceneSpec
 from blender_scenes.trajectories import camera_poses, deformed, intrinsics, object_poses
+from render.raster import filtered, pixel_filter
 from render.shards.codec import Region
 
 NEAR = 0.01
 """Metres: what is nearer to the camera's plane has no bounded place in the image."""
 MARGIN = 2
 """Pixels around what the objects cover that their antialiased rims and a denoiser may touch."""
-FILTER_RADIUS = 1.5
-"""Pixels: of the Blackman-Harris window by which Cycles weighs the samples around a pixel."""
-FILTER_MARGIN = 2
 MOST_TEXELS = 2.5
 """Texels a pixel above which the texture is made smaller first."""
 
@@ -45,7 +43,8 @@ class Backdrop:
             scale = MOST_TEXELS / texels
             texture = cv2.resize(texture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         self._texture = texture
-        self._samples = 1 if texels <= 0.3 else 3 if texels <= 1.2 else 5
+        self._light = np.float32(plane.emission) * _LINEAR
+        self._samples = 3 if texels <= 1.2 else 5
 
     @classmethod
     def of(cls, spec: SceneSpec, store: AssetStore) -> Self | None:
@@ -70,19 +69,16 @@ class Backdrop:
         interpolates the image before it turns it into linear light.
         """
         (height, width), n = self._size, self._samples
-        to_pixels = np.array([[1 / n, 0, 0.5 / n - FILTER_MARGIN], [0, 1 / n, 0.5 / n - FILTER_MARGIN], [0, 0, 1]])
+        to_pixels = np.array([[1 / n, 0, 0.5 / n - 1], [0, 1 / n, 0.5 / n - 1], [0, 0, 1]])
         to_centres = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])  # OpenCV's integers are pixel centres
         seen = cv2.warpPerspective(
             self._texture,
             to_centres @ self._to_texture(t) @ to_pixels,
-            (n * (width + 2 * FILTER_MARGIN), n * (height + 2 * FILTER_MARGIN)),
+            (n * (width + 2), n * (height + 2)),  # the filter reaches a pixel around
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT,  # as the material mirrors the image
         )
-        kernel = pixel_filter(n)
-        linear = cv2.sepFilter2D(cv2.LUT(seen, _LINEAR), -1, kernel, self._plane.emission * kernel)
-        first = n * FILTER_MARGIN + n // 2
-        return linear[first : first + n * height : n, first : first + n * width : n]
+        return filtered(cv2.LUT(seen, self._light), pixel_filter(n), n)
 
     def regions(self, t: int) -> list[Region]:
         """The parts of frame ``t`` outside of which only the backdrop is seen; no two of them overlap."""
@@ -178,14 +174,6 @@ def _with(regions: list[Region], more: Region) -> list[Region]:
 def _overlap(one: Region, other: Region) -> bool:
     rows = one.top < other.bottom and other.top < one.bottom
     return rows and one.left < other.right and other.left < one.right
-
-
-def pixel_filter(samples: int) -> np.ndarray:
-    """What samples on an axis count, ``samples`` (an odd number) of them a pixel, the middle one at its centre."""
-    reach = int(FILTER_RADIUS * samples)
-    angle = np.pi * (np.arange(-reach, reach + 1) / (FILTER_RADIUS * samples) + 1)
-    weights = 0.35875 - 0.48829 * np.cos(angle) + 0.14128 * np.cos(2 * angle) - 0.01168 * np.cos(3 * angle)
-    return weights / weights.sum()
 
 
 _ENCODED = np.arange(256) / 255

@@ -15,9 +15,12 @@ import numpy as np
 
 from assets.store import AssetStore
 from blender_scenes.blender.build import BuiltScene, build_scene, pose_scene
-from blender_scenes.blender.materials import has_holes, solid_surfaces
+from blender_scenes.blender.materials import BASE_COLOR, has_holes, solid_surfaces
+from blender_scenes.blender.meshes import corner_geometry
 from blender_scenes.spec import AtmosphereSpec, RenderSettings, SceneSpec
+from render.albedo import Albedo
 from render.backdrop import Backdrop
+from render.relight import relit
 from render.shards.codec import Region
 from vosforge.errors import VOSForgeError
 from vosforge.seeding import rng_for
@@ -75,6 +78,12 @@ class Engine:
         built.scene.render.film_transparent = backdrop is not None
         if backdrop is not None and built.backdrop is not None:
             built.backdrop.visible_camera = False  # what lies before it is still lit by it
+        albedo = None
+        if backdrop is not None and spec.render.denoise and spec.render.denoise_light:
+            meshes = [obj.data for obj, _ in built.movers]
+            albedo = Albedo(spec, store, lambda number: corner_geometry(meshes[number - 1]))
+        built.scene.cycles.use_denoising = spec.render.denoise and albedo is None
+        _keep_base_color(built.scene.view_layers[0], albedo is not None)
         built.scene.view_layers[0].use_pass_mist = spec.atmosphere is not None
         mist = built.scene.world.mist_settings
         mist.start, mist.depth, mist.falloff = 0.0, MIST_DEPTH, "LINEAR"
@@ -86,7 +95,9 @@ class Engine:
             regions = None if backdrop is None else backdrop.regions(frame)
             with _shutter_open(built, frame):
                 passes = self._render_passes(spec, regions)
-            if backdrop is not None:
+            if albedo is not None:
+                passes["Combined"] = relit(passes, BASE_COLOR, albedo, frame, regions, backdrop.light(frame), spec.render.denoiser)
+            elif backdrop is not None:
                 passes["Combined"] = laid_over(passes["Combined"], backdrop.light(frame))
             yield self._developed(spec, passes, regions)
 
@@ -112,6 +123,7 @@ class Engine:
         """
         scene = bpy.context.scene
         cycles, dof = scene.cycles, scene.camera.data.dof
+        denoised = cycles.use_denoising
         dof.use_dof, cycles.samples, cycles.use_denoising = False, 1, False
         bounces, cycles.transparent_max_bounces = cycles.transparent_max_bounces, MOST_LAYERS
         scene.update_tag()
@@ -121,7 +133,7 @@ class Engine:
         finally:
             dof.use_dof = spec.camera.lens is not None
             cycles.transparent_max_bounces = bounces
-            cycles.samples, cycles.use_denoising = spec.render.samples, spec.render.denoise
+            cycles.samples, cycles.use_denoising = spec.render.samples, denoised
 
     def _render_passes(self, spec: SceneSpec, regions: Sequence[Region] | None = None) -> dict[str, np.ndarray]:
         """Render what stands in Blender now: each pass as float32 ``[H, W, channels]``, top row first.
@@ -235,8 +247,16 @@ def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int) -> No
     cycles.use_adaptive_sampling = False
     cycles.max_bounces = settings.max_bounces
     cycles.caustics_reflective = cycles.caustics_refractive = False
-    cycles.use_denoising = settings.denoise
     if settings.denoise:
         cycles.denoiser = "OPENIMAGEDENOISE"
         cycles.denoising_quality = settings.denoiser.upper()
         cycles.denoising_prefilter = "NONE"
+
+
+def _keep_base_color(layer: bpy.types.ViewLayer, wanted: bool) -> None:
+    """Let Cycles give the surfaces' colours as a pass of their own, or not."""
+    for aov in list(layer.aovs):
+        layer.aovs.remove(aov)
+    if wanted:
+        aov = layer.aovs.add()
+        aov.name, aov.type = BASE_COLOR, "COLOR"

@@ -49,7 +49,8 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     maker = PassMaker(spec, store) if settings.passes else None
     passes: dict[str, np.ndarray] = {}
     for t, frame in enumerate(engine.render(spec, store)):
-        rgb.append(encode(frame.rgb, settings.encoding, settings.jpeg_quality, settings.jpeg_subsampling))
+        jpeg = settings.jpeg_quality, settings.jpeg_subsampling, settings.jpeg_tables
+        rgb.append(encode(frame.rgb, settings.encoding, *jpeg))
         masks[t], brightness[t], contrast[t] = frame.mask, frame.rgb.mean(), frame.rgb.mean(axis=2).std()
         if maker is not None and frame.depth is not None:
             for name, array in maker.frame(t, frame.seen, frame.depth).items():

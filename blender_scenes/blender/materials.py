@@ -11,6 +11,8 @@ from assets.store import AssetStore
 from blender_scenes.blender.meshes import REST
 from blender_scenes.spec import Wrap
 
+BASE_COLOR = "base color"
+"""The pass that holds the colours of objects without light."""
 LABEL_ALPHA = "label alpha"
 """The node through which the alpha of a surface goes that labels do not see everywhere."""
 
@@ -32,6 +34,7 @@ def image_material(image: Path, wrap: Wrap) -> bpy.types.Material:
         rest.attribute_name = REST
         links.new(rest.outputs["Vector"], texture.inputs["Vector"])
     links.new(texture.outputs["Color"], shader.inputs["Base Color"])
+    _give_base_color(material, shader)
     return material
 
 
@@ -66,7 +69,18 @@ def principled_material(prepared: Material, store: AssetStore) -> bpy.types.Mate
             material.node_tree.links.new(texture.outputs["Alpha"], shader.inputs["Alpha"])
     if not prepared.solid:
         _add_label_alpha(material, shader.inputs["Alpha"])
+    _give_base_color(material, shader)
     return material
+
+
+def _give_base_color(material: bpy.types.Material, shader: bpy.types.ShaderNode) -> None:
+    output = material.node_tree.nodes.new("ShaderNodeOutputAOV")
+    output.aov_name = BASE_COLOR
+    color = shader.inputs["Base Color"]
+    if color.is_linked:
+        material.node_tree.links.new(color.links[0].from_socket, output.inputs["Color"])
+    else:
+        output.inputs["Color"].default_value = color.default_value
 
 
 def _add_label_alpha(material: bpy.types.Material, alpha: bpy.types.NodeSocket) -> None:
