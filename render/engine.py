@@ -14,21 +14,22 @@ import bpy
 import numpy as np
 
 from assets.store import AssetStore
-from blender_scenes.blender.build import BuiltScene, build_scene, pose_scene
-from blender_scenes.blender.materials import BASE_COLOR, has_holes, solid_surfaces
+from blender_scenes.blender.build import BuiltScene, build_scene, pose_scene, surroundings
+from blender_scenes.blender.materials import REFLECTANCE, has_holes, solid_surfaces
 from blender_scenes.blender.meshes import corner_geometry
 from blender_scenes.spec import AtmosphereSpec, RenderSettings, SceneSpec
 from render.albedo import Albedo
 from render.backdrop import Backdrop
 from render.relight import relit
 from render.shards.codec import Region
+from render.sky import Sky
 from vosforge.errors import VOSForgeError
 from vosforge.seeding import rng_for
 
 INDEX_PASS = "Object Index"
 INDEX_PASSES = (INDEX_PASS, "IndexOB")
 """What Blender 5 and Blender 4.5 call it."""
-EMPTY_PASSES = {"Combined": 4, INDEX_PASS: 1, "Depth": 1}
+EMPTY_PASSES = {"Combined": 4, REFLECTANCE: 4, INDEX_PASS: 1, "Depth": 1}
 """The channels of what a frame has even where nothing is rendered."""
 MIST_DEPTH = 1000.0
 """How far the mist pass reaches, in metres. A mean over a pixel's samples, it has no jagged edges, unlike depth."""
@@ -74,16 +75,16 @@ class Engine:
         """
         built = build_scene(spec, store)
         _apply(spec.render, built.scene, self._threads)
-        backdrop = Backdrop.of(spec, store) if spec.render.lay_backdrop else None
-        built.scene.render.film_transparent = backdrop is not None
-        if backdrop is not None and built.backdrop is not None:
+        behind = _behind(spec, store, built)
+        built.scene.render.film_transparent = behind is not None
+        if behind is not None and built.backdrop is not None:
             built.backdrop.visible_camera = False  # what lies before it is still lit by it
         albedo = None
-        if backdrop is not None and spec.render.denoise and spec.render.denoise_light:
+        if behind is not None and splits(spec.render):
             meshes = [obj.data for obj, _ in built.movers]
             albedo = Albedo(spec, store, lambda number: corner_geometry(meshes[number - 1]))
         built.scene.cycles.use_denoising = spec.render.denoise and albedo is None
-        _keep_base_color(built.scene.view_layers[0], albedo is not None)
+        _keep_reflectance(built.scene.view_layers[0], albedo is not None)
         built.scene.view_layers[0].use_pass_mist = spec.atmosphere is not None
         mist = built.scene.world.mist_settings
         mist.start, mist.depth, mist.falloff = 0.0, MIST_DEPTH, "LINEAR"
@@ -92,13 +93,16 @@ class Engine:
             pose_scene(built, frame)
             built.scene.cycles.seed = int(seed)
             built.scene.update_tag()  # without it, persistent data keeps the previous seed
-            regions = None if backdrop is None else backdrop.regions(frame)
+            regions = None if behind is None else behind.regions(frame)
             with _shutter_open(built, frame):
                 passes = self._render_passes(spec, regions)
-            if albedo is not None:
-                passes["Combined"] = relit(passes, BASE_COLOR, albedo, frame, regions, backdrop.light(frame), spec.render.denoiser)
-            elif backdrop is not None:
-                passes["Combined"] = laid_over(passes["Combined"], backdrop.light(frame))
+            if behind is not None and regions is not None:
+                if albedo is None:
+                    passes["Combined"] = laid_over(passes["Combined"], behind.light(frame))
+                else:
+                    shown = [albedo.shown(frame, region) for region in regions]
+                    noisy = passes["Combined"], passes[REFLECTANCE]
+                    passes["Combined"] = relit(*noisy, regions, shown, behind.light(frame), spec.render.denoiser)
             yield self._developed(spec, passes, regions)
 
     def _developed(
@@ -190,6 +194,20 @@ def _shutter_open(built: BuiltScene, frame: int) -> Iterator[None]:
         pose_scene(built, frame)
 
 
+def splits(settings: RenderSettings) -> bool:
+    """Whether light and colours are to be told apart."""
+    return settings.denoise and settings.denoise_light
+
+
+def _behind(spec: SceneSpec, store: AssetStore, built: BuiltScene) -> Backdrop | Sky | None:
+    """What stands behind all that is rendered, where it can be laid there without rendering it."""
+    if not spec.render.lay_backdrop:
+        return None
+    if splits(spec.render) and Sky.fits(spec):
+        return Sky(spec, surroundings(built.scene.world))
+    return Backdrop.of(spec, store)
+
+
 def hazed(linear: np.ndarray, distance: np.ndarray, atmosphere: AtmosphereSpec) -> np.ndarray:
     """Scene-linear light ``[H, W, 3]`` seen through ``distance [H, W]`` metres of haze, float32."""
     kept = np.exp(-atmosphere.density * distance)[:, :, None].astype(np.float32)
@@ -253,10 +271,10 @@ def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int) -> No
         cycles.denoising_prefilter = "NONE"
 
 
-def _keep_base_color(layer: bpy.types.ViewLayer, wanted: bool) -> None:
-    """Let Cycles give the surfaces' colours as a pass of their own, or not."""
+def _keep_reflectance(layer: bpy.types.ViewLayer, wanted: bool) -> None:
+    """Let Cycles give what surfaces reflect as a pass of its own, or not."""
     for aov in list(layer.aovs):
         layer.aovs.remove(aov)
     if wanted:
         aov = layer.aovs.add()
-        aov.name, aov.type = BASE_COLOR, "COLOR"
+        aov.name, aov.type = REFLECTANCE, "COLOR"

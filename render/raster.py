@@ -11,13 +11,16 @@ import numpy as np
 
 from render.raycast import NEAR
 
-PLAIN, BY_UV, BY_BOX = 0, 1, 2
-"""How a triangle gets its colour: it has one, its UVs say where in an image, or its place in the mesh's box does."""
+PLAIN, BY_UV, BY_MIRRORED_UV, BY_BOX = 0, 1, 2, 3
+"""How a triangle gets its colour: it has one, its UVs say where in an image (repeated as it is, or mirrored), or its
+place in the mesh's box does."""
 BOX_BLEND = 0.2
 """How softly the three projections of a box meet; what `blender_scenes.blender.materials` asks of Blender."""
 NOTHING = -1
 LEVELS = 4095
 """Steps of sRGB from black to white."""
+MOST_TAPS = 16
+"""At how many points at most an image is looked at for a grid point."""
 
 
 class Painted(NamedTuple):
@@ -26,7 +29,7 @@ class Painted(NamedTuple):
     kind: np.ndarray
     """int8 ``[F]``: PLAIN, BY_UV or BY_BOX."""
     color: np.ndarray
-    """float32 ``[F, 3]``: scene-linear, for PLAIN."""
+    """float32 ``[F, 3]``: scene-linear; an image's is added to it."""
     image: np.ndarray
     """int32 ``[F]``: the number of its image, for the others."""
     place: np.ndarray
@@ -36,14 +39,16 @@ class Painted(NamedTuple):
 
 
 class Images(NamedTuple):
-    """Images of any size in one array, each bottom row first and repeated without end."""
+    """Images of any size and, behind each, itself at half its size and so on down to a texel: L levels in one array."""
 
     texels: np.ndarray
-    """uint8 ``[N, 3]``, sRGB."""
+    """uint8 ``[N, 3]``, sRGB; each level bottom row first."""
     start: np.ndarray
-    """int64 ``[I]``: an image's first texel."""
+    """int64 ``[L]``: a level's first texel."""
     size: np.ndarray
-    """int64 ``[I, 2]``: its height and width."""
+    """int64 ``[L, 2]``: its height and width."""
+    first: np.ndarray
+    """int64 ``[I + 1]``: each image's first level, and L."""
 
 
 @numba.njit(cache=True)
@@ -122,8 +127,8 @@ def paint(
 ) -> None:
     """Give each grid point the colour of the triangle ``face [h n, w n]`` it shows.
 
-    linear: scene-linear light by sRGB in 4,096 steps; color: float32 ``[h n, w n, 4]``, filled with it and an opacity
-    of 1, left alone where nothing is seen. Images are interpolated before they are made linear, as Cycles does it.
+    linear: scene-linear light by sRGB in LEVELS steps; color: float32 ``[h n, w n, 3 or more]``, to which it is added.
+    Images are interpolated before they are made linear, as Cycles does it.
     """
     rows, columns = face.shape
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
@@ -134,43 +139,71 @@ def paint(
             f = face[i, j]
             if f == NOTHING:
                 continue
-            color[i, j, 3] = 1.0
-            if looks.kind[f] == PLAIN:
-                for k in range(3):
-                    color[i, j, k] = looks.color[f, k]
+            kind = looks.kind[f]
+            for k in range(3):
+                color[i, j, k] += looks.color[f, k]
+            if kind == PLAIN:
                 continue
             x = ((j + 0.5) / n + left - cx) / fx
             a, b, c = corners[f, 0], corners[f, 1], corners[f, 2]
-            ux, uy, uz = b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0]
-            u = ux * x + uy * y + uz
-            v = (c[1] * a[2] - c[2] * a[1]) * x + (c[2] * a[0] - c[0] * a[2]) * y + c[0] * a[1] - c[1] * a[0]
-            w = (a[1] * b[2] - a[2] * b[1]) * x + (a[2] * b[0] - a[0] * b[2]) * y + a[0] * b[1] - a[1] * b[0]
-            total = u + v + w
-            u, v, w = u / total, v / total, w / total
-            place = looks.place[f]
-            across, up, deep = mixed(place, 0, u, v, w), mixed(place, 1, u, v, w), mixed(place, 2, u, v, w)
-            image = looks.image[f]
-            if looks.kind[f] == BY_UV:
-                add_texel(images, image, across, up, linear, 1.0, color[i, j])
+            weights = shares(a, b, c, x, y)
+            image, place = looks.image[f], looks.place[f]
+            here = mixed(place, weights)
+            to_right = mixed(place, shares(a, b, c, x + 1 / (n * fx), y))
+            down = mixed(place, shares(a, b, c, x, y + 1 / (n * fy)))
+            if kind != BY_BOX:
+                add_image(images, image, kind, here, to_right, down, 0, 1, False, linear, 1.0, color[i, j])
                 continue
-            normal = looks.normal[f]
-            nx, ny, nz = mixed(normal, 0, u, v, w), mixed(normal, 1, u, v, w), mixed(normal, 2, u, v, w)
-            if a[0] * ux + a[1] * uy + a[2] * uz > 0:  # seen from behind: Cycles turns the normal to the viewer
-                nx, ny, nz = -nx, -ny, -nz
-            x_share, y_share, z_share = box_shares(abs(nx), abs(ny), abs(nz))
+            normal = mixed(looks.normal[f], weights)
+            # Seen from behind, Cycles turns the normal to the viewer.
+            side = -1.0 if volume(a, b, c) > 0 else 1.0
+            x_share, y_share, z_share = box_shares(abs(normal[0]), abs(normal[1]), abs(normal[2]))
             if x_share > 0:
-                add_texel(images, image, 1 - up if nx < 0 else up, deep, linear, x_share, color[i, j])
+                flip = side * normal[0] < 0
+                add_image(images, image, kind, here, to_right, down, 1, 2, flip, linear, x_share, color[i, j])
             if y_share > 0:
-                add_texel(images, image, 1 - across if ny > 0 else across, deep, linear, y_share, color[i, j])
+                flip = side * normal[1] > 0
+                add_image(images, image, kind, here, to_right, down, 0, 2, flip, linear, y_share, color[i, j])
             if z_share > 0:
-                add_texel(images, image, 1 - up if nz > 0 else up, across, linear, z_share, color[i, j])
+                flip = side * normal[2] > 0
+                add_image(images, image, kind, here, to_right, down, 1, 0, flip, linear, z_share, color[i, j])
 
 
-@numba.njit(cache=True, inline="always")
-def mixed(values: np.ndarray, axis: int, u: float, v: float, w: float) -> float:
-    """A triangle's corners' ``values [3, 3]`` on one axis, mixed by barycentric weights."""
-    mix: float = u * values[0, axis] + v * values[1, axis] + w * values[2, axis]
-    return mix
+@numba.njit(cache=True)
+def volume(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
+    """A·(B×C): below 0 where the triangle's front is seen."""
+    product: float = (
+        a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
+    )
+    return product
+
+
+@numba.njit(cache=True)
+def shares(a: np.ndarray, b: np.ndarray, c: np.ndarray, x: float, y: float) -> tuple[float, float, float]:
+    """Where the ray (x, y, 1) meets the plane of a triangle: the barycentric weights of its corners."""
+    u = (b[1] * c[2] - b[2] * c[1]) * x + (b[2] * c[0] - b[0] * c[2]) * y + b[0] * c[1] - b[1] * c[0]
+    v = (c[1] * a[2] - c[2] * a[1]) * x + (c[2] * a[0] - c[0] * a[2]) * y + c[0] * a[1] - c[1] * a[0]
+    w = (a[1] * b[2] - a[2] * b[1]) * x + (a[2] * b[0] - a[0] * b[2]) * y + a[0] * b[1] - a[1] * b[0]
+    total = u + v + w
+    return u / total, v / total, w / total
+
+
+@numba.njit(cache=True)
+def mirrored(place: float) -> float:
+    """A place in an endless row of copies of which every other one is mirrored, in one copy."""
+    turn = place % 2.0
+    return 2.0 - turn if turn > 1.0 else turn
+
+
+@numba.njit(cache=True)
+def mixed(values: np.ndarray, weights: tuple[float, float, float]) -> tuple[float, float, float]:
+    """A triangle's corners' ``values [3, 3]``, mixed by barycentric weights."""
+    u, v, w = weights
+    return (
+        u * values[0, 0] + v * values[1, 0] + w * values[2, 0],
+        u * values[0, 1] + v * values[1, 1] + w * values[2, 1],
+        u * values[0, 2] + v * values[1, 2] + w * values[2, 2],
+    )
 
 
 @numba.njit(cache=True)
@@ -206,18 +239,61 @@ def box_shares(x: float, y: float, z: float) -> tuple[float, float, float]:
     )
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True)
 def blended(share: float) -> float:
     """The share of the first of two axes, sharpened to the width over which they blend."""
     return min(max((share - 0.5 * (1 - BOX_BLEND)) / BOX_BLEND, 0.0), 1.0)
 
 
 @numba.njit(cache=True)
-def add_texel(
-    images: Images, image: int, u: float, v: float, linear: np.ndarray, share: float, color: np.ndarray
+def add_image(
+    images: Images,
+    image: int,
+    kind: int,
+    here: tuple[float, float, float],
+    to_right: tuple[float, float, float],
+    down: tuple[float, float, float],
+    across: int,
+    up: int,
+    flip: bool,
+    linear: np.ndarray,
+    share: float,
+    color: np.ndarray,
 ) -> None:
-    """Add ``share`` of the colour of an image at (u, v) to ``color``, evenly between its texels."""
-    height, width, start = images.size[image, 0], images.size[image, 1], images.start[image]
+    """Add ``share`` of the colour of an image to ``color``, where a grid point is and its neighbours are on a surface.
+
+    ``across`` and ``up``: which of their coordinates are those of the image; ``flip``: whether the first runs back.
+    What lies between two grid points is looked at at up to MOST_TAPS points along its longer side, in the image made
+    as small as its shorter side is wide.
+    """
+    first = images.first[image]
+    height, width = images.size[first, 0], images.size[first, 1]
+    right_u, right_v = to_right[across] - here[across], to_right[up] - here[up]
+    down_u, down_v = down[across] - here[across], down[up] - here[up]
+    long_u, long_v = right_u, right_v
+    longer, shorter = np.hypot(right_u * width, right_v * height), np.hypot(down_u * width, down_v * height)
+    if longer < shorter:
+        longer, shorter, long_u, long_v = shorter, longer, down_u, down_v
+    level, shorter = 0, max(shorter, longer / MOST_TAPS)
+    while shorter >= 2.0 and first + level + 1 < images.first[image + 1]:
+        level, shorter, longer = level + 1, shorter / 2, longer / 2
+    taps = min(int(longer + 0.5), MOST_TAPS) if longer >= 2.0 else 1
+    for tap in range(taps):
+        along = (tap + 0.5) / taps - 0.5
+        u, v = here[across] + along * long_u, here[up] + along * long_v
+        if flip:
+            u = 1 - u
+        if kind == BY_MIRRORED_UV:
+            u, v = mirrored(u), mirrored(v)
+        add_texel(images, first + level, u, v, linear, share / taps, color)
+
+
+@numba.njit(cache=True)
+def add_texel(
+    images: Images, level: int, u: float, v: float, linear: np.ndarray, share: float, color: np.ndarray
+) -> None:
+    """Add ``share`` of the colour of a level of an image at (u, v) to ``color``, evenly between its texels."""
+    height, width, start = images.size[level, 0], images.size[level, 1], images.start[level]
     x, y = u * width - 0.5, v * height - 0.5
     left, low = np.floor(x), np.floor(y)
     x, y = x - left, y - low

@@ -10,47 +10,42 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from render.albedo import Albedo
+from render.albedo import Shown
 from render.denoiser import denoise
 from render.shards.codec import Region
 
-SPECULAR = 0.04
-"""What a surface reflects whatever its colour is: a dielectric's share, head-on."""
-BRIGHTEST = 4 / SPECULAR
-"""Light that makes even a black surface four times white."""
+BRIGHTEST = 100.0
+"""Light that makes even a black surface four times white, where it is a dielectric."""
 
 
 def relit(
-    passes: dict[str, np.ndarray],
-    base_color: str,
-    albedo: Albedo,
-    t: int,
+    combined: np.ndarray,
+    reflectance: np.ndarray,
     regions: Sequence[Region],
+    shown: Sequence[Shown],
     behind: np.ndarray,
     quality: str,
 ) -> np.ndarray:
-    """Frame ``t`` as scene-linear light ``[H, W, 3]``: its objects before ``behind``, which shows where nothing else is.
+    """A frame as scene-linear light ``[H, W, 3]``: its surfaces before ``behind``, which shows where nothing else is.
 
-    passes: "Combined", noisy, and ``base_color``, the objects' colours at the same samples, both premultiplied by their
-    opacity, float32 ``[H, W, 4]``.
+    combined: what was rendered, noisy, and what surfaces reflect at the same samples, both premultiplied by their
+    opacity, float32 ``[H, W, 4]``; shown: what the surfaces look like in each of ``regions``.
     """
     linear = behind.copy()
-    for region in regions:
+    for region, surfaces in zip(regions, shown, strict=True):
         part = np.s_[region.top : region.bottom, region.left : region.right]
-        noisy, opacity = passes["Combined"][part][:, :, :3], passes["Combined"][part][:, :, 3:]
-        reflects = passes[base_color][part][:, :, :3] + SPECULAR * opacity
+        noisy, opacity = combined[part][:, :, :3], combined[part][:, :, 3:]
+        reflects = reflectance[part][:, :, :3]
         light = np.minimum(noisy / np.maximum(reflects, 1e-6), BRIGHTEST)
         light = denoise(filled(light, opacity), quality)
-        shown = albedo.shown(t, region)
-        known = shown.known[:, :, None]
-        coverage = np.where(known, shown.coverage[:, :, None], opacity)
-        exact = shown.color + SPECULAR * shown.coverage[:, :, None]
-        linear[part] = light * np.where(known, exact, reflects) + (1 - coverage) * behind[part]
+        known, coverage = surfaces.known[:, :, None], surfaces.coverage[:, :, None]
+        reflects = np.where(known, surfaces.reflectance, reflects)
+        linear[part] = light * reflects + (1 - np.where(known, coverage, opacity)) * behind[part]
     return linear
 
 
 def filled(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """``values [H, W, C]`` where ``weights [H, W, 1]`` are not 0, and elsewhere what lies nearest, ever more blurred."""
+    """``values [H, W, C]`` where ``weights [H, W, 1]`` are not 0; elsewhere what is near, ever more blurred."""
     height, width = values.shape[:2]
     if min(height, width) < 2:
         return np.where(weights > 0, values, values.sum(axis=(0, 1)) / max(np.count_nonzero(weights), 1))
