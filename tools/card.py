@@ -13,7 +13,7 @@ from PIL import Image
 
 from render.shards import ShardSet
 from render.shards.cache import local_copy
-from tools.overlay import contact_sheet, evenly_spaced, overlay, shrink, shrink_labels
+from tools.overlay import contact_sheet, evenly_spaced, labelled_picture
 from tools.stats import GROUP_COLUMNS, QUANTITY_COLUMNS, Distribution, Stats, group_rows, quantities_rows
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.files import sealed_file, write_sealed
@@ -167,7 +167,7 @@ def _write_sheet(stats: Stats, path: Path) -> None:
         video = shards.video(readable[place])
         times = evenly_spaced(video.num_frames, SHEET_FRAMES)
         try:
-            tiles = [overlay(shrink(video.frame(t), TILE), shrink_labels(video.mask(t), TILE)) for t in times]
+            tiles = [labelled_picture(video, t, TILE) for t in times]
         except VOSForgeError as error:
             stats.gaps[video.id] = f"cannot be read: {error}"
             continue
