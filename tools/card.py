@@ -52,6 +52,8 @@ def _lines(stats: Stats, plots: dict[str, str]) -> Iterable[str]:
     yield ""
     counts = f"{whole.frames:,} frames and {whole.objects:,} labelled objects"
     yield f"{whole.videos:,} video{'s' * (whole.videos != 1)} ({kind}; {sizes}), {counts}, with masks for all frames."
+    if bare := whole.videos - whole.distributions["darkest"].count:
+        yield f"{bare:,} of the videos ha{'s' if bare == 1 else 've'} masks alone, without colours."
     yield ""
     yield "![A few videos with their masks](card/videos.jpg)"
     yield from _section("Quantities", _table(QUANTITY_COLUMNS, quantities_rows(whole)))
