@@ -157,11 +157,16 @@ class AtmosphereSpec(Record):
 
 
 class RenderSettings(Record):
-    """How a scene becomes pixels. ``samples`` is per pixel; labels are exact at any number of them."""
+    """How a scene becomes pixels. ``samples`` is per pixel; labels are exact at any number of them.
+
+    What is said of light and of how frames are stored is about colours, and counts for nothing without them.
+    """
 
     width: Annotated[int, Field(ge=16, le=8192)] = 768
     height: Annotated[int, Field(ge=16, le=8192)] = 512
     frames: Annotated[int, Field(ge=2, le=100_000)] = 160
+    colors: bool = True
+    """Whether there are colours at all; otherwise masks, and passes, are all that is made."""
     samples: Annotated[int, Field(ge=1, le=65536)] = 8
     denoise: bool = True
     denoiser: Literal["fast", "high"] = "fast"

@@ -14,12 +14,15 @@ import bpy
 import numpy as np
 
 from assets.store import AssetStore
+from blender_scenes.blender.bare import strip_colors
 from blender_scenes.blender.build import BuiltScene, build_scene, pose_scene, surroundings
 from blender_scenes.blender.materials import REFLECTANCE, has_holes, solid_surfaces
 from blender_scenes.blender.meshes import corner_geometry
 from blender_scenes.spec import AtmosphereSpec, RenderSettings, SceneSpec
 from render.albedo import Albedo
 from render.backdrop import Backdrop
+from render.qualities import QUALITIES
+from render.regions import Regions
 from render.relight import relit
 from render.shards.codec import Region
 from render.sky import Sky
@@ -34,16 +37,20 @@ EMPTY_PASSES = {"Combined": 4, REFLECTANCE: 4, INDEX_PASS: 1, "Depth": 1}
 MIST_DEPTH = 1000.0
 """How far the mist pass reaches, in metres. A mean over a pixel's samples, it has no jagged edges, unlike depth."""
 
+COLOR_LAYERS = 8
+"""So many transparent surfaces a ray for colours passes through."""
 MOST_LAYERS = 1024
-"""So many transparent surfaces a ray for labels passes through: the most that Cycles knows."""
+"""So many one for labels: the most that Cycles knows."""
 
 
 @dataclass(frozen=True)
 class RenderedFrame:
-    """One frame: ``rgb`` uint8 ``[H, W, 3]`` (sRGB) and ``mask`` uint8 ``[H, W]`` (instance id, 0 background)."""
+    """One frame: what it looks like, and what is where in it."""
 
-    rgb: np.ndarray
+    rgb: np.ndarray | None
+    """uint8 ``[H, W, 3]`` (sRGB); None without colours."""
     mask: np.ndarray
+    """uint8 ``[H, W]``: instance id, 0 background."""
     seen: np.ndarray
     """uint16 ``[H, W]``: the objects' numbers, 1 to K, the distractors' after them, 0 where there are only planes."""
     depth: np.ndarray | None
@@ -74,6 +81,9 @@ class Engine:
         Raises VOSForgeError when an asset is missing or Cycles gives no pixels.
         """
         built = build_scene(spec, store)
+        if not spec.render.colors:
+            yield from self._render_labels(spec, store, built)
+            return
         _apply(spec.render, built.scene, self._threads)
         behind = _behind(spec, store, built)
         built.scene.render.film_transparent = behind is not None
@@ -114,10 +124,22 @@ class Engine:
         linear = linear * np.float32(2.0**spec.exposure)
         if spec.camera.lens is not None or spec.camera.shutter > 0 or has_holes():
             passes = self._render_sharp(spec, regions)
-        seen = passes[INDEX_PASS][:, :, 0].astype(np.uint16)
-        mask = np.where(seen <= len(spec.objects), seen, 0).astype(np.uint8)
-        depth = passes["Depth"][:, :, 0] if spec.render.passes else None
-        return RenderedFrame(rgb=to_srgb(linear), mask=mask, seen=seen, depth=depth)
+        return _labelled(spec, to_srgb(linear), passes)
+
+    def _render_labels(self, spec: SceneSpec, store: AssetStore, built: BuiltScene) -> Iterator[RenderedFrame]:
+        """Yield the video's frames without colours: one sharp ray a pixel, only where objects can be.
+
+        Nothing is left to chance, so that no seed matters.
+        """
+        _apply(spec.render.model_copy(update=QUALITIES["labels"]), built.scene, self._threads)
+        strip_colors(built.scene)
+        _keep_reflectance(built.scene.view_layers[0], False)
+        # The passes tell distractors from what lies behind them, the masks do not.
+        regions = Regions(spec, store, (*spec.objects, *spec.distractors) if spec.render.passes else spec.objects)
+        with solid_surfaces():
+            for frame in range(spec.render.frames):
+                pose_scene(built, frame)
+                yield _labelled(spec, None, self._render_passes(spec, regions.at(frame)))
 
     def _render_sharp(self, spec: SceneSpec, regions: Sequence[Region] | None) -> dict[str, np.ndarray]:
         """The frame's own instant through a pinhole, one sample a pixel, with surfaces that are there or not there.
@@ -194,6 +216,14 @@ def _shutter_open(built: BuiltScene, frame: int) -> Iterator[None]:
         pose_scene(built, frame)
 
 
+def _labelled(spec: SceneSpec, rgb: np.ndarray | None, passes: dict[str, np.ndarray]) -> RenderedFrame:
+    """The frame with these colours and the labels of ``passes``."""
+    seen = passes[INDEX_PASS][:, :, 0].astype(np.uint16)
+    mask = np.where(seen <= len(spec.objects), seen, 0).astype(np.uint8)
+    depth = passes["Depth"][:, :, 0] if spec.render.passes else None
+    return RenderedFrame(rgb=rgb, mask=mask, seen=seen, depth=depth)
+
+
 def splits(settings: RenderSettings) -> bool:
     """Whether light and colours are to be told apart."""
     return settings.denoise and settings.denoise_light
@@ -204,7 +234,7 @@ def _behind(spec: SceneSpec, store: AssetStore, built: BuiltScene) -> Backdrop |
     if not spec.render.lay_backdrop:
         return None
     if splits(spec.render) and Sky.fits(spec):
-        return Sky(spec, surroundings(built.scene.world))
+        return Sky(spec, surroundings(built.scene.world), store)
     return Backdrop.of(spec, store)
 
 
@@ -260,6 +290,7 @@ def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int) -> No
     scene.view_layers[0].use_pass_object_index = True
     scene.view_layers[0].use_pass_z = bool(settings.passes)
     cycles = scene.cycles
+    cycles.transparent_max_bounces = COLOR_LAYERS if settings.colors else MOST_LAYERS
     cycles.device = "CPU"
     cycles.samples = settings.samples
     cycles.use_adaptive_sampling = False

@@ -22,8 +22,8 @@ QUALITIES: dict[str, dict[str, Any]] = {
     },
     "standard": {"samples": 32, "denoiser": "fast", "max_bounces": 2},
     "fast": {"samples": 4, "denoiser": "fast", "max_bounces": 2},
-    # Colours are there, but only as a by-product.
-    "labels": {"samples": 1, "denoise": False, "max_bounces": 0},
+    # Masks, and passes if they are asked for, without any colours.
+    "labels": {"colors": False, "samples": 1, "denoise": False, "max_bounces": 0},
 }
 
 
