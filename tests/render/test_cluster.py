@@ -12,6 +12,7 @@ import yaml
 
 from render.cluster import render_dataset
 from render.jobs import Dataset
+from render.layout import Resources
 from render.shards import ShardSet
 from vosforge.files import UNFINISHED
 
@@ -42,7 +43,7 @@ def wait_for(condition, seconds):
 def test_a_data_set_is_rendered_sealed_and_not_rendered_twice(tmp_path, small_config, catalog, store):
     dataset = Dataset(tmp_path / "data", small_config, catalog)
     seen = []
-    done = render_dataset(dataset, store, workers=2, on_progress=seen.append)
+    done = render_dataset(dataset, store, Resources(workers=2), on_progress=seen.append)
     assert done.videos_done == small_config.videos
     assert done.quarantined == 0
     assert done.frames_done == done.frames_total >= 7 * 3
@@ -60,7 +61,7 @@ def test_a_data_set_is_rendered_sealed_and_not_rendered_twice(tmp_path, small_co
         assert video.attributes["credits"]
         assert all(video.mask(t).any() for t in range(video.num_frames))
     manifest = (dataset.root / "manifest.jsonl").read_bytes()
-    again = render_dataset(dataset, store, workers=2)
+    again = render_dataset(dataset, store, Resources(workers=2))
     assert again.frames_total == 0
     assert (dataset.root / "manifest.jsonl").read_bytes() == manifest
 
