@@ -14,12 +14,14 @@ from ray.exceptions import RayActorError
 
 from assets.store import AssetStore
 from render.jobs import Dataset
-from render.layout import WHOLE_MACHINE, WORKER_MEMORY, Layout, Resources, layout_for
+from render.layout import WHOLE_MACHINE, Layout, Resources, layout_for, worker_memory
 from render.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, Event, cards_of
-from vosforge.errors import VOSForgeError
+from vosforge.errors import VOSForgeError, first_line
 from vosforge.log import logger
 from vosforge.processes import cores, free_memory
 
+RAY_MEMORY = 800 * 2**20
+"""Bytes that a local Ray takes for itself."""
 CRASHES_ALLOWED = 2
 """How often one video may end its Blender process before it is quarantined."""
 
@@ -80,45 +82,58 @@ def render_dataset(
         progress = Progress(0, len(missing) * dataset.config.render.frames, 0, len(missing), 0, 0, 0.0)
         if missing:
             try:
-                layout = _start_ray(resources, len(missing))
-                progress = _Run(dataset, store, resources, layout, on_progress).work(missing)
+                worker = worker_memory(dataset.config.render)
+                layout = _start_ray(resources, len(missing), worker)
+                progress = _Run(dataset, store, resources, layout, worker, on_progress).work(missing)
             finally:
                 ray.shutdown()
         dataset.manifest()
         return progress
 
 
-def _start_ray(resources: Resources, videos: int) -> Layout:
-    """Join the cluster, or start a local one; returns the pool that ``videos`` videos are dealt out to."""
+def _start_ray(resources: Resources, videos: int, worker: int) -> Layout:
+    """Join the cluster, or start a local one; returns how ``videos`` videos are dealt out to it.
+
+    ``worker``: bytes that a worker takes.
+    """
     # Ray reports usage to its makers unless told not to; a render farm should not.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if resources.address is not None:
-        ray.init(address=resources.address, **options)
-        return _layout_of_cluster(resources, videos)
+        try:
+            ray.init(address=resources.address, **options)
+        except ConnectionError as error:
+            raise VOSForgeError(
+                f"cannot join the Ray cluster at {resources.address} ({first_line(error)}): check the address, and "
+                "RAY_AUTH_TOKEN where the cluster has one"
+            ) from None
+        return _layout_of_cluster(resources, videos, worker)
     cards = cards_of(resources.device) if resources.device != "cpu" else 0
-    layout = layout_for(resources, videos, cores=cores(), memory=free_memory(), cards=cards)
+    memory = free_memory() - RAY_MEMORY
+    layout = layout_for(resources, videos, cores=cores(), memory=memory, worker=worker, cards=cards)
     options |= {"num_cpus": layout.workers * layout.threads, "num_gpus": cards}
     options |= {"include_dashboard": False, "object_store_memory": 80 * 2**20, "_node_ip_address": "127.0.0.1"}
     ray.init(address="local", **options)
     return layout
 
 
-def _layout_of_cluster(resources: Resources, videos: int) -> Layout:
+def _layout_of_cluster(resources: Resources, videos: int, worker: int) -> Layout:
     """What fits on all nodes together: an actor that fits nowhere would keep its video waiting for ever."""
-    each = replace(resources, workers=None, threads=resources.threads or 1)
-    threads = each.threads or 1
+    threads = resources.threads or 1
+    each = replace(resources, workers=None, threads=threads)
     fitting = 0
     for node in ray.nodes():
-        has = node["Resources"]
-        if node["Alive"] and has.get("CPU", 0) >= threads and has.get("memory", 0) >= WORKER_MEMORY:
-            cards = int(has.get("GPU", 0))
-            fitting += layout_for(each, videos, cores=int(has["CPU"]), memory=int(has["memory"]), cards=cards).workers
+        has = {kind: int(amount) for kind, amount in node["Resources"].items()}
+        cores, memory = has.get("CPU", 0), has.get("memory", 0)
+        if node["Alive"] and cores >= threads and memory >= worker:
+            layout = layout_for(each, videos, cores=cores, memory=memory, worker=worker, cards=has.get("GPU", 0))
+            fitting += layout.workers
     if not fitting:
-        gpu = "" if resources.device == "cpu" else " and a GPU"
+        needed = f"{threads} core{'s' * (threads > 1)} and {worker / 2**30:.1f} GiB"
+        needed += " and a GPU" if resources.device != "cpu" else ""
         raise VOSForgeError(
-            f"no node of the cluster at {resources.address} has {threads} cores, {WORKER_MEMORY / 2**30:.1f} GiB{gpu}: "
-            "add one, or render without --address"
+            f"a worker takes {needed}, which no node of the Ray cluster at {resources.address} has: add such a node, "
+            "or render without --address"
         )
     return Layout(min(fitting, resources.workers or fitting, videos), threads)
 
@@ -132,6 +147,7 @@ class _Run:
         store: AssetStore,
         resources: Resources,
         layout: Layout,
+        worker: int,
         on_progress: Callable[[Progress], None],
     ) -> None:
         self._dataset, self._store, self._on_progress = dataset, store, on_progress
@@ -139,7 +155,7 @@ class _Run:
         if resources.device != "cpu":
             needs["num_gpus"] = 1 / resources.workers_per_gpu  # Ray shows each process one card only
         if resources.address is not None:
-            needs["memory"] = WORKER_MEMORY
+            needs["memory"] = worker
         self._actor_class = ray.remote(**needs)(_Renderer)
         self._threads, self._device = layout.threads, resources.device
         self._idle: list[Any] = [self._new_actor(number) for number in range(layout.workers)]

@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass
 
+from blender_scenes.spec import RenderSettings
 from render.devices import DEVICES
 from vosforge.errors import InputError
 
-WORKER_MEMORY = 1200 * 2**20
-"""Bytes that one worker may come to take: its Blender process and the Ray actor that owns it."""
+WORKER_MEMORY = 700 * 2**20
+"""Bytes of a worker, its Blender process and the Ray actor that owns it, without frames; 560 MiB with small models."""
+PIXEL_MEMORY = 640
+"""Bytes a pixel of the frame that is rendered, denoised and encoded."""
+KEPT_MEMORY = 2
+"""Bytes a pixel of each frame until its video is sealed: its mask and its encoded colours."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,23 @@ class Layout:
     threads: int
 
 
-def layout_for(wanted: Resources, videos: int, *, cores: int, memory: int, cards: int = 0) -> Layout:
+def worker_memory(settings: RenderSettings) -> int:
+    """Bytes that a worker comes to take, as `benchmarks.scaling` measures them.
+
+    Optional passes do not count: they lie in files, whose pages Linux gives back when it must.
+    """
+    pixels = settings.width * settings.height
+    return WORKER_MEMORY + pixels * (PIXEL_MEMORY + settings.frames * KEPT_MEMORY)
+
+
+def layout_for(wanted: Resources, videos: int, *, cores: int, memory: int, worker: int, cards: int = 0) -> Layout:
     """The layout for ``videos`` videos on a machine with so many cores, free bytes and GPUs of the wanted kind.
+
+    ``worker``: bytes that each worker takes.
 
     One thread a process, as long as memory and videos last: two processes with a thread each beat one with two.
     """
-    workers = wanted.workers or max(1, min(cores // (wanted.threads or 1), memory // WORKER_MEMORY))
+    workers = wanted.workers or max(1, min(cores // (wanted.threads or 1), memory // worker))
     if wanted.device != "cpu":
         workers = min(workers, cards * wanted.workers_per_gpu)
     workers = min(workers, videos)

@@ -1,6 +1,7 @@
 import pytest
 
-from render.layout import WORKER_MEMORY, Layout, Resources, layout_for
+from blender_scenes.spec import RenderSettings
+from render.layout import WORKER_MEMORY, Layout, Resources, layout_for, worker_memory
 from vosforge import InputError
 
 PLENTY = 1000 * WORKER_MEMORY
@@ -27,7 +28,16 @@ PLENTY = 1000 * WORKER_MEMORY
     ],
 )
 def test_a_machine_is_dealt_out(wanted, videos, cores, memory, cards, layout):
-    assert layout_for(wanted, videos, cores=cores, memory=memory, cards=cards) == layout
+    assert layout_for(wanted, videos, cores=cores, memory=memory, worker=WORKER_MEMORY, cards=cards) == layout
+
+
+def test_a_worker_takes_more_for_larger_frames_and_longer_videos():
+    small, large, long = (
+        worker_memory(RenderSettings(width=width, height=height, frames=frames))
+        for width, height, frames in ((96, 64, 2), (768, 512, 2), (768, 512, 160))
+    )
+    assert WORKER_MEMORY < small < large < long < 1.2 * 2**30
+    assert worker_memory(RenderSettings(passes=("depth", "flow"))) == worker_memory(RenderSettings())
 
 
 def test_an_unknown_device_is_refused():
