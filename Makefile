@@ -6,17 +6,24 @@ BIN := $(VENV)/bin
 # Where pip finds torch besides PyPI, for example https://download.pytorch.org/whl/cpu for a build without CUDA.
 TORCH_INDEX ?=
 ASSETS ?= procedural
+# The other Blender of `make test-blender`: requirements.txt has the usual one.
+BLENDER ?= 4.5.15
+BLENDER_VENV := $(VENV)-blender-$(BLENDER)
 # Extra words for `vosforge demo`, for example ARGS="--video path/to/JPEGImages/480p/car", or for `bench-render`.
 ARGS ?=
 
-.PHONY: help demo test test-all bench bench-loading bench-remote bench-render lint setup clean
+.PHONY: help demo test test-all test-blender bench bench-loading bench-remote bench-render bench-scaling bench-memory \
+  lint setup clean
 
 help:
 	@echo "make demo   [ASSETS=sweethome3d] [ARGS=...]  set up, then render, train a little, segment, report"
 	@echo "make test                                    set up, then lint, types, import rules and the quick tests"
 	@echo "make test-all                                the slow tests as well"
+	@echo "make test-blender [BLENDER=4.5.15]           the tests that render, with another Blender in its own environment"
 	@echo "make bench                                   the benchmarks: what the README's figures come from"
 	@echo "make bench-render [ASSETS=...] [ARGS=...]    only what rendering costs (the first time hours, for references)"
+	@echo "make bench-scaling [ARGS=...]                frames a second by processes and threads, and their memory"
+	@echo "make bench-memory [ARGS=...]                 whether a Blender process grows over many videos"
 	@echo "make clean                                   remove the virtual environment and the runs"
 
 demo: setup
@@ -33,7 +40,17 @@ test-all: setup lint
 	@sh tools/system_libraries.sh --browser
 	$(BIN)/pytest
 
-bench: bench-loading bench-remote bench-render
+test-blender: $(BLENDER_VENV)/.ready
+	@sh tools/system_libraries.sh
+	$(BLENDER_VENV)/bin/python -m pytest -m blender tests/render tests/blender_scenes
+
+$(BLENDER_VENV)/.ready: requirements.txt
+	$(PYTHON) -m venv $(@D)
+	sed 's/^bpy==.*/bpy==$(BLENDER)/' requirements.txt > $(@D)/requirements.txt
+	$(@D)/bin/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r $(@D)/requirements.txt
+	@touch $@
+
+bench: bench-loading bench-remote bench-render bench-scaling bench-memory
 
 bench-loading: setup
 	$(BIN)/python -m benchmarks.loading
@@ -46,6 +63,12 @@ ifneq ($(ASSETS),procedural)
 	$(BIN)/vosforge assets install $(ASSETS)
 endif
 	$(BIN)/python -m benchmarks.rendering --assets $(ASSETS) $(ARGS)
+
+bench-scaling: setup
+	$(BIN)/python -m benchmarks.scaling --assets $(ASSETS) $(ARGS)
+
+bench-memory: setup
+	$(BIN)/python -m benchmarks.memory --assets $(ASSETS) $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -66,4 +89,4 @@ $(VENV)/.ready: pyproject.toml requirements.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-blender-* runs build dist *.egg-info

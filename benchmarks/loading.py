@@ -91,7 +91,7 @@ def rendered(data: Path) -> Path:
     """A small data set at BL30K's size, rendered where it is missing."""
     small = ["videos=6", "render.frames=24", "held_out_every=0", "videos_per_shard=3", *quality_settings("fast")]
     small.append(f"scene={preset('bl30k').model_dump_json()}")
-    render_to(data, None, small, None, None)
+    render_to(data, None, small)
     return data
 
 

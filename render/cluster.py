@@ -5,7 +5,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,14 @@ from ray.exceptions import RayActorError
 
 from assets.store import AssetStore
 from render.jobs import Dataset
-from render.process import BlenderCrashError, BlenderProcess, Event
-from vosforge.errors import VOSForgeError
+from render.layout import WHOLE_MACHINE, Layout, Resources, layout_for, worker_memory
+from render.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, Event, cards_of
+from vosforge.errors import VOSForgeError, first_line
 from vosforge.log import logger
-from vosforge.processes import cores
+from vosforge.processes import cores, free_memory
 
+RAY_MEMORY = 800 * 2**20
+"""Bytes that a local Ray takes for itself."""
 CRASHES_ALLOWED = 2
 """How often one video may end its Blender process before it is quarantined."""
 
@@ -46,8 +49,8 @@ class _Task:
 class _Renderer:
     """The actor: owns one Blender process and passes its events on."""
 
-    def __init__(self, log: str, threads: int) -> None:
-        self._blender = BlenderProcess(Path(log), threads)
+    def __init__(self, log: str, threads: int, device: str) -> None:
+        self._blender = BlenderProcess(Path(log), threads, device)
 
     def run(self, job: Event) -> Iterator[Event]:
         """Yield the job's events; a crash and a mendable error become events too."""
@@ -55,60 +58,107 @@ class _Renderer:
             yield from self._blender.run(job)
         except BlenderCrashError as error:
             yield {"crashed": str(error)}
+        except BlenderUnusableError as error:
+            yield {"unusable": str(error)}
         except VOSForgeError as error:
             yield {"error": str(error)}
-
-
-def default_workers() -> int:
-    """One Blender process a core: two with one thread each beat one with two."""
-    return cores()
 
 
 def render_dataset(
     dataset: Dataset,
     store: AssetStore,
-    workers: int | None = None,
-    address: str | None = None,
+    resources: Resources = WHOLE_MACHINE,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
     """Render every missing video of ``dataset`` and seal its shards; returns the final counts.
 
-    ``address``: of a running Ray cluster (its nodes must see the same folders); None starts a local one and ends it.
     A video that fails its checks is drawn again under the next attempt; one that keeps failing or crashing Blender is
     quarantined with its reason. When interrupted, what is sealed stays, and the next call goes on from there.
+    Raises BlenderUnusableError, with nothing quarantined, where Blender cannot render as ``resources`` ask.
     """
     with dataset.writing():
         dataset.pack()
         missing = dataset.missing()
         progress = Progress(0, len(missing) * dataset.config.render.frames, 0, len(missing), 0, 0, 0.0)
         if missing:
-            pool = min(workers or default_workers(), len(missing))
-            _start_ray(address, pool)
             try:
-                progress = _Run(dataset, store, pool, on_progress).work(missing)
+                worker = worker_memory(dataset.config.render)
+                layout = _start_ray(resources, len(missing), worker)
+                progress = _Run(dataset, store, resources, layout, worker, on_progress).work(missing)
             finally:
                 ray.shutdown()
         dataset.manifest()
         return progress
 
 
-def _start_ray(address: str | None, cores: int) -> None:
+def _start_ray(resources: Resources, videos: int, worker: int) -> Layout:
+    """Join the cluster, or start a local one; returns how ``videos`` videos are dealt out to it.
+
+    ``worker``: bytes that a worker takes.
+    """
     # Ray reports usage to its makers unless told not to; a render farm should not.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": 80 * 2**20}
-        options |= {"_node_ip_address": "127.0.0.1"}
-    ray.init(address=address or "local", **options)
+    if resources.address is not None:
+        try:
+            ray.init(address=resources.address, **options)
+        except ConnectionError as error:
+            raise VOSForgeError(
+                f"cannot join the Ray cluster at {resources.address} ({first_line(error)}): check the address, and "
+                "RAY_AUTH_TOKEN where the cluster has one"
+            ) from None
+        return _layout_of_cluster(resources, videos, worker)
+    cards = cards_of(resources.device) if resources.device != "cpu" else 0
+    memory = free_memory() - RAY_MEMORY
+    layout = layout_for(resources, videos, cores=cores(), memory=memory, worker=worker, cards=cards)
+    options |= {"num_cpus": layout.workers * layout.threads, "num_gpus": cards}
+    options |= {"include_dashboard": False, "object_store_memory": 80 * 2**20, "_node_ip_address": "127.0.0.1"}
+    ray.init(address="local", **options)
+    return layout
+
+
+def _layout_of_cluster(resources: Resources, videos: int, worker: int) -> Layout:
+    """What fits on all nodes together: an actor that fits nowhere would keep its video waiting for ever."""
+    threads = resources.threads or 1
+    each = replace(resources, workers=None, threads=threads)
+    fitting = 0
+    for node in ray.nodes():
+        has = {kind: int(amount) for kind, amount in node["Resources"].items()}
+        cores, memory = has.get("CPU", 0), has.get("memory", 0)
+        if node["Alive"] and cores >= threads and memory >= worker:
+            layout = layout_for(each, videos, cores=cores, memory=memory, worker=worker, cards=has.get("GPU", 0))
+            fitting += layout.workers
+    if not fitting:
+        needed = f"{threads} core{'s' * (threads > 1)} and {worker / 2**30:.1f} GiB"
+        needed += " and a GPU" if resources.device != "cpu" else ""
+        raise VOSForgeError(
+            f"a worker takes {needed}, which no node of the Ray cluster at {resources.address} has: add such a node, "
+            "or render without --address"
+        )
+    return Layout(min(fitting, resources.workers or fitting, videos), threads)
 
 
 class _Run:
     """One pass over the missing videos: which actor is busy with what, and the counts."""
 
-    def __init__(self, dataset: Dataset, store: AssetStore, pool: int, on_progress: Callable[[Progress], None]) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        store: AssetStore,
+        resources: Resources,
+        layout: Layout,
+        worker: int,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
         self._dataset, self._store, self._on_progress = dataset, store, on_progress
-        self._actor_class = ray.remote(num_cpus=1)(_Renderer)
-        self._idle: list[Any] = [self._new_actor(number) for number in range(pool)]
+        needs: dict[str, Any] = {"num_cpus": layout.threads}
+        if resources.device != "cpu":
+            needs["num_gpus"] = 1 / resources.workers_per_gpu  # Ray shows each process one card only
+        if resources.address is not None:
+            needs["memory"] = worker
+        self._actor_class = ray.remote(**needs)(_Renderer)
+        self._threads, self._device = layout.threads, resources.device
+        self._idle: list[Any] = [self._new_actor(number) for number in range(layout.workers)]
         self._busy: dict[Any, tuple[Any, _Task]] = {}
         self._queue: deque[_Task] = deque()
         self._videos = self._redrawn = self._quarantined = self._actors = 0
@@ -149,7 +199,7 @@ class _Run:
 
     def _new_actor(self, number: int) -> Any:
         log = self._dataset.root / "logs" / f"blender-{number:03d}.log"
-        return self._actor_class.remote(str(log.resolve()), 1)
+        return self._actor_class.remote(str(log.resolve()), self._threads, self._device)
 
     def _submit(self, actor: Any, task: _Task) -> None:
         job = {
@@ -172,6 +222,8 @@ class _Run:
 
     def _finish(self, stream: Any, actor: Any, task: _Task, event: Event) -> None:
         del self._busy[stream]
+        if "unusable" in event:  # not this video's fault, and all others would fare the same
+            raise BlenderUnusableError(event["unusable"])
         if "actor_died" in event:
             self._actors += 1
             actor = self._new_actor(1000 + self._actors)

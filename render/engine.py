@@ -15,18 +15,19 @@ import numpy as np
 
 from assets.store import AssetStore
 from blender_scenes.blender.bare import strip_colors
-from blender_scenes.blender.build import BuiltScene, build_scene, pose_scene, surroundings
+from blender_scenes.blender.build import BuiltScene, build_scene, clear_scene, pose_scene, surroundings
 from blender_scenes.blender.materials import REFLECTANCE, has_holes, solid_surfaces
 from blender_scenes.blender.meshes import corner_geometry
 from blender_scenes.spec import AtmosphereSpec, RenderSettings, SceneSpec
 from render.albedo import Albedo
 from render.backdrop import Backdrop
+from render.devices import Device, check_version, choose_device
 from render.qualities import QUALITIES
 from render.regions import Regions
 from render.relight import relit
 from render.shards.codec import Region
 from render.sky import Sky
-from vosforge.errors import VOSForgeError
+from vosforge.errors import VOSForgeError, first_line
 from vosforge.seeding import rng_for
 
 INDEX_PASS = "Object Index"
@@ -60,10 +61,16 @@ class RenderedFrame:
 class Engine:
     """Cycles inside this process, with a tap on the pixels of each finished render."""
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, threads: int = 1, device: str = "cpu") -> None:
+        """``device``: one of `render.devices.DEVICES`.
+
+        Raises VOSForgeError for a Blender that is not supported, and where there is no such device.
+        """
+        check_version(bpy.app.version)
         import cycles  # on Blender's own path, which importing bpy has just set
 
         bpy.ops.wm.read_factory_settings(use_empty=True)
+        self.device = choose_device(device, bpy.context.preferences.addons["cycles"].preferences)
         self._passes: dict[str, np.ndarray] = {}
         self._threads = threads
         if not hasattr(cycles.CyclesRender.render, "__wrapped__"):
@@ -72,8 +79,30 @@ class Engine:
 
     @property
     def version(self) -> str:
-        """What renders, for the record: "Blender 5.0.1 Cycles CPU"."""
-        return f"Blender {bpy.app.version_string} Cycles CPU"
+        """What renders, for the record: "Blender 5.0.1 Cycles CPU", or OPTIX and so on."""
+        return f"Blender {bpy.app.version_string} Cycles {self.device.kind}"
+
+    def prove(self) -> None:
+        """Render a bright, empty frame. Raises VOSForgeError when the device gives none.
+
+        A driver may list a card that it then has no kernels for, or no memory.
+        """
+        clear_scene()
+        scene = bpy.context.scene
+        _apply(RenderSettings(width=16, height=16, samples=1), scene, self._threads, self.device)
+        scene.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+        scene.collection.objects.link(scene.camera)
+        scene.world = bpy.data.worlds.new("world")
+        scene.world.color = (1.0, 1.0, 1.0)
+        self._passes.clear()
+        reason = "the frame is black"
+        try:
+            bpy.ops.render.render()
+        except RuntimeError as error:  # what Cycles reports
+            reason = first_line(error)
+        if "Combined" not in self._passes or not self._passes["Combined"][:, :, :3].any():
+            kind = self.device.kind
+            raise VOSForgeError(f"Cycles cannot render on {kind} ({reason}): update its driver, or use --device cpu")
 
     def render(self, spec: SceneSpec, store: AssetStore) -> Iterator[RenderedFrame]:
         """Yield the video's frames in order.
@@ -84,7 +113,7 @@ class Engine:
         if not spec.render.colors:
             yield from self._render_labels(spec, store, built)
             return
-        _apply(spec.render, built.scene, self._threads)
+        _apply(spec.render, built.scene, self._threads, self.device)
         behind = _behind(spec, store, built)
         built.scene.render.film_transparent = behind is not None
         if behind is not None and built.backdrop is not None:
@@ -131,7 +160,7 @@ class Engine:
 
         Nothing is left to chance, so that no seed matters.
         """
-        _apply(spec.render.model_copy(update=QUALITIES["labels"]), built.scene, self._threads)
+        _apply(spec.render.model_copy(update=QUALITIES["labels"]), built.scene, self._threads, self.device)
         strip_colors(built.scene)
         _keep_reflectance(built.scene.view_layers[0], False)
         # The passes tell distractors from what lies behind them, the masks do not.
@@ -281,7 +310,7 @@ def _tap(engine_class: Any) -> None:
     engine_class.render = render
 
 
-def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int) -> None:
+def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int, device: Device) -> None:
     scene.render.engine = "CYCLES"
     scene.render.resolution_x, scene.render.resolution_y = settings.width, settings.height
     scene.render.resolution_percentage = 100
@@ -291,7 +320,7 @@ def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int) -> No
     scene.view_layers[0].use_pass_z = bool(settings.passes)
     cycles = scene.cycles
     cycles.transparent_max_bounces = COLOR_LAYERS if settings.colors else MOST_LAYERS
-    cycles.device = "CPU"
+    cycles.device = "GPU" if device.cards else "CPU"
     cycles.samples = settings.samples
     cycles.use_adaptive_sampling = False
     cycles.max_bounces = settings.max_bounces
@@ -300,6 +329,7 @@ def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int) -> No
         cycles.denoiser = "OPENIMAGEDENOISE"
         cycles.denoising_quality = settings.denoiser.upper()
         cycles.denoising_prefilter = "NONE"
+        cycles.denoising_use_gpu = device.cards > 0
 
 
 def _keep_reflectance(layer: bpy.types.ViewLayer, wanted: bool) -> None:

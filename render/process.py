@@ -1,7 +1,10 @@
 """A Blender process as its owner sees it: jobs go in, events come out, and it never outlives its owner."""
 
+import functools
+import importlib.util
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -11,7 +14,7 @@ from vosforge.errors import VOSForgeError
 
 Event = dict[str, Any]
 """What a worker says: ``{"frame": t}`` while it renders, last ``{"done": result}``, ``{"refused": reason}`` or
-``{"error": sentence}``."""
+``{"error": sentence}``; ``{"unusable": sentence}`` when no job can be done here."""
 
 SILENCE = 900.0
 """Seconds without an event after which a Blender process counts as hung."""
@@ -21,15 +24,19 @@ class BlenderCrashError(VOSForgeError):
     """The Blender process died or hung; the next job starts a new one."""
 
 
+class BlenderUnusableError(VOSForgeError):
+    """No job can be done here: Blender is missing, is not supported, or has no device to render on."""
+
+
 class BlenderProcess:
     """One Blender process, started with the first job and again after a crash.
 
     What Blender prints goes to ``log``. Use as a context manager, or call `close`.
     """
 
-    def __init__(self, log: Path, threads: int = 1) -> None:
-        """Nothing is started yet. ``threads``: how many cores one render may use."""
-        self._log, self._threads = log, threads
+    def __init__(self, log: Path, threads: int = 1, device: str = "cpu") -> None:
+        """Nothing is started yet. ``threads``: how many cores one render may use; ``device``: what it runs on."""
+        self._log, self._threads, self._device = log, threads, device
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
 
@@ -47,12 +54,16 @@ class BlenderProcess:
     def run(self, job: Event) -> Iterator[Event]:
         """Send a job and yield its events up to the last one.
 
-        Raises BlenderCrashError when the process dies or stays silent; VOSForgeError for what the worker refuses.
+        Raises BlenderCrashError when the process dies or stays silent, BlenderUnusableError when it can do no job at
+        all, VOSForgeError for what the worker refuses.
         """
         connection = self._connection or self._start()
         connection.send(job)
         while True:
             event = self._receive(connection, job)
+            if "unusable" in event:
+                self.close()
+                raise BlenderUnusableError(event["unusable"])
             if "error" in event:
                 raise VOSForgeError(event["error"])
             yield event
@@ -70,9 +81,13 @@ class BlenderProcess:
             self._process = None
 
     def _start(self) -> Connection:
+        if importlib.util.find_spec("bpy") is None:
+            raise BlenderUnusableError(
+                "rendering needs Blender's module bpy: pip install 'vosforge[render]' on Python 3.11"
+            )
         self._log.parent.mkdir(parents=True, exist_ok=True)
         here, there = Pipe()
-        command = [sys.executable, "-m", "render.worker", str(there.fileno()), str(self._threads)]
+        command = [sys.executable, "-m", "render.worker", str(there.fileno()), str(self._threads), self._device]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, pass_fds=[there.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -95,3 +110,19 @@ class BlenderProcess:
                 f"the Blender process died (exit code {code}) during '{job['do']}'; its log {self._log} ends: {tail}"
             ) from None
         return event
+
+
+@functools.cache
+def cards_of(device: str) -> int:
+    """How many cards of the kind ``device`` Cycles can render on here: 0 for "cpu".
+
+    Starts a Blender process once, to find out and to render a tiny frame. Raises BlenderUnusableError when Blender is
+    not there, is not supported, or cannot render on that device.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="vosforge-device-") as folder,
+        BlenderProcess(Path(folder) / "blender.log", device=device) as blender,
+    ):
+        *_, outcome = blender.run({"do": "prove"})
+    cards: int = outcome["done"]
+    return cards

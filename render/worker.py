@@ -1,4 +1,4 @@
-"""The Blender process itself: ``python -m render.worker FD THREADS`` takes jobs from a pipe until its owner is gone.
+"""The Blender process itself: ``python -m render.worker FD THREADS DEVICE`` takes jobs until its owner is gone.
 
 An error the user can mend is answered as one sentence. Any other ends the process, whose log then has the traceback.
 """
@@ -86,7 +86,21 @@ def prepare_job(engine: Engine, job: Event) -> Iterator[Event]:
     yield {"done": asset, "warnings": warnings}
 
 
-JOBS: dict[str, Callable[[Engine, Event], Iterator[Event]]] = {"prepare": prepare_job, "render": render_job}
+def prove_job(engine: Engine, job: Event) -> Iterator[Event]:
+    """Show that the engine can render; yields how many cards it has."""
+    try:
+        engine.prove()
+    except VOSForgeError as error:
+        yield {"unusable": str(error)}
+    else:
+        yield {"done": engine.device.cards}
+
+
+JOBS: dict[str, Callable[[Engine, Event], Iterator[Event]]] = {
+    "prepare": prepare_job,
+    "prove": prove_job,
+    "render": render_job,
+}
 
 
 def serve(connection: Connection, engine: Engine) -> None:
@@ -107,7 +121,14 @@ def main() -> None:
     """Set the process up and serve."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
     end_with_owner()
-    serve(Connection(int(sys.argv[1])), Engine(threads=int(sys.argv[2])))
+    connection = Connection(int(sys.argv[1]))
+    try:
+        engine = Engine(threads=int(sys.argv[2]), device=sys.argv[3])
+    except VOSForgeError as error:
+        connection.recv()  # the answer to the first job
+        connection.send({"unusable": str(error)})
+    else:
+        serve(connection, engine)
 
 
 if __name__ == "__main__":

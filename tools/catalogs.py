@@ -16,7 +16,7 @@ from assets.procedural import procedural_catalog
 from assets.settings import AssetSettings
 from assets.store import AssetStore
 from assets.surroundings import hdri_catalog
-from render.process import BlenderProcess
+from render.process import BlenderProcess, BlenderUnusableError
 from tools.progress import counting
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.log import console, logger
@@ -123,6 +123,8 @@ def _prepare(models: Sequence[Model], store: AssetStore) -> Iterator[Prepared]:
             try:
                 job = {"do": "prepare", "model": model, "store": str(store.root.resolve())}
                 *_, outcome = local.blender.run(job)
+            except BlenderUnusableError:
+                raise
             except VOSForgeError as error:
                 return Prepared(model, None, (_about(model, str(error)),))
             return Prepared(model, outcome["done"], tuple(_about(model, line) for line in outcome["warnings"]))

@@ -33,7 +33,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", help="A setting, as key.path=value; may be given often.", show_default=False),
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Blender processes; default: one a core.", show_default=False)]
+Workers = Annotated[int | None, typer.Option(min=1, help="Blender processes; default: as fit.", show_default=False)]
 
 
 def _version(wanted: bool) -> None:
@@ -299,6 +299,11 @@ def render(
         typer.Option(help="Some of depth,flow,normal,amodal,tracks; default: none of them.", show_default=False),
     ] = None,
     workers: Workers = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of each; default: the cores, dealt out.", show_default=False)
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, gpu (the best there is), optix, cuda, hip or oneapi.")] = "cpu",
+    workers_per_gpu: Annotated[int, typer.Option(min=1, help="Blender processes that share a GPU.")] = 2,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster; default: a local one.")] = None,
     config: Config = None,
     settings: Set = None,
@@ -308,6 +313,7 @@ def render(
     Interrupt it at any time: what is sealed stays, and the same command goes on from there.
     """
     from blender_scenes.sample import preset as named
+    from render.layout import Resources
     from render.qualities import quality_settings
     from tools.rendering import render_to
 
@@ -317,7 +323,8 @@ def render(
     chosen = [f"{key}={value}" for key, value in flags.items() if value is not None]
     chosen += quality_settings(quality) if quality else []
     chosen += asset_flags(assets, num_meshes, textures, num_textures, hdris)
-    shards = render_to(out, config, [*chosen, *(settings or [])], workers, address)
+    resources = Resources(workers, threads, device, workers_per_gpu, address)
+    shards = render_to(out, config, [*chosen, *(settings or [])], resources)
     console.print(f"{len(shards.videos)} videos in {out}", style="bold")
     for row in shards.quarantined:
         console.print(f"quarantined {row.id}: {row.reason}", style="yellow")

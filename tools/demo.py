@@ -21,6 +21,7 @@ from blender_scenes.sample import SceneConfig
 from blender_scenes.spec import RenderSettings
 from render.gates import DARKEST
 from render.jobs import Dataset, DatasetConfig, begun_with
+from render.layout import Resources
 from render.shards import ShardSet, ShardVideo
 from tools.evaluation import Outcome, evaluate_videos
 from tools.progress import counting, render_with_progress, shown
@@ -145,7 +146,7 @@ def run_demo(
 def _render(
     dataset: Dataset, store: AssetStore, workers: int | None, out: Path, notes: list[str]
 ) -> tuple[ShardSet, RenderSummary]:
-    done = render_with_progress(dataset, store, workers)
+    done = render_with_progress(dataset, store, Resources(workers=workers))
     if done.frames_total:
         write_sealed(out / "render.json", json.dumps({"seconds": done.seconds, "frames": done.frames_done}))
     else:

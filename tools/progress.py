@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from assets.store import AssetStore
 from render.jobs import Dataset
+from render.layout import WHOLE_MACHINE, Resources
 from render.shards import Place
 from vosforge.log import console, progress_bar
 
@@ -14,9 +15,7 @@ if TYPE_CHECKING:
     from render.cluster import Progress
 
 
-def render_with_progress(
-    dataset: Dataset, store: AssetStore, workers: int | None = None, address: str | None = None
-) -> "Progress":
+def render_with_progress(dataset: Dataset, store: AssetStore, resources: Resources = WHOLE_MACHINE) -> "Progress":
     """Render what ``dataset`` misses, showing frames done, frames a second and the time left."""
     from render.cluster import render_dataset  # Ray takes seconds to import, and only rendering needs it
 
@@ -28,7 +27,7 @@ def render_with_progress(
             text = f"{rate:.2f} frames/s" if rate else "starting"
             bar.update(task, total=progress.frames_total, completed=progress.frames_done, rate=text)
 
-        done = render_dataset(dataset, store, workers, address, show)
+        done = render_dataset(dataset, store, resources, show)
     if done.redrawn or done.quarantined:
         console.print(f"drawn again after a failed check: {done.redrawn}; quarantined: {done.quarantined}")
     return done

@@ -6,6 +6,8 @@ from pathlib import Path
 from assets.catalog import Catalog
 from assets.store import AssetStore
 from render.jobs import Dataset, DatasetConfig, begun_with
+from render.layout import WHOLE_MACHINE, Resources
+from render.process import cards_of
 from render.shards import ShardSet
 from tools.catalogs import build_catalog
 from tools.importing import PIN
@@ -16,16 +18,18 @@ from vosforge.log import console
 
 
 def render_to(
-    out: Path, config: Path | None, settings: Sequence[str], workers: int | None, address: str | None
+    out: Path, config: Path | None, settings: Sequence[str], resources: Resources = WHOLE_MACHINE
 ) -> ShardSet:
     """Render the data set at ``out``, or what it still lacks, and return it.
 
     A folder that was begun keeps the settings and assets pinned in it: they are the defaults then, and other ones are
-    refused with an InputError.
+    refused with an InputError. BlenderUnusableError, before anything is written, when this machine lacks the device.
     """
     wanted = read_config(DatasetConfig, config, settings, None if config else begun_with(out))
+    if resources.device != "cpu" and resources.address is None:
+        cards_of(resources.device)
     store = AssetStore()
-    render_with_progress(open_dataset(out, wanted, store), store, workers, address)
+    render_with_progress(open_dataset(out, wanted, store), store, resources)
     return ShardSet(out)
 
 

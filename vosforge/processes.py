@@ -7,13 +7,36 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+CONTROL_GROUPS = (
+    ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+"""Of versions 2 and 1: the folder, the files with what may be and what is used, and how much of that are idle pages of
+files, which Linux gives back."""
 
 
 def cores() -> int:
     """How many processes can work at once."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory(root: Path = Path("/")) -> int:
+    """Bytes that new processes can take: what Linux has left, or its control group where that is less.
+
+    ``root``: where ``proc`` and ``sys`` are.
+    """
+    lines = (line.split(":") for line in (root / "proc/meminfo").read_text().splitlines())
+    free = int(dict(lines)["MemAvailable"].split()[0]) * 1024
+    for folder, limit, used, reclaimable in CONTROL_GROUPS:
+        group = root / folder
+        if (group / limit).exists() and (most := (group / limit).read_text().strip()) != "max":
+            counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            held = int((group / used).read_text()) - int(counts[reclaimable])
+            free = min(free, int(most) - held)
+    return max(free, 0)
 
 
 def end_with_owner() -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from render.cluster import render_dataset
+from render.cluster import _layout_of_cluster, render_dataset
 from render.jobs import Dataset
+from render.layout import Layout, Resources
 from render.shards import ShardSet
+from vosforge import VOSForgeError
 from vosforge.files import UNFINISHED
 
 pytestmark = [pytest.mark.blender, pytest.mark.ray]
@@ -42,7 +44,7 @@ def wait_for(condition, seconds):
 def test_a_data_set_is_rendered_sealed_and_not_rendered_twice(tmp_path, small_config, catalog, store):
     dataset = Dataset(tmp_path / "data", small_config, catalog)
     seen = []
-    done = render_dataset(dataset, store, workers=2, on_progress=seen.append)
+    done = render_dataset(dataset, store, Resources(workers=2), on_progress=seen.append)
     assert done.videos_done == small_config.videos
     assert done.quarantined == 0
     assert done.frames_done == done.frames_total >= 7 * 3
@@ -60,9 +62,40 @@ def test_a_data_set_is_rendered_sealed_and_not_rendered_twice(tmp_path, small_co
         assert video.attributes["credits"]
         assert all(video.mask(t).any() for t in range(video.num_frames))
     manifest = (dataset.root / "manifest.jsonl").read_bytes()
-    again = render_dataset(dataset, store, workers=2)
+    again = render_dataset(dataset, store, Resources(workers=2))
     assert again.frames_total == 0
     assert (dataset.root / "manifest.jsonl").read_bytes() == manifest
+
+
+def node(alive=True, **resources):
+    return {"Alive": alive, "Resources": {"node:127.0.0.1": 1.0, **resources}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "layout"),
+    [
+        (Resources(address="a"), Layout(7, 1)),  # four by cores, three by memory
+        (Resources(address="a", workers=99), Layout(7, 1)),
+        (Resources(address="a", workers=2), Layout(2, 1)),
+        (Resources(address="a", threads=2), Layout(5, 2)),
+        (Resources(address="a", device="gpu"), Layout(2, 1)),
+        (Resources(address="a", threads=16), None),
+    ],
+)
+def test_a_cluster_is_given_no_more_than_fits_on_its_nodes(monkeypatch, wanted, layout):
+    there = [
+        node(CPU=4.0, memory=9e9),
+        node(CPU=8.0, memory=3.5e9, GPU=1.0),
+        node(memory=9e9),
+        node(CPU=8.0, memory=0.5e9),
+        node(alive=False, CPU=8.0, memory=9e9),
+    ]
+    monkeypatch.setattr("render.cluster.ray.nodes", lambda: there)
+    if layout is None:
+        with pytest.raises(VOSForgeError, match=r"takes 16 cores and 0\.9 GiB, which no node"):
+            _layout_of_cluster(wanted, 100, int(1e9))
+    else:
+        assert _layout_of_cluster(wanted, 100, int(1e9)) == layout
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

@@ -1,6 +1,7 @@
 """Real Blender renders, through the product's own process."""
 
 import os
+import re
 import signal
 
 import cv2
@@ -12,7 +13,7 @@ from assets.store import AssetStore
 from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import AtmosphereSpec, BakedMotion, Curve, Deformation, LensSpec, RenderSettings, SceneSpec
 from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
-from render.process import BlenderCrashError, BlenderProcess
+from render.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, cards_of
 from render.shards import ShardSet
 from tests.render.raycast import cast, cast_mask, undecided
 from vosforge import VOSForgeError
@@ -263,6 +264,28 @@ def test_a_video_without_objects_in_sight_is_refused(blender, specs, store, cata
     assert not list(tmp_path.glob("*.h5"))
     events = list(blender.run({**job(spec, store, catalog, tmp_path), "gates": False}))
     assert "done" in events[-1] and list(tmp_path.glob("*.h5"))
+
+
+def test_what_rendered_is_recorded(blender, specs, store, catalog, tmp_path):
+    renderer = rendered(blender, specs[0], store, catalog, tmp_path).attributes["renderer"]
+    assert re.fullmatch(r"Blender (4\.5|5\.0)\.\d+( LTS)? Cycles CPU", renderer)
+
+
+def test_the_processor_proves_that_it_can_render():
+    assert cards_of("cpu") == 0
+
+
+def test_a_missing_device_is_refused_with_the_first_job_and_with_each_after_it(specs, store, catalog, tmp_path):
+    with BlenderProcess(tmp_path / "blender.log", device="hip") as process:
+        for _ in range(2):
+            try:
+                list(process.run(job(specs[0], store, catalog, tmp_path)))
+            except BlenderUnusableError as error:
+                assert "no device of the kind 'hip'" in str(error)
+                assert process.pid is None
+            else:
+                pytest.skip("this machine has an AMD GPU")
+    assert not list(tmp_path.glob("*.h5"))
 
 
 def test_a_killed_blender_is_reported_and_replaced(specs, store, catalog, tmp_path):

@@ -3,6 +3,8 @@ import sys
 
 import pytest
 
+from render.process import BlenderUnusableError, cards_of
+
 COMMANDS = (
     "demo",
     "assets",
@@ -38,6 +40,7 @@ def test_help_explains_every_option(command):
         (["view", "nowhere"], "there is no nowhere"),
         (["render", "out", "--set", "vidoes=3"], "did you mean 'videos'"),
         (["render", "out", "--set", "render.samples=none"], "'render.samples' cannot be 'none'"),
+        (["render", "out", "--device", "tpu"], "there is no device 'tpu'; known: cpu, gpu, optix, cuda, hip, oneapi"),
         (["render", "out", "--config", "absent.yaml"], "cannot read the configuration absent.yaml"),
         (["demo", "--set", "rounds=0"], "'rounds' cannot be 0"),
         (["demo", "--video", "nowhere"], "there is no folder nowhere"),
@@ -67,6 +70,25 @@ def test_bad_input_is_one_sentence_and_exit_code_2_and_writes_nothing(tmp_path, 
 
 def test_a_wrong_option_exits_with_2():
     assert run("render", "out", "--assets", "nothing").returncode == 2
+
+
+@pytest.mark.blender
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path):
+    missing = next((kind for kind in ("gpu", "hip", "oneapi") if not there(kind)), None)
+    if missing is None:
+        pytest.skip("this machine has every kind of GPU")
+    done = run("render", "out", "--videos", "1", "--device", missing, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("vosforge: Cycles finds no ") and done.stderr.endswith("cpu\n")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def there(device):
+    try:
+        return cards_of(device) > 0
+    except BlenderUnusableError:
+        return False
 
 
 def test_rendering_into_an_imported_data_set_is_refused(tmp_path):

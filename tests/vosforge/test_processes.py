@@ -1,0 +1,42 @@
+import pytest
+
+from vosforge.processes import CONTROL_GROUPS, cores, free_memory
+
+GIB = 2**30
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A machine with 8 GiB left and no control groups."""
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text(f"MemTotal: 9000000 kB\nMemAvailable:    {8 * 2**20} kB\n")
+    return tmp_path
+
+
+def confine(root, version, most, used, idle):
+    folder, limit, usage, reclaimable = CONTROL_GROUPS[version]
+    (root / folder).mkdir(parents=True)
+    for name, text in ((limit, most), (usage, used), ("memory.stat", f"anon 1\n{reclaimable} {idle}")):
+        (root / folder / name).write_text(f"{text}\n")
+
+
+def test_without_a_limit_it_is_what_linux_has_left(root):
+    assert free_memory(root) == 8 * GIB
+
+
+@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize(
+    ("most", "free"), [(4 * GIB, 2 * GIB), (1 * GIB, 0), (100 * GIB, 8 * GIB), (2**63 - 4096, 8 * GIB)]
+)
+def test_a_control_group_has_a_say(root, version, most, free):
+    confine(root, version, most, 3 * GIB, 1 * GIB)
+    assert free_memory(root) == free
+
+
+def test_a_control_group_without_a_limit_has_none(root):
+    confine(root, 0, "max", 3 * GIB, GIB)
+    assert free_memory(root) == 8 * GIB
+
+
+def test_this_machine_has_both():
+    assert cores() >= 1 and free_memory() > 0
