@@ -25,6 +25,7 @@ from blender_scenes.spec import (
     SceneSpec,
 )
 from render.process import BlenderProcess
+from render.qualities import QUALITIES
 from render.shards import ShardSet
 from tools.catalogs import build_catalog
 from tools.scenes import draw_scenes, preset_config
@@ -186,7 +187,7 @@ def _drawn(preset: str, draws: int, catalog: Catalog) -> Iterator[SceneSpec]:
 
 def _coverage(blender: BlenderProcess, spec: SceneSpec, store: AssetStore, folder: Path) -> np.ndarray:
     """The share of the frame that objects cover at each of ``INSTANTS`` moments of the video, ``[INSTANTS]``."""
-    changes = {"width": 96, "height": 64, "frames": INSTANTS, "samples": 1, "denoise": False, "max_bounces": 0}
+    changes = {"width": 96, "height": 64, "frames": INSTANTS, **QUALITIES["labels"]}
     small = with_settings(spec, **changes)
     staged = folder / "coverage.h5"
     list(blender.run(render_job(small, store, folder, staged)))

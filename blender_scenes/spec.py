@@ -157,15 +157,22 @@ class AtmosphereSpec(Record):
 
 
 class RenderSettings(Record):
-    """How a scene becomes pixels. ``samples`` is per pixel; labels are exact at any number of them."""
+    """How a scene becomes pixels. ``samples`` is per pixel; labels are exact at any number of them.
+
+    What is said of light and of how frames are stored is about colours, and counts for nothing without them.
+    """
 
     width: Annotated[int, Field(ge=16, le=8192)] = 768
     height: Annotated[int, Field(ge=16, le=8192)] = 512
     frames: Annotated[int, Field(ge=2, le=100_000)] = 160
+    colors: bool = True
+    """Whether there are colours at all; otherwise masks, and passes, are all that is made."""
     samples: Annotated[int, Field(ge=1, le=65536)] = 8
     denoise: bool = True
     denoiser: Literal["fast", "high"] = "fast"
     """How much work Intel's denoiser does."""
+    denoise_light: bool = True
+    """Whether it gets the light on surfaces without their colours, where `lay_backdrop` lays one; else whole frames."""
     max_bounces: Annotated[int, Field(ge=0, le=64)] = 2
     lay_backdrop: bool = True
     """Whether an emissive backdrop that alone stands behind the objects is laid under them instead of rendered."""
@@ -174,6 +181,8 @@ class RenderSettings(Record):
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
     jpeg_subsampling: Literal["4:4:4", "4:2:0"] = "4:4:4"
     """How JPEGs store colours: at each pixel, or once for four."""
+    jpeg_tables: Literal["even", "annex-k"] = "even"
+    """How coarsely JPEGs store what is fine: hardly more than what is broad, or as the standard suggests."""
     passes: tuple[Pass, ...] = ()
     """What is kept beside colours and masks."""
     tracks: Annotated[int, Field(ge=1, le=65536)] = 256

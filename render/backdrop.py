@@ -8,20 +8,14 @@ from typing import Self
 
 import cv2
 import numpy as np
-from scipy.spatial import ConvexHull, QhullError
 
 from assets.store import AssetStore
-from blender_scenes.spec import ObjectSpec, PlaneSpec, SceneSpec
-from blender_scenes.trajectories import camera_poses, deformed, intrinsics, object_poses
+from blender_scenes.spec import PlaneSpec, SceneSpec
+from blender_scenes.trajectories import camera_poses, intrinsics
+from render.raster import filtered, pixel_filter
+from render.regions import NEAR, Regions
 from render.shards.codec import Region
 
-NEAR = 0.01
-"""Metres: what is nearer to the camera's plane has no bounded place in the image."""
-MARGIN = 2
-"""Pixels around what the objects cover that their antialiased rims and a denoiser may touch."""
-FILTER_RADIUS = 1.5
-"""Pixels: of the Blackman-Harris window by which Cycles weighs the samples around a pixel."""
-FILTER_MARGIN = 2
 MOST_TEXELS = 2.5
 """Texels a pixel above which the texture is made smaller first."""
 
@@ -36,16 +30,15 @@ class Backdrop:
         self._plane = plane
         self._to_camera = camera_poses(spec.camera, settings.frames)
         self._intrinsics = intrinsics(spec.camera, settings.width, settings.height)
-        around = [_around(item, store, settings.frames) for item in (*spec.objects, *spec.distractors)]
         # Cycles' lights are spheres that the camera sees.
-        spheres = [_box(np.add(light.location, [[-light.radius], [light.radius]])) for light in spec.lights]
-        self._around = [*around, *(np.tile(sphere, (settings.frames, 1, 1)) for sphere in spheres)]
+        self._regions = Regions(spec, store, (*spec.objects, *spec.distractors), spec.lights)
         texels = plane.repeat * max(texture.shape[:2]) / (plane.size * self._pixels_per_metre)
         if texels > MOST_TEXELS:
             scale = MOST_TEXELS / texels
             texture = cv2.resize(texture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         self._texture = texture
-        self._samples = 1 if texels <= 0.3 else 3 if texels <= 1.2 else 5
+        self._light = np.float32(plane.emission) * _LINEAR
+        self._samples = 3 if texels <= 1.2 else 5
 
     @classmethod
     def of(cls, spec: SceneSpec, store: AssetStore) -> Self | None:
@@ -70,44 +63,20 @@ class Backdrop:
         interpolates the image before it turns it into linear light.
         """
         (height, width), n = self._size, self._samples
-        to_pixels = np.array([[1 / n, 0, 0.5 / n - FILTER_MARGIN], [0, 1 / n, 0.5 / n - FILTER_MARGIN], [0, 0, 1]])
+        to_pixels = np.array([[1 / n, 0, 0.5 / n - 1], [0, 1 / n, 0.5 / n - 1], [0, 0, 1]])
         to_centres = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])  # OpenCV's integers are pixel centres
         seen = cv2.warpPerspective(
             self._texture,
             to_centres @ self._to_texture(t) @ to_pixels,
-            (n * (width + 2 * FILTER_MARGIN), n * (height + 2 * FILTER_MARGIN)),
+            (n * (width + 2), n * (height + 2)),  # the filter reaches a pixel around
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT,  # as the material mirrors the image
         )
-        kernel = pixel_filter(n)
-        linear = cv2.sepFilter2D(cv2.LUT(seen, _LINEAR), -1, kernel, self._plane.emission * kernel)
-        first = n * FILTER_MARGIN + n // 2
-        return linear[first : first + n * height : n, first : first + n * width : n]
+        return filtered(cv2.LUT(seen, self._light), pixel_filter(n), n)
 
     def regions(self, t: int) -> list[Region]:
         """The parts of frame ``t`` outside of which only the backdrop is seen; no two of them overlap."""
-        seen: list[Region] = []
-        for points in self._around:
-            region = self._region(points[t] @ self._to_camera[t, :3, :3].T + self._to_camera[t, :3, 3])
-            if region is not None:
-                seen = _with(seen, region)
-        return seen
-
-    def _region(self, points: np.ndarray) -> Region | None:
-        """The part of a frame that the convex hull of ``points [N, 3]`` (camera frame) can touch; None for none."""
-        height, width = self._size
-        if (points[:, 2] <= NEAR).all():
-            return None
-        if (points[:, 2] <= NEAR).any():
-            return Region(0, 0, height, width)
-        seen = points @ self._intrinsics.T
-        seen = seen[:, :2] / seen[:, 2:]
-        low = np.maximum(np.floor(seen.min(axis=0)) - MARGIN, 0)
-        high = np.minimum(np.ceil(seen.max(axis=0)) + MARGIN, [width, height])
-        if (low >= high).any():
-            return None
-        (left, top), (right, bottom) = low.astype(int).tolist(), high.astype(int).tolist()
-        return Region(top, left, bottom, right)
+        return self._regions.at(t)
 
     def _to_texture(self, t: int) -> np.ndarray:
         """The homography from the frame's pixels to the texture's (corners at integers), ``[3, 3]``."""
@@ -138,54 +107,7 @@ class Backdrop:
             distance = (plane.offset - origins[..., 1]) / rays[..., 1]
             hits = origins + distance[..., None] * rays
         inside = (distance > 0) & (np.abs(hits[..., [0, 2]]) <= plane.size / 2).all(axis=-1)
-        return bool(inside.all()) and all((points[..., 1] < plane.offset).all() for points in self._around)
-
-
-def _around(item: ObjectSpec, store: AssetStore, frames: int) -> np.ndarray:
-    """The corners of an object's convex hull in the world, or of a box around what changes its shape: ``[T, N, 3]``."""
-    vertices, how = store.mesh(item.mesh).vertices.astype(np.float64), item.deformation
-    if how is None:
-        shapes = [_hull(vertices)]
-    else:
-        shapes = [_box(deformed(vertices, how, u)) for u in np.linspace(0.0, 1.0, frames)]
-    poses = object_poses(item, frames)
-    return np.stack(shapes) @ poses[:, :3, :3].swapaxes(1, 2) + poses[:, None, :3, 3]
-
-
-def _hull(points: np.ndarray) -> np.ndarray:
-    try:
-        return points[ConvexHull(points).vertices]
-    except QhullError:  # it is flat
-        return _box(points)
-
-
-def _box(points: np.ndarray) -> np.ndarray:
-    low, high = points.min(axis=0), points.max(axis=0)
-    return np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(8, 3).astype(float)
-
-
-def _with(regions: list[Region], more: Region) -> list[Region]:
-    """``regions``, of which no two overlap, and ``more``: those that overlap it become one with it."""
-    while True:
-        touched = [one for one in regions if _overlap(one, more)]
-        if not touched:
-            return [*regions, more]
-        regions = [one for one in regions if one not in touched]
-        tops, lefts, bottoms, rights = zip(more, *touched, strict=True)
-        more = Region(min(tops), min(lefts), max(bottoms), max(rights))
-
-
-def _overlap(one: Region, other: Region) -> bool:
-    rows = one.top < other.bottom and other.top < one.bottom
-    return rows and one.left < other.right and other.left < one.right
-
-
-def pixel_filter(samples: int) -> np.ndarray:
-    """What samples on an axis count, ``samples`` (an odd number) of them a pixel, the middle one at its centre."""
-    reach = int(FILTER_RADIUS * samples)
-    angle = np.pi * (np.arange(-reach, reach + 1) / (FILTER_RADIUS * samples) + 1)
-    weights = 0.35875 - 0.48829 * np.cos(angle) + 0.14128 * np.cos(2 * angle) - 0.01168 * np.cos(3 * angle)
-    return weights / weights.sum()
+        return bool(inside.all()) and all((points[..., 1] < plane.offset).all() for points in self._regions.around)
 
 
 _ENCODED = np.arange(256) / 255

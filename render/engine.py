@@ -14,33 +14,44 @@ import bpy
 import numpy as np
 
 from assets.store import AssetStore
-from blender_scenes.blender.build import BuiltScene, build_scene, clear_scene, pose_scene
-from blender_scenes.blender.materials import has_holes, solid_surfaces
+from blender_scenes.blender.bare import strip_colors
+from blender_scenes.blender.build import BuiltScene, build_scene, clear_scene, pose_scene, surroundings
+from blender_scenes.blender.materials import REFLECTANCE, has_holes, solid_surfaces
+from blender_scenes.blender.meshes import corner_geometry
 from blender_scenes.spec import AtmosphereSpec, RenderSettings, SceneSpec
+from render.albedo import Albedo
 from render.backdrop import Backdrop
 from render.devices import Device, check_version, choose_device
+from render.qualities import QUALITIES
+from render.regions import Regions
+from render.relight import relit
 from render.shards.codec import Region
+from render.sky import Sky
 from vosforge.errors import VOSForgeError, first_line
 from vosforge.seeding import rng_for
 
 INDEX_PASS = "Object Index"
 INDEX_PASSES = (INDEX_PASS, "IndexOB")
 """What Blender 5 and Blender 4.5 call it."""
-EMPTY_PASSES = {"Combined": 4, INDEX_PASS: 1, "Depth": 1}
+EMPTY_PASSES = {"Combined": 4, REFLECTANCE: 4, INDEX_PASS: 1, "Depth": 1}
 """The channels of what a frame has even where nothing is rendered."""
 MIST_DEPTH = 1000.0
 """How far the mist pass reaches, in metres. A mean over a pixel's samples, it has no jagged edges, unlike depth."""
 
+COLOR_LAYERS = 8
+"""So many transparent surfaces a ray for colours passes through."""
 MOST_LAYERS = 1024
-"""So many transparent surfaces a ray for labels passes through: the most that Cycles knows."""
+"""So many one for labels: the most that Cycles knows."""
 
 
 @dataclass(frozen=True)
 class RenderedFrame:
-    """One frame: ``rgb`` uint8 ``[H, W, 3]`` (sRGB) and ``mask`` uint8 ``[H, W]`` (instance id, 0 background)."""
+    """One frame: what it looks like, and what is where in it."""
 
-    rgb: np.ndarray
+    rgb: np.ndarray | None
+    """uint8 ``[H, W, 3]`` (sRGB); None without colours."""
     mask: np.ndarray
+    """uint8 ``[H, W]``: instance id, 0 background."""
     seen: np.ndarray
     """uint16 ``[H, W]``: the objects' numbers, 1 to K, the distractors' after them, 0 where there are only planes."""
     depth: np.ndarray | None
@@ -99,11 +110,20 @@ class Engine:
         Raises VOSForgeError when an asset is missing or Cycles gives no pixels.
         """
         built = build_scene(spec, store)
+        if not spec.render.colors:
+            yield from self._render_labels(spec, store, built)
+            return
         _apply(spec.render, built.scene, self._threads, self.device)
-        backdrop = Backdrop.of(spec, store) if spec.render.lay_backdrop else None
-        built.scene.render.film_transparent = backdrop is not None
-        if backdrop is not None and built.backdrop is not None:
+        behind = _behind(spec, store, built)
+        built.scene.render.film_transparent = behind is not None
+        if behind is not None and built.backdrop is not None:
             built.backdrop.visible_camera = False  # what lies before it is still lit by it
+        albedo = None
+        if behind is not None and splits(spec.render):
+            meshes = [obj.data for obj, _ in built.movers]
+            albedo = Albedo(spec, store, lambda number: corner_geometry(meshes[number - 1]))
+        built.scene.cycles.use_denoising = spec.render.denoise and albedo is None
+        _keep_reflectance(built.scene.view_layers[0], albedo is not None)
         built.scene.view_layers[0].use_pass_mist = spec.atmosphere is not None
         mist = built.scene.world.mist_settings
         mist.start, mist.depth, mist.falloff = 0.0, MIST_DEPTH, "LINEAR"
@@ -112,11 +132,16 @@ class Engine:
             pose_scene(built, frame)
             built.scene.cycles.seed = int(seed)
             built.scene.update_tag()  # without it, persistent data keeps the previous seed
-            regions = None if backdrop is None else backdrop.regions(frame)
+            regions = None if behind is None else behind.regions(frame)
             with _shutter_open(built, frame):
                 passes = self._render_passes(spec, regions)
-            if backdrop is not None:
-                passes["Combined"] = laid_over(passes["Combined"], backdrop.light(frame))
+            if behind is not None and regions is not None:
+                if albedo is None:
+                    passes["Combined"] = laid_over(passes["Combined"], behind.light(frame))
+                else:
+                    shown = [albedo.shown(frame, region) for region in regions]
+                    noisy = passes["Combined"], passes[REFLECTANCE]
+                    passes["Combined"] = relit(*noisy, regions, shown, behind.light(frame), spec.render.denoiser)
             yield self._developed(spec, passes, regions)
 
     def _developed(
@@ -128,10 +153,22 @@ class Engine:
         linear = linear * np.float32(2.0**spec.exposure)
         if spec.camera.lens is not None or spec.camera.shutter > 0 or has_holes():
             passes = self._render_sharp(spec, regions)
-        seen = passes[INDEX_PASS][:, :, 0].astype(np.uint16)
-        mask = np.where(seen <= len(spec.objects), seen, 0).astype(np.uint8)
-        depth = passes["Depth"][:, :, 0] if spec.render.passes else None
-        return RenderedFrame(rgb=to_srgb(linear), mask=mask, seen=seen, depth=depth)
+        return _labelled(spec, to_srgb(linear), passes)
+
+    def _render_labels(self, spec: SceneSpec, store: AssetStore, built: BuiltScene) -> Iterator[RenderedFrame]:
+        """Yield the video's frames without colours: one sharp ray a pixel, only where objects can be.
+
+        Nothing is left to chance, so that no seed matters.
+        """
+        _apply(spec.render.model_copy(update=QUALITIES["labels"]), built.scene, self._threads, self.device)
+        strip_colors(built.scene)
+        _keep_reflectance(built.scene.view_layers[0], False)
+        # The passes tell distractors from what lies behind them, the masks do not.
+        regions = Regions(spec, store, (*spec.objects, *spec.distractors) if spec.render.passes else spec.objects)
+        with solid_surfaces():
+            for frame in range(spec.render.frames):
+                pose_scene(built, frame)
+                yield _labelled(spec, None, self._render_passes(spec, regions.at(frame)))
 
     def _render_sharp(self, spec: SceneSpec, regions: Sequence[Region] | None) -> dict[str, np.ndarray]:
         """The frame's own instant through a pinhole, one sample a pixel, with surfaces that are there or not there.
@@ -141,6 +178,7 @@ class Engine:
         """
         scene = bpy.context.scene
         cycles, dof = scene.cycles, scene.camera.data.dof
+        denoised = cycles.use_denoising
         dof.use_dof, cycles.samples, cycles.use_denoising = False, 1, False
         bounces, cycles.transparent_max_bounces = cycles.transparent_max_bounces, MOST_LAYERS
         scene.update_tag()
@@ -150,7 +188,7 @@ class Engine:
         finally:
             dof.use_dof = spec.camera.lens is not None
             cycles.transparent_max_bounces = bounces
-            cycles.samples, cycles.use_denoising = spec.render.samples, spec.render.denoise
+            cycles.samples, cycles.use_denoising = spec.render.samples, denoised
 
     def _render_passes(self, spec: SceneSpec, regions: Sequence[Region] | None = None) -> dict[str, np.ndarray]:
         """Render what stands in Blender now: each pass as float32 ``[H, W, channels]``, top row first.
@@ -207,6 +245,28 @@ def _shutter_open(built: BuiltScene, frame: int) -> Iterator[None]:
         pose_scene(built, frame)
 
 
+def _labelled(spec: SceneSpec, rgb: np.ndarray | None, passes: dict[str, np.ndarray]) -> RenderedFrame:
+    """The frame with these colours and the labels of ``passes``."""
+    seen = passes[INDEX_PASS][:, :, 0].astype(np.uint16)
+    mask = np.where(seen <= len(spec.objects), seen, 0).astype(np.uint8)
+    depth = passes["Depth"][:, :, 0] if spec.render.passes else None
+    return RenderedFrame(rgb=rgb, mask=mask, seen=seen, depth=depth)
+
+
+def splits(settings: RenderSettings) -> bool:
+    """Whether light and colours are to be told apart."""
+    return settings.denoise and settings.denoise_light
+
+
+def _behind(spec: SceneSpec, store: AssetStore, built: BuiltScene) -> Backdrop | Sky | None:
+    """What stands behind all that is rendered, where it can be laid there without rendering it."""
+    if not spec.render.lay_backdrop:
+        return None
+    if splits(spec.render) and Sky.fits(spec):
+        return Sky(spec, surroundings(built.scene.world), store)
+    return Backdrop.of(spec, store)
+
+
 def hazed(linear: np.ndarray, distance: np.ndarray, atmosphere: AtmosphereSpec) -> np.ndarray:
     """Scene-linear light ``[H, W, 3]`` seen through ``distance [H, W]`` metres of haze, float32."""
     kept = np.exp(-atmosphere.density * distance)[:, :, None].astype(np.float32)
@@ -259,14 +319,23 @@ def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int, devic
     scene.view_layers[0].use_pass_object_index = True
     scene.view_layers[0].use_pass_z = bool(settings.passes)
     cycles = scene.cycles
+    cycles.transparent_max_bounces = COLOR_LAYERS if settings.colors else MOST_LAYERS
     cycles.device = "GPU" if device.cards else "CPU"
     cycles.samples = settings.samples
     cycles.use_adaptive_sampling = False
     cycles.max_bounces = settings.max_bounces
     cycles.caustics_reflective = cycles.caustics_refractive = False
-    cycles.use_denoising = settings.denoise
     if settings.denoise:
         cycles.denoiser = "OPENIMAGEDENOISE"
         cycles.denoising_quality = settings.denoiser.upper()
         cycles.denoising_prefilter = "NONE"
         cycles.denoising_use_gpu = device.cards > 0
+
+
+def _keep_reflectance(layer: bpy.types.ViewLayer, wanted: bool) -> None:
+    """Let Cycles give what surfaces reflect as a pass of its own, or not."""
+    for aov in list(layer.aovs):
+        layer.aovs.remove(aov)
+    if wanted:
+        aov = layer.aovs.add()
+        aov.name, aov.type = REFLECTANCE, "COLOR"

@@ -14,14 +14,16 @@ QUALITIES: dict[str, dict[str, Any]] = {
         "samples": 64,
         "denoiser": "high",
         "max_bounces": 3,
+        "denoise_light": False,
         "lay_backdrop": False,
         "jpeg_quality": 98,
         "jpeg_subsampling": "4:2:0",
+        "jpeg_tables": "annex-k",
     },
-    "standard": {"samples": 32, "denoiser": "fast", "max_bounces": 2},
-    "fast": {"samples": 4, "denoiser": "fast", "max_bounces": 2},
-    # Colours are there, but only as a by-product.
-    "labels": {"samples": 1, "denoise": False, "max_bounces": 0},
+    "standard": {"samples": 8, "denoiser": "fast", "max_bounces": 2},
+    "fast": {"samples": 2, "denoiser": "fast", "max_bounces": 2},
+    # Masks, and passes if they are asked for, without any colours.
+    "labels": {"colors": False, "samples": 1, "denoise": False, "max_bounces": 0},
 }
 
 

@@ -16,15 +16,15 @@ def video_record(
     catalog: Catalog,
     rgb: tuple[bytes, ...],
     mask: np.ndarray,
-    darkest: float,
+    darkest: float | None,
     renderer: str,
     passes: dict[str, np.ndarray] | None = None,
 ) -> VideoRecord:
     """The record of the video of ``spec``.
 
-    ``rgb``: its T encoded frames; ``mask``: uint8 ``[T, H, W]``; ``darkest``: the least mean brightness of a frame,
-    0 to 255; ``renderer``: what rendered it; ``passes``: the data sets of its optional passes. Raises VOSForgeError
-    when ``catalog`` lacks one of the scene's assets.
+    ``rgb``: its T encoded frames, none at all without colours; ``mask``: uint8 ``[T, H, W]``; ``darkest``: the least
+    mean brightness of a frame, 0 to 255, None without colours; ``renderer``: what rendered it; ``passes``: the data
+    sets of its optional passes. Raises VOSForgeError when ``catalog`` lacks one of the scene's assets.
     """
     settings = spec.render
     return VideoRecord(
@@ -35,7 +35,7 @@ def video_record(
         mask=mask,
         passes=passes or {},
         category=tuple(item.category for item in spec.objects),
-        darkest=round(darkest, 3),
+        darkest=None if darkest is None else round(darkest, 3),
         scene=SceneRecord(
             spec=spec.model_dump_json(),
             intrinsics=np.tile(intrinsics(spec.camera, settings.width, settings.height), (settings.frames, 1, 1)),

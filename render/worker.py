@@ -18,7 +18,7 @@ from assets.store import AssetStore
 from blender_scenes.blender.mesh_import import prepare_model
 from blender_scenes.spec import SceneSpec
 from render.engine import Engine
-from render.gates import refusal
+from render.gates import color_refusal, label_refusal
 from render.passes import PassMaker
 from render.process import Event
 from render.records import video_record
@@ -44,26 +44,32 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     store = AssetStore(Path(job["store"]))
     settings = spec.render
     rgb: list[bytes] = []
+    brightness: list[float] = []
+    contrast: list[float] = []
     masks = np.empty((settings.frames, settings.height, settings.width), np.uint8)
-    brightness, contrast = np.empty(settings.frames), np.empty(settings.frames)
     maker = PassMaker(spec, store) if settings.passes else None
     passes: dict[str, np.ndarray] = {}
     for t, frame in enumerate(engine.render(spec, store)):
-        rgb.append(encode(frame.rgb, settings.encoding, settings.jpeg_quality, settings.jpeg_subsampling))
-        masks[t], brightness[t], contrast[t] = frame.mask, frame.rgb.mean(), frame.rgb.mean(axis=2).std()
+        masks[t] = frame.mask
+        if frame.rgb is not None:
+            jpeg = settings.jpeg_quality, settings.jpeg_subsampling, settings.jpeg_tables
+            rgb.append(encode(frame.rgb, settings.encoding, *jpeg))
+            brightness.append(float(frame.rgb.mean()))
+            contrast.append(float(frame.rgb.mean(axis=2).std()))
         if maker is not None and frame.depth is not None:
             for name, array in maker.frame(t, frame.seen, frame.depth).items():
                 if name not in passes:
                     passes[name] = _on_disk((settings.frames, *array.shape), array.dtype)
                 passes[name][t] = array
         yield {"frame": t}
-    reason = refusal(brightness, contrast, visible_area(masks, len(spec.objects)), masks[0].size)
+    areas = visible_area(masks, len(spec.objects))
+    reason = color_refusal(brightness, contrast) or label_refusal(areas, masks[0].size)
     if job["gates"] and reason is not None:
         yield {"refused": reason}
         return
     if maker is not None and "tracks" in settings.passes:
         passes |= make_tracks(spec, maker.surfaces, masks)
-    darkest = float(brightness.min())
+    darkest = min(brightness, default=None)
     record = video_record(spec, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.version, passes)
     yield {"done": stage_video(Path(job["staged"]), record).model_dump(mode="json")}
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from render.shards import ShardSet
 from render.shards.cache import local_copy
-from tools.overlay import contact_sheet, evenly_spaced, overlay, shrink, shrink_labels
+from tools.overlay import contact_sheet, evenly_spaced, labelled_picture
 from tools.stats import GROUP_COLUMNS, QUANTITY_COLUMNS, Distribution, Stats, group_rows, quantities_rows
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.files import sealed_file, write_sealed
@@ -52,6 +52,8 @@ def _lines(stats: Stats, plots: dict[str, str]) -> Iterable[str]:
     yield ""
     counts = f"{whole.frames:,} frames and {whole.objects:,} labelled objects"
     yield f"{whole.videos:,} video{'s' * (whole.videos != 1)} ({kind}; {sizes}), {counts}, with masks for all frames."
+    if bare := whole.videos - whole.distributions["darkest"].count:
+        yield f"{bare:,} of the videos ha{'s' if bare == 1 else 've'} masks alone, without colours."
     yield ""
     yield "![A few videos with their masks](card/videos.jpg)"
     yield from _section("Quantities", _table(QUANTITY_COLUMNS, quantities_rows(whole)))
@@ -167,7 +169,7 @@ def _write_sheet(stats: Stats, path: Path) -> None:
         video = shards.video(readable[place])
         times = evenly_spaced(video.num_frames, SHEET_FRAMES)
         try:
-            tiles = [overlay(shrink(video.frame(t), TILE), shrink_labels(video.mask(t), TILE)) for t in times]
+            tiles = [labelled_picture(video, t, TILE) for t in times]
         except VOSForgeError as error:
             stats.gaps[video.id] = f"cannot be read: {error}"
             continue

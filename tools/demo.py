@@ -87,8 +87,10 @@ def run_demo(
     """Run every stage below ``out`` and return the report's path and the verdict.
 
     ``videos``: real ones to segment as well (folders of frames, or DAVIS-style roots). Raises InputError before any
-    work when one of them cannot be used.
+    work when one of them cannot be used, or nothing is to have colours.
     """
+    if not config.dataset.render.colors:
+        raise InputError("the demo trains on colours: leave dataset.render.colors as it is")
     real = [video for path in videos for video in open_folder(path)]
     for video in real:
         if not video.has_masks:

@@ -17,6 +17,8 @@ from vosforge.errors import InputError
 from vosforge.files import sealed_folder
 
 FORMATS = ("davis", "bl30k", "youtube-vos", "coco", "webdataset", "mp4")
+MASKS_ALONE = ("davis", "bl30k", "mp4")
+"""Formats that make sense of videos without colours."""
 SHARD_SIZE = 1000
 """Megabytes of a webdataset tar."""
 
@@ -32,12 +34,19 @@ def export_dataset(
     """Write videos of the data set (or shard file) at ``path`` to the folder ``out``; returns how many.
 
     ``layout`` is one of FORMATS; ``split`` and ``video_ids`` choose videos. Frames stored as JPEG are written as they
-    are, masks to the bit. InputError when nothing fits the choice or ``out`` is not empty.
+    are, masks to the bit. InputError when nothing fits the choice, the format needs colours that a video lacks, or
+    ``out`` is not empty.
     """
     if layout not in FORMATS:
         raise InputError(f"there is no format '{layout}'; known: {', '.join(FORMATS)}")
     shards = ShardSet(path)
     chosen = choose_videos(shards, path, split, video_ids)
+    bare = next((video.id for video in chosen if not video.has_colors), None)
+    if bare is not None and layout not in MASKS_ALONE:
+        raise InputError(
+            f"video {bare} of {path} has no colours, which {layout} needs: export it as {', '.join(MASKS_ALONE)}, or "
+            "render it with render.colors=true"
+        )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is there and not empty: name a new folder")
     with room_to_write(out), sealed_folder(out) as folder, counting("exporting", len(chosen)) as advance:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from train.video import Video
+
 SHEET_BACKGROUND = (24, 26, 30)
 SHEET_TEXT = (214, 218, 224)
 CAPTION_SIZE = 13
@@ -62,6 +64,23 @@ def overlay(frame: NDArray[np.uint8], mask: NDArray[np.uint8], alpha: float = 0.
     edge = outline(mask)
     shown[edge] = LINE_PALETTE[mask[edge]]
     return shown
+
+
+def frame_picture(video: Video, t: int, longest: int | None = None) -> NDArray[np.uint8]:
+    """Frame ``t``, at most ``longest`` pixels long; without colours, what its mask says, on black."""
+    if not video.has_colors:
+        return labelled_picture(video, t, longest)
+    return video.frame(t) if longest is None else shrink(video.frame(t), longest)
+
+
+def labelled_picture(video: Video, t: int, longest: int | None = None) -> NDArray[np.uint8]:
+    """Frame ``t`` with its mask, where it has one, shrunk before drawing so that outlines stay crisp."""
+    if not video.has_masks:
+        return frame_picture(video, t, longest)
+    mask = video.mask(t) if longest is None else shrink_labels(video.mask(t), longest)
+    if not video.has_colors:
+        return overlay(np.zeros((*mask.shape, 3), np.uint8), mask, alpha=1.0)
+    return overlay(frame_picture(video, t, longest), mask)
 
 
 def scribble_layer(scribbles: NDArray[Any]) -> NDArray[np.uint8]:

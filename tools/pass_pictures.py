@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from render.shards import ShardVideo
-from tools.overlay import LINE_PALETTE, outline, overlay
+from tools.overlay import LINE_PALETTE, frame_picture, labelled_picture, outline
 
 Picture = NDArray[np.uint8]
 
@@ -40,7 +40,7 @@ def normal_picture(video: ShardVideo, t: int) -> Picture:
 
 def amodal_picture(video: ShardVideo, t: int) -> Picture:
     """The frame with its masks, and the outlines of what each object would cover alone."""
-    shown = overlay(video.frame(t), video.mask(t))
+    shown = labelled_picture(video, t)
     for k, whole in enumerate(video.amodal(t), start=1):
         shown[outline(whole.astype(np.uint8))] = LINE_PALETTE[k]
     return shown
@@ -48,7 +48,7 @@ def amodal_picture(video: ShardVideo, t: int) -> Picture:
 
 def tracks_picture(video: ShardVideo, t: int) -> Picture:
     """The frame with its points: discs where they are seen, rings where they are hidden."""
-    shown = video.frame(t).copy()
+    shown = frame_picture(video, t).copy()
     points, occluded, on = video.tracks()
     radius = max(1, min(shown.shape[:2]) // 100)
     for point, hidden, number in zip(points[t], occluded[t], on, strict=True):

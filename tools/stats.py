@@ -181,10 +181,10 @@ def measure(video: ShardVideo) -> dict[str, np.ndarray]:
         "border": (at_border & seen).sum(axis=0)[moments > 0] / moments[moments > 0],
         "motion": moved,
         "relative_motion": moved / np.hypot(row.height, row.width),
-        "rgb_bytes": np.array([row.bytes / row.num_frames]),
         "mask_bytes": np.array([group["mask"].id.get_storage_size() / row.num_frames]),
-        "darkest": np.array([row.darkest]),
     }
+    if row.colors:
+        measured |= {"rgb_bytes": np.array([row.bytes / row.num_frames]), "darkest": np.array([row.darkest])}
     if "objects/visibility" in group:
         visibility = group["objects/visibility"][()].ravel()
         measured["visibility"] = visibility[np.isfinite(visibility)]

@@ -75,9 +75,9 @@ def spec_problem(spec: str, row: VideoRow) -> str | None:
         return f"its spec is no valid scene ({explain(error, SceneSpec)})"
     settings = scene.render
     stated = (scene.video_id, scene.split, scene.attempt, settings.frames, settings.height, settings.width)
-    if (*stated, len(scene.objects)) != (
+    if (*stated, len(scene.objects), settings.colors) != (
         *(row.id, row.split, row.attempt, row.num_frames, row.height, row.width),
-        row.num_objects,
+        *(row.num_objects, row.colors),
     ):
         return "its spec is that of another video"
     return None

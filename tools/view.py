@@ -10,7 +10,7 @@ from PIL import Image
 
 from render.shards import Place, ShardSet, ShardVideo, place
 from render.shards.manifest import MANIFEST
-from tools.overlay import contact_sheet, evenly_spaced, overlay, shrink, shrink_labels
+from tools.overlay import contact_sheet, evenly_spaced, frame_picture, labelled_picture, overlay, shrink
 from tools.pass_pictures import PICTURES
 from train.folders import open_folder
 from train.video import Video
@@ -66,21 +66,18 @@ def video_sheet(video: Video, count: int = 8, columns: int = 4, tile: int = 240)
     """A contact sheet uint8 [h, w, 3]: ``count`` evenly spaced frames, colours above, masks and passes below them.
 
     ``columns`` frames stand side by side, each at most ``tile`` pixels on its longer side. A video without masks
-    shows its colours only.
+    shows its colours only, one without colours its masks.
     """
     rows: list[list[np.ndarray]] = []
     labels: list[list[str]] = []
     chosen = evenly_spaced(video.num_frames, count)
     for start in range(0, len(chosen), columns):
         times = chosen[start : start + columns]
-        frames = [shrink(video.frame(t), tile) for t in times]
-        captions = [f"frame {t}" for t in times]
-        rows.append(frames)
-        if video.has_masks:
-            masks = [shrink_labels(video.mask(t), tile) for t in times]
-            rows.append([overlay(frame, mask) for frame, mask in zip(frames, masks, strict=True)])
+        rows.append([frame_picture(video, t, tile) for t in times])
+        if video.has_masks and video.has_colors:
+            rows.append([labelled_picture(video, t, tile) for t in times])
             labels.append([""] * len(times))
-        labels.append(captions)
+        labels.append([f"frame {t}" for t in times])
         if isinstance(video, ShardVideo):
             for name in video.passes:
                 rows.append([shrink(PICTURES[name](video, t), tile) for t in times])
@@ -108,20 +105,9 @@ def view_video(video: Video, out: Path) -> ViewFiles:
     return files
 
 
-def _shown(video: Video, t: int, longest: int | None = None) -> np.ndarray:
-    """Frame ``t`` with its mask, where it has one, shrunk before drawing so that outlines stay crisp."""
-    frame = video.frame(t)
-    if longest is not None:
-        frame = shrink(frame, longest)
-    if not video.has_masks:
-        return frame
-    mask = video.mask(t)
-    return overlay(frame, mask if longest is None else shrink_labels(mask, longest))
-
-
 def _write_gif(video: Video, path: Path) -> None:
     times = evenly_spaced(video.num_frames, GIF_MOST_FRAMES)
-    frames = [Image.fromarray(_shown(video, t, GIF_LONGEST_SIDE)) for t in times]
+    frames = [Image.fromarray(labelled_picture(video, t, GIF_LONGEST_SIDE)) for t in times]
     # One palette for the whole film, from frames all over it: a palette a frame flickers and is larger.
     samples = np.vstack([np.asarray(frames[i]) for i in evenly_spaced(len(frames), 8)])
     palette = Image.fromarray(samples).quantize(256, method=Image.Quantize.MEDIANCUT)
@@ -132,17 +118,18 @@ def _write_gif(video: Video, path: Path) -> None:
 
 
 def write_mp4(video: Video, path: Path) -> None:
-    """Write a video as H.264, 12 frames a second: colours beside the same with masks, or colours alone without any."""
+    """Write a video as H.264, 12 frames a second: colours beside the same with masks, or what of both there is."""
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
         quality = {"crf": "20", "preset": "veryfast"}
         stream = container.add_stream("libx264", rate=Fraction(FRAMES_PER_SECOND), options=quality)
         stream.pix_fmt = "yuv420p"
         # 4:2:0 halves the colour planes, so that both sides must be even.
-        width = video.width * (2 if video.has_masks else 1)
+        both = video.has_colors and video.has_masks
+        width = video.width * (2 if both else 1)
         stream.height, stream.width = video.height + video.height % 2, width + width % 2
         for t in range(video.num_frames):
-            frame = video.frame(t)
-            if video.has_masks:
+            frame = frame_picture(video, t)
+            if both:
                 frame = np.hstack([frame, overlay(frame, video.mask(t))])
             frame = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), mode="edge")
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

@@ -19,6 +19,8 @@ class FolderVideo:
     Masks are palette or 8-bit grey PNGs whose values are the labels. Satisfies ``train.video.Video``.
     """
 
+    has_colors = True
+
     def __init__(self, frames_folder: Path, masks_folder: Path | None = None, name: str | None = None) -> None:
         self.frames_folder = Path(frames_folder)
         self.masks_folder = None if masks_folder is None else Path(masks_folder)

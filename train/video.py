@@ -17,7 +17,7 @@ VOID = 255
 
 @runtime_checkable
 class Video(Protocol):
-    """A sequence of frames with (if ``has_masks``) an index mask for each, read one frame at a time."""
+    """A sequence of frames (if ``has_colors``) and index masks (if ``has_masks``), read one frame at a time."""
 
     @property
     def id(self) -> str: ...  # noqa: D102
@@ -36,6 +36,10 @@ class Video(Protocol):
     @property
     def has_masks(self) -> bool:
         """Whether ``mask`` and ``masks`` have anything to give."""
+
+    @property
+    def has_colors(self) -> bool:
+        """Whether ``frame`` and ``frames`` have anything to give."""
 
     def frame(self, t: int, region: Region | None = None) -> np.ndarray:
         """Frame ``t``, or a region of it: ``[H, W, 3]`` uint8 RGB."""
@@ -57,6 +61,7 @@ class MemoryVideo:
     id: str
     all_frames: np.ndarray
     all_masks: np.ndarray | None
+    has_colors = True
 
     def __post_init__(self) -> None:
         if self.all_frames.ndim != 4 or self.all_frames.shape[3] != 3 or self.all_frames.dtype != np.uint8:
@@ -132,8 +137,11 @@ def in_memory(videos: Sequence[Video]) -> list[MemoryVideo]:
 
 
 def usable_for_training(videos: Sequence[Video], num_frames: int = 1) -> list[Video]:
-    """The videos with masks, objects and at least ``num_frames`` frames; InputError when none is left."""
-    usable = [video for video in videos if video.has_masks and video.num_objects and video.num_frames >= num_frames]
+    """The videos with colours, masks, objects and at least ``num_frames`` frames; InputError when none is left."""
+    coloured = [video for video in videos if video.has_colors]
+    if videos and not coloured:
+        raise InputError(f"none of the {len(videos)} training videos has colours: render them with render.colors=true")
+    usable = [video for video in coloured if video.has_masks and video.num_objects and video.num_frames >= num_frames]
     if not usable:
         raise InputError(
             f"none of the {len(videos)} training videos has masks with an object and at least {num_frames} frame(s); "

@@ -116,6 +116,15 @@ def pose_scene(built: BuiltScene, frame: int, instant: int = 1) -> None:
         mesh.update()
 
 
+def surroundings(world: bpy.types.World) -> np.ndarray:
+    """The HDRI of a scene's world, scene-linear float32 ``[h, w, 3]``, top row first."""
+    image = next(node.image for node in world.node_tree.nodes if node.type == "TEX_ENVIRONMENT")
+    width, height = image.size
+    pixels = np.empty((height, width, 4), np.float32)
+    image.pixels.foreach_get(pixels.ravel())
+    return np.ascontiguousarray(pixels[::-1, :, :3])
+
+
 def _add_object(scene: bpy.types.Scene, name: str, item: ObjectSpec, store: AssetStore) -> bpy.types.Object:
     prepared = store.mesh(item.mesh)
     mesh = mesh_from_arrays(name, prepared)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import bpy
 
-from assets.prepared import SOLID, Material, PreparedMesh
+from assets.prepared import MATT, SOLID, SPECULAR, Material, PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.blender.meshes import REST
 from blender_scenes.spec import Wrap
 
+REFLECTANCE = "reflectance"
+"""The pass that holds what surfaces reflect of any light: their colours, and a little of all."""
 LABEL_ALPHA = "label alpha"
 """The node through which the alpha of a surface goes that labels do not see everywhere."""
 
@@ -32,6 +34,7 @@ def image_material(image: Path, wrap: Wrap) -> bpy.types.Material:
         rest.attribute_name = REST
         links.new(rest.outputs["Vector"], texture.inputs["Vector"])
     links.new(texture.outputs["Color"], shader.inputs["Base Color"])
+    _give_reflectance(material, shader, SPECULAR)
     return material
 
 
@@ -47,6 +50,7 @@ def plane_material(name: str, image: Path, emission: float) -> bpy.types.Materia
         links.new(texture.outputs["Color"], shader.inputs["Emission Color"])
     else:
         links.new(texture.outputs["Color"], shader.inputs["Base Color"])
+        _give_reflectance(material, shader, MATT)
     shader.inputs["Roughness"].default_value = 1.0
     shader.inputs["Specular IOR Level"].default_value = 0.0
     return material
@@ -66,7 +70,22 @@ def principled_material(prepared: Material, store: AssetStore) -> bpy.types.Mate
             material.node_tree.links.new(texture.outputs["Alpha"], shader.inputs["Alpha"])
     if not prepared.solid:
         _add_label_alpha(material, shader.inputs["Alpha"])
+    _give_reflectance(material, shader, SPECULAR)
     return material
+
+
+def _give_reflectance(material: bpy.types.Material, shader: bpy.types.ShaderNode, besides: float) -> None:
+    """Write the shader's colour into the pass of that name, and ``besides`` added to it."""
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    total, output = nodes.new("ShaderNodeVectorMath"), nodes.new("ShaderNodeOutputAOV")
+    color = shader.inputs["Base Color"]
+    if color.is_linked:
+        links.new(color.links[0].from_socket, total.inputs[0])
+    else:
+        total.inputs[0].default_value = color.default_value[:3]
+    total.inputs[1].default_value = (besides, besides, besides)
+    links.new(total.outputs["Vector"], output.inputs["Color"])
+    output.aov_name = REFLECTANCE
 
 
 def _add_label_alpha(material: bpy.types.Material, alpha: bpy.types.NodeSocket) -> None:

@@ -55,6 +55,17 @@ def unwrap(obj: bpy.types.Object) -> None:
     obj.select_set(False)
 
 
+def corner_geometry(mesh: bpy.types.Mesh) -> tuple[np.ndarray | None, np.ndarray]:
+    """The UVs of a triangle mesh's corners, float32 ``[F, 3, 2]`` or None, and their normals, ``[F, 3, 3]``."""
+    faces, uv = len(mesh.polygons), None
+    if mesh.uv_layers:
+        uv = np.empty((faces, 3, 2), np.float32)
+        mesh.uv_layers[0].uv.foreach_get("vector", uv.ravel())
+    normals = np.empty((faces, 3, 3), np.float32)
+    mesh.corner_normals.foreach_get("vector", normals.ravel())
+    return uv, normals
+
+
 def _cylinder_uv(mesh: bpy.types.Mesh) -> np.ndarray:
     """UVs of a triangle mesh's corners, float32 ``[F, 3, 2]``: the angle about z, and the height."""
     points = np.empty(3 * len(mesh.vertices), np.float32)

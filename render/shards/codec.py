@@ -10,12 +10,14 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 import simplejpeg
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 Encoding = Literal["jpeg", "png", "webp"]
 """JPEG, or one of two lossless ones."""
 Subsampling = Literal["4:4:4", "4:2:0"]
 """How a JPEG stores colours: at each pixel, or once for four."""
+Tables = Literal["even", "annex-k"]
+"""How coarsely a JPEG stores what is fine: hardly more than what is broad, or as the standard suggests for viewers."""
 
 BLOCK = 8
 SEGMENT_BLOCKS = 8
@@ -23,12 +25,55 @@ SEGMENT_BLOCKS = 8
 MOST_PIXELS = 2**27
 """Larger frames are refused before any memory is taken for them."""
 
-_SAMPLING_FACTORS: dict[Subsampling, int] = {
-    "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
-}
+_SUBSAMPLING: dict[Subsampling, int] = {"4:4:4": 0, "4:2:0": 2}  # Pillow's numbers
 _SOF, _DRI, _SOS, _EOI = 0xC0, 0xDD, 0xDA, 0xD9
 _RESTART = 0xD0
+
+# ITU-T T.81, Annex K, tables K.1 and K.2, row by row: the steps of luminance and of colours at quality 50.
+_LUMINANCE = np.array(
+    [
+        *(
+            16,
+            11,
+            10,
+            16,
+            24,
+            40,
+            51,
+            61,
+            12,
+            12,
+            14,
+            19,
+            26,
+            58,
+            60,
+            55,
+            14,
+            13,
+            16,
+            24,
+            40,
+            57,
+            69,
+            56,
+            14,
+            17,
+            22,
+            29,
+        ),
+        *(51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121),
+        *(120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
+    ]
+)
+_CHROMINANCE = np.full((8, 8), 99)
+_CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
+# A squared error counts the same at all frequencies, and renders have little noise to hide it in.
+_EVEN = (_LUMINANCE / np.exp(np.log(_LUMINANCE).mean())) ** 0.4
+_TABLES: dict[Tables, list[list[int]]] = {
+    "even": [np.rint(40 * _EVEN).astype(int).tolist(), np.rint(50 * _EVEN).astype(int).tolist()],
+    "annex-k": [_LUMINANCE.tolist(), _CHROMINANCE.ravel().tolist()],
+}
 
 
 class Region(NamedTuple):
@@ -40,20 +85,30 @@ class Region(NamedTuple):
     right: int
 
 
-def encode(frame: np.ndarray, encoding: Encoding, quality: int, subsampling: Subsampling = "4:4:4") -> bytes:
-    """A frame ``[H, W, 3]`` uint8 RGB, encoded; ``quality`` (1 to 100) and ``subsampling`` matter for JPEG only."""
-    bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-    options = {
-        "jpeg": [
-            *(cv2.IMWRITE_JPEG_QUALITY, quality),
-            *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, _SAMPLING_FACTORS[subsampling]),
-            *(cv2.IMWRITE_JPEG_RST_INTERVAL, restart_interval(frame.shape[1])),
-            *(cv2.IMWRITE_JPEG_OPTIMIZE, 1),
-        ],
-        "png": [],
-        "webp": [cv2.IMWRITE_WEBP_QUALITY, 101],  # over 100: lossless
-    }[encoding]
-    _, data = cv2.imencode({"jpeg": ".jpg"}.get(encoding, f".{encoding}"), bgr, options)
+def encode(
+    frame: np.ndarray,
+    encoding: Encoding,
+    quality: int,
+    subsampling: Subsampling = "4:4:4",
+    tables: Tables = "even",
+) -> bytes:
+    """A frame ``[H, W, 3]`` uint8 RGB, encoded; ``quality`` (1 to 100) and what follows matter for JPEG only."""
+    if encoding == "jpeg":
+        # Pillow gives libjpeg one buffer for all it writes, by a guess that noise exceeds.
+        ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 2 * frame.nbytes)
+        file = io.BytesIO()
+        Image.fromarray(frame).save(
+            file,
+            "JPEG",
+            quality=quality,
+            qtables=_TABLES[tables],
+            subsampling=_SUBSAMPLING[subsampling],
+            optimize=True,
+            restart_marker_blocks=restart_interval(frame.shape[1]),
+        )
+        return file.getvalue()
+    options = [cv2.IMWRITE_WEBP_QUALITY, 101] if encoding == "webp" else []  # over 100: lossless
+    _, data = cv2.imencode(f".{encoding}", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)
     return data.tobytes()
 
 

@@ -33,14 +33,14 @@ class VideoRecord:
     id: str
     split: Split
     rgb: tuple[bytes, ...]
-    """T encoded frames, each readable without the others."""
+    """T encoded frames, each readable without the others; none at all for a video without colours."""
     encoding: Encoding
     mask: np.ndarray
     """uint8 ``[T, H, W]``: instance id, 0 background, 255 counts for nothing where ``void`` says so."""
     category: tuple[str, ...]
     """K names."""
-    darkest: float
-    """The mean brightness, 0 to 255, of the darkest frame."""
+    darkest: float | None
+    """The mean brightness, 0 to 255, of the darkest frame; None without colours."""
     void: bool = False
     """Whether 255 in the mask is no object (DAVIS)."""
     scene: "SceneRecord | None" = None
@@ -82,14 +82,16 @@ class VideoRow(Record):
     num_objects: Annotated[int, Field(ge=0, le=255)] = 0
     attempt: int = 0
     """How often the video was drawn again before it passed its checks."""
+    colors: bool = True
+    """Whether it has colours, and not masks alone."""
     bytes: int = 0
     """Of the encoded frames."""
     least_coverage: float = 0.0
     """The smallest share of a frame that its labelled objects cover."""
     passes: tuple[str, ...] = ()
     """What it has beside colours and masks."""
-    darkest: float = 0.0
-    """The mean brightness, 0 to 255, of the darkest frame."""
+    darkest: float | None = 0.0
+    """The mean brightness, 0 to 255, of the darkest frame; None without colours."""
 
 
 def shard_name(number: int) -> str:

@@ -32,15 +32,21 @@ DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError
 """What h5py raises when a file is not what it seems."""
 
 
-class Opened(NamedTuple):
-    """A video's data sets, opened in one process, and where the encoded frames lie in their file."""
+class Colors(NamedTuple):
+    """A video's encoded frames, opened, and where they lie in their file."""
 
-    process: int
-    group: h5py.Group
     data: h5py.Dataset
     handle: int
     begin: int
     offsets: np.ndarray
+
+
+class Opened(NamedTuple):
+    """A video's data sets, opened in one process; ``colors`` is None where there are none."""
+
+    process: int
+    group: h5py.Group
+    colors: Colors | None
     mask: h5py.Dataset
 
 
@@ -98,7 +104,7 @@ class ShardVideo:
         self.path, self.row = path, row
         self.id, self.num_frames = row.id, row.num_frames
         self.height, self.width, self.num_objects = row.height, row.width, row.num_objects
-        self.object_ids = tuple(range(1, row.num_objects + 1))
+        self.object_ids, self.has_colors = tuple(range(1, row.num_objects + 1)), row.colors
         self._opened: Opened | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -125,8 +131,9 @@ class ShardVideo:
 
     @property
     def encoding(self) -> str:
-        """How the frames are encoded: jpeg, png or webp."""
-        return self._told("encoding", lambda opened: read_text(opened.data.attrs, "encoding"))
+        """How the frames are encoded: jpeg, png or webp. Raises InputError without colours."""
+        colors = self._colors()
+        return self._told("encoding", lambda opened: read_text(colors.data.attrs, "encoding"))
 
     @property
     def void(self) -> int | None:
@@ -137,11 +144,11 @@ class ShardVideo:
         return None if value is None else int(value)
 
     def encoded(self, t: int) -> bytes:
-        """Frame ``t`` as it is stored. Raises VOSForgeError when it cannot be read."""
-        opened = self._open()
-        start, end = opened.offsets[t : t + 2].tolist()
+        """Frame ``t`` as it is stored. Raises VOSForgeError when it cannot be read, or there are no colours."""
+        colors = self._colors()
+        start, end = colors.offsets[t : t + 2].tolist()
         try:
-            data = os.pread(opened.handle, end - start, opened.begin + start)  # HDF5 takes ten times as long
+            data = os.pread(colors.handle, end - start, colors.begin + start)  # HDF5 takes ten times as long
         except OSError as error:
             raise self._damaged(f"frame {t}", error) from None
         if len(data) != end - start:
@@ -149,7 +156,10 @@ class ShardVideo:
         return data
 
     def frame(self, t: int, region: Region | None = None) -> np.ndarray:
-        """Frame ``t``, or a region of it: uint8 ``[H, W, 3]`` RGB. Raises VOSForgeError when it cannot be read."""
+        """Frame ``t``, or a region of it: uint8 ``[H, W, 3]`` RGB.
+
+        Raises VOSForgeError when it cannot be read, or there are no colours.
+        """
         data, size = self.encoded(t), (self.height, self.width)
         try:
             return decode(data, size) if region is None else decode_region(data, size, region)
@@ -245,6 +255,14 @@ class ShardVideo:
             raise InputError(f"video {self.id} in {self.path} has no {owner}: render it with render.passes=[{owner}]")
         return held_against(name, own_dataset(opened.group, name), self.row)
 
+    def _colors(self) -> Colors:
+        colors = self._open().colors
+        if colors is None:
+            raise InputError(
+                f"video {self.id} in {self.path} has masks but no colours: render it with render.colors=true"
+            )
+        return colors
+
     def _open(self) -> Opened:
         # HDF5 handles do not survive a fork.
         if self._opened is None or self._opened.process != os.getpid():
@@ -282,24 +300,33 @@ def _open_video(path: Place, row: VideoRow) -> Opened:
         if f"videos/{row.id}" not in file:
             raise VOSForgeError(f"{path} has no video {row.id}: rebuild the manifest")
         group = file[f"videos/{row.id}"]
-        data, offsets, mask = (own_dataset(group, name) for name in ("rgb/data", "rgb/offsets", "mask"))
-        wanted = {data: (np.uint8, data.shape), offsets: (np.int64, (T + 1,)), mask: (np.uint8, (T, H, W))}
-        for dataset, (kind, shape) in wanted.items():
-            if dataset.dtype != kind or dataset.shape != shape:
-                raise ValueError(f"'{dataset.name}' is not as its row says")
+        mask = own_dataset(group, "mask")
+        if mask.dtype != np.uint8 or mask.shape != (T, H, W):
+            raise ValueError(f"'{mask.name}' is not as its row says")
         if mask.chunks != (1, H, W) or H * W > MOST_PIXELS:
             raise ValueError(f"the masks are stored in chunks of {mask.chunks}")
-        handle, begin = file.id.get_vfd_handle(), data.id.get_offset() or 0
-        size = os.fstat(handle).st_size
-        for dataset in (data, offsets):  # as large in the file as in memory: nothing small becomes huge
-            if dataset.chunks is not None or dataset.nbytes > min(dataset.id.get_storage_size(), size):
-                raise ValueError(f"'{dataset.name}' is larger than its file")
-        ends = offsets[()]
-        if ends[0] != 0 or (np.diff(ends) < 0).any() or ends[-1] != len(data):
-            raise ValueError("the frames' places contradict one another")
+        if not row.colors and "rgb" in group:
+            raise ValueError("it has colours, which its row says it has not")
+        colors = _open_colors(file, group, T) if row.colors else None
     except DAMAGE as error:
         raise VOSForgeError(f"video {row.id} in {path} is damaged ({first_line(error)}): render it again") from None
-    return Opened(os.getpid(), group, data, handle, begin, ends, mask)
+    return Opened(os.getpid(), group, colors, mask)
+
+
+def _open_colors(file: h5py.File, group: h5py.Group, T: int) -> Colors:
+    data, offsets = (own_dataset(group, f"rgb/{name}") for name in ("data", "offsets"))
+    for dataset, kind, shape in ((data, np.uint8, data.shape), (offsets, np.int64, (T + 1,))):
+        if dataset.dtype != kind or dataset.shape != shape:
+            raise ValueError(f"'{dataset.name}' is not as its row says")
+    handle, begin = file.id.get_vfd_handle(), data.id.get_offset() or 0
+    size = os.fstat(handle).st_size
+    for dataset in (data, offsets):  # as large in the file as in memory: nothing small becomes huge
+        if dataset.chunks is not None or dataset.nbytes > min(dataset.id.get_storage_size(), size):
+            raise ValueError(f"'{dataset.name}' is larger than its file")
+    ends = offsets[()]
+    if ends[0] != 0 or (np.diff(ends) < 0).any() or ends[-1] != len(data):
+        raise ValueError("the frames' places contradict one another")
+    return Colors(data, handle, begin, ends)
 
 
 def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset:

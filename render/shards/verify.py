@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from render.gates import BRIGHTEST, DARKEST, refusal
+from render.gates import BRIGHTEST, DARKEST, label_refusal
 from render.shards.format import VOID, VideoRow, boxes
 from render.shards.passes_check import check_frame, check_shapes, check_tracks
 from render.shards.reader import DAMAGE, ShardVideo, open_shard
@@ -147,11 +147,12 @@ def _check_row(video: ShardVideo) -> None:
         raise VOSForgeError("its attributes are no JSON object")
     if row.split is None or row.state != "sealed":
         raise VOSForgeError("its row names no split or no sealed video")
-    found = {"bytes": len(group["rgb/data"]), "attempt": attributes.get("attempt", 0)}
+    size = len(group["rgb/data"]) if row.colors else 0
+    found = {"bytes": size, "attempt": attributes.get("attempt", 0)}
     for name, value in found.items():
         if getattr(row, name) != value:
             raise VOSForgeError(f"its row says {name} {getattr(row, name)}, but it has {value}")
-    if video.encoding not in ("jpeg", "png", "webp"):
+    if row.colors and video.encoding not in ("jpeg", "png", "webp"):
         raise VOSForgeError(f"its frames are encoded as '{video.encoding}'")
 
 
@@ -175,7 +176,7 @@ def _check_statistics(row: VideoRow, area: np.ndarray, box: np.ndarray) -> None:
         raise VOSForgeError("'objects/visible_area' says that objects cover more than a frame, or less than nothing")
     if abs(float(total.min()) / pixels - row.least_coverage) > 1e-6:
         raise VOSForgeError(f"its row says least_coverage {row.least_coverage}, but it has {total.min() / pixels:.6f}")
-    if not 0 <= row.darkest <= 255:
+    if (row.darkest is not None) != row.colors or not 0 <= (row.darkest or 0) <= 255:
         raise VOSForgeError(f"its row says darkest {row.darkest}, which no frame can be")
     seen = area > 0
     if not np.array_equal(np.isfinite(box).all(axis=2), seen) or not np.array_equal(np.isnan(box).all(axis=2), ~seen):
@@ -188,27 +189,23 @@ def _check_statistics(row: VideoRow, area: np.ndarray, box: np.ndarray) -> None:
 
 
 def _check_gates(row: VideoRow, area: np.ndarray) -> None:
-    """Hold the kept numbers against what lets a video be sealed; contrast is not kept, and taken for good."""
-    if row.darkest < DARKEST:
+    """Hold the kept numbers against what lets a video be sealed; contrast is not kept."""
+    if row.darkest is not None and row.darkest < DARKEST:
         raise VOSForgeError(f"a frame is black (mean brightness {row.darkest:.1f} of 255)")
-    good = np.full(len(area), 128.0)
-    if reason := refusal(good, good, area, row.height * row.width):
+    if reason := label_refusal(area, row.height * row.width):
         raise VOSForgeError(reason)
 
 
 def _check_pixels(video: ShardVideo, area: np.ndarray, box: np.ndarray, gates: bool) -> None:
     """Decode every frame and mask and count again what the tables say of them, one frame at a time."""
-    K, slack = video.num_objects, LOSSY_SLACK if video.encoding == "jpeg" else LOSSLESS_SLACK
+    if video.has_colors:
+        _check_colors(video, gates)
+    K = video.num_objects
     known = np.zeros(256, bool)
     known[: K + 1] = True
     if video.void is not None:
         known[video.void] = True
-    darkest = np.inf
     for t in range(video.num_frames):
-        brightness = float(video.frame(t).mean())
-        darkest = min(darkest, brightness)
-        if gates and not DARKEST - slack <= brightness <= BRIGHTEST + slack:
-            raise VOSForgeError(f"frame {t} is black or burnt (mean brightness {brightness:.1f} of 255)")
         mask = video.mask(t)
         counts = np.bincount(mask.ravel(), minlength=256)
         if (unknown := np.flatnonzero((counts > 0) & ~known)).size:
@@ -218,8 +215,18 @@ def _check_pixels(video: ShardVideo, area: np.ndarray, box: np.ndarray, gates: b
         if not np.array_equal(boxes(mask[None], K)[0], box[t], equal_nan=True):
             raise VOSForgeError(f"'objects/box' disagrees with the mask of frame {t}")
         check_frame(video, t, mask)
-    if abs(darkest - video.row.darkest) > slack:
-        raise VOSForgeError(f"its row says darkest {video.row.darkest}, but it has {darkest:.1f}")
+
+
+def _check_colors(video: ShardVideo, gates: bool) -> None:
+    stated, slack = video.row.darkest or 0.0, LOSSY_SLACK if video.encoding == "jpeg" else LOSSLESS_SLACK
+    darkest = np.inf
+    for t in range(video.num_frames):
+        brightness = float(video.frame(t).mean())
+        darkest = min(darkest, brightness)
+        if gates and not DARKEST - slack <= brightness <= BRIGHTEST + slack:
+            raise VOSForgeError(f"frame {t} is black or burnt (mean brightness {brightness:.1f} of 255)")
+    if abs(darkest - stated) > slack:
+        raise VOSForgeError(f"its row says darkest {stated}, but it has {darkest:.1f}")
 
 
 def _texts(text: str) -> Iterator[tuple[str, str]]:

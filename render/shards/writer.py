@@ -45,11 +45,12 @@ def stage_video(path: Path, record: VideoRecord) -> VideoRow:
         id=record.id,
         shard=path.name,
         split=record.split,
-        num_frames=len(record.rgb),
+        num_frames=len(record.mask),
         height=record.mask.shape[1],
         width=record.mask.shape[2],
         num_objects=K,
         attempt=record.attributes.get("attempt", 0),
+        colors=bool(record.rgb),
         bytes=sum(map(len, record.rgb)),
         least_coverage=round(float(area.sum(axis=1).min() / record.mask[0].size), 6),
         passes=tuple(name for name, datasets in PASSES.items() if record.passes.keys() >= set(datasets)),
@@ -57,10 +58,11 @@ def stage_video(path: Path, record: VideoRecord) -> VideoRow:
     )
     with sealed_file(path) as temporary, _new_shard(temporary) as file:
         group = file.create_group(f"videos/{record.id}")
-        data = np.frombuffer(b"".join(record.rgb), np.uint8)
-        offsets = np.cumsum([0, *map(len, record.rgb)], dtype=np.int64)
-        write_text(_put(group, "rgb/data", data).attrs, "encoding", record.encoding)
-        _put(group, "rgb/offsets", offsets)
+        if record.rgb:
+            data = np.frombuffer(b"".join(record.rgb), np.uint8)
+            offsets = np.cumsum([0, *map(len, record.rgb)], dtype=np.int64)
+            write_text(_put(group, "rgb/data", data).attrs, "encoding", record.encoding)
+            _put(group, "rgb/offsets", offsets)
         mask = _put_frames(group, "mask", record.mask, MASK_CODEC)
         if record.void:
             mask.attrs["void"] = VOID

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -46,6 +48,11 @@ def make_record(
         ),
         attributes={"seed": 0, "attempt": 1},
     )
+
+
+def without_colors(record: VideoRecord) -> VideoRecord:
+    """The same video with masks, and passes, alone."""
+    return replace(record, rgb=(), darkest=None)
 
 
 def noisy_passes(mask: np.ndarray, objects: int) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from render.gates import refusal
+from render.gates import color_refusal, label_refusal
 
 PIXELS = 10_000
 
@@ -11,6 +11,10 @@ def measure(**changes):
     return good | changes
 
 
+def refusal(brightness, contrast, areas):
+    return color_refusal(brightness, contrast) or label_refusal(areas, PIXELS)
+
+
 def at(array, place, value):
     changed = array.copy()
     changed[place] = value
@@ -18,7 +22,11 @@ def at(array, place, value):
 
 
 def test_a_good_video_passes():
-    assert refusal(**measure(), pixels=PIXELS) is None
+    assert refusal(**measure()) is None
+
+
+def test_without_colours_only_labels_count():
+    assert color_refusal([], []) is None
 
 
 @pytest.mark.parametrize(
@@ -33,4 +41,4 @@ def test_a_good_video_passes():
     ],
 )
 def test_what_is_wrong_is_named(changes, says):
-    assert says in refusal(**measure(**changes), pixels=PIXELS)
+    assert says in refusal(**measure(**changes))

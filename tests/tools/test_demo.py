@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from render.shards import ShardSet
-from tools.demo import DemoConfig, _check_disjoint
+from tools.demo import DemoConfig, _check_disjoint, run_demo
 from tools.training import train_networks
-from vosforge import VOSForgeError
+from vosforge import InputError, VOSForgeError
 from vosforge.config import read_config
 
 pytestmark = [pytest.mark.blender, pytest.mark.ray]
@@ -124,3 +124,10 @@ def test_the_readmes_python_runs_on_the_demos_files(demo, tmp_path, monkeypatch)
     names = {"frames": video.frames(), "scribbles": scribbles}
     exec(runner, names)
     assert names["masks"].shape == video.masks().shape and names["masks"].dtype == np.uint8
+
+
+def test_a_demo_without_colours_is_refused_before_any_work(tmp_path):
+    config = read_config(DemoConfig, None, ["dataset.render.colors=false"])
+    with pytest.raises(InputError, match="the demo trains on colours"):
+        run_demo(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from render.shards import ShardSet, build_manifest, pack_shard, stage_video
-from tests.render.conftest import make_record
+from tests.render.conftest import make_record, without_colors
 from tests.render.shards.damage import damage_video, flipped
 from tests.tools.painted import painted_dataset
 from tools.card import write_card
@@ -91,6 +91,21 @@ def test_visibility_is_reported_where_there_are_amodal_masks(tmp_path):
     visibility = stats.whole.distributions["visibility"]
     assert visibility.count == 4 * 2 and 0 < visibility.least <= visibility.most < 1
     assert "share of an object not hidden by others" in write_card(stats, tmp_path).read_text()
+
+
+def test_videos_without_colours_count_with_what_they_have(tmp_path):
+    staged = [tmp_path / f"{index:06d}.h5" for index in range(2)]
+    stage_video(staged[0], without_colors(make_record(0)))
+    stage_video(staged[1], make_record(1))
+    stats = collect_stats(pack_shard(tmp_path, 0, staged, {}))
+    counts = {name: found.count for name, found in stats.whole.distributions.items()}
+    assert (counts["frames"], counts["mask_bytes"], counts["rgb_bytes"], counts["darkest"]) == (2, 2, 1, 1)
+    card = write_card(stats, tmp_path / "some")
+    assert "1 of the videos has masks alone, without colours." in card.read_text()
+    assert (card.parent / "card" / "videos.jpg").stat().st_size > 100
+    bare = write_card(collect_stats(staged[0]), tmp_path / "none").read_text()
+    assert "bytes a frame, masks" in bare
+    assert not any(told in bare for told in ("bytes a frame, colours", "brightness"))
 
 
 def test_an_imported_data_set_gets_a_card_too(tmp_path):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -8,7 +9,7 @@ from PIL import Image, ImageSequence
 
 from render.shards import VideoRecord, build_manifest, pack_shard, stage_video
 from render.shards.codec import encode
-from tests.render.conftest import make_record
+from tests.render.conftest import make_record, without_colors
 from tools.overlay import overlay
 from tools.pass_pictures import PICTURES
 from tools.view import open_video, video_sheet, view_video
@@ -145,6 +146,32 @@ def test_a_sheet_shows_the_passes_of_a_video(tmp_path: Path) -> None:
             assert picture.shape == (24, 40, 3) and picture.dtype == np.uint8
             assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
     assert sheets[True].shape[0] > sheets[False].shape[0] + 5 * 24
+
+
+def test_a_video_without_colours_shows_its_masks(tmp_path: Path) -> None:
+    masks = moving_square("square", 4, 48, 80).masks()
+    stage_video(tmp_path / "0.h5", replace(without_colors(make_record(0, height=48, width=80)), mask=masks))
+    video = open_video(str(tmp_path / "0.h5"))
+    expected = [overlay(np.zeros((48, 80, 3), np.uint8), mask, alpha=1.0) for mask in masks]
+    files = view_video(video, tmp_path / "out")
+    frames = decoded(files.mp4)
+    assert [frame.shape for frame in frames] == [(48, 80, 3)] * 4
+    assert [nearest(frame, expected) for frame in frames] == [0, 1, 2, 3]
+    with Image.open(files.gif) as gif:
+        assert (len(ImageSequence.all_frames(gif)), gif.size) == (4, (80, 48))
+    np.testing.assert_array_equal(video_sheet(video)[6:54, 6:86], expected[0])
+
+
+def test_a_sheet_without_colours_shows_masks_once_and_passes(tmp_path: Path) -> None:
+    record = make_record(0, passes=True)
+    heights = []
+    for number, each in enumerate((record, without_colors(record))):
+        stage_video(tmp_path / f"{number}.h5", each)
+        video = open_video(str(tmp_path / f"{number}.h5"))
+        heights.append(video_sheet(video).shape[0])
+        for name in video.passes:
+            assert PICTURES[name](video, 1).shape == (24, 40, 3)
+    assert heights[1] == heights[0] - 24 - 6
 
 
 def test_the_colours_of_passes_mean_what_they_say(tmp_path: Path) -> None:

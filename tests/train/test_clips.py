@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from benchmarks.s3 import upload
 from render.shards import ShardSet, VideoRecord, build_manifest, pack_shard, stage_video
 from render.shards.codec import encode
+from tests.render.conftest import make_record, without_colors
 from train.augment import Augmentation, Geometry
 from train.clips import ClipDataset, ShardDataset
 from train.order import RunOrder
@@ -96,6 +97,12 @@ def test_every_video_is_drawn_from_before_any_is_again(videos: list[MemoryVideo]
         first.append(drawn[0])
     assert all(set(first[start : start + 3]) == {"0", "1", "2"} for start in (0, 3, 6))
     assert len(set(map(tuple, (first[0:3], first[3:6], first[6:9])))) > 1
+
+
+def test_a_data_set_without_colours_is_refused_at_once(tmp_path: Path) -> None:
+    stage_video(tmp_path / "000000.h5", without_colors(make_record(0)))
+    with pytest.raises(InputError, match=r"none of the 1 training videos has colours: render them with render\.colors"):
+        ShardDataset(tmp_path / "000000.h5", SETTINGS)
 
 
 def test_a_split_without_videos_is_refused(data: Path) -> None:

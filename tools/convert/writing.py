@@ -89,7 +89,9 @@ def label_mask(video: ShardVideo, t: int) -> np.ndarray:
 
 
 def write_frames(video: ShardVideo, folder: Path) -> None:
-    """Write every frame of a video to ``folder``/<name>.jpg."""
+    """Write every frame of a video to ``folder``/<name>.jpg; nothing for a video without colours."""
+    if not video.has_colors:
+        return
     folder.mkdir(parents=True)
     for t, name in enumerate(frame_names(video)):
         (folder / f"{name}.jpg").write_bytes(jpeg(video, t))

@@ -13,10 +13,12 @@ import pytest
 
 from blender_scenes.spec import Pass
 from render.shards import ShardSet, build_manifest, pack_shard, read_manifest, stage_video
-from render.shards.format import boxes, visible_area
+from render.shards.codec import Region
+from render.shards.format import VideoRow, boxes, visible_area
 from render.shards.passes import PASSES
 from render.shards.reader import open_shard
-from tests.render.conftest import make_record
+from render.shards.writer import unpack_video
+from tests.render.conftest import make_record, without_colors
 from vosforge import InputError, VOSForgeError
 
 
@@ -149,6 +151,42 @@ def test_a_pass_that_a_video_lacks_is_one_sentence(folder):
         video.tracks()
     with pytest.raises(InputError, match="has no amodal"):
         video.visibility()
+
+
+def test_a_video_without_colours_has_all_the_rest(tmp_path):
+    record = make_record(0, passes=True)
+    staged = [tmp_path / "staging" / f"{index:06d}.h5" for index in range(2)]
+    row = stage_video(staged[0], without_colors(record))
+    stage_video(staged[1], make_record(1))
+    assert (row.colors, row.bytes, row.darkest, row.num_frames) == (False, 0, None, 4)
+    shard = pack_shard(tmp_path / "shards", 0, staged, {})
+    build_manifest(tmp_path)
+    shards = ShardSet(tmp_path)
+    assert [row.colors for row in shards.videos] == [False, True]
+    assert [video.has_colors for video in shards] == [False, True]
+    with h5py.File(shard) as file:
+        assert "rgb" not in file["videos/000000"]
+    video = shards.video("000000")
+    video.verify()
+    assert np.array_equal(video.masks(), record.mask)
+    assert np.array_equal(video.depth(1), record.passes["depth"][1])
+    assert video.spec_json == record.scene.spec
+    unpack_video(shard, "000000", tmp_path / "again.h5")
+    assert [row.colors for row in ShardSet(tmp_path / "again.h5").videos] == [False]
+    region = Region(0, 0, 8, 8)
+    for read in (
+        lambda: video.frame(0),
+        lambda: video.frame(0, region),
+        lambda: video.frames(),
+        lambda: video.encoded(0),
+        lambda: video.encoding,
+    ):
+        with pytest.raises(InputError, match=r"000000 in .* no colours: render it with render\.colors=true"):
+            read()
+
+
+def test_rows_from_before_videos_could_lack_colours_say_they_have_them():
+    assert VideoRow(id="0", shard="shard-00000.h5", darkest=30.0).colors
 
 
 def test_scenes_and_shards_know_the_same_passes():

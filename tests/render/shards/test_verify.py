@@ -7,8 +7,8 @@ import pytest
 from render.shards import pack_shard, stage_video
 from render.shards.texts import read_text, write_text
 from render.shards.verify import find_problem, list_videos
-from tests.render.conftest import make_record
-from tests.render.shards.damage import PASSES, PIXELS, TABLES, damage_video, reseal
+from tests.render.conftest import make_record, without_colors
+from tests.render.shards.damage import PASSES, PIXELS, TABLES, damage_video, reseal, row_says
 from vosforge import InputError
 
 
@@ -93,6 +93,34 @@ def test_the_gates_hold_only_where_they_are_asked_for(tmp_path):
 
     damage_video(path, "000000", darken)
     assert "a frame is black" in problems(path, gates=True, decode=False)["000000"]
+
+
+def test_a_video_without_colours_is_good_and_no_gate_asks_for_them(tmp_path):
+    path = tmp_path / "000000.h5"
+    stage_video(path, without_colors(make_record(0, passes=True)))
+    for decode in (False, True):
+        assert problems(path, decode=decode, gates=True) == {}
+    empty = make_record(0)
+    empty.mask[2] = 0
+    stage_video(path, without_colors(empty))
+    assert "next to no mask" in problems(path, gates=True)["000000"]
+
+
+@pytest.mark.parametrize("decode", [False, True])
+@pytest.mark.parametrize(
+    ("bare", "damage", "told"),
+    [
+        (True, row_says('"colors":false', '"colors":true'), "it is damaged"),
+        (True, row_says('"darkest":null', '"darkest":50.0'), "its row says darkest"),
+        (True, row_says('"bytes":', '"bytes":7'), "its row says bytes"),
+        (False, row_says('"colors":true', '"colors":false'), "it has colours, which its row says it has not"),
+    ],
+)
+def test_a_row_that_is_wrong_about_colours_is_named(tmp_path, bare, damage, told, decode):
+    path, record = tmp_path / "000000.h5", make_record(0)
+    stage_video(path, without_colors(record) if bare else record)
+    damage_video(path, "000000", damage)
+    assert told in problems(path, decode=decode)["000000"]
 
 
 def test_the_test_of_specs_is_asked(shard):

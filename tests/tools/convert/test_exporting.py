@@ -50,6 +50,22 @@ def test_lossless_frames_become_good_jpegs(tmp_path: Path) -> None:
         assert np.abs(np.asarray(image).astype(int) - flat[0]).max() <= 3
 
 
+def test_masks_alone_are_exported_where_a_format_makes_sense_of_them(tmp_path: Path) -> None:
+    records = (make_record("a"), replace(make_record("b"), rgb=(), darkest=None))
+    write_set(tmp_path / "data", records)
+    for layout, root in (("davis", "JPEGImages/480p"), ("bl30k", "BL30K/JPEGImages")):
+        out = tmp_path / layout
+        assert export_dataset(tmp_path / "data", out, layout) == 2
+        assert [path.name for path in (out / root).iterdir()] == ["a"]
+        masks = out / root.replace("JPEGImages", "Annotations")
+        np.testing.assert_array_equal(read_mask(masks / "b" / "00002.png"), records[1].mask[2])
+    assert export_dataset(tmp_path / "data", tmp_path / "mp4", "mp4") == 2
+    for layout in ("youtube-vos", "coco", "webdataset"):
+        with pytest.raises(VOSForgeError, match=f"video b of .* has no colours, which {layout} needs: export it as"):
+            export_dataset(tmp_path / "data", tmp_path / layout, layout)
+        assert export_dataset(tmp_path / "data", tmp_path / layout, layout, video_ids=["a"]) == 1
+
+
 def test_splits_and_videos_are_chosen(data: Path, tmp_path: Path) -> None:
     assert export_dataset(data, tmp_path / "a", "davis", split="val") == 2
     assert [path.name for path in (tmp_path / "a/ImageSets/2017").iterdir()] == ["val.txt"]

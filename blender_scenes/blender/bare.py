@@ -1,0 +1,19 @@
+"""A scene without light and colours, for renders that only ask what is where."""
+
+import bpy
+
+from blender_scenes.blender.materials import LABEL_ALPHA
+
+
+def strip_colors(scene: bpy.types.Scene) -> None:
+    """Take from the scene that stands in Blender all that labels do not need, for good.
+
+    A surface without a shader is black and lets nothing through. Those that are not there everywhere keep theirs.
+    """
+    scene.world, scene.view_layers[0].use_pass_mist = None, False
+    scene.camera.data.dof.use_dof = False
+    for obj in scene.objects:
+        obj.hide_render = obj.type == "LIGHT"
+    for material in bpy.data.materials:
+        if LABEL_ALPHA not in material.node_tree.nodes:
+            material.node_tree.links.clear()

@@ -1,0 +1,117 @@
+"""Light and colours told apart: frames look as they do when nothing is, but for noise."""
+
+import cv2
+import numpy as np
+import pytest
+
+from assets.prepared import Material
+from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
+from blender_scenes.spec import LensSpec, LightSpec, RenderSettings
+from render.process import BlenderProcess
+from render.relight import filled
+from render.shards import ShardSet
+from tests.render.test_engine import job
+
+SETTINGS = RenderSettings(width=96, height=64, frames=2, samples=96, encoding="png")
+WITHOUT = {"denoise": False}
+
+
+def test_filling_leaves_what_is_there_and_spreads_it():
+    rng = np.random.default_rng(0)
+    values = rng.random((37, 54, 3)).astype(np.float32)
+    weights = (rng.random((37, 54, 1)) < 0.05).astype(np.float32)
+    done = filled(values, weights)
+    there = weights[:, :, 0] > 0
+    assert np.array_equal(done[there], values[there])
+    assert done.min() >= values[there].min() - 1e-5 and done.max() <= values[there].max() + 1e-5
+    assert np.allclose(filled(np.full_like(values, 0.7), weights), 0.7)
+    # Far from it, the other half does not matter.
+    halves = np.where(np.arange(54)[None, :, None] < 27, 0.2, 0.9).astype(np.float32) * np.ones_like(values)
+    assert np.allclose(filled(halves, weights)[:, :4], 0.2, atol=0.1)
+
+
+def test_where_nothing_is_seen_nothing_is_made_up():
+    assert np.array_equal(filled(np.ones((5, 7, 3), np.float32), np.zeros((5, 7, 1), np.float32)), np.zeros((5, 7, 3)))
+
+
+@pytest.fixture(scope="module")
+def blender(tmp_path_factory):
+    with BlenderProcess(tmp_path_factory.mktemp("log") / "blender.log") as process:
+        yield process
+
+
+def frames_of(blender, spec, settings, store, catalog, folder):
+    spec = spec.model_copy(update={"render": spec.render.model_copy(update=settings)})
+    events = list(blender.run(job(spec, store, catalog, folder) | {"gates": False}))
+    assert "done" in events[-1], events[-1]
+    video = ShardSet(folder / f"{spec.video_id}.h5").video(spec.video_id)
+    return np.stack(list(video.frames())).astype(float), video.masks()
+
+
+def scenes(catalog):
+    """Before a backdrop and on a ground, with images wrapped in each way, one bare, and a lamp in sight."""
+    solid = SceneConfig(objects=(3, 4))
+    drawn = [sample_scene(solid, SETTINGS, catalog, seed=2, index=n, split="train") for n in range(12)]
+    on_ground = next(spec for spec in drawn if spec.ground is not None)
+    before_plane = sample_scene(PRESETS["bl30k"], SETTINGS, catalog, seed=3, index=1, split="train")
+    image = on_ground.ground.texture
+    for spec in (before_plane, on_ground):
+        looks = ({"texture": image, "wrap": "box"}, {"texture": image, "wrap": "unwrap"}, {"texture": None})
+        objects = tuple(
+            item.model_copy(update=looks[n % 3] | {"material": None}) for n, item in enumerate(spec.objects)
+        )
+        yield spec.model_copy(update={"objects": objects})
+
+
+@pytest.mark.blender
+def test_frames_look_as_if_nothing_had_been_told_apart(blender, store, catalog, tmp_path):
+    for n, spec in enumerate(scenes(catalog)):
+        lamp = LightSpec(location=(0.3, 1.0, 0.2), energy=50.0, color=(1.0, 0.9, 0.7), radius=0.2)
+        spec = spec.model_copy(update={"lights": (*spec.lights, lamp)})
+        split, masks = frames_of(blender, spec, {}, store, catalog, tmp_path / f"{n}-split")
+        plain, same = frames_of(blender, spec, WITHOUT, store, catalog, tmp_path / f"{n}-plain")
+        assert np.array_equal(masks, same)
+        difference = split - plain
+        for t in range(SETTINGS.frames):
+            seen = cv2.dilate((masks[t] > 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+            assert seen.any() and not seen.all()
+            for part in (seen, ~seen):
+                assert abs(difference[t][part].mean()) < 1.0
+                assert difference[t][part].std() < 6.0  # the noise of 96 samples
+        # Structure, not noise: over blocks of pixels they agree far better.
+        blocks = cv2.resize(difference[0], None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
+        assert np.abs(blocks).max() < 8.0
+
+
+@pytest.mark.blender
+def test_what_is_half_transparent_is_taken_as_it_was_rendered(blender, store, catalog, tmp_path):
+    spec = next(scenes(catalog))
+    glass = Material(base_color=(0.9, 0.2, 0.1), alpha=0.4)
+    objects = tuple(
+        item.model_copy(update={"texture": None, "material": glass if n == 0 else None})
+        for n, item in enumerate(spec.objects)
+    )
+    spec = spec.model_copy(update={"objects": objects})
+    split, _ = frames_of(blender, spec, {}, store, catalog, tmp_path / "split")
+    plain, _ = frames_of(blender, spec, WITHOUT, store, catalog, tmp_path / "plain")
+    assert abs((split - plain).mean()) < 0.5 and (split - plain).std() < 6.0
+
+
+@pytest.mark.blender
+def test_few_samples_come_nearer_to_many(blender, store, catalog, tmp_path):
+    spec = next(scenes(catalog))
+    many, _ = frames_of(blender, spec, {"samples": 512, **WITHOUT}, store, catalog, tmp_path / "many")
+    few = {"samples": 4}
+    split, _ = frames_of(blender, spec, few, store, catalog, tmp_path / "split")
+    whole, _ = frames_of(blender, spec, few | {"denoise_light": False}, store, catalog, tmp_path / "whole")
+    assert np.square(split - many).mean() < 0.7 * np.square(whole - many).mean()
+
+
+@pytest.mark.blender
+def test_a_lens_is_rendered_whole(blender, store, catalog, tmp_path):
+    spec = next(scenes(catalog))
+    lens = LensSpec(f_number=1.0, focus=(5.0,))
+    spec = spec.model_copy(update={"camera": spec.camera.model_copy(update={"lens": lens})})
+    split, _ = frames_of(blender, spec, {"samples": 4}, store, catalog, tmp_path / "split")
+    whole, _ = frames_of(blender, spec, {"samples": 4, "denoise_light": False}, store, catalog, tmp_path / "whole")
+    assert np.array_equal(split, whole)
