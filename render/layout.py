@@ -6,8 +6,8 @@ from blender_scenes.spec import RenderSettings
 from render.devices import DEVICES
 from vosforge.errors import InputError
 
-WORKER_MEMORY = 700 * 2**20
-"""Bytes of a worker, its Blender process and the Ray actor that owns it, without frames; 560 MiB with small models."""
+WORKER_MEMORY = 900 * 2**20
+"""Bytes of a worker, its Blender process and the Ray actor that owns it, without frames; 740 MiB with small models."""
 PIXEL_MEMORY = 640
 """Bytes a pixel of the frame that is rendered, denoised and encoded."""
 KEPT_MEMORY = 2

@@ -36,7 +36,7 @@ def test_a_worker_takes_more_for_larger_frames_and_longer_videos():
         worker_memory(RenderSettings(width=width, height=height, frames=frames))
         for width, height, frames in ((96, 64, 2), (768, 512, 2), (768, 512, 160))
     )
-    assert WORKER_MEMORY < small < large < long < 1.2 * 2**30
+    assert WORKER_MEMORY < small < large < long < 1.3 * 2**30
     assert worker_memory(RenderSettings(passes=("depth", "flow"))) == worker_memory(RenderSettings())
 
 
