@@ -66,13 +66,11 @@ class Albedo:
             looks.append(self._ground_looks(spec.ground))
         for light in spec.lights:
             still.append(_box(light))
-            looks.append((_plain(len(still[-1]), 0.0), np.zeros(len(still[-1]), bool)))
+            looks.append(_plain(len(still[-1]), 0.0))
+            looks[-1].known[:] = False
         self._still = still
-        self._first = np.cumsum([0, *(len(known) for _, known in looks)])
-        self._looks = Painted(
-            *(np.concatenate(parts) for parts in zip(*(painted for painted, _ in looks), strict=True))
-        )
-        self._known = np.concatenate([known for _, known in looks])
+        self._first = np.cumsum([0, *(len(each.known) for each in looks)])
+        self._looks = Painted(*(np.concatenate(parts) for parts in zip(*looks, strict=True)))
         self._texels = self._images.together()
 
     @property
@@ -87,9 +85,7 @@ class Albedo:
         parts = list(self._corners(t))
         for first, corners in zip(self._first, parts, strict=False):
             draw(corners, int(first), surfaces.K, origin, GRID, z, face)
-        seen = face != NOTHING
         grid = np.zeros((*size, 5), np.float32)
-        grid[:, :, 3], grid[:, :, 4] = seen, seen & ~self._known[face]
         paint(np.concatenate(parts), self._looks, self._texels, _linear(), surfaces.K, origin, GRID, face, grid)
         pixels = filtered(grid, pixel_filter(GRID), GRID)
         return Shown(pixels[:, :, :3], pixels[:, :, 3], pixels[:, :, 4] == 0)
@@ -102,49 +98,46 @@ class Albedo:
         for corners in self._still:
             yield moved(corners.reshape(-1, 3), surfaces.to_camera[t]).reshape(-1, 3, 3)
 
-    def _object_looks(self, number: int, uv: np.ndarray | None, normals: np.ndarray) -> tuple[Painted, np.ndarray]:
-        """How the triangles of an object look, and which of them are known to look so."""
+    def _object_looks(self, number: int, uv: np.ndarray | None, normals: np.ndarray) -> Painted:
+        """How the triangles of an object look."""
         item, mesh = self._surfaces.items[number - 1], self._surfaces.mesh(number)
-        looks, known = _plain(len(mesh.faces), SPECULAR), np.ones(len(mesh.faces), bool)
+        looks = _plain(len(mesh.faces), SPECULAR)
         if item.texture is not None:
-            known[:] = self._set_image(looks, slice(None), item.texture)
+            self._set_image(looks, slice(None), item.texture)
             if item.wrap == "box":
                 looks.kind[:] = BY_BOX
                 low = mesh.vertices.min(axis=0)
                 extent = np.maximum(mesh.vertices.max(axis=0) - low, 1e-6)
                 looks.place[:] = ((mesh.vertices - low) / extent)[mesh.faces]
                 looks.normal[:] = normals
-                known &= item.deformation is None  # it would turn the normals
+                looks.known[:] &= item.deformation is None  # it would turn the normals
         else:
             materials = materials_shown(item, mesh)
             place = mesh.material_index if len(materials) > 1 else np.zeros(len(mesh.faces), np.int64)
             for which, material in enumerate(materials):
-                here = place == which
-                known[here] = self._set_material(looks, here, material)
+                self._set_material(looks, place == which, material)
         if uv is not None:
             by_uv = looks.kind == BY_UV
             looks.place[by_uv, :, :2] = uv[by_uv]
-        return looks, known
+        return looks
 
-    def _set_material(self, looks: Painted, here: np.ndarray, material: Material) -> bool:
+    def _set_material(self, looks: Painted, here: np.ndarray, material: Material) -> None:
         if material.texture is None:
             looks.color[here] += np.array(material.base_color, np.float32)
-            known = True
         else:
-            known = self._set_image(looks, here, material.texture)
-        return known and material.alpha == 1.0 and not material.cutout
+            self._set_image(looks, here, material.texture)
+        looks.known[here] &= material.alpha == 1.0 and not material.cutout
 
-    def _set_image(self, looks: Painted, here: np.ndarray | slice, content: str) -> bool:
+    def _set_image(self, looks: Painted, here: np.ndarray | slice, content: str) -> None:
         looks.kind[here] = BY_UV
-        looks.image[here], known = self._images.number(content)
-        return known
+        looks.image[here], looks.known[here] = self._images.number(content)
 
-    def _ground_looks(self, plane: PlaneSpec) -> tuple[Painted, np.ndarray]:
+    def _ground_looks(self, plane: PlaneSpec) -> Painted:
         looks = _plain(2, MATT)
-        known = self._set_image(looks, slice(None), plane.texture)
+        self._set_image(looks, slice(None), plane.texture)
         looks.kind[:] = BY_MIRRORED_UV
         looks.place[:, :, :2] = (_square(plane)[:, :, :2] / plane.size + 0.5) * plane.repeat
-        return looks, np.full(2, known)
+        return looks
 
 
 def _plain(faces: int, besides: float) -> Painted:
@@ -155,6 +148,7 @@ def _plain(faces: int, besides: float) -> Painted:
         np.zeros(faces, np.int32),
         np.zeros((faces, 3, 3), np.float32),
         np.zeros((faces, 3, 3), np.float32),
+        np.ones(faces, bool),
     )
 
 

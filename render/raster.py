@@ -23,6 +23,10 @@ MOST_TAPS = 16
 """At how many points at most an image is looked at for a grid point."""
 
 
+_compiled = numba.njit(cache=True, error_model="numpy")  # which divides by zero as numpy does
+_inlined = numba.njit(cache=True, error_model="numpy", inline="always")
+
+
 class Painted(NamedTuple):
     """The looks of F triangles."""
 
@@ -36,6 +40,8 @@ class Painted(NamedTuple):
     """float32 ``[F, 3, 3]``: where its corners are: u, v, 0, or places in the mesh's box, 0 to 1."""
     normal: np.ndarray
     """float32 ``[F, 3, 3]``: its corners' normals in the mesh's own axes, for BY_BOX."""
+    known: np.ndarray
+    """bool ``[F]``: whether it surely looks so."""
 
 
 class Images(NamedTuple):
@@ -51,7 +57,7 @@ class Images(NamedTuple):
     """int64 ``[I + 1]``: each image's first level, and L."""
 
 
-@numba.njit(cache=True)
+@_compiled
 def draw(
     corners: np.ndarray, first: int, K: np.ndarray, origin: tuple[int, int], n: int, z: np.ndarray, face: np.ndarray
 ) -> None:
@@ -113,7 +119,7 @@ def draw(
                         face[i, j] = first + f
 
 
-@numba.njit(cache=True)
+@_compiled
 def paint(
     corners: np.ndarray,
     looks: Painted,
@@ -127,86 +133,94 @@ def paint(
 ) -> None:
     """Give each grid point the colour of the triangle ``face [h n, w n]`` it shows.
 
-    linear: scene-linear light by sRGB in LEVELS steps; color: float32 ``[h n, w n, 3 or more]``, to which it is added.
-    Images are interpolated before they are made linear, as Cycles does it.
+    linear: scene-linear light by sRGB in LEVELS steps; color: float32 ``[h n, w n, 5]`` of zeros, which becomes that
+    colour, 1 where anything is seen, and 1 where it is not known. Images are interpolated before they are made linear,
+    as Cycles does it.
     """
     rows, columns = face.shape
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
-    top, left = origin
+    step_x, step_y = 1 / (n * fx), 1 / (n * fy)
+    forms, last = np.zeros((7, 3)), NOTHING
     for i in range(rows):
-        y = ((i + 0.5) / n + top - cy) / fy
+        y = ((i + 0.5) / n + origin[0] - cy) / fy
         for j in range(columns):
             f = face[i, j]
             if f == NOTHING:
                 continue
-            kind = looks.kind[f]
+            kind, image = looks.kind[f], looks.image[f]
             for k in range(3):
-                color[i, j, k] += looks.color[f, k]
+                color[i, j, k] = looks.color[f, k]
+            color[i, j, 3] = 1.0
+            color[i, j, 4] = 0.0 if looks.known[f] else 1.0
             if kind == PLAIN:
                 continue
-            x = ((j + 0.5) / n + left - cx) / fx
-            a, b, c = corners[f, 0], corners[f, 1], corners[f, 2]
-            weights = shares(a, b, c, x, y)
-            image, place = looks.image[f], looks.place[f]
-            here = mixed(place, weights)
-            to_right = mixed(place, shares(a, b, c, x + 1 / (n * fx), y))
-            down = mixed(place, shares(a, b, c, x, y + 1 / (n * fy)))
+            if f != last:  # most neighbours show the same triangle
+                set_forms(forms, corners[f], looks.place[f], looks.normal[f])
+                last = f
+            x = ((j + 0.5) / n + origin[1] - cx) / fx
+            here = at(forms, x, y)
+            to_right, down = at(forms, x + step_x, y), at(forms, x, y + step_y)
             if kind != BY_BOX:
-                add_image(images, image, kind, here, to_right, down, 0, 1, False, linear, 1.0, color[i, j])
-                continue
-            normal = mixed(looks.normal[f], weights)
-            # Seen from behind, Cycles turns the normal to the viewer.
-            side = -1.0 if volume(a, b, c) > 0 else 1.0
-            x_share, y_share, z_share = box_shares(abs(normal[0]), abs(normal[1]), abs(normal[2]))
-            if x_share > 0:
-                flip = side * normal[0] < 0
-                add_image(images, image, kind, here, to_right, down, 1, 2, flip, linear, x_share, color[i, j])
-            if y_share > 0:
-                flip = side * normal[1] > 0
-                add_image(images, image, kind, here, to_right, down, 0, 2, flip, linear, y_share, color[i, j])
-            if z_share > 0:
-                flip = side * normal[2] > 0
-                add_image(images, image, kind, here, to_right, down, 1, 0, flip, linear, z_share, color[i, j])
+                red, green, blue = looked_up(images, image, kind, here, to_right, down, 0, 1, False, linear)
+            else:
+                # Weights are below 0 where the front is seen, and Cycles turns normals of backs to the viewer: so all
+                # turn.
+                nx, ny, nz = -value(forms, 4, x, y), -value(forms, 5, x, y), -value(forms, 6, x, y)
+                x_share, y_share, z_share = box_shares(abs(nx), abs(ny), abs(nz))
+                red, green, blue = 0.0, 0.0, 0.0
+                for share, across, up, flip in (
+                    (x_share, 1, 2, nx < 0),
+                    (y_share, 0, 2, ny > 0),
+                    (z_share, 1, 0, nz > 0),
+                ):
+                    if share > 0:
+                        r, g, b = looked_up(images, image, kind, here, to_right, down, across, up, flip, linear)
+                        red, green, blue = red + share * r, green + share * g, blue + share * b
+            color[i, j, 0] += red
+            color[i, j, 1] += green
+            color[i, j, 2] += blue
 
 
-@numba.njit(cache=True)
-def volume(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
-    """A·(B×C): below 0 where the triangle's front is seen."""
-    product: float = (
-        a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
-    )
-    return product
+@_compiled
+def set_forms(forms: np.ndarray, corners: np.ndarray, place: np.ndarray, normal: np.ndarray) -> None:
+    """Fill ``forms [7, 3]`` with linear functions of a ray (x, y, 1): what a triangle has where they meet.
+
+    They are its corners' ``place`` (0 to 2) and ``normal`` (4 to 6), weighted, and the sum of the weights (3).
+    """
+    forms[:] = 0
+    for corner in range(3):
+        p, q = corners[(corner + 1) % 3], corners[(corner + 2) % 3]
+        for axis in range(3):
+            one, two = (axis + 1) % 3, (axis + 2) % 3
+            weight = p[one] * q[two] - p[two] * q[one]
+            forms[3, axis] += weight
+            for k in range(3):
+                forms[k, axis] += weight * place[corner, k]
+                forms[4 + k, axis] += weight * normal[corner, k]
 
 
-@numba.njit(cache=True)
-def shares(a: np.ndarray, b: np.ndarray, c: np.ndarray, x: float, y: float) -> tuple[float, float, float]:
-    """Where the ray (x, y, 1) meets the plane of a triangle: the barycentric weights of its corners."""
-    u = (b[1] * c[2] - b[2] * c[1]) * x + (b[2] * c[0] - b[0] * c[2]) * y + b[0] * c[1] - b[1] * c[0]
-    v = (c[1] * a[2] - c[2] * a[1]) * x + (c[2] * a[0] - c[0] * a[2]) * y + c[0] * a[1] - c[1] * a[0]
-    w = (a[1] * b[2] - a[2] * b[1]) * x + (a[2] * b[0] - a[0] * b[2]) * y + a[0] * b[1] - a[1] * b[0]
-    total = u + v + w
-    return u / total, v / total, w / total
+@_inlined
+def value(forms: np.ndarray, which: int, x: float, y: float) -> float:
+    """One of the linear functions at a ray."""
+    found: float = forms[which, 0] * x + forms[which, 1] * y + forms[which, 2]
+    return found
 
 
-@numba.njit(cache=True)
+@_inlined
+def at(forms: np.ndarray, x: float, y: float) -> tuple[float, float, float]:
+    """The place on a triangle's image or box that a ray meets."""
+    share = 1 / value(forms, 3, x, y)
+    return value(forms, 0, x, y) * share, value(forms, 1, x, y) * share, value(forms, 2, x, y) * share
+
+
+@_inlined
 def mirrored(place: float) -> float:
     """A place in an endless row of copies of which every other one is mirrored, in one copy."""
     turn = place % 2.0
     return 2.0 - turn if turn > 1.0 else turn
 
 
-@numba.njit(cache=True)
-def mixed(values: np.ndarray, weights: tuple[float, float, float]) -> tuple[float, float, float]:
-    """A triangle's corners' ``values [3, 3]``, mixed by barycentric weights."""
-    u, v, w = weights
-    return (
-        u * values[0, 0] + v * values[1, 0] + w * values[2, 0],
-        u * values[0, 1] + v * values[1, 1] + w * values[2, 1],
-        u * values[0, 2] + v * values[1, 2] + w * values[2, 2],
-    )
-
-
-@numba.njit(cache=True)
+@_compiled
 def box_shares(x: float, y: float, z: float) -> tuple[float, float, float]:
     """How much each of a box's three projections counts where a normal has these sizes on the axes.
 
@@ -239,14 +253,14 @@ def box_shares(x: float, y: float, z: float) -> tuple[float, float, float]:
     )
 
 
-@numba.njit(cache=True)
+@_compiled
 def blended(share: float) -> float:
     """The share of the first of two axes, sharpened to the width over which they blend."""
     return min(max((share - 0.5 * (1 - BOX_BLEND)) / BOX_BLEND, 0.0), 1.0)
 
 
-@numba.njit(cache=True)
-def add_image(
+@_compiled
+def looked_up(
     images: Images,
     image: int,
     kind: int,
@@ -257,10 +271,8 @@ def add_image(
     up: int,
     flip: bool,
     linear: np.ndarray,
-    share: float,
-    color: np.ndarray,
-) -> None:
-    """Add ``share`` of the colour of an image to ``color``, where a grid point is and its neighbours are on a surface.
+) -> tuple[float, float, float]:
+    """The colour of an image where a grid point is and its neighbours are on a surface.
 
     ``across`` and ``up``: which of their coordinates are those of the image; ``flip``: whether the first runs back.
     What lies between two grid points is looked at at up to MOST_TAPS points along its longer side, in the image made
@@ -271,13 +283,16 @@ def add_image(
     right_u, right_v = to_right[across] - here[across], to_right[up] - here[up]
     down_u, down_v = down[across] - here[across], down[up] - here[up]
     long_u, long_v = right_u, right_v
-    longer, shorter = np.hypot(right_u * width, right_v * height), np.hypot(down_u * width, down_v * height)
+    longer, shorter = (right_u * width) ** 2 + (right_v * height) ** 2, (down_u * width) ** 2 + (down_v * height) ** 2
     if longer < shorter:
         longer, shorter, long_u, long_v = shorter, longer, down_u, down_v
-    level, shorter = 0, max(shorter, longer / MOST_TAPS)
-    while shorter >= 2.0 and first + level + 1 < images.first[image + 1]:
-        level, shorter, longer = level + 1, shorter / 2, longer / 2
-    taps = min(int(longer + 0.5), MOST_TAPS) if longer >= 2.0 else 1
+    level, taps = 0, 1
+    if longer >= 4.0:  # two texels
+        longer, shorter = np.sqrt(longer), np.sqrt(max(shorter, longer / MOST_TAPS**2))
+        while shorter >= 2.0 and first + level + 1 < images.first[image + 1]:
+            level, shorter, longer = level + 1, shorter / 2, longer / 2
+        taps = max(min(int(longer + 0.5), MOST_TAPS), 1)
+    red, green, blue = 0.0, 0.0, 0.0
     for tap in range(taps):
         along = (tap + 0.5) / taps - 0.5
         u, v = here[across] + along * long_u, here[up] + along * long_v
@@ -285,26 +300,29 @@ def add_image(
             u = 1 - u
         if kind == BY_MIRRORED_UV:
             u, v = mirrored(u), mirrored(v)
-        add_texel(images, first + level, u, v, linear, share / taps, color)
+        r, g, b = texel(images, first + level, u, v, linear)
+        red, green, blue = red + r / taps, green + g / taps, blue + b / taps
+    return red, green, blue
 
 
-@numba.njit(cache=True)
-def add_texel(
-    images: Images, level: int, u: float, v: float, linear: np.ndarray, share: float, color: np.ndarray
-) -> None:
-    """Add ``share`` of the colour of a level of an image at (u, v) to ``color``, evenly between its texels."""
-    height, width, start = images.size[level, 0], images.size[level, 1], images.start[level]
-    x, y = u * width - 0.5, v * height - 0.5
-    left, low = np.floor(x), np.floor(y)
-    x, y = x - left, y - low
-    x0, y0 = int(left) % width, int(low) % height
-    x1, y1 = (x0 + 1) % width, (y0 + 1) % height
-    low_left, low_right = start + y0 * width + x0, start + y0 * width + x1
-    high_left, high_right = start + y1 * width + x0, start + y1 * width + x1
-    for k in range(3):
-        below = images.texels[low_left, k] * (1 - x) + images.texels[low_right, k] * x
-        above = images.texels[high_left, k] * (1 - x) + images.texels[high_right, k] * x
-        color[k] += share * linear[int((below * (1 - y) + above * y) * (LEVELS / 255) + 0.5)]
+@_inlined
+def texel(images: Images, level: int, u: float, v: float, linear: np.ndarray) -> tuple[float, float, float]:
+    """The colour of a level of an image at (u, v), evenly between its texels."""
+    height, width = images.size[level, 0], images.size[level, 1]
+    x, y = (u - np.floor(u)) * width - 0.5, (v - np.floor(v)) * height - 0.5
+    x0, y0 = int(np.floor(x)), int(np.floor(y))
+    x, y = x - x0, y - y0
+    x1, y1 = x0 + 1 if x0 + 1 < width else 0, y0 + 1 if y0 + 1 < height else 0
+    x0, y0 = x0 if x0 >= 0 else width - 1, y0 if y0 >= 0 else height - 1
+    low, high = images.start[level] + y0 * width, images.start[level] + y1 * width
+    texels = images.texels
+    one, two, three, four = (1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y
+    a, b, c, d = low + x0, low + x1, high + x0, high + x1
+    scale = LEVELS / 255
+    red = one * texels[a, 0] + two * texels[b, 0] + three * texels[c, 0] + four * texels[d, 0]
+    green = one * texels[a, 1] + two * texels[b, 1] + three * texels[c, 1] + four * texels[d, 1]
+    blue = one * texels[a, 2] + two * texels[b, 2] + three * texels[c, 2] + four * texels[d, 2]
+    return linear[int(red * scale + 0.5)], linear[int(green * scale + 0.5)], linear[int(blue * scale + 0.5)]
 
 
 def pixel_filter(n: int) -> np.ndarray:
@@ -317,7 +335,7 @@ def pixel_filter(n: int) -> np.ndarray:
     return (weights / weights.sum()).astype(np.float32)
 
 
-@numba.njit(cache=True)
+@_compiled
 def filtered(grid: np.ndarray, kernel: np.ndarray, n: int) -> np.ndarray:
     """Pixels from a grid: float32 ``[h n, w n, C]`` to ``[h - 2, w - 2, C]``, without the outermost pixels.
 

@@ -61,6 +61,7 @@ def facing_square(kind, place):
         np.zeros(2, np.int32),
         np.asarray(place, np.float32)[sides],
         np.tile(np.float32([0, 0, 1]), (2, 3, 1)),
+        np.array([True, False]),
     )
     return corners[sides], looks
 
@@ -70,9 +71,10 @@ def painted(corners, looks, image, n=1):
     z, face = np.full(size, np.inf), np.full(size, NOTHING, np.int32)
     draw(corners, 0, K, (0, 0), n, z, face)
     images = Images(image.reshape(-1, 3), np.array([0]), np.array([image.shape[:2]]), np.array([0, 1]))
-    color = np.zeros((*size, 3), np.float32)
+    color = np.zeros((*size, 5), np.float32)
     paint(corners, looks, images, LINEAR, K, (0, 0), n, face, color)
-    return color
+    assert (color[:, :, 3] == 1).all() and np.array_equal(color[:, :, 4], face == 1)
+    return np.ascontiguousarray(color[:, :, :3])
 
 
 def looked_up(image, u, v):
