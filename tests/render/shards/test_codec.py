@@ -1,3 +1,4 @@
+import io
 import zlib
 
 import cv2
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from render.shards.codec import SEGMENT_BLOCKS, Region, decode, decode_region, encode, restart_interval
 from vosforge.seeding import rng_for
@@ -95,3 +97,38 @@ def test_a_header_of_a_huge_image_is_refused_before_it_is_decoded():
     png[29:33] = zlib.crc32(png[12:29]).to_bytes(4, "big")
     with pytest.raises(ValueError, match="far larger"):
         decode(bytes(png), (200_000, 200_000))
+
+
+@pytest.mark.parametrize("quality", [10, 50, 75, 95, 100])
+def test_the_usual_tables_are_those_of_other_encoders(quality):
+    frame = picture(40, 60)
+    _, theirs = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    ours = encode(frame, "jpeg", quality, tables="annex-k")
+    assert tables_of(ours) == tables_of(theirs.tobytes())
+
+
+@pytest.mark.parametrize("tables", ["even", "annex-k"])
+def test_noise_at_the_best_quality_is_encoded_whole(tables):
+    noise = np.random.default_rng(0).integers(0, 256, (256, 320, 3)).astype(np.uint8)
+    data = encode(noise, "jpeg", 100, tables=tables)
+    assert len(data) > 2 * 256 * 320, "more than Pillow's guess of the bytes it takes"
+    assert abs(decode(data, (256, 320)).astype(int) - noise).mean() < 1
+
+
+def test_even_tables_lose_less_for_the_bytes_they_take():
+    """What makes a frame hard is fine texture, in which the usual tables hide their errors."""
+    rng = np.random.default_rng(1)
+    texture = cv2.GaussianBlur(rng.integers(0, 256, (256, 256, 3)).astype(np.uint8), (0, 0), 1.0)
+
+    def error_and_size(quality, tables):
+        data = encode(texture, "jpeg", quality, tables=tables)
+        return np.square(decode(data, (256, 256)).astype(float) - texture).mean(), len(data)
+
+    usual_error, usual_size = error_and_size(95, "annex-k")
+    smaller = [error_and_size(quality, "even") for quality in range(80, 100)]
+    assert min(error for error, size in smaller if size <= usual_size) < 0.9 * usual_error
+
+
+def tables_of(data):
+    with Image.open(io.BytesIO(data)) as image:
+        return image.quantization
