@@ -87,7 +87,7 @@ class BlenderProcess:
             )
         self._log.parent.mkdir(parents=True, exist_ok=True)
         here, there = Pipe()
-        command = [sys.executable, "-m", "render.worker", str(there.fileno()), str(self._threads), self._device]
+        command = [sys.executable, "-m", "render.start", str(there.fileno()), str(self._threads), self._device]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, pass_fds=[there.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log

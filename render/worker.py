@@ -1,10 +1,9 @@
-"""The Blender process itself: ``python -m render.worker FD THREADS DEVICE`` takes jobs until its owner is gone.
+"""What a Blender process does, which `render.start` starts: it takes jobs until its owner is gone.
 
 An error the user can mend is answered as one sentence. Any other ends the process, whose log then has the traceback.
 """
 
 import signal
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -117,19 +116,16 @@ def serve(connection: Connection, engine: Engine) -> None:
             connection.send({"error": str(error)})
 
 
-def main() -> None:
-    """Set the process up and serve."""
+def run(connection: int, threads: int, device: str, ready: Callable[[], None]) -> None:
+    """Set the process up and serve; ``connection``: a file descriptor; ``ready`` is called once Blender stands."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
     end_with_owner()
-    connection = Connection(int(sys.argv[1]))
+    owner = Connection(connection)
     try:
-        engine = Engine(threads=int(sys.argv[2]), device=sys.argv[3])
+        engine = Engine(threads, device)
     except VOSForgeError as error:
-        connection.recv()  # the answer to the first job
-        connection.send({"unusable": str(error)})
+        owner.recv()  # the answer to the first job
+        owner.send({"unusable": str(error)})
     else:
-        serve(connection, engine)
-
-
-if __name__ == "__main__":
-    main()
+        ready()
+        serve(owner, engine)
