@@ -13,7 +13,7 @@ SegMapPngRenderer, Renderer and RGBSegWriter), run by today's Blender instead of
 
 Left out, all to the recipe's advantage or to compare like with like: the published limit of no glossy and no
 transmitted bounces (it changes the picture, and all others here show them), spatial splits in the BVH (slower to build
-every frame), and dithering.
+every frame), dithering, and Blender's idle threads, which spin: its process has a core of its own.
 """
 
 import json
