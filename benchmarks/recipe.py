@@ -17,6 +17,7 @@ every frame), dithering, and Blender's idle threads, which spin: its process has
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -64,7 +65,10 @@ def run_worker(
         json.dumps({**job, "spec": spec.model_dump_json(), "store": str(store.root), "started": time.time()})
     )
     with log.open("wb") as output:
-        command = [*(("nice", "-n", "19") if idle else ()), sys.executable, "-m", "benchmarks.recipe_worker", str(path)]
+        core = str(max(os.sched_getaffinity(0)))
+        command = ["taskset", "--cpu-list", core, sys.executable, "-m", "benchmarks.recipe_worker", str(path)]
+        if idle:
+            command = ["nice", "-n", "19", *command]
         code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False).returncode
     if code:
         raise VOSForgeError(f"Blender ended with exit code {code} during '{job['do']}': see {log}")

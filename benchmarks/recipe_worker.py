@@ -14,9 +14,6 @@ from pathlib import Path
 from typing import Any
 
 os.environ["OPENCV_IO_ENABLE_OPENEXR"] = "1"  # before OpenCV is imported
-# To the recipe's advantage: Blender's idle threads, of which it starts one for each core it sees, would double its
-# processor time by spinning.
-os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
 
 import bpy
 import cv2
