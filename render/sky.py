@@ -32,9 +32,9 @@ class Sky:
 
     @staticmethod
     def fits(spec: SceneSpec) -> bool:
-        """Whether surroundings alone stand behind the objects and the ground, and are seen sharply."""
+        """Whether surroundings alone stand behind the objects and the ground, and are seen sharply, through no haze."""
         sharp = spec.camera.lens is None and not spec.camera.shutter
-        return spec.world is not None and spec.backdrop is None and sharp
+        return spec.world is not None and spec.backdrop is None and spec.atmosphere is None and sharp
 
     def light(self, t: int) -> np.ndarray:
         """What the camera sees in frame ``t`` if nothing is before it: scene-linear float32 ``[H, W, 3]``."""

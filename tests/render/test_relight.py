@@ -6,10 +6,11 @@ import pytest
 
 from assets.prepared import Material
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
-from blender_scenes.spec import LensSpec, LightSpec, RenderSettings
+from blender_scenes.spec import AtmosphereSpec, LensSpec, LightSpec, RenderSettings
 from render.process import BlenderProcess
 from render.relight import filled
 from render.shards import ShardSet
+from render.sky import Sky
 from tests.render.test_engine import job
 
 SETTINGS = RenderSettings(width=96, height=64, frames=2, samples=96, encoding="png")
@@ -105,6 +106,15 @@ def test_few_samples_come_nearer_to_many(blender, store, catalog, tmp_path):
     split, _ = frames_of(blender, spec, few, store, catalog, tmp_path / "split")
     whole, _ = frames_of(blender, spec, few | {"denoise_light": False}, store, catalog, tmp_path / "whole")
     assert np.square(split - many).mean() < 0.7 * np.square(whole - many).mean()
+
+
+def test_surroundings_are_laid_only_where_they_are_seen_sharp_and_clear(catalog):
+    spec = list(scenes(catalog))[1]
+    assert Sky.fits(spec)
+    lens = spec.camera.model_copy(update={"lens": LensSpec(f_number=1.0, focus=(5.0,))})
+    haze = AtmosphereSpec(density=0.1, color=(1.0, 1.0, 1.0))
+    for change in ({"world": None}, {"backdrop": spec.ground}, {"atmosphere": haze}, {"camera": lens}):
+        assert not Sky.fits(spec.model_copy(update=change)), change
 
 
 @pytest.mark.blender
