@@ -73,6 +73,13 @@ class PreparedMesh:
         """The content hashes of the images the mesh carries, each once, sorted."""
         return tuple(sorted({material.texture for material in self.materials if material.texture}))
 
+    @property
+    def box_places(self) -> NDArray[np.float32]:
+        """Where each vertex lies in the bounding box, 0 to 1 on each axis: float32 ``[V, 3]``."""
+        low = self.vertices.min(axis=0)
+        extent = np.maximum(self.vertices.max(axis=0) - low, 1e-6)
+        return ((self.vertices - low) / extent).astype(np.float32)
+
     def arrays(self) -> dict[str, NDArray]:
         """The arrays by field name, without those that are absent."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "materials"}

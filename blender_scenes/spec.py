@@ -19,6 +19,8 @@ Color = tuple[
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 Wrap = Literal["box", "unwrap"]
+BOX_BLEND = 0.2
+"""How softly the three projections of a box meet."""
 
 Pass = Literal["depth", "flow", "normal", "amodal", "tracks"]
 """What may be rendered beside colours and masks."""

@@ -26,6 +26,7 @@ from render.raster import (
     Painted,
     draw,
     filtered,
+    linear_light,
     paint,
     pixel_filter,
 )
@@ -65,7 +66,7 @@ class Albedo:
             still.append(_square(spec.ground))
             looks.append(self._ground_looks(spec.ground))
         for light in spec.lights:
-            still.append(_box(light))
+            still.append(_lamp_box(light))
             looks.append(_plain(len(still[-1]), 0.0))
             looks[-1].known[:] = False
         self._still = still
@@ -106,9 +107,7 @@ class Albedo:
             self._set_image(looks, slice(None), item.texture)
             if item.wrap == "box":
                 looks.kind[:] = BY_BOX
-                low = mesh.vertices.min(axis=0)
-                extent = np.maximum(mesh.vertices.max(axis=0) - low, 1e-6)
-                looks.place[:] = ((mesh.vertices - low) / extent)[mesh.faces]
+                looks.place[:] = mesh.box_places[mesh.faces]
                 looks.normal[:] = normals
                 looks.known[:] &= item.deformation is None  # it would turn the normals
         else:
@@ -159,7 +158,7 @@ def _square(plane: PlaneSpec) -> np.ndarray:
     return np.insert(corners, 2, plane.offset, axis=1)[[[0, 1, 2], [0, 2, 3]]]
 
 
-def _box(light: LightSpec) -> np.ndarray:
+def _lamp_box(light: LightSpec) -> np.ndarray:
     """What a lamp lies in, a sphere that Cycles shows the camera too: float64 ``[12, 3, 3]``."""
     corners = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3, indexing="ij"), axis=-1).reshape(8, 3)
     sides = [[0, 1, 3, 2], [4, 5, 7, 6], [0, 1, 5, 4], [2, 3, 7, 6], [0, 2, 6, 4], [1, 3, 7, 5]]
@@ -205,6 +204,5 @@ def _levels(image: np.ndarray) -> list[np.ndarray]:
 
 @functools.cache
 def _linear() -> np.ndarray:
-    """Scene-linear light by sRGB in LEVELS steps (IEC 61966-2-1), float32."""
-    x = np.linspace(0.0, 1.0, LEVELS + 1)
-    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    """Scene-linear light by sRGB in LEVELS steps, float32."""
+    return linear_light(np.linspace(0.0, 1.0, LEVELS + 1))

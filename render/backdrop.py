@@ -12,7 +12,7 @@ import numpy as np
 from assets.store import AssetStore
 from blender_scenes.spec import PlaneSpec, SceneSpec
 from blender_scenes.trajectories import camera_poses, intrinsics
-from render.raster import filtered, pixel_filter
+from render.raster import filtered, linear_light, pixel_filter
 from render.regions import NEAR, Regions
 from render.shards.codec import Region
 
@@ -110,5 +110,4 @@ class Backdrop:
         return bool(inside.all()) and all((points[..., 1] < plane.offset).all() for points in self._regions.around)
 
 
-_ENCODED = np.arange(256) / 255
-_LINEAR = np.where(_ENCODED <= 0.04045, _ENCODED / 12.92, ((_ENCODED + 0.055) / 1.055) ** 2.4).astype(np.float32)
+_LINEAR = linear_light(np.arange(256) / 255)

@@ -9,13 +9,12 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from blender_scenes.spec import BOX_BLEND
 from render.raycast import NEAR
 
 PLAIN, BY_UV, BY_MIRRORED_UV, BY_BOX = 0, 1, 2, 3
 """How a triangle gets its colour: it has one, its UVs say where in an image (repeated as it is, or mirrored), or its
 place in the mesh's box does."""
-BOX_BLEND = 0.2
-"""How softly the three projections of a box meet; what `blender_scenes.blender.materials` asks of Blender."""
 NOTHING = -1
 LEVELS = 4095
 """Steps of sRGB from black to white."""
@@ -31,7 +30,7 @@ class Painted(NamedTuple):
     """The looks of F triangles."""
 
     kind: np.ndarray
-    """int8 ``[F]``: PLAIN, BY_UV or BY_BOX."""
+    """int8 ``[F]``: PLAIN, BY_UV, BY_MIRRORED_UV or BY_BOX."""
     color: np.ndarray
     """float32 ``[F, 3]``: scene-linear; an image's is added to it."""
     image: np.ndarray
@@ -323,6 +322,11 @@ def texel(images: Images, level: int, u: float, v: float, linear: np.ndarray) ->
     green = one * texels[a, 1] + two * texels[b, 1] + three * texels[c, 1] + four * texels[d, 1]
     blue = one * texels[a, 2] + two * texels[b, 2] + three * texels[c, 2] + four * texels[d, 2]
     return linear[int(red * scale + 0.5)], linear[int(green * scale + 0.5)], linear[int(blue * scale + 0.5)]
+
+
+def linear_light(encoded: np.ndarray) -> np.ndarray:
+    """Scene-linear light of sRGB values, both 0 to 1 (IEC 61966-2-1), float32."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 def pixel_filter(n: int) -> np.ndarray:

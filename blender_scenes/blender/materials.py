@@ -9,7 +9,7 @@ import bpy
 from assets.prepared import MATT, SOLID, SPECULAR, Material, PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.blender.meshes import REST
-from blender_scenes.spec import Wrap
+from blender_scenes.spec import BOX_BLEND, Wrap
 
 REFLECTANCE = "reflectance"
 """The pass that holds what surfaces reflect of any light: their colours, and a little of all."""
@@ -29,7 +29,7 @@ def image_material(image: Path, wrap: Wrap) -> bpy.types.Material:
     nodes, links = material.node_tree.nodes, material.node_tree.links
     texture = _image_node(material, image)
     if wrap == "box":
-        texture.projection, texture.projection_blend = "BOX", 0.2
+        texture.projection, texture.projection_blend = "BOX", BOX_BLEND
         rest = nodes.new("ShaderNodeAttribute")  # of the undeformed mesh, so that the image moves with the surface
         rest.attribute_name = REST
         links.new(rest.outputs["Vector"], texture.inputs["Vector"])

@@ -26,10 +26,8 @@ def mesh_from_arrays(name: str, prepared: PreparedMesh) -> bpy.types.Mesh:
     if prepared.corner_uv is not None:
         layer = mesh.uv_layers.new(name="uv")
         layer.uv.foreach_set("vector", prepared.corner_uv.astype(np.float32).ravel())
-    low = prepared.vertices.min(axis=0)
-    extent = np.maximum(prepared.vertices.max(axis=0) - low, 1e-6)
     rest = mesh.attributes.new(REST, "FLOAT_VECTOR", "POINT")
-    rest.data.foreach_set("vector", ((prepared.vertices - low) / extent).astype(np.float32).ravel())
+    rest.data.foreach_set("vector", prepared.box_places.ravel())
     mesh.update(calc_edges=True)
     return mesh
 
