@@ -5,7 +5,7 @@ there, follows from the scene alone.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -14,7 +14,7 @@ from PIL import Image
 
 from assets.prepared import MATT, SPECULAR, Material
 from assets.store import AssetStore
-from blender_scenes.spec import LightSpec, PlaneSpec, SceneSpec
+from blender_scenes.spec import PlaneSpec, SceneSpec
 from render.raster import (
     BY_BOX,
     BY_MIRRORED_UV,
@@ -31,7 +31,7 @@ from render.raster import (
     pixel_filter,
 )
 from render.shards.codec import Region
-from render.surfaces import Surfaces, materials_shown, moved
+from render.surfaces import Surfaces, lamp_box, materials_shown, moved, square
 
 GRID = 4
 """Points a pixel on each axis."""
@@ -55,18 +55,18 @@ class Shown(NamedTuple):
 class Albedo:
     """The objects and the ground of a scene in the colours of their materials, at any of its frames."""
 
-    def __init__(self, spec: SceneSpec, store: AssetStore, geometry: GeometryOf) -> None:
-        """Raises VOSForgeError when ``store`` lacks an asset."""
-        self._surfaces = Surfaces(spec, store)
+    def __init__(self, spec: SceneSpec, surfaces: Surfaces, store: AssetStore, geometry: GeometryOf) -> None:
+        """``surfaces``: those of ``spec``. Raises VOSForgeError when ``store`` lacks an asset."""
+        self._surfaces = surfaces
         self._images = _Images(store)
         looks = [self._object_looks(number, *geometry(number)) for number in self._numbers]
         still = []
         """Triangles that stand still: float64 ``[F, 3, 3]``, in the world."""
         if spec.ground is not None:
-            still.append(_square(spec.ground))
+            still.append(square(spec.ground))
             looks.append(self._ground_looks(spec.ground))
         for light in spec.lights:
-            still.append(_lamp_box(light))
+            still.append(lamp_box(light))
             looks.append(_plain(len(still[-1]), 0.0))
             looks[-1].known[:] = False
         self._still = still
@@ -78,16 +78,19 @@ class Albedo:
     def _numbers(self) -> range:
         return range(1, len(self._surfaces.items) + 1)
 
-    def shown(self, t: int, region: Region) -> Shown:
-        """What frame ``t`` shows in ``region``."""
-        surfaces, origin = self._surfaces, (region.top - 1, region.left - 1)  # the filter reaches a pixel around
+    def shown(self, t: int, regions: Sequence[Region]) -> list[Shown]:
+        """What frame ``t`` shows in each of ``regions``."""
+        parts = list(self._corners(t))
+        return [self._shown(parts, region) for region in regions]
+
+    def _shown(self, parts: Sequence[np.ndarray], region: Region) -> Shown:
+        K, origin = self._surfaces.K, (region.top - 1, region.left - 1)  # the filter reaches a pixel around
         size = (region.bottom - region.top + 2) * GRID, (region.right - region.left + 2) * GRID
         z, face = np.full(size, np.inf), np.full(size, NOTHING, np.int32)
-        parts = list(self._corners(t))
         for first, corners in zip(self._first, parts, strict=False):
-            draw(corners, int(first), surfaces.K, origin, GRID, z, face)
+            draw(corners, int(first), K, origin, GRID, z, face)
         grid = np.zeros((*size, 5), np.float32)
-        paint(np.concatenate(parts), self._looks, self._texels, _linear(), surfaces.K, origin, GRID, face, grid)
+        paint(np.concatenate(parts), self._looks, self._texels, _linear(), K, origin, GRID, face, grid)
         pixels = filtered(grid, pixel_filter(GRID), GRID)
         return Shown(pixels[:, :, :3], pixels[:, :, 3], pixels[:, :, 4] == 0)
 
@@ -135,7 +138,7 @@ class Albedo:
         looks = _plain(2, MATT)
         self._set_image(looks, slice(None), plane.texture)
         looks.kind[:] = BY_MIRRORED_UV
-        looks.place[:, :, :2] = (_square(plane)[:, :, :2] / plane.size + 0.5) * plane.repeat
+        looks.place[:, :, :2] = (square(plane)[:, :, :2] / plane.size + 0.5) * plane.repeat
         return looks
 
 
@@ -149,21 +152,6 @@ def _plain(faces: int, besides: float) -> Painted:
         np.zeros((faces, 3, 3), np.float32),
         np.ones(faces, bool),
     )
-
-
-def _square(plane: PlaneSpec) -> np.ndarray:
-    """A ground as two triangles: float64 ``[2, 3, 3]``."""
-    half = plane.size / 2
-    corners = np.array([[-half, -half], [half, -half], [half, half], [-half, half]])
-    return np.insert(corners, 2, plane.offset, axis=1)[[[0, 1, 2], [0, 2, 3]]]
-
-
-def _lamp_box(light: LightSpec) -> np.ndarray:
-    """What a lamp lies in, a sphere that Cycles shows the camera too: float64 ``[12, 3, 3]``."""
-    corners = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3, indexing="ij"), axis=-1).reshape(8, 3)
-    sides = [[0, 1, 3, 2], [4, 5, 7, 6], [0, 1, 5, 4], [2, 3, 7, 6], [0, 2, 6, 4], [1, 3, 7, 5]]
-    faces = [[side[k] for k in half] for side in sides for half in ((0, 1, 2), (0, 2, 3))]
-    return np.array(light.location) + light.radius * corners[faces]
 
 
 class _Images:

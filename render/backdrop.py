@@ -8,30 +8,28 @@ from typing import Self
 
 import cv2
 import numpy as np
+from scipy.spatial import ConvexHull, QhullError
 
 from assets.store import AssetStore
-from blender_scenes.spec import PlaneSpec, SceneSpec
-from blender_scenes.trajectories import camera_poses, intrinsics
+from blender_scenes.spec import ObjectSpec, PlaneSpec, SceneSpec
+from blender_scenes.trajectories import camera_poses, deformed, intrinsics, object_poses
 from render.raster import filtered, linear_light, pixel_filter
-from render.regions import NEAR, Regions
-from render.shards.codec import Region
+from render.raycast import NEAR
 
 MOST_TEXELS = 2.5
 """Texels a pixel above which the texture is made smaller first."""
 
 
 class Backdrop:
-    """What the camera of a scene sees of its emissive backdrop, and where in the frame anything is before it."""
+    """What the camera of a scene sees of its emissive backdrop where nothing is before it."""
 
-    def __init__(self, spec: SceneSpec, plane: PlaneSpec, texture: np.ndarray, store: AssetStore) -> None:
+    def __init__(self, spec: SceneSpec, plane: PlaneSpec, texture: np.ndarray) -> None:
         """``texture``: the plane's image, uint8 ``[H, W, 3]`` sRGB."""
         settings = spec.render
         self._size = settings.height, settings.width
         self._plane = plane
         self._to_camera = camera_poses(spec.camera, settings.frames)
         self._intrinsics = intrinsics(spec.camera, settings.width, settings.height)
-        # Cycles' lights are spheres that the camera sees.
-        self._regions = Regions(spec, store, (*spec.objects, *spec.distractors), spec.lights)
         texels = plane.repeat * max(texture.shape[:2]) / (plane.size * self._pixels_per_metre)
         if texels > MOST_TEXELS:
             scale = MOST_TEXELS / texels
@@ -53,8 +51,9 @@ class Backdrop:
         texture = cv2.imread(str(store.image_path(plane.texture)), cv2.IMREAD_UNCHANGED)
         if texture is None or texture.dtype != np.uint8 or texture.shape[2:] != (3,):
             return None
-        backdrop = cls(spec, plane, cv2.cvtColor(texture, cv2.COLOR_BGR2RGB), store)
-        return backdrop if backdrop._is_behind_everything else None
+        backdrop = cls(spec, plane, cv2.cvtColor(texture, cv2.COLOR_BGR2RGB))
+        before = _reach(spec, store) < plane.offset
+        return backdrop if before and backdrop._fills_the_frame else None
 
     def light(self, t: int) -> np.ndarray:
         """What the camera sees of the plane in frame ``t``: scene-linear float32 ``[H, W, 3]``.
@@ -74,10 +73,6 @@ class Backdrop:
         )
         return filtered(cv2.LUT(seen, self._light), pixel_filter(n), n)
 
-    def regions(self, t: int) -> list[Region]:
-        """The parts of frame ``t`` outside of which only the backdrop is seen; no two of them overlap."""
-        return self._regions.at(t)
-
     def _to_texture(self, t: int) -> np.ndarray:
         """The homography from the frame's pixels to the texture's (corners at integers), ``[3, 3]``."""
         plane, (height, width) = self._plane, self._texture.shape[:2]
@@ -96,8 +91,8 @@ class Backdrop:
         return float(self._intrinsics[0, 0] / max(distance, NEAR))
 
     @property
-    def _is_behind_everything(self) -> bool:
-        """Whether every ray of every frame ends on the plane unless an object is before it."""
+    def _fills_the_frame(self) -> bool:
+        """Whether every ray of every frame ends on the plane unless something is before it."""
         plane, (height, width) = self._plane, self._size
         to_world = np.linalg.inv(self._to_camera)
         corners = np.array([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]])
@@ -107,7 +102,36 @@ class Backdrop:
             distance = (plane.offset - origins[..., 1]) / rays[..., 1]
             hits = origins + distance[..., None] * rays
         inside = (distance > 0) & (np.abs(hits[..., [0, 2]]) <= plane.size / 2).all(axis=-1)
-        return bool(inside.all()) and all((points[..., 1] < plane.offset).all() for points in self._regions.around)
+        return bool(inside.all())
+
+
+def _reach(spec: SceneSpec, store: AssetStore) -> float:
+    """How far along y anything in the scene but its planes ever reaches, metres."""
+    lamps = [light.location[1] + light.radius for light in spec.lights]  # Cycles' lights are spheres
+    items = [_reach_of(item, store, spec.render.frames) for item in (*spec.objects, *spec.distractors)]
+    return max([*items, *lamps], default=-np.inf)
+
+
+def _reach_of(item: ObjectSpec, store: AssetStore, frames: int) -> float:
+    vertices, how = store.mesh(item.mesh).vertices.astype(np.float64), item.deformation
+    if how is None:
+        shapes = [_hull(vertices)]
+    else:
+        shapes = [_box(deformed(vertices, how, u)) for u in np.linspace(0.0, 1.0, frames)]
+    poses = object_poses(item, frames)
+    return float((np.stack(shapes) @ poses[:, 1, :3, None] + poses[:, 1, None, 3:]).max())
+
+
+def _hull(points: np.ndarray) -> np.ndarray:
+    try:
+        return points[ConvexHull(points).vertices]
+    except QhullError:  # it is flat
+        return _box(points)
+
+
+def _box(points: np.ndarray) -> np.ndarray:
+    low, high = points.min(axis=0), points.max(axis=0)
+    return np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(8, 3).astype(float)
 
 
 _LINEAR = linear_light(np.arange(256) / 255)

@@ -23,10 +23,11 @@ from render.albedo import Albedo
 from render.backdrop import Backdrop
 from render.devices import Device, check_version, choose_device
 from render.qualities import QUALITIES
-from render.regions import Regions
+from render.regions import Regions, enclosing, samples_for
 from render.relight import relit
 from render.shards.codec import Region
 from render.sky import Sky
+from render.surfaces import Surfaces
 from vosforge.errors import VOSForgeError, first_line
 from vosforge.seeding import rng_for
 
@@ -120,10 +121,12 @@ class Engine:
             built.backdrop.visible_camera = False  # what lies before it is still lit by it
             # Rays that meet so large a light by chance are less noisy than a share of all aimed at it, and cheaper.
             built.backdrop.data.materials[0].cycles.emission_sampling = "NONE"
-        albedo = None
+        albedo, surfaces = None, Surfaces(spec, store)
         if behind is not None and splits(spec.render):
             meshes = [obj.data for obj, _ in built.movers]
-            albedo = Albedo(spec, store, lambda number: corner_geometry(meshes[number - 1]))
+            albedo = Albedo(spec, surfaces, store, lambda number: corner_geometry(meshes[number - 1]))
+        numbers = range(1, len(surfaces.items) + 1)
+        things = Regions(surfaces, numbers, spec.render.samples, spec.lights, spec.ground)
         built.scene.cycles.use_denoising = spec.render.denoise and albedo is None
         _keep_reflectance(built.scene.view_layers[0], albedo is not None)
         built.scene.view_layers[0].use_pass_mist = spec.atmosphere is not None
@@ -133,16 +136,20 @@ class Engine:
         for frame, seed in enumerate(seeds):
             pose_scene(built, frame)
             built.scene.cycles.seed = int(seed)
+            regions = None
+            if behind is not None:
+                regions = things.at(frame)
+                built.scene.cycles.samples = samples_for(spec.render, regions)
+                if built.scene.cycles.use_denoising:  # by Cycles, which needs to see what lies around
+                    regions = enclosing(regions)
             built.scene.update_tag()  # without it, persistent data keeps the previous seed
-            regions = None if behind is None else behind.regions(frame)
             with _shutter_open(built, frame):
                 passes = self._render_passes(spec, regions)
             if behind is not None and regions is not None:
                 if albedo is None:
                     passes["Combined"] = laid_over(passes["Combined"], behind.light(frame))
                 else:
-                    shown = [albedo.shown(frame, region) for region in regions]
-                    noisy = passes["Combined"], passes[REFLECTANCE]
+                    shown, noisy = albedo.shown(frame, regions), (passes["Combined"], passes[REFLECTANCE])
                     passes["Combined"] = relit(*noisy, regions, shown, behind.light(frame), spec.render.denoiser)
             yield self._developed(spec, passes, regions)
 
@@ -166,7 +173,9 @@ class Engine:
         strip_colors(built.scene)
         _keep_reflectance(built.scene.view_layers[0], False)
         # The passes tell distractors from what lies behind them, the masks do not.
-        regions = Regions(spec, store, (*spec.objects, *spec.distractors) if spec.render.passes else spec.objects)
+        surfaces = Surfaces(spec, store)
+        counts = len(surfaces.items) if spec.render.passes else len(spec.objects)
+        regions = Regions(surfaces, range(1, counts + 1), rays=1)
         with solid_surfaces():
             for frame in range(spec.render.frames):
                 pose_scene(built, frame)
@@ -180,7 +189,7 @@ class Engine:
         """
         scene = bpy.context.scene
         cycles, dof = scene.cycles, scene.camera.data.dof
-        denoised = cycles.use_denoising
+        samples, denoised = cycles.samples, cycles.use_denoising
         dof.use_dof, cycles.samples, cycles.use_denoising = False, 1, False
         bounces, cycles.transparent_max_bounces = cycles.transparent_max_bounces, MOST_LAYERS
         scene.update_tag()
@@ -190,7 +199,7 @@ class Engine:
         finally:
             dof.use_dof = spec.camera.lens is not None
             cycles.transparent_max_bounces = bounces
-            cycles.samples, cycles.use_denoising = spec.render.samples, denoised
+            cycles.samples, cycles.use_denoising = samples, denoised
 
     def _render_passes(self, spec: SceneSpec, regions: Sequence[Region] | None = None) -> dict[str, np.ndarray]:
         """Render what stands in Blender now: each pass as float32 ``[H, W, channels]``, top row first.
@@ -265,7 +274,7 @@ def _behind(spec: SceneSpec, store: AssetStore, built: BuiltScene) -> Backdrop |
     if not spec.render.lay_backdrop:
         return None
     if splits(spec.render) and Sky.fits(spec):
-        return Sky(spec, surroundings(built.scene.world), store)
+        return Sky(spec, surroundings(built.scene.world))
     return Backdrop.of(spec, store)
 
 

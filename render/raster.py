@@ -22,7 +22,7 @@ MOST_TAPS = 16
 """At how many points at most an image is looked at for a grid point."""
 
 
-_compiled = numba.njit(cache=True, error_model="numpy")  # which divides by zero as numpy does
+compiled = numba.njit(cache=True, error_model="numpy")  # which divides by zero as numpy does
 _inlined = numba.njit(cache=True, error_model="numpy", inline="always")
 
 
@@ -56,7 +56,7 @@ class Images(NamedTuple):
     """int64 ``[I + 1]``: each image's first level, and L."""
 
 
-@_compiled
+@compiled
 def draw(
     corners: np.ndarray, first: int, K: np.ndarray, origin: tuple[int, int], n: int, z: np.ndarray, face: np.ndarray
 ) -> None:
@@ -118,7 +118,7 @@ def draw(
                         face[i, j] = first + f
 
 
-@_compiled
+@compiled
 def paint(
     corners: np.ndarray,
     looks: Painted,
@@ -180,7 +180,7 @@ def paint(
             color[i, j, 2] += blue
 
 
-@_compiled
+@compiled
 def set_forms(forms: np.ndarray, corners: np.ndarray, place: np.ndarray, normal: np.ndarray) -> None:
     """Fill ``forms [7, 3]`` with linear functions of a ray (x, y, 1): what a triangle has where they meet.
 
@@ -219,7 +219,7 @@ def mirrored(place: float) -> float:
     return 2.0 - turn if turn > 1.0 else turn
 
 
-@_compiled
+@compiled
 def box_shares(x: float, y: float, z: float) -> tuple[float, float, float]:
     """How much each of a box's three projections counts where a normal has these sizes on the axes.
 
@@ -252,13 +252,13 @@ def box_shares(x: float, y: float, z: float) -> tuple[float, float, float]:
     )
 
 
-@_compiled
+@compiled
 def blended(share: float) -> float:
     """The share of the first of two axes, sharpened to the width over which they blend."""
     return min(max((share - 0.5 * (1 - BOX_BLEND)) / BOX_BLEND, 0.0), 1.0)
 
 
-@_compiled
+@compiled
 def looked_up(
     images: Images,
     image: int,
@@ -339,7 +339,7 @@ def pixel_filter(n: int) -> np.ndarray:
     return (weights / weights.sum()).astype(np.float32)
 
 
-@_compiled
+@compiled
 def filtered(grid: np.ndarray, kernel: np.ndarray, n: int) -> np.ndarray:
     """Pixels from a grid: float32 ``[h n, w n, C]`` to ``[h - 2, w - 2, C]``, without the outermost pixels.
 

@@ -1,99 +1,165 @@
-"""Where in a frame things can be seen at all: the boxes around them, so that nothing else need be rendered."""
+"""Where in a frame things can be seen at all: a few rectangles that hold them, so that nothing else need be rendered.
+
+The frame is a grid of cells. Those that a triangle touches, or comes close to, are marked; cuts from edge to edge then
+take them apart for as long as what is left out saves more rays than another rectangle costs.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial import ConvexHull, QhullError
 
-from assets.store import AssetStore
-from blender_scenes.spec import LightSpec, ObjectSpec, SceneSpec
-from blender_scenes.trajectories import camera_poses, deformed, intrinsics, object_poses
+from blender_scenes.spec import LightSpec, PlaneSpec, RenderSettings
+from render.raster import compiled
+from render.raycast import NEAR
 from render.shards.codec import Region
+from render.surfaces import Surfaces, lamp_box, moved, square
 
-NEAR = 0.01
-"""Metres: what is nearer to the camera's plane has no bounded place in the image."""
-MARGIN = 2
-"""Pixels around what things cover that their antialiased rims and a denoiser may touch."""
+CELL = 8
+"""Pixels a side of a cell."""
+MARGIN = 2.0
+"""Pixels around a triangle that its antialiased rim may touch."""
+PART_RAYS = 16_000
+"""What it costs to render one more rectangle, in rays that meet nothing."""
+
+SPARSE = 0.3
+"""A frame of which a smaller share is rendered gets as many samples as this share would, or as its settings allow."""
 
 
 class Regions:
-    """The parts of a video's frames in which some of its objects, and some lights, can be seen."""
+    """The parts of a video's frames in which some of the things in its scene can be seen."""
 
     def __init__(
-        self, spec: SceneSpec, store: AssetStore, items: Sequence[ObjectSpec], lights: Sequence[LightSpec] = ()
+        self,
+        surfaces: Surfaces,
+        numbers: Sequence[int],
+        rays: int,
+        lights: Sequence[LightSpec] = (),
+        ground: PlaneSpec | None = None,
     ) -> None:
-        """``items`` and ``lights`` are some of those of ``spec``. Raises VOSForgeError when ``store`` lacks a mesh."""
-        settings = spec.render
-        self._size = settings.height, settings.width
-        self._to_camera = camera_poses(spec.camera, settings.frames)
-        self._intrinsics = intrinsics(spec.camera, settings.width, settings.height)
-        spheres = [_box(np.add(light.location, [[-light.radius], [light.radius]])) for light in lights]
-        self.around = [
-            *(_around(item, store, settings.frames) for item in items),
-            *(np.tile(sphere, (settings.frames, 1, 1)) for sphere in spheres),
-        ]
-        """For each of them points in the world, ``[T, N, 3]``, whose convex hull it is inside of."""
+        """``numbers``: those of the objects that count; ``rays``: how many of them a pixel gets."""
+        self._surfaces, self._numbers = surfaces, numbers
+        self._part = PART_RAYS / rays / CELL**2
+        still = [square(ground)] if ground is not None else []
+        still += [lamp_box(light) for light in lights]
+        self._still = np.concatenate([np.zeros((0, 3, 3)), *still])
 
     def at(self, t: int) -> list[Region]:
         """The parts of frame ``t`` outside of which nothing of them is seen; no two of them overlap."""
-        seen: list[Region] = []
-        for points in self.around:
-            region = self._region(points[t] @ self._to_camera[t, :3, :3].T + self._to_camera[t, :3, 3])
-            if region is not None:
-                seen = _with(seen, region)
-        return seen
-
-    def _region(self, points: np.ndarray) -> Region | None:
-        """The part of a frame that the convex hull of ``points [N, 3]`` (camera frame) can touch; None for none."""
-        height, width = self._size
-        if (points[:, 2] <= NEAR).all():
-            return None
-        if (points[:, 2] <= NEAR).any():
-            return Region(0, 0, height, width)
-        seen = points @ self._intrinsics.T
-        seen = seen[:, :2] / seen[:, 2:]
-        low = np.maximum(np.floor(seen.min(axis=0)) - MARGIN, 0)
-        high = np.minimum(np.ceil(seen.max(axis=0)) + MARGIN, [width, height])
-        if (low >= high).any():
-            return None
-        (left, top), (right, bottom) = low.astype(int).tolist(), high.astype(int).tolist()
-        return Region(top, left, bottom, right)
+        height, width = self._surfaces.size
+        cells = np.zeros((-(-height // CELL), -(-width // CELL)), bool)
+        for number in self._numbers:
+            mark(self._surfaces.vertices(number, t), self._surfaces.mesh(number).faces, self._surfaces.K, cells)
+        corners = moved(self._still.reshape(-1, 3), self._surfaces.to_camera[t])
+        mark(corners, np.arange(len(corners)).reshape(-1, 3), self._surfaces.K, cells)
+        return [
+            Region(CELL * part.top, CELL * part.left, min(CELL * part.bottom, height), min(CELL * part.right, width))
+            for part in parts(cells, self._part)
+        ]
 
 
-def _around(item: ObjectSpec, store: AssetStore, frames: int) -> np.ndarray:
-    """The corners of an object's convex hull in the world, or of a box around what changes its shape: ``[T, N, 3]``."""
-    vertices, how = store.mesh(item.mesh).vertices.astype(np.float64), item.deformation
-    if how is None:
-        shapes = [_hull(vertices)]
-    else:
-        shapes = [_box(deformed(vertices, how, u)) for u in np.linspace(0.0, 1.0, frames)]
-    poses = object_poses(item, frames)
-    return np.stack(shapes) @ poses[:, :3, :3].swapaxes(1, 2) + poses[:, None, :3, 3]
+@compiled
+def mark(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, cells: np.ndarray) -> None:
+    """Mark the ``cells [h, w]`` that triangles come closer to than MARGIN; none that is touched is ever left out.
+
+    vertices: float64 ``[V, 3]``, camera axes; faces: ``[F, 3]``; K: the camera's matrix; cells: bool.
+    """
+    rows, columns = cells.shape
+    fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
+    xs, ys = np.empty(4), np.empty(4)  # a triangle cut by a plane has four corners at most
+    for f in range(len(faces)):
+        count = 0
+        for k in range(3):
+            here, there = vertices[faces[f, k]], vertices[faces[f, (k + 1) % 3]]
+            if here[2] > NEAR:
+                xs[count], ys[count] = here[0] / here[2] * fx + cx, here[1] / here[2] * fy + cy
+                count += 1
+            if (here[2] > NEAR) != (there[2] > NEAR):
+                share = (NEAR - here[2]) / (there[2] - here[2])
+                xs[count] = (here[0] + share * (there[0] - here[0])) / NEAR * fx + cx
+                ys[count] = (here[1] + share * (there[1] - here[1])) / NEAR * fy + cy
+                count += 1
+        if count == 0:
+            continue
+        low, high = ys[:count].min() - MARGIN, ys[:count].max() + MARGIN
+        if not (low < rows * CELL and high >= 0):
+            continue
+        for row in range(int(max(low, 0.0)) // CELL, int(min(high, rows * CELL - 1.0)) // CELL + 1):
+            # How far the triangle reaches to both sides between the row's upper and lower edge.
+            top, bottom = row * CELL - MARGIN, (row + 1) * CELL + MARGIN
+            left, right = np.inf, -np.inf
+            for k in range(count):
+                x0, y0, x1, y1 = xs[k], ys[k], xs[(k + 1) % count], ys[(k + 1) % count]
+                if y0 > y1:
+                    x0, y0, x1, y1 = x1, y1, x0, y0
+                if y1 < top or y0 > bottom:
+                    continue
+                begin = x0 + (x1 - x0) * (top - y0) / (y1 - y0) if y0 < top else x0
+                end = x0 + (x1 - x0) * (bottom - y0) / (y1 - y0) if y1 > bottom else x1
+                left, right = min(left, begin, end), max(right, begin, end)
+            if left - MARGIN < columns * CELL and right + MARGIN >= 0:
+                first, last = max(left - MARGIN, 0.0), min(right + MARGIN, columns * CELL - 1.0)
+                cells[row, int(first) // CELL : int(last) // CELL + 1] = True
 
 
-def _hull(points: np.ndarray) -> np.ndarray:
-    try:
-        return points[ConvexHull(points).vertices]
-    except QhullError:  # it is flat
-        return _box(points)
+def parts(cells: np.ndarray, cost: float) -> list[Region]:
+    """Rectangles of cells that hold all that are marked in ``cells [h, w]``; one more costs as much as ``cost`` cells.
+
+    They are found by the best cut from edge to edge of what is left, and so on with both sides.
+    """
+    return _parts(cells, cost, 0, 0)
 
 
-def _box(points: np.ndarray) -> np.ndarray:
-    low, high = points.min(axis=0), points.max(axis=0)
-    return np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(8, 3).astype(float)
+def _parts(cells: np.ndarray, cost: float, top: int, left: int) -> list[Region]:
+    rows, columns = np.flatnonzero(cells.any(axis=1)), np.flatnonzero(cells.any(axis=0))
+    if not len(rows):
+        return []
+    top, left = top + int(rows[0]), left + int(columns[0])
+    cells = cells[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    across, down = _after_cuts(cells), _after_cuts(cells.T)
+    if min(across.min(initial=cells.size), down.min(initial=cells.size)) + cost >= cells.size:
+        return [Region(top, left, top + cells.shape[0], left + cells.shape[1])]
+    if across.min(initial=cells.size) <= down.min(initial=cells.size):
+        row = int(across.argmin()) + 1
+        return _parts(cells[:row], cost, top, left) + _parts(cells[row:], cost, top + row, left)
+    column = int(down.argmin()) + 1
+    return _parts(cells[:, :column], cost, top, left) + _parts(cells[:, column:], cost, top, left + column)
 
 
-def _with(regions: list[Region], more: Region) -> list[Region]:
-    """``regions``, of which no two overlap, and ``more``: those that overlap it become one with it."""
-    while True:
-        touched = [one for one in regions if _overlap(one, more)]
-        if not touched:
-            return [*regions, more]
-        regions = [one for one in regions if one not in touched]
-        tops, lefts, bottoms, rights = zip(more, *touched, strict=True)
-        more = Region(min(tops), min(lefts), max(bottoms), max(rights))
+def _after_cuts(cells: np.ndarray) -> np.ndarray:
+    """How many cells the boxes around what is marked hold after a cut below row 0, 1 and so on: int64 ``[h - 1]``."""
+    return _above(cells)[:-1] + _above(cells[::-1])[-2::-1]
 
 
-def _overlap(one: Region, other: Region) -> bool:
-    rows = one.top < other.bottom and other.top < one.bottom
-    return rows and one.left < other.right and other.left < one.right
+def _above(cells: np.ndarray) -> np.ndarray:
+    """How many cells the box around all that is marked down to each row holds: int64 ``[h]``."""
+    height, width = cells.shape
+    some = cells.any(axis=1)
+    first = np.minimum.accumulate(np.where(some, cells.argmax(axis=1), width))
+    last = np.maximum.accumulate(np.where(some, width - cells[:, ::-1].argmax(axis=1), 0))
+    upper, lower = np.argmax(some), np.maximum.accumulate(np.where(some, np.arange(1, height + 1), 0))
+    area: np.ndarray = np.maximum(lower - upper, 0) * np.maximum(last - first, 0)
+    return area
+
+
+def enclosing(regions: Sequence[Region]) -> list[Region]:
+    """Boxes around regions, those that touch one another in one: no two of the boxes overlap or touch."""
+    boxes: list[Region] = []
+    for box in regions:
+        while touching := [other for other in boxes if _touch(box, other)]:
+            boxes = [other for other in boxes if other not in touching]
+            tops, lefts, bottoms, rights = zip(box, *touching, strict=True)
+            box = Region(min(tops), min(lefts), max(bottoms), max(rights))
+        boxes.append(box)
+    return boxes
+
+
+def samples_for(settings: RenderSettings, regions: Sequence[Region]) -> int:
+    """How many samples a pixel of a frame gets of which only ``regions`` are rendered."""
+    pixels = sum((region.bottom - region.top) * (region.right - region.left) for region in regions)
+    share = pixels / (settings.width * settings.height)
+    return round(settings.samples * min(max(SPARSE / max(share, 1e-9), 1.0), settings.sparse_boost))
+
+
+def _touch(one: Region, other: Region) -> bool:
+    rows = one.top <= other.bottom and other.top <= one.bottom
+    return rows and one.left <= other.right and other.left <= one.right

@@ -12,6 +12,7 @@ import numpy as np
 
 from render.albedo import Shown
 from render.denoiser import denoise
+from render.regions import enclosing
 from render.shards.codec import Region
 
 BRIGHTEST = 100.0
@@ -31,17 +32,23 @@ def relit(
     combined: what was rendered, noisy, and what surfaces reflect at the same samples, both premultiplied by their
     opacity, float32 ``[H, W, 4]``; shown: what the surfaces look like in each of ``regions``.
     """
+    light = np.zeros_like(behind)
+    for box in enclosing(regions):  # a denoiser needs to see what lies around
+        here = _inside(box)
+        noisy = combined[here][:, :, :3] / np.maximum(reflectance[here][:, :, :3], 1e-6)
+        light[here] = denoise(filled(np.minimum(noisy, BRIGHTEST), combined[here][:, :, 3:]), quality)
     linear = behind.copy()
     for region, surfaces in zip(regions, shown, strict=True):
-        part = np.s_[region.top : region.bottom, region.left : region.right]
-        noisy, opacity = combined[part][:, :, :3], combined[part][:, :, 3:]
-        reflects = reflectance[part][:, :, :3]
-        light = np.minimum(noisy / np.maximum(reflects, 1e-6), BRIGHTEST)
-        light = denoise(filled(light, opacity), quality)
-        known, coverage = surfaces.known[:, :, None], surfaces.coverage[:, :, None]
-        reflects = np.where(known, surfaces.reflectance, reflects)
-        linear[part] = light * reflects + (1 - np.where(known, coverage, opacity)) * behind[part]
+        here = _inside(region)
+        known = surfaces.known[:, :, None]
+        reflects = np.where(known, surfaces.reflectance, reflectance[here][:, :, :3])
+        opacity = np.where(known, surfaces.coverage[:, :, None], combined[here][:, :, 3:])
+        linear[here] = light[here] * reflects + (1 - opacity) * behind[here]
     return linear
+
+
+def _inside(region: Region) -> tuple[slice, slice]:
+    return np.s_[region.top : region.bottom, region.left : region.right]
 
 
 def filled(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

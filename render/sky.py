@@ -3,30 +3,22 @@
 import cv2
 import numpy as np
 
-from assets.store import AssetStore
 from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import camera_poses, intrinsics
 from render.raster import filtered, pixel_filter
-from render.regions import Regions
-from render.shards.codec import Region
 
 
 class Sky:
     """What the camera of a scene sees where nothing stands before its surroundings."""
 
-    def __init__(self, spec: SceneSpec, hdri: np.ndarray, store: AssetStore) -> None:
-        """``hdri``: scene-linear float32 ``[h, w, 3]``, equirectangular, top row first.
-
-        Raises VOSForgeError when ``store`` lacks a mesh.
-        """
+    def __init__(self, spec: SceneSpec, hdri: np.ndarray) -> None:
+        """``hdri``: scene-linear float32 ``[h, w, 3]``, equirectangular, top row first."""
         settings = spec.render
         self._size = settings.height, settings.width
         self._to_camera = camera_poses(spec.camera, settings.frames)
         self._intrinsics = intrinsics(spec.camera, settings.width, settings.height)
         assert spec.world is not None
         self._turn, self._hdri = spec.world.turn, np.float32(spec.world.strength) * hdri
-        self._things = Regions(spec, store, (*spec.objects, *spec.distractors), spec.lights)
-        self._on_ground = spec.ground is not None
         texels = hdri.shape[1] / (2 * np.pi * float(self._intrinsics[0, 0]))
         self._samples = 1 if texels <= 0.3 else 3 if texels <= 1.2 else 5
 
@@ -59,7 +51,3 @@ class Sky:
             borderMode=cv2.BORDER_WRAP,
         )
         return filtered(seen, pixel_filter(n), n)
-
-    def regions(self, t: int) -> list[Region]:
-        """The parts of frame ``t`` outside of which only the sky is seen: all of it, where there is a ground."""
-        return [Region(0, 0, *self._size)] if self._on_ground else self._things.at(t)

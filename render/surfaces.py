@@ -11,7 +11,7 @@ from PIL import Image
 
 from assets.prepared import SOLID, Material, PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.spec import ObjectSpec, PlaneSpec, SceneSpec
+from blender_scenes.spec import LightSpec, ObjectSpec, PlaneSpec, SceneSpec
 from blender_scenes.trajectories import camera_poses, deformed, intrinsics, object_poses
 from render.raycast import NEAR, Hits, Points, cast
 
@@ -29,7 +29,7 @@ class Surfaces:
         settings = spec.render
         self.items: tuple[ObjectSpec, ...] = (*spec.objects, *spec.distractors)
         self.planes = tuple((plane, up) for plane, up in ((spec.backdrop, True), (spec.ground, False)) if plane)
-        self.frames = settings.frames
+        self.frames, self.size = settings.frames, (settings.height, settings.width)
         self.K = intrinsics(spec.camera, settings.width, settings.height)
         self.to_camera = camera_poses(spec.camera, settings.frames)
         self._mesh = functools.cache(store.mesh)
@@ -106,6 +106,21 @@ class Surfaces:
             best = off == nearest[hits.point]
             face[hits.point[best]], weights[hits.point[best]] = hits.face[best], hits.weights[best]
         return face, weights
+
+
+def square(plane: PlaneSpec) -> np.ndarray:
+    """A ground as two triangles: float64 ``[2, 3, 3]``."""
+    half = plane.size / 2
+    corners = np.array([[-half, -half], [half, -half], [half, half], [-half, half]])
+    return np.insert(corners, 2, plane.offset, axis=1)[[[0, 1, 2], [0, 2, 3]]]
+
+
+def lamp_box(light: LightSpec) -> np.ndarray:
+    """What a lamp lies in, a sphere that Cycles shows the camera too: float64 ``[12, 3, 3]``."""
+    corners = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3, indexing="ij"), axis=-1).reshape(8, 3)
+    sides = [[0, 1, 3, 2], [4, 5, 7, 6], [0, 1, 5, 4], [2, 3, 7, 6], [0, 2, 6, 4], [1, 3, 7, 5]]
+    faces = [[side[k] for k in half] for side in sides for half in ((0, 1, 2), (0, 2, 3))]
+    return np.array(light.location) + light.radius * corners[faces]
 
 
 def alpha_of(store: AssetStore, content: str) -> np.ndarray:

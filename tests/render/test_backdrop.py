@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 
 from blender_scenes.sample import PRESETS, sample_scene
-from blender_scenes.spec import AtmosphereSpec, Deformation, LensSpec, RenderSettings, WorldSpec
+from blender_scenes.spec import AtmosphereSpec, LensSpec, RenderSettings, WorldSpec
 from blender_scenes.trajectories import camera_poses, intrinsics
 from render.backdrop import Backdrop
 from render.process import BlenderProcess
 from render.shards import ShardSet
-from tests.render.raycast import cast_mask
 from tests.render.test_engine import job
 
 SETTINGS = RenderSettings(width=96, height=64, frames=4, samples=2)
@@ -19,23 +18,6 @@ SETTINGS = RenderSettings(width=96, height=64, frames=4, samples=2)
 def scenes(catalog, count):
     """Scenes of BL30K's kind: all have an emissive backdrop, some have objects out of sight."""
     return [sample_scene(PRESETS["bl30k"], SETTINGS, catalog, seed=3, index=n, split="train") for n in range(count)]
-
-
-def test_no_object_is_seen_outside_the_regions(store, catalog):
-    smaller = 0
-    for spec in scenes(catalog, 8):
-        bent = spec.objects[0].model_copy(update={"deformation": Deformation(twist=(0.0, 3.0), wave=(0.3,))})
-        spec = spec.model_copy(update={"objects": (bent, *spec.objects[1:])})
-        backdrop = Backdrop.of(spec, store)
-        assert backdrop is not None
-        for t in range(SETTINGS.frames):
-            times = np.zeros((64, 96), int)
-            for region in backdrop.regions(t):
-                times[region.top : region.bottom, region.left : region.right] += 1
-            assert times.max() <= 1, "no pixel is rendered twice"
-            assert not cast_mask(spec, store, t)[times == 0].any()
-            smaller += times.mean() < 0.5
-    assert smaller > 8
 
 
 def test_the_light_is_the_texture_where_each_pixels_ray_meets_the_plane(store, catalog):
