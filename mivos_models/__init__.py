@@ -9,6 +9,7 @@ from mivos_models.propagation import Propagation, Query
 from mivos_models.runner import InteractiveRunner
 from mivos_models.s2m import S2M
 from mivos_models.scribbles import rasterise
+from mivos_models.semi_supervised import propagate
 
 __all__ = [
     "S2M",
@@ -26,6 +27,7 @@ __all__ = [
     "load_network",
     "normalise",
     "normalise_planes",
+    "propagate",
     "rasterise",
     "read",
     "save_network",

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, Self
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -46,3 +47,39 @@ class Padding(NamedTuple):
         """Undo :meth:`pad`; a view."""
         height, width = x.shape[-2:]
         return x[..., self.top : height - self.bottom, self.left : width - self.right]
+
+
+class View:
+    """A picture of H by W pixels as the networks see it: reduced, if it is too large for them, and padded."""
+
+    def __init__(self, height: int, width: int, short_side: int | None = None) -> None:
+        """``short_side``: what the shorter of the two is reduced to where it is longer; None: nothing is."""
+        scale = 1.0 if short_side is None else min(1.0, short_side / min(height, width))
+        self.full = height, width
+        self.size = max(round(height * scale), 1), max(round(width * scale), 1)
+        self.padding = Padding.for_size(*self.size)
+
+    @property
+    def padded_size(self) -> tuple[int, int]:
+        """The height and width of what the networks get."""
+        left, right, top, bottom = self.padding
+        return self.size[0] + top + bottom, self.size[1] + left + right
+
+    def image(self, frame: np.ndarray) -> Tensor:
+        """A frame uint8 RGB [H,W,3] -> float32 [1,3,h,w]."""
+        if self.size != self.full:
+            frame = cv2.resize(frame, self.size[::-1], interpolation=cv2.INTER_AREA)
+        return self.padding.pad(normalise(frame)).unsqueeze(0)
+
+    def reduced(self, planes: Tensor) -> Tensor:
+        """[C,H,W] -> [C,h,w]; with the channels' sum kept."""
+        if self.size != self.full:
+            planes = functional.interpolate(planes.unsqueeze(0), self.size, mode="area")[0]
+        return self.padding.pad(planes)
+
+    def enlarged(self, planes: Tensor) -> Tensor:
+        """[C,h,w] -> [C,H,W]."""
+        planes = self.padding.unpad(planes)
+        if self.size == self.full:
+            return planes
+        return functional.interpolate(planes.unsqueeze(0), self.full, mode="bilinear", align_corners=False)[0]

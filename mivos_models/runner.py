@@ -4,25 +4,32 @@ MiVOS's inference core (Cheng et al., CVPR 2021): the user's frames are remember
 carried forwards and backwards to the next frame the user touched, and merged there with what was known before.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mivos_models.aggregate import aggregate
 from mivos_models.fusion import Fusion, difference_maps
-from mivos_models.images import Padding, normalise
+from mivos_models.images import View
 from mivos_models.memory import Memory, join
 from mivos_models.propagation import Propagation, Query
-from mivos_models.s2m import S2M
-from mivos_models.scribbles import NO_STROKE, as_stroke_map, rasterise
+from mivos_models.s2m import S2M, corrected
+from mivos_models.scribbles import NO_STROKE, as_stroke_map, disk, rasterise
+from mivos_models.sessions import Session, fingerprint
+from mivos_models.state import History, Remembered, State, with_channels
 from vosforge import InputError
 
+Progress = Callable[[int, int], None]
+"""Told how many frames are done, and of how many. What it raises stops the interaction, which has then not been."""
+
 _UNSEEN_BACKGROUND = 1e-7
+MOST_OBJECTS = 255
+_SEAM = 3
+"""Pixels along the sides of a refined box that stay as they were: near them the networks lack surroundings."""
 _QUERY_CACHE_BYTES = 2**30
 
 
@@ -58,63 +65,64 @@ class InteractiveRunner:
         self._fusion = fusion
         self._frames = frames
         self._top_k = propagation.published_top_k if top_k == "published" else top_k
-        self._mem_every = mem_every
+        self._mem_every, self._short_side = mem_every, short_side
         self._device = next(propagation.parameters()).device
 
         T, H, W = frames.shape[:3]
-        scale = 1.0 if short_side is None else min(1.0, short_side / min(H, W))
-        self._size = (round(H * scale), round(W * scale))  # what the networks see
-        self._padding = Padding.for_size(*self._size)
-        padded_size = self._padding.pad(torch.empty(self._size, device="meta")).shape
-        self._probabilities = torch.zeros(num_objects + 1, T, *padded_size)  # padded, as last propagated or given
-        self._probabilities[0] = _UNSEEN_BACKGROUND
-        self._masks = np.zeros((T, H, W), np.uint8)
-        self._given: dict[int, np.ndarray] = {}  # the user's masks, by frame
-        self._certain: list[Memory] = []  # the user's frames, in the order of the interactions
+        self._view = View(H, W, short_side)
+        probabilities = torch.zeros(num_objects + 1, T, *self._view.padded_size)
+        probabilities[0] = _UNSEEN_BACKGROUND
+        self._now = State(probabilities, np.zeros((T, H, W), np.uint8), {}, [])
+        self._history = History(self._now)
         self._queries: dict[int, Query] = {}
 
     @property
     def num_objects(self) -> int:
         """K, the number of objects."""
-        return self._probabilities.shape[0] - 1
+        return self._now.probabilities.shape[0] - 1
 
     @property
     def masks(self) -> np.ndarray:
         """The masks of all frames, uint8 [T,H,W], 0 = background (a copy)."""
-        return self._masks.copy()
+        return self._now.masks.copy()
 
     def probabilities(self, frame_index: int) -> np.ndarray:
         """Background's and objects' probabilities in one frame, float32 [K+1,H,W], as last propagated or given."""
         self._check_frame(frame_index)
-        return self._enlarged(self._probabilities[:, frame_index]).numpy().copy()
+        return self._view.enlarged(self._now.probabilities[:, frame_index]).numpy().copy()
 
     def set_mask(self, frame_index: int, mask: np.ndarray) -> None:
         """Replace one frame's mask (as in :meth:`interact`) and nothing else, until the next interaction."""
         self._check_frame(frame_index)
-        self._masks[frame_index] = _labels(self._as_probabilities(mask))
+        self._replace_mask(frame_index, _labels(self._as_probabilities(mask)))
 
     @torch.inference_mode()
-    def interact(self, frame_index: int, mask: np.ndarray) -> np.ndarray:
+    def interact(self, frame_index: int, mask: np.ndarray, *, progress: Progress | None = None) -> np.ndarray:
         """Take ``mask`` for the truth about one frame, carry it through the video, return all masks uint8 [T,H,W].
 
         ``mask``: index mask [H,W] (whole numbers, 0 = background, j = object j), or probabilities [K+1,H,W].
+        ``progress``: see `Progress`; raise in it to cancel.
         """
         self._check_frame(frame_index)
-        full_size = self._as_probabilities(mask)
-        given = self._reduced(full_size)
-        differences = difference_maps(given[1:], self._probabilities[1:, frame_index]).to(self._device)
-        self._probabilities[:, frame_index] = given
-        seed = self._propagation.memorize(self._image(frame_index), given[1:].unsqueeze(0).to(self._device))
-        self._given[frame_index] = _labels(full_size)
-        self._certain.append(seed)
-        for step in (1, -1):
-            self._carry(frame_index, step, seed, differences)
-        for t in range(len(self._frames)):
-            mine = self._given.get(t)
-            self._masks[t] = _labels(self._enlarged(self._probabilities[:, t])) if mine is None else mine
+        full_size, now = self._as_probabilities(mask), self._now
+        given = self._view.reduced(full_size)
+        differences = difference_maps(given[1:], now.probabilities[1:, frame_index]).to(self._device)
+        frames = [range(frame_index + step, self._limit(frame_index, step), step) for step in (1, -1)]
+        tell = _counting(progress, sum(map(len, frames)))
+        with self._history.step():
+            self._history.keep_probabilities(frame_index)
+            now.probabilities[:, frame_index] = given
+            seed = self._propagation.memorize(self._image(frame_index), given[1:].unsqueeze(0).to(self._device))
+            now.given[frame_index] = _labels(full_size)
+            now.certain.append(Remembered(frame_index, given[1:].clone(), seed))
+            for step in (1, -1):
+                self._carry(frame_index, step, seed, differences, tell)
+            for t in range(len(self._frames)):
+                self._history.keep_mask(t)
+                mine = now.given.get(t)
+                now.masks[t] = _labels(self._view.enlarged(now.probabilities[:, t])) if mine is None else mine
         return self.masks
 
-    @torch.inference_mode()
     def scribble(self, frame_index: int, scribbles: np.ndarray | Mapping[str, Any]) -> np.ndarray:
         """The frame's mask, uint8 [H,W], as S2M corrects it by strokes; it also becomes the frame's mask.
 
@@ -122,36 +130,145 @@ class InteractiveRunner:
         j = object j), or a DAVIS scribble dictionary with strokes on that frame. Nothing is propagated: hand the
         mask to :meth:`interact` for that.
         """
+        strokes = self._strokes(frame_index, scribbles)
+        mask = self._corrected(np.asarray(self._frames[frame_index]), self._now.masks[frame_index], strokes, self._view)
+        self._replace_mask(frame_index, mask)
+        return mask
+
+    def click(self, frame_index: int, x: int, y: int, object_id: int, *, radius: int = 5) -> np.ndarray:
+        """The frame's mask, uint8 [H,W], as S2M corrects it by one click; it also becomes the frame's mask.
+
+        Object ``object_id`` (0: none of them) is at column ``x`` and row ``y``. The networks know strokes, not clicks:
+        it counts as a filled circle of so many pixels' ``radius``.
+        """
+        return self.scribble(frame_index, disk(x, y, radius, object_id, *self._view.full))
+
+    def refine(
+        self, frame_index: int, box: tuple[int, int, int, int], scribbles: np.ndarray | Mapping[str, Any]
+    ) -> np.ndarray:
+        """The frame's mask, uint8 [H,W], corrected inside ``box`` alone; it also becomes the frame's mask.
+
+        ``box``: left, top, right, bottom in pixels, the last two not included. S2M sees what is in it as a picture of
+        its own, with what of ``scribbles`` (as in :meth:`scribble`, of the whole frame) lies there; a rim of 3 pixels
+        stays as it was where the box is larger than 6. Raises InputError for a box that is not in the frame, or has no
+        stroke in it.
+        """
+        strokes = self._strokes(frame_index, scribbles)
+        H, W = self._view.full
+        left, top, right, bottom = box
+        if not (0 <= left < right <= W and 0 <= top < bottom <= H):
+            raise InputError(f"the box {tuple(box)} is not left, top, right, bottom inside a frame of {W}×{H} pixels")
+        inside = np.s_[top:bottom, left:right]
+        if (strokes[inside] == NO_STROKE).all():
+            raise InputError(f"no stroke lies in the box {tuple(box)}: draw one in it, or choose another box")
+        mask = self._now.masks[frame_index].copy()
+        found = self._corrected(
+            np.asarray(self._frames[frame_index])[inside],
+            mask[inside],
+            strokes[inside],
+            View(bottom - top, right - left),
+        )
+        rows, columns = (_SEAM if side > 2 * _SEAM else 0 for side in found.shape)
+        kept = np.s_[rows : found.shape[0] - rows, columns : found.shape[1] - columns]
+        mask[inside][kept] = found[kept]
+        self._replace_mask(frame_index, mask)
+        return mask
+
+    @torch.inference_mode()
+    def add_object(self) -> int:
+        """Make room for one more object, which no frame shows yet; its number.
+
+        The frames given so far are remembered as frames without it.
+        """
+        if self.num_objects == MOST_OBJECTS:
+            raise InputError(f"masks of eight bits have room for {MOST_OBJECTS} objects")
+        now = self._now
+        with self._history.step():
+            now.probabilities = with_channels(now.probabilities, len(now.probabilities) + 1)
+            for place, known in enumerate(now.certain):
+                given = with_channels(known.given, self.num_objects)
+                memory = self._propagation.memorize(self._image(known.frame), given.unsqueeze(0).to(self._device))
+                now.certain[place] = Remembered(known.frame, given, memory)
+        return self.num_objects
+
+    def undo(self) -> bool:
+        """Take back the last interaction, mask or added object, to the bit; False if there is none (or too long ago).
+
+        At least the last step can be undone, up to 50 where a gigabyte holds them.
+        """
+        return self._history.undo()
+
+    def redo(self) -> bool:
+        """Take the last undone step again; False if there is none, or something else has been done since."""
+        return self._history.redo()
+
+    def save(self, path: Path | str) -> None:
+        """Write all that was done to a file from which :meth:`load` goes on as if nothing had happened in between.
+
+        Networks and frames are not in it, nor is what could be undone.
+        """
+        session = Session(self._now, fingerprint(self._propagation), self._top_k, self._mem_every, self._short_side)
+        session.save(Path(path), self._frames)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        propagation: Propagation,
+        frames: np.ndarray,
+        *,
+        s2m: S2M | None = None,
+        fusion: Fusion | None = None,
+    ) -> Self:
+        """The runner of a file that :meth:`save` wrote.
+
+        Raises InputError for another file, other frames, or another propagation network.
+        """
+        session = Session.load(Path(path), frames, fingerprint(propagation))
+        runner = cls(
+            propagation,
+            frames,
+            len(session.state.probabilities) - 1,
+            s2m=s2m,
+            fusion=fusion,
+            top_k=session.top_k,
+            mem_every=session.mem_every,
+            short_side=session.short_side,
+        )
+        device = runner._device
+        for known in session.state.certain:
+            known.memory = Memory(*(part.to(device) for part in known.memory))
+        runner._now = session.state
+        runner._history = History(runner._now)
+        return runner
+
+    def _replace_mask(self, frame_index: int, mask: np.ndarray) -> None:
+        with self._history.step():
+            self._history.keep_mask(frame_index)
+            self._now.masks[frame_index] = mask
+
+    def _strokes(self, frame_index: int, scribbles: np.ndarray | Mapping[str, Any]) -> np.ndarray:
+        """A stroke map of the frame, int64 [H,W]."""
         if self._s2m is None:
             raise InputError("scribbles need an S2M network: hand one to the runner (s2m=...)")
         self._check_frame(frame_index)
-        H, W = self._masks.shape[1:]
         if isinstance(scribbles, Mapping):
-            scribbles = rasterise(scribbles, frame_index, H, W)
-        strokes = torch.from_numpy(as_stroke_map(np.asarray(scribbles), self.num_objects, H, W))
-        objects = torch.arange(1, self.num_objects + 1).view(-1, 1, 1)
-        current = (torch.from_numpy(self._masks[frame_index]) == objects).float()
-        positive = strokes == objects
-        negative = (strokes != NO_STROKE) & ~positive
-        # No stroke is too thin to survive where the networks see less: any of its pixels counts. Then 3×3 dilation.
-        drawn = functional.adaptive_max_pool2d(torch.stack([positive, negative], dim=1).float(), self._size)
-        drawn = self._padding.pad(functional.max_pool2d(drawn, 3, 1, 1))
-        mask_seen = self._reduced(current).round().unsqueeze(1)
-        inputs = torch.cat([mask_seen, drawn], dim=1).to(self._device)
-        image = self._image(frame_index).expand(self.num_objects, -1, -1, -1)
-        logits = self._s2m(torch.cat([image, inputs], dim=1))
-        result = aggregate(torch.sigmoid(logits.squeeze(1)), hard=True)
-        mask = _labels(self._enlarged(result))
-        self._masks[frame_index] = mask
-        return mask
+            scribbles = rasterise(scribbles, frame_index, *self._view.full)
+        return as_stroke_map(np.asarray(scribbles), self.num_objects, *self._view.full)
 
-    def _carry(self, start: int, step: int, seed: Memory, differences: Tensor) -> None:
+    def _corrected(self, frame: np.ndarray, mask: np.ndarray, strokes: np.ndarray, view: View) -> np.ndarray:
+        assert self._s2m is not None
+        return _labels(corrected(self._s2m, frame, mask, strokes, self.num_objects, view, self._device))
+
+    def _carry(self, start: int, step: int, seed: Memory, differences: Tensor, tell: Callable[[], None]) -> None:
         """One pass from the interacted frame towards the next one (or the video's end) in one direction.
 
-        seed: that frame's own memory; differences: [K,2,H,W], what the interaction changed in it.
+        seed: that frame's own memory; differences: [K,2,h,w], what the interaction changed in it; tell: to be called
+        after each frame.
         """
+        now = self._now
         limit = self._limit(start, step)
-        between = limit in self._given
+        between = limit in now.given
         frames = range(start + step, limit, step)
         permanent: list[Memory] = []
         temporary: list[Memory] = []  # the previous frame, unless it is permanent
@@ -159,7 +276,7 @@ class InteractiveRunner:
         for t in frames:
             image = self._image(t)
             query = self._query(t, image)
-            memory = join([*self._certain, *permanent, *temporary])
+            memory = join([*(known.memory for known in now.certain), *permanent, *temporary])
             found = aggregate(self._propagation.segment(query, memory, self._top_k)[0])
             if t != frames[-1]:
                 memorised = self._propagation.memorize(image, found[1:].unsqueeze(0))
@@ -170,11 +287,13 @@ class InteractiveRunner:
                 else:
                     temporary = [memorised]
             if between and self._fusion is not None:
-                old = self._probabilities[1:, t].to(self._device)
+                old = now.probabilities[1:, t].to(self._device)
                 attention = self._propagation.attention(query, seed, differences.unsqueeze(0))[0]
                 time = torch.tensor([[abs(limit - t), abs(start - t)]], device=self._device) / abs(limit - start)
                 found = self._fuse(image, old, found[1:], attention, time)
-            self._probabilities[:, t] = found.cpu()
+            self._history.keep_probabilities(t)
+            now.probabilities[:, t] = found.cpu()
+            tell()
 
     def _fuse(self, image: Tensor, old: Tensor, new: Tensor, attention: Tensor, time: Tensor) -> Tensor:
         """image: [1,3,H,W]; old, new: [K,H,W]; attention: [K,2,H,W]; time: [1,2] -> [K+1,H,W]."""
@@ -187,30 +306,13 @@ class InteractiveRunner:
 
     def _limit(self, start: int, step: int) -> int:
         """The nearest interacted frame beyond ``start`` in that direction, or the index past the video's end."""
-        beyond = [t for t in self._given if (t - start) * step > 0]
+        beyond = [t for t in self._now.given if (t - start) * step > 0]
         if not beyond:
             return len(self._frames) if step > 0 else -1
         return min(beyond, key=lambda t: abs(t - start))
 
     def _image(self, frame_index: int) -> Tensor:
-        frame = np.asarray(self._frames[frame_index])
-        if frame.shape[:2] != self._size:
-            frame = cv2.resize(frame, self._size[::-1], interpolation=cv2.INTER_AREA)
-        return self._padding.pad(normalise(frame)).unsqueeze(0).to(self._device)
-
-    def _reduced(self, planes: Tensor) -> Tensor:
-        """[C,H,W] as the networks see it: reduced, if they do not see frames in full, and padded."""
-        if planes.shape[-2:] != self._size:
-            planes = functional.interpolate(planes.unsqueeze(0), self._size, mode="area")[0]
-        return self._padding.pad(planes)
-
-    def _enlarged(self, planes: Tensor) -> Tensor:
-        """[C,...], as the networks see it, in the size of the frames."""
-        planes = self._padding.unpad(planes)
-        size = self._masks.shape[1:]
-        if planes.shape[-2:] == size:
-            return planes
-        return functional.interpolate(planes.unsqueeze(0), size, mode="bilinear", align_corners=False)[0]
+        return self._view.image(np.asarray(self._frames[frame_index])).to(self._device)
 
     def _query(self, frame_index: int, image: Tensor) -> Query:
         """The frame's query, kept while there is room: passes visit frames in order, so evicting would never pay."""
@@ -229,7 +331,7 @@ class InteractiveRunner:
     def _as_probabilities(self, mask: np.ndarray) -> Tensor:
         """An index mask [H,W] or probabilities [K+1,H,W] as float32 probabilities [K+1,H,W]."""
         mask = np.asarray(mask)
-        K, (H, W) = self.num_objects, self._masks.shape[1:]
+        K, (H, W) = self.num_objects, self._view.full
         if mask.shape == (H, W) and mask.dtype.kind in "iub":
             if mask.min() < 0 or mask.max() > K:
                 raise InputError(f"the mask has the labels {mask.min()}..{mask.max()}, the runner objects 1..{K}")
@@ -250,13 +352,26 @@ def _labels(probabilities: Tensor) -> np.ndarray:
     return probabilities.max(dim=0).indices.to("cpu", torch.uint8).numpy()
 
 
+def _counting(progress: Progress | None, total: int) -> Callable[[], None]:
+    """What tells ``progress`` of one more frame each time it is called."""
+    done = 0
+
+    def tell() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    return tell
+
+
 def _check_settings(
     frames: np.ndarray, num_objects: int, top_k: int | str | None, mem_every: int, short_side: int | None
 ) -> None:
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         raise InputError(f"frames must be uint8 [T,H,W,3] with T ≥ 1, not {frames.dtype} {list(frames.shape)}")
-    if not 1 <= num_objects <= 255:
-        raise InputError(f"num_objects must be 1..255, not {num_objects}")
+    if not 1 <= num_objects <= MOST_OBJECTS:
+        raise InputError(f"num_objects must be 1..{MOST_OBJECTS}, not {num_objects}")
     if isinstance(top_k, int) and top_k < 1:
         raise InputError(f"top_k must be at least 1 (or None for a dense read), not {top_k}")
     if mem_every < 1:

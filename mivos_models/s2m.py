@@ -3,11 +3,15 @@
 DeepLabV3+ (Chen et al., ECCV 2018) with output stride 16 and six input channels, as in MiVOS.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mivos_models.aggregate import aggregate
+from mivos_models.images import View
 from mivos_models.resnet import Depth, ResNet, scaled
+from mivos_models.scribbles import NO_STROKE
 
 _RATES = (6, 12, 18)
 
@@ -76,3 +80,31 @@ class S2M(nn.Module):
         features = self.backbone(x)
         logits = self.classifier(features[0], features[-1])
         return functional.interpolate(logits, size=x.shape[2:], mode="bilinear", align_corners=False)
+
+
+@torch.inference_mode()
+def corrected(
+    network: S2M,
+    frame: np.ndarray,
+    mask: np.ndarray,
+    strokes: np.ndarray,
+    num_objects: int,
+    view: View,
+    device: torch.device,
+) -> Tensor:
+    """Background's and objects' probabilities, almost 0 or 1, as strokes correct a mask: float32 [K+1,H,W].
+
+    frame: uint8 RGB [H,W,3]; mask: uint8 [H,W]; strokes: a stroke map int64 [H,W]; view: how the network, which is
+    on ``device``, sees H by W. All other strokes, the background's and other objects', tell where an object is not.
+    """
+    objects, drawn_at = torch.arange(1, num_objects + 1).view(-1, 1, 1), torch.from_numpy(strokes)
+    current = (torch.from_numpy(mask) == objects).float()
+    positive = drawn_at == objects
+    negative = (drawn_at != NO_STROKE) & ~positive
+    # No stroke is too thin to survive where the network sees less: any of its pixels counts. Then 3×3 dilation.
+    drawn = functional.adaptive_max_pool2d(torch.stack([positive, negative], dim=1).float(), view.size)
+    drawn = view.padding.pad(functional.max_pool2d(drawn, 3, 1, 1))
+    inputs = torch.cat([view.reduced(current).round().unsqueeze(1), drawn], dim=1).to(device)
+    image = view.image(frame).to(device).expand(num_objects, -1, -1, -1)
+    logits = network(torch.cat([image, inputs], dim=1))
+    return view.enlarged(aggregate(torch.sigmoid(logits.squeeze(1)), hard=True))
