@@ -88,10 +88,6 @@ def test_what_follows_an_undo_is_as_if_the_undone_had_not_been(networks, video) 
     assert not runners[0].redo(), "another step was taken since"
 
 
-class Cancelled(Exception):
-    pass
-
-
 @pytest.mark.parametrize("after", [1, 3, 5])
 def test_a_stopped_interaction_has_not_been(networks, video, after: int) -> None:
     frames, masks = video
@@ -103,9 +99,9 @@ def test_a_stopped_interaction_has_not_been(networks, video, after: int) -> None
 
     def stop(done: int, total: int) -> None:
         if done == after:
-            raise Cancelled
+            raise KeyboardInterrupt
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(KeyboardInterrupt):
         runner.interact(4, masks[4], progress=stop)
     assert same(snapshot(runner), before)
     done = runner.interact(4, masks[4])
@@ -129,7 +125,7 @@ def test_a_saved_session_goes_on_as_if_nothing_had_happened(networks, video, tmp
 
 
 def test_wrong_sessions_are_named(networks, video, tmp_path) -> None:
-    frames, masks = video
+    frames, _ = video
     path = tmp_path / "session.pt"
     InteractiveRunner(frames=frames, num_objects=K, **networks).save(path)
     with pytest.raises(InputError, match="other frames"):
