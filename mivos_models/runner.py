@@ -18,7 +18,7 @@ from mivos_models.images import View
 from mivos_models.memory import Memory, join
 from mivos_models.propagation import Propagation, Query
 from mivos_models.s2m import S2M, corrected
-from mivos_models.scribbles import NO_STROKE, as_stroke_map, disk, rasterise
+from mivos_models.scribbles import disk, object_strokes
 from mivos_models.sessions import Session, fingerprint
 from mivos_models.state import History, Remembered, State, with_channels
 from vosforge import InputError
@@ -127,8 +127,8 @@ class InteractiveRunner:
         """The frame's mask, uint8 [H,W], as S2M corrects it by strokes; it also becomes the frame's mask.
 
         ``scribbles``: a stroke map of whole numbers [H,W] (-1, or 255 if unsigned, = no stroke, 0 = background,
-        j = object j), or a DAVIS scribble dictionary with strokes on that frame. Nothing is propagated: hand the
-        mask to :meth:`interact` for that.
+        j = object j); positive and negative strokes of each object, [K,2,H,W]; or a DAVIS scribble dictionary with
+        strokes on that frame. Nothing is propagated: hand the mask to :meth:`interact` for that.
         """
         strokes = self._strokes(frame_index, scribbles)
         mask = self._corrected(np.asarray(self._frames[frame_index]), self._now.masks[frame_index], strokes, self._view)
@@ -153,19 +153,19 @@ class InteractiveRunner:
         stays as it was where the box is larger than 6. Raises InputError for a box that is not in the frame, or has no
         stroke in it.
         """
-        strokes = self._strokes(frame_index, scribbles)
         H, W = self._view.full
         left, top, right, bottom = box
         if not (0 <= left < right <= W and 0 <= top < bottom <= H):
             raise InputError(f"the box {tuple(box)} is not left, top, right, bottom inside a frame of {W}×{H} pixels")
         inside = np.s_[top:bottom, left:right]
-        if (strokes[inside] == NO_STROKE).all():
+        strokes = self._strokes(frame_index, scribbles)[..., top:bottom, left:right]
+        if not strokes.any():
             raise InputError(f"no stroke lies in the box {tuple(box)}: draw one in it, or choose another box")
         mask = self._now.masks[frame_index].copy()
         found = self._corrected(
             np.asarray(self._frames[frame_index])[inside],
             mask[inside],
-            strokes[inside],
+            strokes,
             View(bottom - top, right - left),
         )
         rows, columns = (_SEAM if side > 2 * _SEAM else 0 for side in found.shape)
@@ -248,17 +248,15 @@ class InteractiveRunner:
             self._now.masks[frame_index] = mask
 
     def _strokes(self, frame_index: int, scribbles: np.ndarray | Mapping[str, Any]) -> np.ndarray:
-        """A stroke map of the frame, int64 [H,W]."""
+        """Where the strokes on the frame say that each object is and is not, bool [K,2,H,W]."""
         if self._s2m is None:
             raise InputError("scribbles need an S2M network: hand one to the runner (s2m=...)")
         self._check_frame(frame_index)
-        if isinstance(scribbles, Mapping):
-            scribbles = rasterise(scribbles, frame_index, *self._view.full)
-        return as_stroke_map(np.asarray(scribbles), self.num_objects, *self._view.full)
+        return object_strokes(scribbles, frame_index, self.num_objects, *self._view.full)
 
     def _corrected(self, frame: np.ndarray, mask: np.ndarray, strokes: np.ndarray, view: View) -> np.ndarray:
         assert self._s2m is not None
-        return _labels(corrected(self._s2m, frame, mask, strokes, self.num_objects, view, self._device))
+        return _labels(corrected(self._s2m, frame, mask, strokes, view, self._device))
 
     def _carry(self, start: int, step: int, seed: Memory, differences: Tensor, tell: Callable[[], None]) -> None:
         """One pass from the interacted frame towards the next one (or the video's end) in one direction.

@@ -11,7 +11,6 @@ from torch.nn import functional
 from mivos_models.aggregate import aggregate
 from mivos_models.images import View
 from mivos_models.resnet import Depth, ResNet, scaled
-from mivos_models.scribbles import NO_STROKE
 
 _RATES = (6, 12, 18)
 
@@ -88,23 +87,20 @@ def corrected(
     frame: np.ndarray,
     mask: np.ndarray,
     strokes: np.ndarray,
-    num_objects: int,
     view: View,
     device: torch.device,
 ) -> Tensor:
     """Background's and objects' probabilities, almost 0 or 1, as strokes correct a mask: float32 [K+1,H,W].
 
-    frame: uint8 RGB [H,W,3]; mask: uint8 [H,W]; strokes: a stroke map int64 [H,W]; view: how the network, which is
-    on ``device``, sees H by W. All other strokes, the background's and other objects', tell where an object is not.
+    frame: uint8 RGB [H,W,3]; mask: uint8 [H,W]; strokes: bool [K,2,H,W], where each object is and is not; view: how
+    the network, which is on ``device``, sees H by W.
     """
-    objects, drawn_at = torch.arange(1, num_objects + 1).view(-1, 1, 1), torch.from_numpy(strokes)
+    objects = torch.arange(1, len(strokes) + 1).view(-1, 1, 1)
     current = (torch.from_numpy(mask) == objects).float()
-    positive = drawn_at == objects
-    negative = (drawn_at != NO_STROKE) & ~positive
     # No stroke is too thin to survive where the network sees less: any of its pixels counts. Then 3×3 dilation.
-    drawn = functional.adaptive_max_pool2d(torch.stack([positive, negative], dim=1).float(), view.size)
+    drawn = functional.adaptive_max_pool2d(torch.from_numpy(strokes).float(), view.size)
     drawn = view.padding.pad(functional.max_pool2d(drawn, 3, 1, 1))
     inputs = torch.cat([view.reduced(current).round().unsqueeze(1), drawn], dim=1).to(device)
-    image = view.image(frame).to(device).expand(num_objects, -1, -1, -1)
+    image = view.image(frame).to(device).expand(len(strokes), -1, -1, -1)
     logits = network(torch.cat([image, inputs], dim=1))
     return view.enlarged(aggregate(torch.sigmoid(logits.squeeze(1)), hard=True))

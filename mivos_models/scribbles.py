@@ -64,6 +64,30 @@ def as_stroke_map(strokes: np.ndarray, num_objects: int, height: int, width: int
     return result
 
 
+def object_strokes(
+    scribbles: np.ndarray | Mapping[str, Any], frame_index: int, num_objects: int, height: int, width: int
+) -> np.ndarray:
+    """Where strokes say that each object is and is not: bool [K,2,H,W], positive and negative ones.
+
+    ``scribbles``: that itself, of any kind of number; a stroke map; or a DAVIS dictionary with strokes on that frame.
+    In the latter two, all other strokes, the background's and other objects', tell where an object is not.
+    Raises InputError as `rasterise` and `as_stroke_map` do.
+    """
+    if isinstance(scribbles, Mapping):
+        scribbles = rasterise(scribbles, frame_index, height, width)
+    scribbles = np.asarray(scribbles)
+    if scribbles.ndim == 4:
+        if scribbles.shape != (num_objects, 2, height, width) or scribbles.dtype.kind not in "biuf":
+            raise InputError(
+                f"strokes for each object must be numbers [{num_objects},2,{height},{width}], "
+                f"not {scribbles.dtype} {list(scribbles.shape)}"
+            )
+        return scribbles > 0
+    strokes = as_stroke_map(scribbles, num_objects, height, width)
+    positive = strokes == np.arange(1, num_objects + 1).reshape(-1, 1, 1)
+    return np.stack([positive, (strokes != NO_STROKE) & ~positive], axis=1)
+
+
 def _outlier(strokes: np.ndarray) -> int:
     return int(strokes.min() if strokes.min() < NO_STROKE else strokes.max())
 

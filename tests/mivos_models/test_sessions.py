@@ -184,3 +184,13 @@ def test_a_click_is_a_filled_circle(networks, video) -> None:
         clicked.click(1, 56, 0, 1)
     with pytest.raises(InputError, match=r"1\.\.2; found 3"):
         clicked.click(1, 3, 3, 3)
+
+
+def test_strokes_of_each_object_may_be_given_apart(networks, video) -> None:
+    frames, _ = video
+    together, apart = (InteractiveRunner(frames=frames, num_objects=K, **networks) for _ in range(2))
+    strokes = np.maximum(strokes_at(12, 10, 1), strokes_at(40, 30, 2))
+    each = np.stack([[strokes == 1, strokes == 2], [strokes == 2, strokes == 1]])
+    assert np.array_equal(together.scribble(0, strokes), apart.scribble(0, each))
+    with pytest.raises(InputError, match=r"must be numbers \[2,2,40,56\]"):
+        apart.scribble(0, each[:1])
