@@ -4,7 +4,7 @@ from mivos_models.aggregate import aggregate, aggregate_logits
 from mivos_models.checkpoints import load_network, save_network
 from mivos_models.fusion import Fusion, difference_maps
 from mivos_models.images import Padding, normalise, normalise_planes
-from mivos_models.memory import Memory, affinity, join, read
+from mivos_models.memory import Memory, affinity, join, proximity, read
 from mivos_models.propagation import Propagation, Query
 from mivos_models.runner import InteractiveRunner
 from mivos_models.s2m import S2M
@@ -26,6 +26,7 @@ __all__ = [
     "load_network",
     "normalise",
     "normalise_planes",
+    "proximity",
     "rasterise",
     "read",
     "save_network",
