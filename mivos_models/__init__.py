@@ -5,10 +5,11 @@ from mivos_models.checkpoints import load_network, save_network
 from mivos_models.fusion import Fusion, difference_maps
 from mivos_models.images import Padding, normalise, normalise_planes
 from mivos_models.memory import Memory, affinity, join, proximity, read
-from mivos_models.propagation import Propagation, Query
+from mivos_models.propagation import Propagation
 from mivos_models.runner import InteractiveRunner
 from mivos_models.s2m import S2M
 from mivos_models.scribbles import rasterise
+from mivos_models.spacetime import Query, SpaceTimeNetwork
 
 __all__ = [
     "S2M",
@@ -18,6 +19,7 @@ __all__ = [
     "Padding",
     "Propagation",
     "Query",
+    "SpaceTimeNetwork",
     "affinity",
     "aggregate",
     "aggregate_logits",
