@@ -1,4 +1,7 @@
-"""MiVOS's three networks and the interactive runner (Cheng, Tai, Tang: Modular Interactive VOS, CVPR 2021)."""
+"""MiVOS's three networks and the interactive runner (Cheng, Tai, Tang: Modular Interactive VOS, CVPR 2021).
+
+STCN (Cheng, Tai, Tang, NeurIPS 2021) can take the propagation network's place.
+"""
 
 from mivos_models.aggregate import aggregate, aggregate_logits
 from mivos_models.checkpoints import load_network, save_network
@@ -10,9 +13,11 @@ from mivos_models.runner import InteractiveRunner
 from mivos_models.s2m import S2M
 from mivos_models.scribbles import rasterise
 from mivos_models.spacetime import Query, SpaceTimeNetwork
+from mivos_models.stcn import STCN
 
 __all__ = [
     "S2M",
+    "STCN",
     "Fusion",
     "InteractiveRunner",
     "Memory",

@@ -17,9 +17,9 @@ from mivos_models.aggregate import aggregate
 from mivos_models.fusion import Fusion, difference_maps
 from mivos_models.images import Padding, normalise
 from mivos_models.memory import Memory, join
-from mivos_models.propagation import Propagation, Query
 from mivos_models.s2m import S2M
 from mivos_models.scribbles import NO_STROKE, as_stroke_map, rasterise
+from mivos_models.spacetime import Query, SpaceTimeNetwork
 from vosforge import InputError
 
 _UNSEEN_BACKGROUND = 1e-7
@@ -41,7 +41,7 @@ class InteractiveRunner:
 
     def __init__(
         self,
-        propagation: Propagation,
+        propagation: SpaceTimeNetwork,
         frames: np.ndarray,
         num_objects: int,
         *,
@@ -104,7 +104,8 @@ class InteractiveRunner:
         given = self._reduced(full_size)
         differences = difference_maps(given[1:], self._probabilities[1:, frame_index]).to(self._device)
         self._probabilities[:, frame_index] = given
-        seed = self._propagation.memorize(self._image(frame_index), given[1:].unsqueeze(0).to(self._device))
+        masks = given[1:].unsqueeze(0).to(self._device)
+        seed = self._propagation.memorize(self._image(frame_index), masks, self._queries.get(frame_index))
         self._given[frame_index] = _labels(full_size)
         self._certain.append(seed)
         for step in (1, -1):
@@ -161,9 +162,10 @@ class InteractiveRunner:
             query = self._query(t, image)
             memory = join([*self._certain, *permanent, *temporary])
             found = aggregate(self._propagation.segment(query, memory, self._top_k)[0])
-            if t != frames[-1]:
-                memorised = self._propagation.memorize(image, found[1:].unsqueeze(0))
-                if abs(t - last_permanent) >= self._mem_every:
+            stays = abs(t - last_permanent) >= self._mem_every
+            if t != frames[-1] and (stays or self._propagation.keeps_previous):
+                memorised = self._propagation.memorize(image, found[1:].unsqueeze(0), query)
+                if stays:
                     permanent.append(memorised)
                     temporary = []
                     last_permanent = t
