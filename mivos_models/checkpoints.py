@@ -4,7 +4,7 @@ Depth and width are read from the weights, so a file needs nothing beside it.
 """
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, overload
 
@@ -15,6 +15,7 @@ from mivos_models.fusion import Fusion
 from mivos_models.propagation import Propagation
 from mivos_models.resnet import Depth
 from mivos_models.s2m import S2M
+from mivos_models.stcn import STCN
 from vosforge import InputError
 from vosforge.files import sealed_file
 
@@ -22,15 +23,17 @@ _SHOWN = 3
 
 
 class _Kind(NamedTuple):
+    network: Callable[..., nn.Module]
     first: str  # the key whose first dimension tells the width
     channels: int  # that dimension at width 1
     bottleneck: str | None  # a key that only depth 50 has; None: the network has one depth
 
 
 _KINDS = {
-    "s2m": _Kind("backbone.conv1.weight", 64, "backbone.layer1.0.conv3.weight"),
-    "propagation": _Kind("rgb_encoder.conv1.weight", 64, "rgb_encoder.res2.0.conv3.weight"),
-    "fusion": _Kind("conv1.0.weight", 32, None),
+    "s2m": _Kind(S2M, "backbone.conv1.weight", 64, "backbone.layer1.0.conv3.weight"),
+    "propagation": _Kind(Propagation, "rgb_encoder.conv1.weight", 64, "rgb_encoder.res2.0.conv3.weight"),
+    "stcn": _Kind(STCN, "key_encoder.conv1.weight", 64, "key_encoder.res2.0.conv3.weight"),
+    "fusion": _Kind(Fusion, "conv1.0.weight", 32, None),
 }
 
 
@@ -39,11 +42,13 @@ def load_network(kind: Literal["s2m"], weights: Path | str | Mapping[str, Tensor
 @overload
 def load_network(kind: Literal["propagation"], weights: Path | str | Mapping[str, Tensor]) -> Propagation: ...
 @overload
+def load_network(kind: Literal["stcn"], weights: Path | str | Mapping[str, Tensor]) -> STCN: ...
+@overload
 def load_network(kind: Literal["fusion"], weights: Path | str | Mapping[str, Tensor]) -> Fusion: ...
 
 
 def load_network(kind: str, weights: Path | str | Mapping[str, Tensor]) -> nn.Module:
-    """The network of that kind ("s2m", "propagation", "fusion") with the given weights, on the CPU, in eval mode.
+    """The network of that kind ("s2m", "propagation", "stcn", "fusion") with these weights, on the CPU, in eval mode.
 
     ``weights``: a checkpoint file or a state dict with the published keys. Raises InputError, naming the first
     mismatches, for anything that is not exactly one such network.
@@ -87,16 +92,12 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _build(kind: str, state: Mapping[str, Tensor]) -> nn.Module:
-    first, channels, bottleneck = _KINDS[kind]
+    network, first, channels, bottleneck = _KINDS[kind]
     width = 1.0
     if first in state and state[first].ndim == 4 and state[first].shape[0] % 8 == 0:
         width = state[first].shape[0] / channels
     depth: Depth = 50 if bottleneck in state or first not in state else 18
-    if kind == "s2m":
-        return S2M(depth, width)
-    if kind == "propagation":
-        return Propagation(depth, width)
-    return Fusion(width)
+    return network(width) if bottleneck is None else network(depth, width)
 
 
 def _check(kind: str, where: str, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

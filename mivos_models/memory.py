@@ -1,21 +1,25 @@
 """The space-time memory of key/value pairs and how it is read. No parameters live here.
 
-Space-time memory: Oh et al., ICCV 2019. Top-k read: Cheng et al., CVPR 2021, section 3.2.
+Space-time memory: Oh et al., ICCV 2019. Top-k read: Cheng et al., CVPR 2021, section 3.2. Shared keys and their
+distance: Cheng et al., NeurIPS 2021.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+Affinity = Callable[[Tensor, Tensor], Tensor]
+"""``affinity`` or ``proximity``: similarities [B,K,Q,M] of memory keys [B,K,T,h,w,Ck] and a query's [B,Ck,h,w]."""
+
 
 class Memory(NamedTuple):
     """What T memorised frames hold of K objects in B videos: one row of channels per grid cell.
 
-    key: [B,K,T,h,w,Ck] float32; value: [B,K,T,h,w,Cv] float32.
+    key: [B,K,T,h,w,Ck] float32, or [B,1,T,h,w,Ck] where all objects share it; value: [B,K,T,h,w,Cv] float32.
     """
 
     key: Tensor
@@ -36,7 +40,16 @@ def affinity(key: Tensor, query_key: Tensor) -> Tensor:
     return query.unsqueeze(1) @ key.flatten(2, 4).transpose(2, 3)
 
 
-def read(memory: Memory, query_key: Tensor, top_k: int | None = None) -> Tensor:
+def proximity(key: Tensor, query_key: Tensor) -> Tensor:
+    """Like :func:`affinity`, by the negative squared distance over √Ck.
+
+    The part that only depends on the query cell is left out: it is the same for all memory cells.
+    """
+    lengths = key.flatten(2, 4).square().sum(dim=3) / math.sqrt(query_key.shape[1])
+    return affinity(key, 2 * query_key).sub_(lengths.unsqueeze(2))
+
+
+def read(memory: Memory, query_key: Tensor, top_k: int | None = None, similar: Affinity = affinity) -> Tensor:
     """What the memory holds for each query cell, [B,K,Cv,h,w].
 
     query_key: [B,Ck,h,w]. ``top_k`` None weighs all memory cells by a softmax; a number restricts the softmax to
@@ -44,7 +57,7 @@ def read(memory: Memory, query_key: Tensor, top_k: int | None = None) -> Tensor:
     """
     value = memory.value.flatten(2, 4)
     B, K, M, _ = value.shape
-    similarity = affinity(memory.key, query_key)
+    similarity = similar(memory.key, query_key)
     if top_k is None:
         result = torch.softmax(similarity, dim=3) @ value
     else:
@@ -54,21 +67,21 @@ def read(memory: Memory, query_key: Tensor, top_k: int | None = None) -> Tensor:
         result = functional.embedding_bag(
             (cells + first_rows).flatten(0, 2),
             value.flatten(0, 2),
-            per_sample_weights=torch.softmax(best, dim=3).flatten(0, 2),
+            per_sample_weights=torch.softmax(best, dim=3).expand(-1, K, -1, -1).flatten(0, 2),
             mode="sum",
         ).view(B, K, -1, value.shape[3])
     return result.transpose(2, 3).unflatten(3, query_key.shape[2:])
 
 
-def transfer(key: Tensor, query_key: Tensor, maps: Tensor) -> Tensor:
+def transfer(key: Tensor, query_key: Tensor, maps: Tensor, similar: Affinity = affinity) -> Tensor:
     """Maps of the memorised frame, seen from the query frame: difference-aware fusion's attention, [B,K,C,H,W].
 
-    key: [B,K,1,h,w,Ck]; query_key: [B,Ck,h,w]; maps: [B,K,C,H,W], averaged over grid cells, weighted by the full
+    key: [B,K or 1,1,h,w,Ck]; query_key: [B,Ck,h,w]; maps: [B,K,C,H,W], averaged over grid cells, weighted by the full
     softmax of the affinities (never top-k), enlarged bilinearly (Cheng et al., CVPR 2021, section 3.3).
     """
     B, K = maps.shape[:2]
     grid = query_key.shape[2:]
-    weights = torch.softmax(affinity(key, query_key), dim=3)
+    weights = torch.softmax(similar(key, query_key), dim=3)
     cells = functional.interpolate(maps.flatten(0, 1), size=grid, mode="area").view(B, K, maps.shape[2], -1)
     seen = (cells @ weights.transpose(2, 3)).flatten(0, 1).unflatten(2, grid)
     seen = functional.interpolate(seen, size=maps.shape[3:], mode="bilinear", align_corners=False)

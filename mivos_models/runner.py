@@ -16,10 +16,10 @@ from mivos_models.aggregate import aggregate
 from mivos_models.fusion import Fusion, difference_maps
 from mivos_models.images import View
 from mivos_models.memory import Memory, join
-from mivos_models.propagation import Propagation, Query
 from mivos_models.s2m import S2M, corrected
 from mivos_models.scribbles import disk, object_strokes
 from mivos_models.sessions import Session, fingerprint
+from mivos_models.spacetime import Query, SpaceTimeNetwork
 from mivos_models.state import History, Remembered, State, with_channels
 from vosforge import InputError
 
@@ -48,7 +48,7 @@ class InteractiveRunner:
 
     def __init__(
         self,
-        propagation: Propagation,
+        propagation: SpaceTimeNetwork,
         frames: np.ndarray,
         num_objects: int,
         *,
@@ -112,7 +112,8 @@ class InteractiveRunner:
         with self._history.step():
             self._history.keep_probabilities(frame_index)
             now.probabilities[:, frame_index] = given
-            seed = self._propagation.memorize(self._image(frame_index), given[1:].unsqueeze(0).to(self._device))
+            masks = given[1:].unsqueeze(0).to(self._device)
+            seed = self._propagation.memorize(self._image(frame_index), masks, self._queries.get(frame_index))
             now.given[frame_index] = _labels(full_size)
             now.certain.append(Remembered(frame_index, given[1:].clone(), seed))
             for step in (1, -1):
@@ -187,7 +188,8 @@ class InteractiveRunner:
             now.probabilities = with_channels(now.probabilities, len(now.probabilities) + 1)
             for place, known in enumerate(now.certain):
                 given = with_channels(known.given, self.num_objects)
-                memory = self._propagation.memorize(self._image(known.frame), given.unsqueeze(0).to(self._device))
+                masks, query = given.unsqueeze(0).to(self._device), self._queries.get(known.frame)
+                memory = self._propagation.memorize(self._image(known.frame), masks, query)
                 now.certain[place] = Remembered(known.frame, given, memory)
         return self.num_objects
 
@@ -214,7 +216,7 @@ class InteractiveRunner:
     def load(
         cls,
         path: Path | str,
-        propagation: Propagation,
+        propagation: SpaceTimeNetwork,
         frames: np.ndarray,
         *,
         s2m: S2M | None = None,
@@ -276,9 +278,10 @@ class InteractiveRunner:
             query = self._query(t, image)
             memory = join([*(known.memory for known in now.certain), *permanent, *temporary])
             found = aggregate(self._propagation.segment(query, memory, self._top_k)[0])
-            if t != frames[-1]:
-                memorised = self._propagation.memorize(image, found[1:].unsqueeze(0))
-                if abs(t - last_permanent) >= self._mem_every:
+            stays = abs(t - last_permanent) >= self._mem_every
+            if t != frames[-1] and (stays or self._propagation.keeps_previous):
+                memorised = self._propagation.memorize(image, found[1:].unsqueeze(0), query)
+                if stays:
                     permanent.append(memorised)
                     temporary = []
                     last_permanent = t

@@ -13,7 +13,7 @@ import torch
 from mivos_models.aggregate import aggregate
 from mivos_models.images import View
 from mivos_models.memory import Memory, join
-from mivos_models.propagation import Propagation
+from mivos_models.spacetime import SpaceTimeNetwork
 from vosforge import InputError
 
 
@@ -21,7 +21,7 @@ from vosforge import InputError
 def propagate(
     frames: np.ndarray,
     first_mask: np.ndarray,
-    propagation: Propagation,
+    propagation: SpaceTimeNetwork,
     *,
     later: Mapping[int, np.ndarray] | None = None,
     top_k: int | Literal["published"] | None = "published",
@@ -46,9 +46,9 @@ def propagate(
     last_permanent = 0
     for t in range(T):
         image = view.image(np.asarray(frames[t])).to(device)
+        query = propagation.query(image)
         found = torch.zeros(0, *view.padded_size, device=device)
         if groups:
-            query = propagation.query(image)
             found = torch.cat([propagation.segment(query, group.memory, top_k)[0] for group in groups])
         if t in given:
             new = np.unique(given[t][given[t] > 0])
@@ -61,10 +61,10 @@ def propagate(
         masks[t] = labels[view.enlarged(probabilities).max(dim=0).indices.cpu().numpy()]
         if t in given:
             masks[t] = np.where(given[t] > 0, given[t], masks[t])
-        if t < T - 1 and groups:
-            permanent = t in given or t - last_permanent >= mem_every
+        permanent = t in given or t - last_permanent >= mem_every
+        if groups and t < T - 1 and (permanent or propagation.keeps_previous):
             last_permanent = t if permanent else last_permanent
-            memory = propagation.memorize(image, probabilities[1:].unsqueeze(0))
+            memory = propagation.memorize(image, probabilities[1:].unsqueeze(0), query)
             first = 0
             for group in groups:
                 group.remember(memory, first, permanent)
@@ -88,7 +88,7 @@ class _Group:
 
     def remember(self, memory: Memory, first: int, permanent: bool) -> None:
         """Of a frame's memory, these objects' part from the ``first`` on: for good, or until the next frame."""
-        mine = Memory(*(part[:, first : first + self.size] for part in memory))
+        mine = Memory(*(part[:, first : first + self.size] if part.shape[1] > 1 else part for part in memory))
         self._previous = [] if permanent else [mine]
         if permanent:
             self._permanent.append(mine)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mivos_models import Fusion, Propagation, difference_maps, load_network
+from mivos_models import Fusion, SpaceTimeNetwork, difference_maps, load_network
 from train.fusion_data import FusionDataset, FusionSample, propagate_references
 from train.loop import OnStep, Step, choose_device, fit, initialised
 from train.losses import bootstrapped_cross_entropy, object_logits
@@ -46,7 +46,7 @@ def train_fusion(
     return path
 
 
-def fusion_loss(network: Fusion, propagation: Propagation, batch: FusionSample, share: float) -> Tensor:
+def fusion_loss(network: Fusion, propagation: SpaceTimeNetwork, batch: FusionSample, share: float) -> Tensor:
     """Bootstrapped cross entropy of the merged, aggregated masks; a batch of FusionSample (MiVOS, section 3.3)."""
     B, K = batch.present.shape
     with torch.no_grad():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mivos_models import InteractiveRunner, Propagation, normalise
+from mivos_models import InteractiveRunner, SpaceTimeNetwork, normalise
 from train.augment import apply_colour, colour_matrix, point_in, sample_window, warp_image, warp_mask
 from train.settings import FusionSettings
 from train.video import VOID, Video, usable_for_training
@@ -63,7 +63,7 @@ class FusionSample(NamedTuple):
 
 
 def propagate_references(
-    videos: Sequence[Video], propagation: Propagation, settings: FusionSettings
+    videos: Sequence[Video], propagation: SpaceTimeNetwork, settings: FusionSettings
 ) -> list[PropagatedVideo]:
     """Run ``propagation`` from evenly spaced reference frames with true masks through (some of) ``videos``.
 
@@ -179,7 +179,7 @@ class _Draw(NamedTuple):
     differing: int
 
 
-def _propagate(video: Video, propagation: Propagation, settings: FusionSettings) -> PropagatedVideo:
+def _propagate(video: Video, propagation: SpaceTimeNetwork, settings: FusionSettings) -> PropagatedVideo:
     frames, truth = video.frames(), np.where(video.masks() == VOID, 0, video.masks()).astype(np.uint8)
     ids = sorted(int(i) for i in np.unique(truth) if i)
     renumber = np.zeros(VOID + 1, np.uint8)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
-from mivos_models import S2M, Fusion, InteractiveRunner, Propagation, load_network
+from mivos_models import S2M, Fusion, InteractiveRunner, SpaceTimeNetwork, load_network
 from train.metrics import Scores, score_masks
 from train.robot import NO_SCRIBBLE, first_frame, robot_scribbles, worst_frame
 from train.video import VOID, Video, objects_in
@@ -17,7 +17,7 @@ class Networks(NamedTuple):
     """The three networks of a runner, in eval mode, all on one device."""
 
     s2m: S2M
-    propagation: Propagation
+    propagation: SpaceTimeNetwork
     fusion: Fusion
 
     @classmethod

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mivos_models import Propagation, affinity, join, normalise_planes
+from mivos_models import Propagation, SpaceTimeNetwork, join, normalise_planes
 from train.clips import ClipDataset, ClipSample
 from train.loop import OnStep, Step, choose_device, fit, initialised
 from train.losses import bootstrapped_cross_entropy, cell_shares, matching_loss, object_logits, one_hot
@@ -37,7 +37,7 @@ def train_propagation(
     return fit("propagation", network, samples, loss_of, settings, out, on_step)
 
 
-def propagation_loss(network: Propagation, batch: ClipSample, share: float, match_weight: float = 0.0) -> Tensor:
+def propagation_loss(network: SpaceTimeNetwork, batch: ClipSample, share: float, match_weight: float = 0.0) -> Tensor:
     """Sum over the later frames of a clip of the bootstrapped cross entropy (Mask-Propagation).
 
     Frame 0 is memorised with its true masks, every later one (but the last) with the masks just predicted, through
@@ -56,8 +56,8 @@ def propagation_loss(network: Propagation, batch: ClipSample, share: float, matc
         total = total + bootstrapped_cross_entropy(logits, labels[:, t], share)
         if match_weight:
             memorised, wanted = cell_shares(labels[:, 0], K + 1), cell_shares(labels[:, t], K + 1)
-            matching = matching_loss(affinity(first.key, query.key), memorised, wanted, present)
+            matching = matching_loss(network.affinity(first.key, query.key), memorised, wanted, present)
             total = total + match_weight * matching
         if t < T - 1:
-            memory = join([memory, network.memorize(frames[:, t], torch.softmax(logits, dim=1)[:, 1:])])
+            memory = join([memory, network.memorize(frames[:, t], torch.softmax(logits, dim=1)[:, 1:], query)])
     return total

@@ -15,6 +15,7 @@ GAIN = {
     ".key_proj.weight": 8.0,
     ".val_proj.weight": 3.0,
     "mask_rgb_encoder.conv1.weight": 2.0,
+    "value_encoder.conv1.weight": 2.0,
     "decoder.pred.weight": 5.0,
     "final_conv.weight": 3.0,
     "classifier.classifier.3.weight": 40.0,

@@ -5,12 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from mivos_models import S2M, Fusion, Propagation, load_network, save_network
+from mivos_models import S2M, STCN, Fusion, Propagation, load_network, save_network
 from vosforge import InputError
 
 SMALL: dict[str, Callable[[], nn.Module]] = {
     "s2m": lambda: S2M(18, 0.25),
     "propagation": lambda: Propagation(18, 0.25),
+    "stcn": lambda: STCN(18, 0.25),
     "fusion": lambda: Fusion(0.25),
 }
 
@@ -18,7 +19,8 @@ SMALL: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize("kind", SMALL)
 @pytest.mark.parametrize(("depth", "width"), [(18, 0.25), (50, 0.125), (18, 0.375)])
 def test_size_is_read_from_the_weights(kind: str, depth: int, width: float, tmp_path: Path) -> None:
-    network = Fusion(width) if kind == "fusion" else {"s2m": S2M, "propagation": Propagation}[kind](depth, width)
+    sized = {"s2m": S2M, "propagation": Propagation, "stcn": STCN}
+    network = Fusion(width) if kind == "fusion" else sized[kind](depth, width)
     save_network(network, tmp_path / "new" / "network.pth")
     loaded = load_network(kind, tmp_path / "new" / "network.pth")
     assert not loaded.training
@@ -59,8 +61,10 @@ def test_partial_wrong_and_misshapen_states_are_named() -> None:
     wrong = {**state, "mask_rgb_encoder.conv1.weight": torch.zeros(16, 4, 7, 7)}
     assert "mask_rgb_encoder.conv1.weight is [16, 4, 7, 7] instead of [16, 5, 7, 7]" in refused("propagation", wrong)
     assert "looks like a network of kind 'propagation'" in refused("s2m", state)
+    assert "looks like a network of kind 'propagation'" in refused("stcn", state)
+    assert "looks like a network of kind 'stcn'" in refused("propagation", SMALL["stcn"]().state_dict())
     assert "missing keys: 12" in refused("fusion", {})
-    assert "choose one of s2m, propagation, fusion" in refused("sm2", state)
+    assert "choose one of s2m, propagation, stcn, fusion" in refused("sm2", state)
 
 
 def test_broken_files_are_named(tmp_path: Path) -> None:

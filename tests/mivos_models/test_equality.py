@@ -8,6 +8,7 @@ import torch
 
 from mivos_models import (
     S2M,
+    STCN,
     Fusion,
     InteractiveRunner,
     Memory,
@@ -87,11 +88,11 @@ def test_weight_rule(official_state: Callable, golden: Golden) -> None:
     assert not names
 
 
-@pytest.mark.parametrize("kind", ["s2m", "propagation", "fusion"])
+@pytest.mark.parametrize("kind", ["s2m", "propagation", "stcn", "fusion"])
 def test_official_keys(kind: str, official_keys: Callable, golden: Golden) -> None:
     golden("weights_probe")
     with torch.device("meta"):
-        network = {"s2m": S2M, "propagation": Propagation, "fusion": Fusion}[kind]()
+        network = {"s2m": S2M, "propagation": Propagation, "stcn": STCN, "fusion": Fusion}[kind]()
     ours = {(key, tuple(value.shape), str(value.dtype)) for key, value in network.state_dict().items()}
     assert ours == {(key, shape, f"torch.{dtype}") for key, shape, dtype in official_keys(kind)}
 
@@ -192,3 +193,31 @@ def test_whole_clip(propagation: Propagation, golden: Golden) -> None:
     assert different <= 20
     for position, t in enumerate((0, 4, 8)):
         near(torch.from_numpy(runner.probabilities(t)[1]), expected["prob_f16"][position], HALF)
+
+
+@pytest.fixture(scope="module")
+def stcn(official_state: Callable, golden: Golden) -> STCN:
+    golden("stcn")
+    return load_network("stcn", official_state("stcn"))
+
+
+@torch.inference_mode()
+def test_stcn(stcn: STCN, golden: Golden) -> None:
+    data, inputs = golden("stcn"), golden("encoders")
+    frame, query = padded(inputs["mem_rgb"]), stcn.query(padded(inputs["query_rgb"]))
+    near(query.key[0], data["q_k16"], FEATURE)
+    near(query.value[0, ::8], data["q_thin_every8"], FEATURE)
+    near(query.features[0, ::32], data["q_f16_every32"], FEATURE)
+
+    three, one = (one_hot(inputs["mem_mask"], num_objects) for num_objects in (3, 1))
+    memory = stcn.memorize(frame, three, stcn.query(frame))
+    near(channels_first(memory.key)[0], data["mem_k16"], FEATURE)
+    near(channels_first(memory.value)[:, ::16], data["v3_every16"], FEATURE)
+    near(channels_first(stcn.memorize(frame, one).value)[:, ::16], data["v1_every16"], FEATURE)
+
+    numbered = memory._replace(value=torch.arange(1.0, 61).view(1, 1, 1, 6, 10, 1))
+    for name, top_k in (("k20", 20), ("none", None)):
+        near(stcn.segment(query, memory, top_k)[0, :, None, ::2, ::2], data[f"prob3_{name}"], PROBABILITY)
+        near(read(numbered, query.key, top_k, stcn.affinity).flatten(), data[f"affinity_colsum_{name}"], FEATURE)
+    differences = torch.stack([three, 1 - three], dim=2)
+    near(stcn.attention(query, memory, differences)[0, ..., ::4, ::4], data["attn3"], PROBABILITY)

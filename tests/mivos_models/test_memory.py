@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from mivos_models import Memory, aggregate, aggregate_logits, join, read
-from mivos_models.memory import transfer
+from mivos_models import Memory, affinity, aggregate, aggregate_logits, join, proximity, read
+from mivos_models.memory import Affinity, transfer
 
 
 def random_memory(generator: torch.Generator, B: int = 2, K: int = 3, T: int = 2, h: int = 3, w: int = 4) -> Memory:
@@ -31,6 +31,28 @@ def read_slowly(memory: Memory, query_key: torch.Tensor, top_k: int | None) -> t
                     total = sum(torch.exp(score) for score, _ in cells)
                     result[b, k, :, y, x] = sum(torch.exp(score) / total * value for score, value in cells)
     return result
+
+
+def test_proximity_is_the_negative_squared_distance_up_to_a_constant_per_query_cell() -> None:
+    generator = torch.Generator().manual_seed(6)
+    key = random_memory(generator).key
+    query_key = torch.randn(2, 8, 3, 4, generator=generator, dtype=torch.float64)
+    distance = torch.cdist(query_key.flatten(2).transpose(1, 2).unsqueeze(1), key.flatten(2, 4))
+    constant = proximity(key, query_key) + distance.square() / math.sqrt(8)
+    torch.testing.assert_close(constant, constant[:, :1, :, :1].expand_as(constant))
+
+
+@pytest.mark.parametrize("similar", [affinity, proximity])
+@pytest.mark.parametrize("top_k", [None, 5])
+def test_a_key_that_objects_share_is_read_as_if_each_had_it(similar: Affinity, top_k: int | None) -> None:
+    generator = torch.Generator().manual_seed(7)
+    memory = random_memory(generator)
+    shared, repeated = (memory._replace(key=memory.key[:, :1].expand(-1, K, -1, -1, -1, -1)) for K in (1, 3))
+    query_key = torch.randn(2, 8, 3, 4, generator=generator, dtype=torch.float64)
+    maps = torch.rand(2, 3, 2, 48, 64, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(read(shared, query_key, top_k, similar), read(repeated, query_key, top_k, similar))
+    keys = (m.key[:, :, :1] for m in (shared, repeated))
+    torch.testing.assert_close(*(transfer(key, query_key, maps, similar) for key in keys))
 
 
 @pytest.mark.parametrize("top_k", [None, 1, 5, 1000])

@@ -11,7 +11,17 @@ import pytest
 import torch
 from torch import nn
 
-from mivos_models import S2M, Fusion, InteractiveRunner, Propagation, aggregate, difference_maps, join, normalise
+from mivos_models import (
+    S2M,
+    STCN,
+    Fusion,
+    InteractiveRunner,
+    Propagation,
+    aggregate,
+    difference_maps,
+    join,
+    normalise,
+)
 
 GOLDENS = Path(__file__).with_name("own_goldens.npz")
 
@@ -89,7 +99,44 @@ def two_rounds(fill: Callable[[nn.Module], nn.Module]) -> dict[str, np.ndarray]:
     }
 
 
-CASES = {"published_size": published_size, "two_rounds": two_rounds}
+def stcn_published_size(fill: Callable[[nn.Module], nn.Module]) -> dict[str, np.ndarray]:
+    """STCN once, at the size of the published weights."""
+    frames, masks = moving_squares(3, 48, 64, 2)
+    images = normalise(frames).unsqueeze(1)
+    objects = torch.from_numpy(np.stack([masks == j for j in (1, 2)], axis=1)).float().unsqueeze(1)
+    network = fill(STCN())
+    first, second = (network.memorize(images[t], objects[t]) for t in (0, 1))
+    query = network.query(images[2])
+    segmented = {top_k: network.segment(query, join([first, second]), top_k) for top_k in (None, 5)}
+    results = {
+        "key": first.key[..., ::16],
+        "value": first.value[..., ::64],
+        "query_value": query.value[:, ::64],
+        "dense": segmented[None][..., ::4, ::4],
+        "top_5": segmented[5][..., ::4, ::4],
+        "attention": network.attention(query, first, difference_maps(objects[0], segmented[5]))[..., ::4, ::4],
+    }
+    return {name: value.numpy() for name, value in results.items()}
+
+
+def stcn_two_rounds(fill: Callable[[nn.Module], nn.Module]) -> dict[str, np.ndarray]:
+    """A small STCN in the runner: two rounds, fusion, odd sizes."""
+    frames, masks = moving_squares(8, 43, 61, 2)
+    runner = InteractiveRunner(fill(STCN(18, 0.25)), frames, 2, fusion=fill(Fusion(0.5)), mem_every=2, top_k=7)
+    runner.interact(1, masks[1])
+    final = runner.interact(6, masks[6])
+    return {
+        "final": final,
+        "probabilities": np.stack([runner.probabilities(t)[:, ::3, ::3] for t in (0, 3, 7)]),
+    }
+
+
+CASES = {
+    "published_size": published_size,
+    "two_rounds": two_rounds,
+    "stcn_published_size": stcn_published_size,
+    "stcn_two_rounds": stcn_two_rounds,
+}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mivos_models import S2M, Fusion, InteractiveRunner, Memory, Propagation
+from mivos_models import S2M, STCN, Fusion, InteractiveRunner, Memory, Propagation
 from mivos_models.images import MEAN, STD
 from vosforge import InputError
 
@@ -24,6 +24,7 @@ class Recorder:
     """Stands in for the propagation network; every frame it segments gets the probability 1/(frame + 2)."""
 
     published_top_k = 50
+    keeps_previous = True
     training = False
 
     def __init__(self) -> None:
@@ -35,8 +36,9 @@ class Recorder:
     def parameters(self):
         yield torch.zeros(1)
 
-    def memorize(self, frame: torch.Tensor, masks: torch.Tensor) -> Memory:
+    def memorize(self, frame: torch.Tensor, masks: torch.Tensor, query: Seen | None = None) -> Memory:
         number = frame_number(frame)
+        assert query is None or int(query.frame) == number
         self.memorised.append((number, masks))
         rows = torch.full((1, masks.shape[1], 1, 1, 1, 1), float(number))
         return Memory(rows, rows)
@@ -53,6 +55,12 @@ class Recorder:
     def attention(self, query: Seen, memory: Memory, differences: torch.Tensor) -> torch.Tensor:
         self.attended.append((int(query.frame), int(memory.key[0, 0, 0, 0, 0, 0]), differences))
         return differences
+
+
+class SparseRecorder(Recorder):
+    """Stands in for STCN."""
+
+    keeps_previous = False
 
 
 class FusionRecorder:
@@ -100,12 +108,34 @@ def test_memory_schedule_of_the_worked_example() -> None:
     assert len(network.queried) == 11  # every frame but the first user frame, each once
 
 
-def test_a_slow_bookkeeper_agrees_for_random_interactions() -> None:
+def test_memory_schedule_without_the_previous_frame() -> None:
+    network, fusion = SparseRecorder(), FusionRecorder()
+    runner = InteractiveRunner(network, numbered_frames(12), 1, fusion=fusion, mem_every=3)
+    runner.interact(2, index_mask(1))
+    forward = [
+        *((t, [2]) for t in (3, 4, 5)),
+        *((t, [2, 5]) for t in (6, 7, 8)),
+        *((t, [2, 5, 8]) for t in (9, 10, 11)),
+    ]
+    assert network.reads == [*forward, (1, [2]), (0, [2])]
+    assert [t for t, _ in network.memorised] == [2, 5, 8]  # 11 is the last
+
+    network.reads.clear()
+    network.memorised.clear()
+    runner.interact(9, index_mask(0, 1))
+    backward = [*((t, [2, 9]) for t in (8, 7, 6)), *((t, [2, 9, 6]) for t in (5, 4, 3))]
+    assert network.reads == [(10, [2, 9]), (11, [2, 9]), *backward]
+    assert [t for t, _ in network.memorised] == [9, 6]  # 3 is the last before the older user frame
+    assert [(t, seed) for t, seed, _ in network.attended] == [(t, 9) for t in (8, 7, 6, 5, 4, 3)]
+
+
+@pytest.mark.parametrize("recorder", [Recorder, SparseRecorder])
+def test_a_slow_bookkeeper_agrees_for_random_interactions(recorder: type[Recorder]) -> None:
     """The memory rules once more, written as sets per frame instead of a running state."""
     rng = np.random.default_rng(0)
     for _ in range(30):
         T, every = int(rng.integers(1, 25)), int(rng.integers(1, 8))
-        network = Recorder()
+        network = recorder()
         runner = InteractiveRunner(network, numbered_frames(T), 2, mem_every=every)
         user: list[int] = []
         for _ in range(3):
@@ -119,7 +149,8 @@ def test_a_slow_bookkeeper_agrees_for_random_interactions() -> None:
                 while 0 <= t < T and t not in user:
                     distance = abs(t - idx)
                     kept = [idx + sign * n for n in range(every, distance, every)]
-                    previous = [t - sign] if distance > 1 and t - sign not in kept else []
+                    temporary = recorder.keeps_previous and distance > 1 and t - sign not in kept
+                    previous = [t - sign] if temporary else []
                     expected.append((t, user + kept + previous))
                     t += sign
             assert network.reads == expected
@@ -241,14 +272,15 @@ def small(network: type, *arguments: object) -> torch.nn.Module:
         return network(*arguments).eval()
 
 
+@pytest.mark.parametrize("propagation", [Propagation, STCN])
 @pytest.mark.parametrize(("T", "H", "W", "K"), [(1, 16, 16, 1), (1, 33, 50, 2), (4, 17, 95, 3), (3, 64, 31, 1)])
-def test_real_networks_take_any_shape(T: int, H: int, W: int, K: int) -> None:
+def test_real_networks_take_any_shape(propagation: type, T: int, H: int, W: int, K: int) -> None:
     """Small grids hold fewer cells than the published top-k; sides need not be multiples of 16."""
     rng = np.random.default_rng(T)
     frames = rng.integers(0, 256, (T, H, W, 3), dtype=np.uint8)
     frames.flags.writeable = False
     runner = InteractiveRunner(
-        small(Propagation, 18, 0.125), frames, K, s2m=small(S2M, 18, 0.125), fusion=small(Fusion, 0.25)
+        small(propagation, 18, 0.125), frames, K, s2m=small(S2M, 18, 0.125), fusion=small(Fusion, 0.25)
     )
     strokes = rng.integers(-1, K + 1, (H, W))
     for t in {0, T - 1}:

@@ -4,29 +4,29 @@ import numpy as np
 import pytest
 import torch
 
-from mivos_models import InteractiveRunner, Propagation, propagate
+from mivos_models import STCN, InteractiveRunner, Propagation, SpaceTimeNetwork, propagate
 from tests.mivos_models.test_own_goldens import moving_squares
 from tests.mivos_models.test_runner import Recorder, numbered_frames
 from vosforge import InputError
 
 
-@pytest.fixture(scope="module")
-def network() -> Propagation:
+@pytest.fixture(scope="module", params=[Propagation, STCN])
+def network(request) -> SpaceTimeNetwork:
     torch.manual_seed(3)
-    return Propagation(18, 0.125).eval()
+    return request.param(18, 0.125).eval()
 
 
-def test_one_mask_is_carried_as_the_runner_carries_it(network: Propagation) -> None:
+def test_one_mask_is_carried_as_the_runner_carries_it(network: SpaceTimeNetwork) -> None:
     frames, masks = moving_squares(8, 48, 64, 2)
-    for short_side in (None, 32):
+    for short_side, limit in ((None, 1e-4), (32, 0.02)):  # reduced, given masks are soft, and aggregated here
         carried = propagate(frames, masks[0], network, short_side=short_side)
         assert carried.shape == masks.shape and carried.dtype == np.uint8
         runner = InteractiveRunner(network, frames, 2, short_side=short_side)
-        assert (carried != runner.interact(0, masks[0])).mean() < 0.004
+        assert (carried != runner.interact(0, masks[0])).mean() < limit
         assert np.array_equal(carried[0], masks[0]) and carried[1:].any()
 
 
-def test_labels_stay_and_may_have_gaps(network: Propagation) -> None:
+def test_labels_stay_and_may_have_gaps(network: SpaceTimeNetwork) -> None:
     frames, masks = moving_squares(4, 48, 64, 2)
     carried = propagate(frames, masks[0], network)
     named = np.array([0, 7, 200], np.uint8)
@@ -69,14 +69,14 @@ def test_each_object_is_remembered_from_its_own_first_frame_on() -> None:
     assert (masks[4][:, 9] == 3).all() and (masks[0][:, [2, 5]] == [1, 2]).all() and done[-1] == (9, 9)
 
 
-def test_a_video_without_objects_at_first(network: Propagation) -> None:
+def test_a_video_without_objects_at_first(network: SpaceTimeNetwork) -> None:
     frames, masks = moving_squares(5, 48, 64, 1)
     found = propagate(frames, np.zeros_like(masks[0]), network, later={2: masks[2]})
     assert not found[:2].any() and np.array_equal(found[2], masks[2])
     assert not propagate(frames, np.zeros_like(masks[0]), network).any()
 
 
-def test_wrong_masks_are_named(network: Propagation) -> None:
+def test_wrong_masks_are_named(network: SpaceTimeNetwork) -> None:
     frames, masks = moving_squares(3, 48, 64, 1)
     for first, later, message in (
         (masks[0], {3: masks[0]}, r"no frame 3: the video has frames 0\.\.2"),

@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch import nn
 
-from mivos_models import S2M, Fusion, InteractiveRunner, Propagation
+from mivos_models import S2M, STCN, Fusion, InteractiveRunner, Propagation
 from tests.mivos_models.test_own_goldens import moving_squares
 from vosforge import InputError
 
 T, H, W, K = 7, 40, 56, 2
 
 
-@pytest.fixture(scope="module")
-def networks() -> dict[str, nn.Module]:
+@pytest.fixture(scope="module", params=[Propagation, STCN])
+def networks(request) -> dict[str, nn.Module]:
     torch.manual_seed(3)
     return {
-        "propagation": Propagation(18, 0.125).eval(),
+        "propagation": request.param(18, 0.125).eval(),
         "s2m": S2M(18, 0.125).eval(),
         "fusion": Fusion(0.25).eval(),
     }

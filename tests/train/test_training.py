@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from mivos_models import affinity, load_network, normalise
+from mivos_models import STCN, affinity, load_network, normalise
 from train.augment import Augmentation, Geometry
+from train.clips import ClipDataset
 from train.fusion import train_fusion
 from train.interactive import Networks, evaluate_interactive
+from train.loop import initialised
 from train.losses import Bootstrap, cell_shares, matching_loss, one_hot
 from train.metrics import score_masks
-from train.propagation import train_propagation
+from train.propagation import propagation_loss, train_propagation
 from train.s2m import train_s2m
 from train.scribbles import ScribbleSettings
 from train.settings import ClipStage, FusionSettings, PropagationSettings, S2MSettings
@@ -208,6 +210,21 @@ def test_the_matching_loss_teaches_keys_to_point_at_the_same_object(make_video: 
             first, second = (cell_shares(labels[t : t + 1], 3) for t in (0, 1))
             found.append(float(matching_loss(similarity, first, second, torch.ones(1, 2, dtype=torch.bool))))
     assert found[1] < 0.8 * found[0]
+
+
+def test_stcn_learns_from_the_same_loss(videos: Any) -> None:
+    samples = ClipDataset(videos, PROPAGATION)
+    batch = type(samples[0])(*(torch.stack(parts) for parts in zip(samples[0], samples[1], strict=True)))
+    network = initialised(lambda: STCN(18, 0.125), 0, "stcn").train()
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(8):
+        loss = propagation_loss(network, batch, 1.0, match_weight=0.1)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_sampling_in_another_process_gives_the_same_network(videos: Any, trained: Any, tmp_path: Any) -> None:
