@@ -170,7 +170,7 @@ class RenderSettings(Record):
     colors: bool = True
     """Whether there are colours at all; otherwise masks, and passes, are all that is made."""
     samples: Annotated[int, Field(ge=1, le=65536)] = 8
-    sparse_boost: Annotated[float, Field(ge=1, le=64)] = 1.5
+    sparse_boost: Annotated[float, Field(ge=1, le=64)] = 1.4
     """How many times as many a pixel gets at most where things fill little of a frame, and little of it is rendered."""
     denoise: bool = True
     denoiser: Literal["fast", "high"] = "fast"

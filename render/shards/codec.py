@@ -71,7 +71,7 @@ _CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [4
 # A squared error counts the same at all frequencies, and renders have little noise to hide it in.
 _EVEN = (_LUMINANCE / np.exp(np.log(_LUMINANCE).mean())) ** 0.4
 _TABLES: dict[Tables, list[list[int]]] = {
-    "even": [np.rint(40 * _EVEN).astype(int).tolist(), np.rint(50 * _EVEN).astype(int).tolist()],
+    "even": [np.rint(38 * _EVEN).astype(int).tolist(), np.rint(52 * _EVEN).astype(int).tolist()],
     "annex-k": [_LUMINANCE.tolist(), _CHROMINANCE.ravel().tolist()],
 }
 
