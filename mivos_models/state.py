@@ -1,5 +1,7 @@
 """What a runner's interactions change, and how each change is taken back to the bit."""
 
+import math
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,8 @@ from torch import Tensor
 from mivos_models.memory import Memory
 
 MOST_STEPS = 50
-MOST_BYTES = 2**30
+MOST_BYTES = 2**33
+"""On disk: probabilities hardly pack, and are more than one likes to hold twice in memory."""
 
 
 @dataclass
@@ -47,16 +50,32 @@ class _Step:
     def __init__(self, state: State) -> None:
         self.channels = len(state.probabilities)
         self.given, self.certain = dict(state.given), list(state.certain)
-        self.probabilities: dict[int, bytes] = {}
         self.masks: dict[int, bytes] = {}
+        self._places: dict[int, int] = {}
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the step, and has no name
+        self.size = 0
 
     @property
-    def size(self) -> int:
-        return sum(map(len, [*self.probabilities.values(), *self.masks.values()]))
+    def frames(self) -> list[int]:
+        """Those whose probabilities it holds."""
+        return list(self._places)
+
+    def hold(self, frame: int, probabilities: Tensor) -> None:
+        """Write down a frame's probabilities, float32 [C,h,w]."""
+        if frame not in self._places:
+            place = self._file.seek(self.size)
+            self.size += self._file.write(probabilities.contiguous().numpy().data)
+            self._places[frame] = place
+
+    def held(self, frame: int, size: tuple[int, ...]) -> Tensor:
+        """What was written down of it; ``size``: its h and w."""
+        self._file.seek(self._places[frame])
+        count = self.channels * math.prod(size)
+        return torch.from_numpy(np.fromfile(self._file, np.float32, count).reshape(-1, *size))
 
 
 class History:
-    """The steps that can be undone and redone, packed without loss.
+    """The steps that can be undone and redone, to the bit.
 
     Of more than MOST_STEPS, or more than MOST_BYTES of them, the oldest are forgotten, but never the last.
     """
@@ -92,9 +111,7 @@ class History:
     def keep_probabilities(self, frame: int) -> None:
         """To be called in a step before a frame's probabilities change."""
         assert self._open is not None
-        if frame not in self._open.probabilities:
-            held = self._state.probabilities[: self._open.channels, frame].contiguous().numpy()
-            self._open.probabilities[frame] = zlib.compress(held.tobytes(), 1)
+        self._open.hold(frame, self._state.probabilities[: self._open.channels, frame])
 
     def undo(self) -> bool:
         """Take the last step back; False if there is none."""
@@ -117,16 +134,15 @@ class History:
         self._open = now = _Step(state)
         for frame in step.masks:
             self.keep_mask(frame)
-        for frame in step.probabilities:
+        for frame in step.frames:
             self.keep_probabilities(frame)
         self._open = None
         state.given, state.certain = step.given, step.certain
         state.probabilities = with_channels(state.probabilities, step.channels)
         for frame, packed in step.masks.items():
             state.masks[frame] = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(state.masks.shape[1:])
-        for frame, packed in step.probabilities.items():
-            held = np.frombuffer(zlib.decompress(packed), np.float32).reshape(-1, *state.probabilities.shape[2:])
-            state.probabilities[: len(held), frame] = torch.from_numpy(held.copy())
+        for frame in step.frames:
+            state.probabilities[: step.channels, frame] = step.held(frame, state.probabilities.shape[2:])
         return now
 
 
