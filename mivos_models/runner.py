@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mivos_models.aggregate import aggregate
+from mivos_models.fast import accelerated
 from mivos_models.fusion import Fusion, difference_maps
 from mivos_models.images import Padding, normalise
 from mivos_models.memory import Memory, join
@@ -53,9 +54,9 @@ class InteractiveRunner:
     ):
         _check_settings(frames, num_objects, top_k, mem_every, short_side)
         _check_modes({"propagation": propagation, "s2m": s2m, "fusion": fusion})
-        self._propagation = propagation
+        self._propagation = accelerated(propagation)
         self._s2m = s2m
-        self._fusion = fusion
+        self._fusion = None if fusion is None else accelerated(fusion)
         self._frames = frames
         self._top_k = propagation.published_top_k if top_k == "published" else top_k
         self._mem_every = mem_every
