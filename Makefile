@@ -13,7 +13,7 @@ BLENDER_VENV := $(VENV)-blender-$(BLENDER)
 ARGS ?=
 
 .PHONY: help demo test test-all test-blender bench bench-loading bench-remote bench-render bench-scaling bench-memory \
-  lint setup clean
+  bench-networks lint setup clean
 
 help:
 	@echo "make demo   [ASSETS=sweethome3d] [ARGS=...]  set up, then render, train a little, segment, report"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench-render [ASSETS=...] [ARGS=...]    only what rendering costs (the first time hours, for references)"
 	@echo "make bench-scaling [ARGS=...]                frames a second by processes and threads, and their memory"
 	@echo "make bench-memory [ARGS=...]                 whether a Blender process grows over many videos"
+	@echo "make bench-networks [ARGS=...]               the runner beside MiVOS's published procedure, seconds a frame"
 	@echo "make clean                                   remove the virtual environment and the runs"
 
 demo: setup
@@ -50,7 +51,7 @@ $(BLENDER_VENV)/.ready: requirements.txt
 	$(@D)/bin/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r $(@D)/requirements.txt
 	@touch $@
 
-bench: bench-loading bench-remote bench-render bench-scaling bench-memory
+bench: bench-loading bench-remote bench-render bench-scaling bench-memory bench-networks
 
 bench-loading: setup
 	$(BIN)/python -m benchmarks.loading
@@ -69,6 +70,9 @@ bench-scaling: setup
 
 bench-memory: setup
 	$(BIN)/python -m benchmarks.memory --assets $(ASSETS) $(ARGS)
+
+bench-networks: setup
+	$(BIN)/python -m benchmarks.networks $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -15,6 +15,10 @@ from torch.nn import functional
 Affinity = Callable[[Tensor, Tensor], Tensor]
 """``affinity`` or ``proximity``: similarities [B,K,Q,M] of memory keys [B,K,T,h,w,Ck] and a query's [B,Ck,h,w]."""
 
+_GROUPS_PAY = 4
+_BLOCK = 2**22
+"""So many similarities at a time stay near the processor, and a long video's take no more memory than a short one's."""
+
 
 class Memory(NamedTuple):
     """What T memorised frames hold of K objects in B videos: one row of channels per grid cell.
@@ -55,6 +59,12 @@ def read(memory: Memory, query_key: Tensor, top_k: int | None = None, similar: A
     query_key: [B,Ck,h,w]. ``top_k`` None weighs all memory cells by a softmax; a number restricts the softmax to
     the that many most similar ones (all of them where the memory is smaller).
     """
+    cells = memory.key[0, :, :, :, :, 0].numel()
+    rows = max(1, _BLOCK // (len(query_key) * cells * query_key.shape[3]))
+    return torch.cat([_read(memory, part, top_k, similar) for part in query_key.split(rows, dim=2)], dim=3)
+
+
+def _read(memory: Memory, query_key: Tensor, top_k: int | None, similar: Affinity) -> Tensor:
     value = memory.value.flatten(2, 4)
     B, K, M, _ = value.shape
     similarity = similar(memory.key, query_key)
@@ -62,7 +72,7 @@ def read(memory: Memory, query_key: Tensor, top_k: int | None = None, similar: A
         result = torch.softmax(similarity, dim=3) @ value
     else:
         # Gathering k rows and summing them touches k of the M rows; a dense product with a mostly zero matrix all.
-        best, cells = similarity.topk(min(top_k, M), dim=3, sorted=False)
+        best, cells = largest(similarity, min(top_k, M))
         first_rows = M * torch.arange(B * K, device=value.device).view(B, K, 1, 1)
         result = functional.embedding_bag(
             (cells + first_rows).flatten(0, 2),
@@ -71,6 +81,25 @@ def read(memory: Memory, query_key: Tensor, top_k: int | None = None, similar: A
             mode="sum",
         ).view(B, K, -1, value.shape[3])
     return result.transpose(2, 3).unflatten(3, query_key.shape[2:])
+
+
+def largest(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The ``k`` largest of each row [..., M] and where they are, [..., k] each, in no order.
+
+    They lie in the k groups with the largest maxima; to look for those first, and then only within them, is much
+    faster than ``topk`` on long rows.
+    """
+    M = x.shape[-1]
+    size = math.isqrt(M // k)  # of a group, every (M // size)-th of the row, so that maxima are taken of whole rows
+    if size < _GROUPS_PAY:
+        return x.topk(k, dim=-1, sorted=False)
+    count = M // size
+    groups = x[..., : size * count].unflatten(-1, (size, count))
+    chosen = groups.amax(dim=-2).topk(k, dim=-1, sorted=False).indices.unsqueeze(-2).expand(*groups.shape[:-1], k)
+    rest = torch.arange(size * count, M, device=x.device).expand(*x.shape[:-1], -1)
+    cells = torch.cat([(chosen + count * torch.arange(size, device=x.device).unsqueeze(-1)).flatten(-2), rest], dim=-1)
+    best, position = x.gather(-1, cells).topk(k, dim=-1, sorted=False)
+    return best, cells.gather(-1, position)
 
 
 def transfer(key: Tensor, query_key: Tensor, maps: Tensor, similar: Affinity = affinity) -> Tensor:

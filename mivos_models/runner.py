@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mivos_models.aggregate import aggregate
+from mivos_models.fast import accelerated
 from mivos_models.fusion import Fusion, difference_maps
 from mivos_models.images import View
 from mivos_models.memory import Memory, join
@@ -60,9 +61,9 @@ class InteractiveRunner:
     ):
         _check_settings(frames, num_objects, top_k, mem_every, short_side)
         _check_modes({"propagation": propagation, "s2m": s2m, "fusion": fusion})
-        self._propagation = propagation
+        self._given_network, self._propagation = propagation, accelerated(propagation)
         self._s2m = s2m
-        self._fusion = fusion
+        self._fusion = None if fusion is None else accelerated(fusion)
         self._frames = frames
         self._top_k = propagation.published_top_k if top_k == "published" else top_k
         self._mem_every, self._short_side = mem_every, short_side
@@ -209,7 +210,7 @@ class InteractiveRunner:
 
         Networks and frames are not in it, nor is what could be undone.
         """
-        session = Session(self._now, fingerprint(self._propagation), self._top_k, self._mem_every, self._short_side)
+        session = Session(self._now, fingerprint(self._given_network), self._top_k, self._mem_every, self._short_side)
         session.save(Path(path), self._frames)
 
     @classmethod
