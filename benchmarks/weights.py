@@ -13,10 +13,12 @@ GAIN = {
     ".key_proj.weight": 8.0,
     ".val_proj.weight": 3.0,
     "mask_rgb_encoder.conv1.weight": 2.0,
+    "value_encoder.conv1.weight": 2.0,
     "decoder.pred.weight": 5.0,
     "final_conv.weight": 3.0,
+    "classifier.classifier.3.weight": 40.0,
 }
-CONSTANT = {"decoder.pred.bias": 0.6, "final_conv.bias": 0.0}
+CONSTANT = {"decoder.pred.bias": 0.6, "final_conv.bias": 0.0, "classifier.classifier.3.bias": 3.0}
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -3,7 +3,6 @@
 Depth and width are read from the weights, so a file needs nothing beside it.
 """
 
-import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, overload
@@ -15,6 +14,7 @@ from mivos_models.fusion import Fusion
 from mivos_models.propagation import Propagation
 from mivos_models.resnet import Depth
 from mivos_models.s2m import S2M
+from mivos_models.saved import read_tensors
 from mivos_models.stcn import STCN
 from vosforge import InputError
 from vosforge.files import sealed_file
@@ -76,15 +76,7 @@ def save_network(network: nn.Module, path: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"cannot read the checkpoint {path}: {error.strerror or error}") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        reason = str(error).split("\n")[0] or type(error).__name__
-        raise InputError(
-            f"{path} is damaged, or no checkpoint of plain tensors saved by torch.save: {reason}"
-        ) from None
+    state = read_tensors(path, "checkpoint")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         held = f"dict with {', '.join(map(str, state))}" if isinstance(state, dict) else type(state).__name__
         raise InputError(f"{path} must hold a bare state dict (names and tensors), not a {held}")

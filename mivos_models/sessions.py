@@ -1,6 +1,5 @@
 """A runner's session in a file: what was done, without the networks and the frames."""
 
-import pickle
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from mivos_models.memory import Memory
+from mivos_models.saved import read_tensors
 from mivos_models.state import Remembered, State
 from vosforge import InputError
 from vosforge.files import sealed_file
@@ -76,12 +76,7 @@ def _checksum(frames: np.ndarray) -> int:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"cannot read the session {path}: {error.strerror or error}") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is damaged, or no session of a runner: {str(error).splitlines()[0]}") from None
+    held = read_tensors(path, "session")
     if not isinstance(held, dict) or held.get("format") != FORMAT:
         raise InputError(f"{path} is no session that a runner saved, or one of another version of VOSForge")
     return held

@@ -1,6 +1,6 @@
 """Our own outputs from when they equalled the published networks', for checkouts without the reference outputs.
 
-``python tests/mivos_models/test_own_goldens.py`` writes them anew; do that only while test_equality.py passes.
+``python -m tests.mivos_models.test_own_goldens`` writes them anew; do that only while test_equality.py passes.
 """
 
 from collections.abc import Callable
@@ -155,8 +155,8 @@ def test_outputs_are_as_they_were(case: str, filled: Callable[[nn.Module], nn.Mo
 
 
 if __name__ == "__main__":
-    from conftest import fill_network
+    from benchmarks.weights import filled
 
     with torch.inference_mode():
-        arrays = {f"{case}_{name}": value for case, make in CASES.items() for name, value in make(fill_network).items()}
+        arrays = {f"{case}_{name}": value for case, make in CASES.items() for name, value in make(filled).items()}
     np.savez_compressed(GOLDENS, **arrays)

@@ -134,9 +134,10 @@ def test_wrong_sessions_are_named(networks, video, tmp_path) -> None:
         InteractiveRunner.load(path, Propagation(18, 0.125).eval(), frames)
     with pytest.raises(InputError, match="cannot read the session"):
         InteractiveRunner.load(tmp_path / "none.pt", frames=frames, **networks)
-    path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(InputError, match="is damaged, or no session"):
-        InteractiveRunner.load(path, frames=frames, **networks)
+    for size in (500, 0):
+        path.write_bytes(path.read_bytes()[:size])
+        with pytest.raises(InputError, match="is damaged, or no session"):
+            InteractiveRunner.load(path, frames=frames, **networks)
     torch.save({"a": torch.zeros(1)}, path)
     with pytest.raises(InputError, match="is no session"):
         InteractiveRunner.load(path, frames=frames, **networks)

@@ -1,0 +1,20 @@
+"""Files that torch.save wrote: plain tensors, numbers, texts, and dicts and lists of them. No code in them is run."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vosforge import InputError
+
+
+def read_tensors(path: Path, what: str) -> Any:
+    """What is in a file, on the CPU. Raises InputError where it cannot be read as a ``what``, "checkpoint" say."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"cannot read the {what} {path}: {error.strerror or error}") from None
+    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise InputError(f"{path} is damaged, or no {what} of plain tensors saved by torch.save: {reason}") from None
