@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mivos_models.aggregate import aggregate
+from mivos_models.fast import accelerated
 from mivos_models.images import View
 from mivos_models.memory import Memory, join
 from mivos_models.spacetime import SpaceTimeNetwork
@@ -34,11 +35,14 @@ def propagate(
     frames: uint8 RGB [T,H,W,3]; first_mask: index mask [H,W] of frame 0; later: by frame, index masks of objects that
     enter there (labels that no earlier mask has; other pixels 0), which win over what was carried to that frame.
     ``top_k``, ``mem_every``, ``short_side``: as `InteractiveRunner` has them; progress: told frames done, and of how
-    many. Raises InputError for masks that do not fit the frames or one another.
+    many. Raises InputError for masks that do not fit the frames or one another, ValueError for a network in training
+    mode.
     """
     given = _checked({0: first_mask, **(later or {})}, frames)
     top_k = propagation.published_top_k if top_k == "published" else top_k
-    device = next(propagation.parameters()).device
+    if propagation.training:
+        raise ValueError("the propagation network is in training mode; call its eval() first")
+    device, network = next(propagation.parameters()).device, accelerated(propagation)
     T, H, W = frames.shape[:3]
     view, masks = View(H, W, short_side), np.zeros((T, H, W), np.uint8)
     groups: list[_Group] = []
@@ -46,10 +50,10 @@ def propagate(
     last_permanent = 0
     for t in range(T):
         image = view.image(np.asarray(frames[t])).to(device)
-        query = propagation.query(image)
+        query = network.query(image)
         found = torch.zeros(0, *view.padded_size, device=device)
         if groups:
-            found = torch.cat([propagation.segment(query, group.memory, top_k)[0] for group in groups])
+            found = torch.cat([network.segment(query, group.memory, top_k)[0] for group in groups])
         if t in given:
             new = np.unique(given[t][given[t] > 0])
             shown = torch.from_numpy(np.stack([given[t] == label for label in new])).float()
@@ -64,7 +68,7 @@ def propagate(
         permanent = t in given or t - last_permanent >= mem_every
         if groups and t < T - 1 and (permanent or propagation.keeps_previous):
             last_permanent = t if permanent else last_permanent
-            memory = propagation.memorize(image, probabilities[1:].unsqueeze(0), query)
+            memory = network.memorize(image, probabilities[1:].unsqueeze(0), query)
             first = 0
             for group in groups:
                 group.remember(memory, first, permanent)

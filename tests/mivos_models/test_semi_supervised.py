@@ -88,3 +88,5 @@ def test_wrong_masks_are_named(network: SpaceTimeNetwork) -> None:
             propagate(frames, first, network, later=later)
     with pytest.raises(InputError, match="frames must be uint8"):
         propagate(frames[0], masks[0], network)
+    with pytest.raises(ValueError, match="in training mode"):
+        propagate(frames, masks[0], Propagation(18, 0.125))
