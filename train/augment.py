@@ -139,6 +139,8 @@ def sample_window(
 
 def sample_affine(geometry: Geometry, rng: np.random.Generator) -> np.ndarray:
     """A random rotation and x-shear about the crop's centre, as a 3x3 matrix on output coordinates."""
+    if not geometry.rotation and not geometry.shear:
+        return np.eye(3)
     angle = np.deg2rad(rng.uniform(-geometry.rotation, geometry.rotation))
     shear = np.tan(np.deg2rad(rng.uniform(-geometry.shear, geometry.shear)))
     linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ [[1, shear], [0, 1]]
@@ -188,6 +190,8 @@ def colour_matrix(jitter: Jitter, rng: np.random.Generator) -> np.ndarray:
 
     Brightness, contrast, saturation and hue (a rotation about the grey axis) are all affine maps of the colour.
     """
+    if jitter == Jitter():
+        return np.eye(3, 4)
     luma = np.tile([0.299, 0.587, 0.114], (3, 1))
     brightness, contrast, saturation = (
         float(rng.uniform(1 - x, 1 + x)) for x in (jitter.brightness, jitter.contrast, jitter.saturation)
@@ -201,12 +205,10 @@ def colour_matrix(jitter: Jitter, rng: np.random.Generator) -> np.ndarray:
 
 def apply_colour(image: np.ndarray, matrices: list[np.ndarray]) -> np.ndarray:
     """``image [H, W, 3]`` uint8 through 3x4 colour ``matrices`` one after the other, rounded once."""
-    total = np.eye(4)
+    total = np.eye(3, 4)
     for matrix in matrices:
-        total = np.vstack([matrix, [0, 0, 0, 1]]) @ total
-    if np.array_equal(total, np.eye(4)):
-        return image
-    return cv2.transform(image, total[:3])
+        total = np.column_stack([matrix[:, :3] @ total[:, :3], matrix[:, :3] @ total[:, 3] + matrix[:, 3]])
+    return image if np.array_equal(total, np.eye(3, 4)) else cv2.transform(image, total)
 
 
 def _resized_crop(height: int, width: int, area: tuple[float, float], rng: np.random.Generator) -> tuple[float, float]:

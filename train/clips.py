@@ -83,11 +83,10 @@ class ClipDataset(Dataset[ClipSample]):
         if not len(candidates):
             return None
         chosen = rng.permutation(candidates)[: settings.num_objects]
-        frames = [
-            cv2.split(see_frame(partial(video.frame, t), size, view, stage.geometry))
-            for t, view in zip(times, views, strict=True)
-        ]
-        return _sample(np.array(frames), seen, chosen, settings.num_objects)
+        frames = np.empty((len(times), 3, crop, crop), np.uint8)
+        for t, view, planes in zip(times, views, frames, strict=True):
+            cv2.split(see_frame(partial(video.frame, t), size, view, stage.geometry), list(planes))
+        return _sample(frames, seen, chosen, settings.num_objects)
 
 
 class ShardDataset(ClipDataset):
