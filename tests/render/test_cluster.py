@@ -125,7 +125,7 @@ def test_an_interrupted_run_leaves_no_process_and_whole_files_and_goes_on(tmp_pa
     finally:
         run.kill()
     if how == signal.SIGINT:
-        assert run.returncode == 130
+        assert run.returncode == 130, stderr
         assert "interrupted" in stderr
     # Nobody is left to end Ray's own two agents after a SIGKILL: they notice within a minute or so by themselves.
     agents = ("Agent",) if how == signal.SIGKILL else ()
