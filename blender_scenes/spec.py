@@ -169,12 +169,12 @@ class RenderSettings(Record):
     frames: Annotated[int, Field(ge=2, le=100_000)] = 160
     colors: bool = True
     """Whether there are colours at all; otherwise masks, and passes, are all that is made."""
-    samples: Annotated[int, Field(ge=1, le=65536)] = 8
-    sparse_boost: Annotated[float, Field(ge=1, le=64)] = 1.4
+    samples: Annotated[int, Field(ge=1, le=65536)] = 7
+    sparse_boost: Annotated[float, Field(ge=1, le=64)] = 1.6
     """How many times as many a pixel gets at most where things fill little of a frame, and little of it is rendered."""
     denoise: bool = True
-    denoiser: Literal["fast", "high"] = "fast"
-    """How much work Intel's denoiser does."""
+    denoiser: Literal["fast", "high", "adaptive"] = "adaptive"
+    """How much work Intel's denoiser does; "adaptive": much where much of a frame is rendered."""
     denoise_light: bool = True
     """Whether it gets the light on surfaces without their colours, where `lay_backdrop` lays one; else whole frames."""
     max_bounces: Annotated[int, Field(ge=0, le=64)] = 2

@@ -23,7 +23,7 @@ from render.albedo import Albedo
 from render.backdrop import Backdrop
 from render.devices import Device, check_version, choose_device
 from render.qualities import QUALITIES
-from render.regions import Regions, enclosing, samples_for
+from render.regions import Regions, denoiser_for, enclosing, samples_for
 from render.relight import relit
 from render.shards.codec import Region
 from render.sky import Sky
@@ -150,7 +150,8 @@ class Engine:
                     passes["Combined"] = laid_over(passes["Combined"], behind.light(frame))
                 else:
                     shown, noisy = albedo.shown(frame, regions), (passes["Combined"], passes[REFLECTANCE])
-                    passes["Combined"] = relit(*noisy, regions, shown, behind.light(frame), spec.render.denoiser)
+                    denoiser = denoiser_for(spec.render, regions)
+                    passes["Combined"] = relit(*noisy, regions, shown, behind.light(frame), denoiser)
             yield self._developed(spec, passes, regions)
 
     def _developed(
@@ -338,7 +339,7 @@ def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int, devic
     cycles.caustics_reflective = cycles.caustics_refractive = False
     if settings.denoise:
         cycles.denoiser = "OPENIMAGEDENOISE"
-        cycles.denoising_quality = settings.denoiser.upper()
+        cycles.denoising_quality = denoiser_for(settings, None).upper()
         cycles.denoising_prefilter = "NONE"
         cycles.denoising_use_gpu = device.cards > 0
 

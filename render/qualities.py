@@ -21,7 +21,7 @@ QUALITIES: dict[str, dict[str, Any]] = {
         "jpeg_subsampling": "4:2:0",
         "jpeg_tables": "annex-k",
     },
-    "standard": {"samples": 8, "sparse_boost": 1.4, "denoiser": "fast", "max_bounces": 2},
+    "standard": {"samples": 7, "sparse_boost": 1.6, "denoiser": "adaptive", "max_bounces": 2},
     "fast": {"samples": 2, "sparse_boost": 1.0, "denoiser": "fast", "max_bounces": 2},
     # Masks, and passes if they are asked for, without any colours.
     "labels": {"colors": False, "samples": 1, "denoise": False, "max_bounces": 0},

@@ -5,6 +5,7 @@ take them apart for as long as what is left out saves more rays than another rec
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -23,6 +24,8 @@ PART_RAYS = 16_000
 
 SPARSE = 0.3
 """A frame of which a smaller share is rendered gets as many samples as this share would, or as its settings allow."""
+DENSE = 0.4
+"""A frame of which a larger share is rendered gets the better denoiser, if its settings leave it open."""
 
 
 class Regions:
@@ -155,9 +158,20 @@ def enclosing(regions: Sequence[Region]) -> list[Region]:
 
 def samples_for(settings: RenderSettings, regions: Sequence[Region]) -> int:
     """How many samples a pixel of a frame gets of which only ``regions`` are rendered."""
-    pixels = sum((region.bottom - region.top) * (region.right - region.left) for region in regions)
-    share = pixels / (settings.width * settings.height)
+    share = _share(settings, regions)
     return round(settings.samples * min(max(SPARSE / max(share, 1e-9), 1.0), settings.sparse_boost))
+
+
+def denoiser_for(settings: RenderSettings, regions: Sequence[Region] | None) -> Literal["fast", "high"]:
+    """How much work the denoiser does on a frame of which only ``regions`` are rendered; None: all of it is."""
+    if settings.denoiser != "adaptive":
+        return settings.denoiser
+    return "high" if regions is None or _share(settings, regions) > DENSE else "fast"
+
+
+def _share(settings: RenderSettings, regions: Sequence[Region]) -> float:
+    pixels = sum((region.bottom - region.top) * (region.right - region.left) for region in regions)
+    return pixels / (settings.width * settings.height)
 
 
 def _touch(one: Region, other: Region) -> bool:
