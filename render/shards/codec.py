@@ -32,38 +32,14 @@ _RESTART = 0xD0
 # ITU-T T.81, Annex K, tables K.1 and K.2, row by row: the steps of luminance and of colours at quality 50.
 _LUMINANCE = np.array(
     [
-        *(
-            16,
-            11,
-            10,
-            16,
-            24,
-            40,
-            51,
-            61,
-            12,
-            12,
-            14,
-            19,
-            26,
-            58,
-            60,
-            55,
-            14,
-            13,
-            16,
-            24,
-            40,
-            57,
-            69,
-            56,
-            14,
-            17,
-            22,
-            29,
-        ),
-        *(51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121),
-        *(120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
     ]
 )
 _CHROMINANCE = np.full((8, 8), 99)
@@ -71,8 +47,8 @@ _CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [4
 # A squared error counts the same at all frequencies, and renders have little noise to hide it in.
 _EVEN = (_LUMINANCE / np.exp(np.log(_LUMINANCE).mean())) ** 0.4
 _TABLES: dict[Tables, list[list[int]]] = {
-    "even": [np.rint(38 * _EVEN).astype(int).tolist(), np.rint(52 * _EVEN).astype(int).tolist()],
-    "annex-k": [_LUMINANCE.tolist(), _CHROMINANCE.ravel().tolist()],
+    "even": [np.rint(step * _EVEN).astype(int).ravel().tolist() for step in (38, 52)],
+    "annex-k": [_LUMINANCE.ravel().tolist(), _CHROMINANCE.ravel().tolist()],
 }
 
 
