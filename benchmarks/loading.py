@@ -12,7 +12,7 @@ import argparse
 import os
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -26,7 +26,6 @@ from blender_scenes.sample import preset
 from mivos_models import normalise_planes
 from render.qualities import quality_settings
 from render.shards import ShardSet
-from render.shards.codec import decode, decode_region
 from tools.rendering import render_to
 from train.augment import Augmentation, Geometry, View, region_seen, sample_views
 from train.clips import ClipDataset, ClipSample, ShardDataset, sample_times, teachable
@@ -144,24 +143,20 @@ def clips_per_second(dataset: Dataset[ClipSample], workers: int, steps: int) -> 
     return (steps - warm_up) * BATCH / (time.perf_counter() - started)
 
 
-def decoder_limits(dataset: ShardDataset, clips: int) -> tuple[float, float]:
-    """Clips a second if only JPEGs were decoded: whole frames, and the regions that are seen."""
+def reading_alone(videos: Sequence[Video], clips: int) -> float:
+    """Clips a second if frames and masks were only read and decoded, where crops see them, and nothing done to them."""
     jobs = []
     for index in range(clips):
-        rng = np.random.default_rng(index)
-        video = dataset.videos[index % len(dataset.videos)]
+        rng, video = np.random.default_rng(index), videos[index % len(videos)]
         size = video.height, video.width
-        for t, view in zip(
-            sample_times(video.num_frames, 5, rng), sample_views(size, 3, AUGMENTATION, rng), strict=True
-        ):
-            jobs.append((video.encoded(t), size, region_seen(view.to_frame, size, CROP.crop)))
-    seconds = []
-    for part in (False, True):
-        started = time.perf_counter()
-        for data, size, region in jobs:
-            decode_region(data, size, region) if part else decode(data, size)
-        seconds.append(time.perf_counter() - started)
-    return clips / seconds[0], clips / seconds[1]
+        views = sample_views(size, 3, AUGMENTATION, rng)
+        for t, view in zip(sample_times(video.num_frames, 5, rng), views, strict=True):
+            jobs.append((video, t, region_seen(view.to_frame, size, CROP.crop)))
+    started = time.perf_counter()
+    for video, t, region in jobs:
+        video.frame(t, region)
+        video.mask(t)
+    return clips / (time.perf_counter() - started)
 
 
 def agree(one: ClipDataset, other: ClipDataset, clips: int) -> tuple[float, float]:
@@ -212,8 +207,15 @@ def main() -> None:
             row = (f"{a:.1f}", f"{b:.1f}", f"{c:.1f}", f"{c / a:.2f}", f"{c / b:.2f}")
             table.add_row(str(workers), "dropped" if cold else "cached", *row)
     console.print(table)
-    whole, part = decoder_limits(ShardDataset(data, SETTINGS), arguments.clips)
-    console.print(f"decoding the shards' JPEGs alone: {whole:.1f} clips a second whole, {part:.1f} where they are seen")
+    limits: dict[str, list[float]] = {name: [] for name in ("folders", "shards")}
+    for _ in range(arguments.rounds):
+        for name, reader in zip(limits, (second, shards), strict=True):
+            limits[name].append(reading_alone(reader.videos, arguments.clips))
+    alone = {name: statistics.median(rates) for name, rates in limits.items()}
+    console.print(
+        f"only read and decoded, clips a second: folders {alone['folders']:.1f}, shards {alone['shards']:.1f}, so that "
+        f"shards can be at most {alone['shards'] / alone['folders']:.2f} times as fast, if all else took no time"
+    )
     sizes = [sum(file.stat().st_size for file in root.rglob("*.*") if file.is_file()) for root in (data, folders)]
     console.print(f"bytes: shards {sizes[0]:,}, folders {sizes[1]:,}")
 
