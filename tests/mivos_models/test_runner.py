@@ -212,6 +212,17 @@ def test_set_mask_changes_one_frame_until_the_next_round() -> None:
     np.testing.assert_array_equal(runner.interact(0, index_mask(1, 2))[2], masks[2])
 
 
+def test_masks_replaced_elsewhere_are_taken_back_by_the_next_round() -> None:
+    runner = InteractiveRunner(Recorder(), numbered_frames(10), 1)
+    for t in (2, 7):
+        masks = runner.interact(t, index_mask(1))
+    for t in (0, 7, 9):
+        runner.set_mask(t, index_mask(0, 1))
+    np.testing.assert_array_equal(np.delete(runner.interact(5, index_mask(1)), 5, 0), np.delete(masks, 5, 0))
+    runner.undo()
+    assert all(np.array_equal(runner.masks[t], index_mask(0, 1)) for t in (0, 7, 9))
+
+
 def test_frames_outside_the_new_limits_keep_their_result() -> None:
     network = Recorder()
     runner = InteractiveRunner(network, numbered_frames(10), 1)
