@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mivos_models.aggregate import aggregate
-from mivos_models.fast import accelerated
+from mivos_models.fast import Precision, accelerated, check_precision
 from mivos_models.fusion import Fusion, difference_maps
 from mivos_models.images import View
 from mivos_models.memory import Bank, Memory
@@ -42,7 +42,8 @@ class InteractiveRunner:
     without ``fusion`` a new round's result replaces the earlier one. ``top_k``: how many memory cells a read
     considers ("published": as many as the published network; None: all). Every ``mem_every``-th frame of a pass
     stays in its memory. ``short_side``: the height or width, whichever is less, at which the networks see the frames,
-    where they are larger (None: as they are); masks and scribbles keep the size of the frames.
+    where they are larger (None: as they are); masks and scribbles keep the size of the frames. ``precision``: "full",
+    or "reduced" for less time and results that differ a little (docs/networks.md).
 
     Raises InputError for frames or numbers that cannot be used, ValueError for a network in training mode.
     """
@@ -58,15 +59,17 @@ class InteractiveRunner:
         top_k: int | Literal["published"] | None = "published",
         mem_every: int = 5,
         short_side: int | None = None,
+        precision: Precision = "full",
     ):
         _check_settings(frames, num_objects, top_k, mem_every, short_side)
+        check_precision(precision)
         _check_modes({"propagation": propagation, "s2m": s2m, "fusion": fusion})
-        self._given_network, self._propagation = propagation, accelerated(propagation)
+        self._given_network, self._propagation = propagation, accelerated(propagation, precision)
         self._s2m = s2m
-        self._fusion = None if fusion is None else accelerated(fusion)
+        self._fusion = None if fusion is None else accelerated(fusion, precision)
         self._frames = frames
         self._top_k = propagation.published_top_k if top_k == "published" else top_k
-        self._mem_every, self._short_side = mem_every, short_side
+        self._mem_every, self._short_side, self._precision = mem_every, short_side, precision
         self._device = next(propagation.parameters()).device
 
         T, H, W = frames.shape[:3]
@@ -209,7 +212,14 @@ class InteractiveRunner:
 
         Networks and frames are not in it, nor is what could be undone.
         """
-        session = Session(self._now, fingerprint(self._given_network), self._top_k, self._mem_every, self._short_side)
+        session = Session(
+            self._now,
+            fingerprint(self._given_network),
+            self._top_k,
+            self._mem_every,
+            self._short_side,
+            self._precision,
+        )
         session.save(Path(path), self._frames)
 
     @classmethod
@@ -236,6 +246,7 @@ class InteractiveRunner:
             top_k=session.top_k,
             mem_every=session.mem_every,
             short_side=session.short_side,
+            precision=session.precision,
         )
         device = runner._device
         for known in session.state.certain:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mivos_models.aggregate import aggregate
-from mivos_models.fast import accelerated
+from mivos_models.fast import Precision, accelerated, check_precision
 from mivos_models.images import View
 from mivos_models.memory import Bank, Memory
 from mivos_models.spacetime import SpaceTimeNetwork
@@ -28,21 +28,23 @@ def propagate(
     top_k: int | Literal["published"] | None = "published",
     mem_every: int = 5,
     short_side: int | None = None,
+    precision: Precision = "full",
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """The masks of all frames, uint8 [T,H,W], from objects' masks where each first appears.
 
     frames: uint8 RGB [T,H,W,3]; first_mask: index mask [H,W] of frame 0; later: by frame, index masks of objects that
     enter there (labels that no earlier mask has; other pixels 0), which win over what was carried to that frame.
-    ``top_k``, ``mem_every``, ``short_side``: as `InteractiveRunner` has them; progress: told frames done, and of how
-    many. Raises InputError for masks that do not fit the frames or one another, ValueError for a network in training
-    mode.
+    ``top_k``, ``mem_every``, ``short_side``, ``precision``: as `InteractiveRunner` has them; progress: told frames
+    done, and of how many. Raises InputError for masks that do not fit the frames or one another, ValueError for a
+    network in training mode.
     """
     given = _checked({0: first_mask, **(later or {})}, frames)
     top_k = propagation.published_top_k if top_k == "published" else top_k
     if propagation.training:
         raise ValueError("the propagation network is in training mode; call its eval() first")
-    device, network = next(propagation.parameters()).device, accelerated(propagation)
+    check_precision(precision)
+    device, network = next(propagation.parameters()).device, accelerated(propagation, precision)
     T, H, W = frames.shape[:3]
     view, masks = View(H, W, short_side), np.zeros((T, H, W), np.uint8)
     sizes: list[int] = []  # of groups of objects that entered together, and what is remembered of each

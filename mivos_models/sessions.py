@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mivos_models.fast import Precision
 from mivos_models.memory import Memory
 from mivos_models.saved import read_tensors
 from mivos_models.spill import Probabilities
@@ -28,6 +29,7 @@ class Session:
     top_k: int | None
     mem_every: int
     short_side: int | None
+    precision: Precision
 
     def save(self, path: Path, frames: np.ndarray) -> None:
         """Write it to ``path``, whole or not at all; ``frames``: those it is about, [T,H,W,3] uint8."""
@@ -39,6 +41,7 @@ class Session:
             "top_k": self.top_k,
             "mem_every": self.mem_every,
             "short_side": self.short_side,
+            "precision": self.precision,
             "channels": state.probabilities.channels,
             "size": state.probabilities.size,
             "probabilities": state.probabilities.mapped(),
@@ -67,7 +70,7 @@ class Session:
         ]
         given = {t: mask.numpy().copy() for t, mask in held["given"].items()}
         state = State(probabilities, held["masks"].numpy().copy(), given, certain, set(held["replaced"]))
-        return cls(state, network, held["top_k"], held["mem_every"], held["short_side"])
+        return cls(state, network, held["top_k"], held["mem_every"], held["short_side"], held["precision"])
 
 
 def fingerprint(network: nn.Module) -> int:

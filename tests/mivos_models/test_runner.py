@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mivos_models import S2M, STCN, Fusion, InteractiveRunner, Memory, Propagation
+from mivos_models import S2M, STCN, Fusion, InteractiveRunner, Memory, Propagation, propagate
 from mivos_models.images import MEAN, STD
 from vosforge import InputError
 
@@ -329,6 +329,24 @@ def test_seeing_frames_in_full_is_seeing_them_as_they_are() -> None:
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 
 
+def test_precision_may_be_reduced(filled) -> None:
+    frames = np.random.default_rng(7).integers(0, 256, (3, 320, 400, 3), np.uint8)
+    mask = np.zeros((320, 400), np.uint8)
+    mask[50:200, 90:300] = 1
+    propagation, fusion = filled(Propagation(18, 0.5)), filled(Fusion(0.25))
+    runners = [
+        InteractiveRunner(propagation, frames, 1, fusion=fusion, precision=precision)
+        for precision in ("full", "reduced")
+    ]
+    for runner in runners:
+        runner.interact(0, mask)
+    full, reduced = (runner.probabilities(1) for runner in runners)
+    assert 0 < np.abs(full - reduced).max() < 1e-3
+    assert np.array_equal(propagate(frames, mask, propagation, precision="reduced"), runners[1].masks), (
+        "carried in the same way"
+    )
+
+
 def test_thin_strokes_survive_where_networks_see_less() -> None:
     class Watching(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -365,7 +383,11 @@ def test_bad_input_is_named() -> None:
     ):
         with pytest.raises(InputError, match=message):
             InteractiveRunner(Recorder(), *arguments)
-    for settings, message in (({"top_k": 0}, "top_k"), ({"mem_every": 0}, "mem_every")):
+    for settings, message in (
+        ({"top_k": 0}, "top_k"),
+        ({"mem_every": 0}, "mem_every"),
+        ({"precision": "half"}, "precision must be 'full' or 'reduced'"),
+    ):
         with pytest.raises(InputError, match=message):
             InteractiveRunner(Recorder(), frames, 1, **settings)
     with pytest.raises(ValueError, match="propagation network is in training mode"):
