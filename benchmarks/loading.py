@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from blender_scenes.sample import preset
 from mivos_models import normalise_planes
 from render.qualities import quality_settings
-from render.shards import ShardSet
+from render.shards import ShardSet, ShardVideo
 from render.shards.codec import decode, decode_region
 from tools.rendering import render_to
 from train.augment import Augmentation, Geometry, View, region_seen, sample_views
@@ -150,6 +150,7 @@ def decoder_limits(dataset: ShardDataset, clips: int) -> tuple[float, float]:
     for index in range(clips):
         rng = np.random.default_rng(index)
         video = dataset.videos[index % len(dataset.videos)]
+        assert isinstance(video, ShardVideo)
         size = video.height, video.width
         for t, view in zip(
             sample_times(video.num_frames, 5, rng), sample_views(size, 3, AUGMENTATION, rng), strict=True
