@@ -13,7 +13,7 @@ BLENDER_VENV := $(VENV)-blender-$(BLENDER)
 ARGS ?=
 
 .PHONY: help demo test test-all test-blender bench bench-loading bench-remote bench-render bench-scaling bench-memory \
-  bench-networks lint setup clean
+  bench-networks bench-runner-memory lint setup clean
 
 help:
 	@echo "make demo   [ASSETS=sweethome3d] [ARGS=...]  set up, then render, train a little, segment, report"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench-scaling [ARGS=...]                frames a second by processes and threads, and their memory"
 	@echo "make bench-memory [ARGS=...]                 whether a Blender process grows over many videos"
 	@echo "make bench-networks [ARGS=...]               the runner beside MiVOS's published procedure, seconds a frame"
+	@echo "make bench-runner-memory [ARGS=...]          whether the runner grows over a long video (half an hour)"
 	@echo "make clean                                   remove the virtual environment and the runs"
 
 demo: setup
@@ -51,7 +52,7 @@ $(BLENDER_VENV)/.ready: requirements.txt
 	$(@D)/bin/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r $(@D)/requirements.txt
 	@touch $@
 
-bench: bench-loading bench-remote bench-render bench-scaling bench-memory bench-networks
+bench: bench-loading bench-remote bench-render bench-scaling bench-memory bench-networks bench-runner-memory
 
 bench-loading: setup
 	$(BIN)/python -m benchmarks.loading
@@ -73,6 +74,9 @@ bench-memory: setup
 
 bench-networks: setup
 	$(BIN)/python -m benchmarks.networks $(ARGS)
+
+bench-runner-memory: setup
+	$(BIN)/python -m benchmarks.runner_memory $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """How fast the runner segments: beside MiVOS's published procedure, the same networks, interleaved in one run.
 
     python -m benchmarks.networks [--rounds 3] [--threads 2] [--size 480x854] [--cases first,objects]
+                                  [--precision reduced]
 
 Weights are synthetic (benchmarks.weights), the video is drawn; both sides start from the same frames and masks. Times
 are seconds a propagated frame: of the processor with one thread, else of the clock on the wall. "first" is a pass
@@ -12,6 +13,7 @@ nearly as similar to a place, rounding decides which of them is the last of the 
 """
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -20,7 +22,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -30,6 +32,7 @@ from rich.table import Table
 from benchmarks.published_core import PublishedCore
 from benchmarks.weights import filled
 from mivos_models import Fusion, InteractiveRunner, Propagation
+from mivos_models.fast import Precision
 from vosforge.log import console
 
 LIMIT = 2e-5
@@ -140,12 +143,17 @@ def adding_otherwise() -> Iterator[None]:
             yield
 
 
-def compare(networks: Networks, size: tuple[int, int], rounds: int, cases: list[str]) -> list[dict[str, Any]]:
-    """One row a case; the two sides take turns, and begin in turns."""
+def compare(
+    networks: Networks, size: tuple[int, int], rounds: int, cases: list[str], precision: Precision = "full"
+) -> list[dict[str, Any]]:
+    """One row a case; the two sides take turns, and begin in turns. ``precision``: of our side."""
     rows = []
     for scenario in dict.fromkeys(SCENARIOS[case] for case in cases):
         sides: dict[str, list[Outcome]] = {"published": [], "ours": []}
-        cores: dict[str, Callable[..., Core]] = {"published": PublishedCore, "ours": InteractiveRunner}
+        cores: dict[str, Callable[..., Core]] = {
+            "published": PublishedCore,
+            "ours": functools.partial(InteractiveRunner, precision=precision),
+        }
         for number in range(rounds):
             for side in sorted(cores, reverse=number % 2 == 0):
                 sides[side].append(scenario(cores[side], networks, *size))
@@ -201,14 +209,23 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--size", default="480x854", help="height x width of the frames")
     parser.add_argument("--cases", default=",".join(SCENARIOS))
+    parser.add_argument("--precision", choices=get_args(Precision), default="full", help="of our side")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     height, width = map(int, arguments.size.split("x"))
     networks = Networks(filled(Propagation()), filled(Fusion()))
-    rows = compare(networks, (height, width), arguments.rounds, arguments.cases.split(","))
-    console.print(result_table(rows, f"seconds a frame, {arguments.size}, {arguments.threads} threads"))
+    cases, precision = arguments.cases.split(","), arguments.precision
+    rows = compare(networks, (height, width), arguments.rounds, cases, precision)
+    title = f"seconds a frame, {arguments.size}, {arguments.threads} threads, {precision} precision"
+    console.print(result_table(rows, title))
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    figures = {"size": arguments.size, "threads": arguments.threads, "torch": torch.__version__, "cases": rows}
+    figures = {
+        "size": arguments.size,
+        "threads": arguments.threads,
+        "precision": precision,
+        "torch": torch.__version__,
+        "cases": rows,
+    }
     (arguments.folder / "figures.json").write_text(json.dumps(figures, indent=1))
 
 

@@ -2,13 +2,14 @@
 
 Batch norm goes into the convolution before it. On a CPU, features lie with their channels together, and wide 3×3
 convolutions take the way of Winograd (Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016).
+Where precision may be reduced, a CPU does that in larger tiles, and a graphics card computes with 16 bits.
 """
 
 import copy
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -19,23 +20,33 @@ from torch.nn.utils import fusion
 from mivos_models.decoder import Decoder
 from mivos_models.fusion import Fusion
 from mivos_models.resnet import ResNet
+from mivos_models.spacetime import SpaceTimeNetwork
+from vosforge import InputError
 
 Network = TypeVar("Network", bound=nn.Module)
+Precision = Literal["full", "reduced"]
+"""docs/networks.md has what "reduced" gains and costs."""
 
-# Tiles of 4×4 outputs would take half the products again, and lose a digit that probabilities then lack.
-_POINTS = (0, 1, -1)
-_TILE = 2
-_REACH = _TILE + 2
-_TILES_AT_ONCE = 400  # what is computed of them stays in a processor's cache
+# Where polynomials are evaluated, besides infinity: for tiles of 2×2 outputs, and for 4×4, which take half the products
+# again and lose a digit (these points lose a quarter of what 0, ±1, ±2 would).
+_POINTS: dict[Precision, tuple[float, ...]] = {"full": (0, 1, -1), "reduced": (0, 0.75, -0.75, 1.5, -1.5)}
+_INPUTS_AT_ONCE = 6400  # of a channel; what is computed of them stays in a processor's cache
 _WORTHWHILE = 128 * 128
 _FEW_CELLS = 1500
 """Below so many, a direct convolution is as fast: there are fewer cells than weights."""
 
 
-def accelerated(network: Network) -> Network:
+def check_precision(precision: str) -> None:
+    """Raise InputError unless it is a `Precision`."""
+    if precision not in get_args(Precision):
+        raise InputError(f"precision must be 'full' or 'reduced', not {precision!r}")
+
+
+def accelerated(network: Network, precision: Precision = "full") -> Network:
     """A faster copy of a network in evaluation mode; the network itself is not changed, later changes are not seen.
 
-    What is no module (a stand-in) is handed back as it is.
+    "reduced" precision is faster still, and equal to fewer digits. What is no module (a stand-in) is handed back as it
+    is.
     """
     if not isinstance(network, nn.Module):
         return network
@@ -46,10 +57,27 @@ def accelerated(network: Network) -> Network:
         for module in list(result.modules()):
             for name, child in module.named_children():
                 if isinstance(child, nn.Conv2d):
-                    module.add_module(name, _for_cpu(child))
+                    module.add_module(name, _for_cpu(child, _POINTS[precision]))
             if isinstance(module, ResNet | Decoder | Fusion):
                 module.forward = functools.partial(_one_by_one, module.forward)  # type: ignore[method-assign]
+    elif precision == "reduced":
+        compute_in_half(result)
     return result
+
+
+def compute_in_half(network: nn.Module) -> None:
+    """Let a network compute in float16 but for the reads of its memory; what it returns is float32."""
+    parts: list[tuple[nn.Module, str]] = [(network, "forward")]
+    if isinstance(network, SpaceTimeNetwork):
+        parts = [(network, "memorize"), (network, "query"), (network.decoder, "forward")]
+    for module, name in parts:
+        setattr(module, name, functools.partial(_in_half, getattr(module, name)))
+
+
+def _in_half(function: Callable[..., Any], frame: Tensor, *inputs: Any) -> Any:
+    with torch.autocast(frame.device.type, torch.float16):
+        outputs = function(frame, *inputs)
+    return outputs.float() if isinstance(outputs, Tensor) else type(outputs)(*(part.float() for part in outputs))
 
 
 def _one_by_one(forward: Callable[..., Any], *inputs: Tensor) -> Any:
@@ -79,7 +107,7 @@ def _fold(module: nn.Module) -> None:
             module.add_module(norm_name, nn.Identity())
 
 
-def _for_cpu(conv: nn.Conv2d) -> nn.Module:
+def _for_cpu(conv: nn.Conv2d, points: tuple[float, ...]) -> nn.Module:
     """The fastest way to compute a convolution whose result has its channels last."""
     plain = conv.groups == 1 and conv.padding_mode == "zeros" and conv.dilation == (1, 1)
     if plain and conv.kernel_size == (1, 1) and conv.padding == (0, 0):
@@ -87,7 +115,7 @@ def _for_cpu(conv: nn.Conv2d) -> nn.Module:
     conv.weight.data = conv.weight.contiguous(memory_format=torch.channels_last)
     same_size = (conv.kernel_size, conv.stride, conv.padding) == ((3, 3), (1, 1), (1, 1))
     wide = conv.in_channels * conv.out_channels >= _WORTHWHILE
-    return Winograd(conv) if plain and same_size and wide else conv
+    return Winograd(conv, points) if plain and same_size and wide else conv
 
 
 class Pointwise(nn.Module):
@@ -106,14 +134,18 @@ class Pointwise(nn.Module):
 
 
 class Winograd(nn.Module):
-    """A 3×3 convolution of many cells in 16 products for each 2×2 outputs instead of 36, F(2×2, 3×3)."""
+    """A 3×3 convolution of many cells with fewer products: of 36 for each 2×2 outputs, 16 are left, F(2×2, 3×3).
 
-    def __init__(self, conv: nn.Conv2d):
+    ``points``: where polynomials are evaluated besides infinity; one more of them than a tile has rows of outputs.
+    """
+
+    def __init__(self, conv: nn.Conv2d, points: tuple[float, ...] = _POINTS["full"]):
         super().__init__()
-        _, kernel_transform, _ = _transforms()
+        self.points = points
+        _, kernel_transform, _ = _transforms(points)
         weight = conv.weight.detach().permute(2, 3, 1, 0).flatten(0, 1)
         transformed = (kernel_transform @ weight.flatten(1)).view(-1, *weight.shape[1:])
-        self.weight = nn.Parameter(transformed, requires_grad=False)  # [16,C,O]
+        self.weight = nn.Parameter(transformed, requires_grad=False)  # [reach²,C,O]
         self.direct = conv
 
     def forward(self, x: Tensor) -> Tensor:
@@ -121,36 +153,38 @@ class Winograd(nn.Module):
         if x.shape[2] * x.shape[3] < _FEW_CELLS:
             return self.direct(x)
         bias = 0 if self.direct.bias is None else self.direct.bias
-        input_transform, _, output_transform = (matrix.to(x.dtype) for matrix in _transforms())
+        input_transform, _, output_transform = (matrix.to(x.dtype) for matrix in _transforms(self.points))
         (B, C, H, W), out_channels = x.shape, self.weight.shape[2]
-        rows, columns = -(-H // _TILE), -(-W // _TILE)
-        right, below = 1 + columns * _TILE - W, 1 + rows * _TILE - H
+        tile, reach = len(self.points) - 1, len(self.points) + 1
+        rows, columns = -(-H // tile), -(-W // tile)
+        right, below = 1 + columns * tile - W, 1 + rows * tile - H
         padded = functional.pad(x.permute(0, 2, 3, 1), (0, 0, 1, right, 1, below))
-        tiles = padded.unfold(1, _REACH, _TILE).unfold(2, _REACH, _TILE).permute(0, 4, 5, 1, 2, 3)
-        strip = -(-_TILES_AT_ONCE // columns)
-        result = x.new_empty(B, rows, _TILE, columns, _TILE, out_channels)
+        tiles = padded.unfold(1, reach, tile).unfold(2, reach, tile).permute(0, 4, 5, 1, 2, 3)
+        strip = -(-_INPUTS_AT_ONCE // (reach**2 * columns))
+        result = x.new_empty(B, rows, tile, columns, tile, out_channels)
         for video, out in zip(tiles, result, strict=True):
             for part, place in zip(video.split(strip, dim=2), out.split(strip), strict=True):
-                spread = (input_transform @ part.reshape(_REACH**2, -1)).view(_REACH**2, -1, C)
-                products = (spread @ self.weight).view(_REACH**2, -1)
-                outputs = (output_transform @ products).view(_TILE, _TILE, -1, columns, out_channels)
+                spread = (input_transform @ part.reshape(reach**2, -1)).view(reach**2, -1, C)
+                products = (spread @ self.weight).view(reach**2, -1)
+                outputs = (output_transform @ products).view(tile, tile, -1, columns, out_channels)
                 torch.add(outputs.permute(2, 0, 3, 1, 4), bias, out=place)
-        return result.view(B, rows * _TILE, columns * _TILE, out_channels)[:, :H, :W].permute(0, 3, 1, 2)
+        return result.view(B, rows * tile, columns * tile, out_channels)[:, :H, :W].permute(0, 3, 1, 2)
 
 
 @functools.cache
-def _transforms() -> tuple[Tensor, Tensor, Tensor]:
-    """Toom and Cook's interpolation in both directions: input [16,16], kernel [16,9], output [4,16].
+def _transforms(points: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Toom and Cook's interpolation in both directions: input [n²,n²], kernel [n²,9], output [tile²,n²], n = tile + 2.
 
-    A row a point: polynomials are evaluated at the three points and at infinity, multiplied there, and interpolated.
+    A row a point: polynomials are evaluated at the points and at infinity, multiplied there, and interpolated.
     """
-    points = np.array(_POINTS)
-    others = [np.delete(points, index) for index in range(len(points))]
-    infinity = np.eye(_REACH)[-1]
-    inputs = np.stack([*(np.append(np.poly(rest)[::-1], 0) for rest in others), np.poly(points)[::-1]])
-    scale = np.array([np.prod(point - rest) for point, rest in zip(points, others, strict=True)])
-    kernel = np.vstack([points[:, None] ** np.arange(3) / scale[:, None], infinity[-3:]])
-    outputs = np.vstack([points[:, None] ** np.arange(_TILE), infinity[-_TILE:]]).T
+    at = np.array(points, float)
+    others = [np.delete(at, index) for index in range(len(at))]
+    infinity = np.eye(len(at) + 1)[-1]
+    inputs = np.stack([*(np.append(np.poly(rest)[::-1], 0) for rest in others), np.poly(at)[::-1]])
+    scale = np.array([np.prod(point - rest) for point, rest in zip(at, others, strict=True)])
+    kernel = np.vstack([at[:, None] ** np.arange(3) / scale[:, None], infinity[-3:]])
+    tile = len(at) - 1
+    outputs = np.vstack([at[:, None] ** np.arange(tile), infinity[-tile:]]).T
     squared = (torch.from_numpy(np.kron(matrix, matrix)) for matrix in (inputs, kernel, outputs))
     input_transform, kernel_transform, output_transform = (matrix.float() for matrix in squared)
     return input_transform, kernel_transform, output_transform

@@ -35,6 +35,30 @@ def join(memories: Sequence[Memory]) -> Memory:
     return Memory(torch.cat([m.key for m in memories], dim=2), torch.cat([m.value for m in memories], dim=2))
 
 
+class Bank:
+    """A memory that frames are added to in place; to join a long one anew for each frame would cost much.
+
+    Room for all ``frames`` is taken at once: if there is too little, that shows before the work. ``like``: a memory of
+    the same video and objects.
+    """
+
+    def __init__(self, like: Memory, frames: int):
+        self._room = Memory(*(part.new_zeros(*part.shape[:2], frames, *part.shape[3:]) for part in like))
+        self._kept = self._used = 0
+
+    def add(self, memory: Memory, *, for_good: bool = True) -> None:
+        """Remember one more frame; what was not added for good before is forgotten."""
+        self._used = self._kept + 1
+        for room, part in zip(self._room, memory, strict=True):
+            room[:, :, self._kept : self._used] = part
+        self._kept += for_good
+
+    @property
+    def memory(self) -> Memory:
+        """What it holds, in order; a view."""
+        return Memory(*(part[:, :, : self._used] for part in self._room))
+
+
 def affinity(key: Tensor, query_key: Tensor) -> Tensor:
     """Similarity of every query cell to every memory cell, [B,K,Q,M] with Q = h·w and M = T·h·w (T slowest).
 
@@ -73,13 +97,12 @@ def _read(memory: Memory, query_key: Tensor, top_k: int | None, similar: Affinit
     else:
         # Gathering k rows and summing them touches k of the M rows; a dense product with a mostly zero matrix all.
         best, cells = largest(similarity, min(top_k, M))
-        first_rows = M * torch.arange(B * K, device=value.device).view(B, K, 1, 1)
-        result = functional.embedding_bag(
-            (cells + first_rows).flatten(0, 2),
-            value.flatten(0, 2),
-            per_sample_weights=torch.softmax(best, dim=3).expand(-1, K, -1, -1).flatten(0, 2),
-            mode="sum",
-        ).view(B, K, -1, value.shape[3])
+        # Object by object, as their rows need not lie one behind the other (a bank's do not).
+        weights = torch.softmax(best, dim=3).expand(-1, K, -1, -1).flatten(0, 1)
+        cells = cells.expand(-1, K, -1, -1).flatten(0, 1)
+        bags = zip(cells, value.flatten(0, 1), weights, strict=True)
+        read_out = [functional.embedding_bag(c, v, per_sample_weights=w, mode="sum") for c, v, w in bags]
+        result = torch.stack(read_out).unflatten(0, (B, K))
     return result.transpose(2, 3).unflatten(3, query_key.shape[2:])
 
 

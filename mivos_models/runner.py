@@ -13,21 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from mivos_models.aggregate import aggregate
-from mivos_models.fast import accelerated
+from mivos_models.fast import Precision, accelerated, check_precision
 from mivos_models.fusion import Fusion, difference_maps
 from mivos_models.images import View
-from mivos_models.memory import Memory, join
+from mivos_models.memory import Bank, Memory
 from mivos_models.s2m import S2M, corrected
 from mivos_models.scribbles import disk, object_strokes
 from mivos_models.sessions import Session, fingerprint
 from mivos_models.spacetime import Query, SpaceTimeNetwork
-from mivos_models.state import History, Remembered, State, with_channels
+from mivos_models.spill import Probabilities, with_channels
+from mivos_models.state import History, Remembered, State
 from vosforge import InputError
 
 Progress = Callable[[int, int], None]
 """Told how many frames are done, and of how many. What it raises stops the interaction, which has then not been."""
 
-_UNSEEN_BACKGROUND = 1e-7
 MOST_OBJECTS = 255
 _SEAM = 3
 """Pixels along the sides of a refined box that stay as they were: near them the networks lack surroundings."""
@@ -42,7 +42,8 @@ class InteractiveRunner:
     without ``fusion`` a new round's result replaces the earlier one. ``top_k``: how many memory cells a read
     considers ("published": as many as the published network; None: all). Every ``mem_every``-th frame of a pass
     stays in its memory. ``short_side``: the height or width, whichever is less, at which the networks see the frames,
-    where they are larger (None: as they are); masks and scribbles keep the size of the frames.
+    where they are larger (None: as they are); masks and scribbles keep the size of the frames. ``precision``: "full",
+    or "reduced" for less time and results that differ a little (docs/networks.md).
 
     Raises InputError for frames or numbers that cannot be used, ValueError for a network in training mode.
     """
@@ -58,29 +59,31 @@ class InteractiveRunner:
         top_k: int | Literal["published"] | None = "published",
         mem_every: int = 5,
         short_side: int | None = None,
+        precision: Precision = "full",
     ):
         _check_settings(frames, num_objects, top_k, mem_every, short_side)
+        check_precision(precision)
         _check_modes({"propagation": propagation, "s2m": s2m, "fusion": fusion})
-        self._given_network, self._propagation = propagation, accelerated(propagation)
+        self._given_network, self._propagation = propagation, accelerated(propagation, precision)
         self._s2m = s2m
-        self._fusion = None if fusion is None else accelerated(fusion)
+        self._fusion = None if fusion is None else accelerated(fusion, precision)
         self._frames = frames
         self._top_k = propagation.published_top_k if top_k == "published" else top_k
-        self._mem_every, self._short_side = mem_every, short_side
+        self._mem_every, self._short_side, self._precision = mem_every, short_side, precision
         self._device = next(propagation.parameters()).device
 
         T, H, W = frames.shape[:3]
         self._view = View(H, W, short_side)
-        probabilities = torch.zeros(num_objects + 1, T, *self._view.padded_size)
-        probabilities[0] = _UNSEEN_BACKGROUND
-        self._now = State(probabilities, np.zeros((T, H, W), np.uint8), {}, [])
+        probabilities = Probabilities(num_objects + 1, self._view.padded_size)
+        masks = np.full((T, H, W), 0, np.uint8)  # zeros() would take their room bit by bit, and fail late
+        self._now = State(probabilities, masks, {}, [], set())
         self._history = History(self._now)
         self._queries: dict[int, Query] = {}
 
     @property
     def num_objects(self) -> int:
         """K, the number of objects."""
-        return self._now.probabilities.shape[0] - 1
+        return self._now.probabilities.channels - 1
 
     @property
     def masks(self) -> np.ndarray:
@@ -90,7 +93,7 @@ class InteractiveRunner:
     def probabilities(self, frame_index: int) -> np.ndarray:
         """Background's and objects' probabilities in one frame, float32 [K+1,H,W], as last propagated or given."""
         self._check_frame(frame_index)
-        return self._view.enlarged(self._now.probabilities[:, frame_index]).numpy().copy()
+        return self._view.enlarged(self._now.probabilities[frame_index]).numpy().copy()
 
     def set_mask(self, frame_index: int, mask: np.ndarray) -> None:
         """Replace one frame's mask (as in :meth:`interact`) and nothing else, until the next interaction."""
@@ -107,22 +110,21 @@ class InteractiveRunner:
         self._check_frame(frame_index)
         full_size, now = self._as_probabilities(mask), self._now
         given = self._view.reduced(full_size)
-        differences = difference_maps(given[1:], now.probabilities[1:, frame_index]).to(self._device)
+        differences = difference_maps(given[1:], now.probabilities[frame_index][1:]).to(self._device)
         frames = [range(frame_index + step, self._limit(frame_index, step), step) for step in (1, -1)]
         tell = _counting(progress, sum(map(len, frames)))
         with self._history.step():
-            self._history.keep_probabilities(frame_index)
-            now.probabilities[:, frame_index] = given
+            now.probabilities[frame_index] = given
             masks = given[1:].unsqueeze(0).to(self._device)
             seed = self._propagation.memorize(self._image(frame_index), masks, self._queries.get(frame_index))
             now.given[frame_index] = _labels(full_size)
+            now.replaced.add(frame_index)
             now.certain.append(Remembered(frame_index, given[1:].clone(), seed))
             for step in (1, -1):
                 self._carry(frame_index, step, seed, differences, tell)
-            for t in range(len(self._frames)):
-                self._history.keep_mask(t)
-                mine = now.given.get(t)
-                now.masks[t] = _labels(self._view.enlarged(now.probabilities[:, t])) if mine is None else mine
+            for t in now.replaced:
+                self._follow(t)
+            now.replaced.clear()
         return self.masks
 
     def scribble(self, frame_index: int, scribbles: np.ndarray | Mapping[str, Any]) -> np.ndarray:
@@ -186,7 +188,7 @@ class InteractiveRunner:
             raise InputError(f"masks of eight bits have room for {MOST_OBJECTS} objects")
         now = self._now
         with self._history.step():
-            now.probabilities = with_channels(now.probabilities, len(now.probabilities) + 1)
+            now.probabilities.channels += 1
             for place, known in enumerate(now.certain):
                 given = with_channels(known.given, self.num_objects)
                 masks, query = given.unsqueeze(0).to(self._device), self._queries.get(known.frame)
@@ -197,7 +199,7 @@ class InteractiveRunner:
     def undo(self) -> bool:
         """Take back the last interaction, mask or added object, to the bit; False if there is none (or too long ago).
 
-        At least the last step can be undone, up to 50 where a gigabyte holds them.
+        At least the last step can be undone, up to 50 where eight gigabytes of disk hold them.
         """
         return self._history.undo()
 
@@ -210,7 +212,14 @@ class InteractiveRunner:
 
         Networks and frames are not in it, nor is what could be undone.
         """
-        session = Session(self._now, fingerprint(self._given_network), self._top_k, self._mem_every, self._short_side)
+        session = Session(
+            self._now,
+            fingerprint(self._given_network),
+            self._top_k,
+            self._mem_every,
+            self._short_side,
+            self._precision,
+        )
         session.save(Path(path), self._frames)
 
     @classmethod
@@ -231,12 +240,13 @@ class InteractiveRunner:
         runner = cls(
             propagation,
             frames,
-            len(session.state.probabilities) - 1,
+            session.state.probabilities.channels - 1,
             s2m=s2m,
             fusion=fusion,
             top_k=session.top_k,
             mem_every=session.mem_every,
             short_side=session.short_side,
+            precision=session.precision,
         )
         device = runner._device
         for known in session.state.certain:
@@ -247,8 +257,14 @@ class InteractiveRunner:
 
     def _replace_mask(self, frame_index: int, mask: np.ndarray) -> None:
         with self._history.step():
-            self._history.keep_mask(frame_index)
-            self._now.masks[frame_index] = mask
+            self._history.replace_mask(frame_index, mask)
+            self._now.replaced.add(frame_index)
+
+    def _follow(self, frame_index: int) -> None:
+        """Make the frame's mask what the user gave, or what its probabilities say."""
+        given = self._now.given.get(frame_index)
+        found = _labels(self._view.enlarged(self._now.probabilities[frame_index])) if given is None else given
+        self._history.replace_mask(frame_index, found)
 
     def _strokes(self, frame_index: int, scribbles: np.ndarray | Mapping[str, Any]) -> np.ndarray:
         """Where the strokes on the frame say that each object is and is not, bool [K,2,H,W]."""
@@ -271,30 +287,26 @@ class InteractiveRunner:
         limit = self._limit(start, step)
         between = limit in now.given
         frames = range(start + step, limit, step)
-        permanent: list[Memory] = []
-        temporary: list[Memory] = []  # the previous frame, unless it is permanent
+        bank = Bank(seed, len(now.certain) + len(frames) // self._mem_every + 1)
+        for known in now.certain:
+            bank.add(known.memory)
         last_permanent = start
         for t in frames:
             image = self._image(t)
             query = self._query(t, image)
-            memory = join([*(known.memory for known in now.certain), *permanent, *temporary])
-            found = aggregate(self._propagation.segment(query, memory, self._top_k)[0])
+            found = aggregate(self._propagation.segment(query, bank.memory, self._top_k)[0])
             stays = abs(t - last_permanent) >= self._mem_every
             if t != frames[-1] and (stays or self._propagation.keeps_previous):
-                memorised = self._propagation.memorize(image, found[1:].unsqueeze(0), query)
-                if stays:
-                    permanent.append(memorised)
-                    temporary = []
-                    last_permanent = t
-                else:
-                    temporary = [memorised]
+                bank.add(self._propagation.memorize(image, found[1:].unsqueeze(0), query), for_good=stays)
+                last_permanent = t if stays else last_permanent
             if between and self._fusion is not None:
-                old = now.probabilities[1:, t].to(self._device)
+                old = now.probabilities[t][1:].to(self._device)
                 attention = self._propagation.attention(query, seed, differences.unsqueeze(0))[0]
                 time = torch.tensor([[abs(limit - t), abs(start - t)]], device=self._device) / abs(limit - start)
                 found = self._fuse(image, old, found[1:], attention, time)
-            self._history.keep_probabilities(t)
-            now.probabilities[:, t] = found.cpu()
+            now.probabilities[t] = found.cpu()
+            self._follow(t)
+            now.replaced.discard(t)
             tell()
 
     def _fuse(self, image: Tensor, old: Tensor, new: Tensor, attention: Tensor, time: Tensor) -> Tensor:

@@ -9,10 +9,13 @@ import torch
 from vosforge import InputError
 
 
-def read_tensors(path: Path, what: str) -> Any:
-    """What is in a file, on the CPU. Raises InputError where it cannot be read as a ``what``, "checkpoint" say."""
+def read_tensors(path: Path, what: str, *, mapped: bool = False) -> Any:
+    """What is in a file, on the CPU. Raises InputError where it cannot be read as a ``what``, "checkpoint" say.
+
+    ``mapped``: tensors stay in the file until they are looked at, which must not change as long as they are used.
+    """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except OSError as error:
         raise InputError(f"cannot read the {what} {path}: {error.strerror or error}") from None
     except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:

@@ -4,16 +4,16 @@ As Mask-Propagation evaluates it (Cheng et al., CVPR 2021, supplement): given ma
 memorised, and each object is remembered from its own first frame on.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 import torch
 
 from mivos_models.aggregate import aggregate
-from mivos_models.fast import accelerated
+from mivos_models.fast import Precision, accelerated, check_precision
 from mivos_models.images import View
-from mivos_models.memory import Memory, join
+from mivos_models.memory import Bank, Memory
 from mivos_models.spacetime import SpaceTimeNetwork
 from vosforge import InputError
 
@@ -28,74 +28,63 @@ def propagate(
     top_k: int | Literal["published"] | None = "published",
     mem_every: int = 5,
     short_side: int | None = None,
+    precision: Precision = "full",
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """The masks of all frames, uint8 [T,H,W], from objects' masks where each first appears.
 
     frames: uint8 RGB [T,H,W,3]; first_mask: index mask [H,W] of frame 0; later: by frame, index masks of objects that
     enter there (labels that no earlier mask has; other pixels 0), which win over what was carried to that frame.
-    ``top_k``, ``mem_every``, ``short_side``: as `InteractiveRunner` has them; progress: told frames done, and of how
-    many. Raises InputError for masks that do not fit the frames or one another, ValueError for a network in training
-    mode.
+    ``top_k``, ``mem_every``, ``short_side``, ``precision``: as `InteractiveRunner` has them; progress: told frames
+    done, and of how many. Raises InputError for masks that do not fit the frames or one another, ValueError for a
+    network in training mode.
     """
     given = _checked({0: first_mask, **(later or {})}, frames)
     top_k = propagation.published_top_k if top_k == "published" else top_k
     if propagation.training:
         raise ValueError("the propagation network is in training mode; call its eval() first")
-    device, network = next(propagation.parameters()).device, accelerated(propagation)
+    check_precision(precision)
+    device, network = next(propagation.parameters()).device, accelerated(propagation, precision)
     T, H, W = frames.shape[:3]
     view, masks = View(H, W, short_side), np.zeros((T, H, W), np.uint8)
-    groups: list[_Group] = []
+    sizes: list[int] = []  # of groups of objects that entered together, and what is remembered of each
+    banks: list[Bank] = []
     labels = np.zeros(1, np.uint8)
     last_permanent = 0
     for t in range(T):
         image = view.image(np.asarray(frames[t])).to(device)
         query = network.query(image)
         found = torch.zeros(0, *view.padded_size, device=device)
-        if groups:
-            found = torch.cat([network.segment(query, group.memory, top_k)[0] for group in groups])
+        if banks:
+            found = torch.cat([network.segment(query, bank.memory, top_k)[0] for bank in banks])
         if t in given:
             new = np.unique(given[t][given[t] > 0])
             shown = torch.from_numpy(np.stack([given[t] == label for label in new])).float()
             shown = view.reduced(shown).to(device)
             found = torch.cat([found * (shown.sum(dim=0) <= 0.5), shown])
             labels = np.concatenate([labels, new])
-            groups.append(_Group(len(new)))
+            sizes.append(len(new))
         probabilities = aggregate(found)
         masks[t] = labels[view.enlarged(probabilities).max(dim=0).indices.cpu().numpy()]
         if t in given:
             masks[t] = np.where(given[t] > 0, given[t], masks[t])
         permanent = t in given or t - last_permanent >= mem_every
-        if groups and t < T - 1 and (permanent or propagation.keeps_previous):
+        if sizes and t < T - 1 and (permanent or propagation.keeps_previous):
             last_permanent = t if permanent else last_permanent
             memory = network.memorize(image, probabilities[1:].unsqueeze(0), query)
-            first = 0
-            for group in groups:
-                group.remember(memory, first, permanent)
-                first += group.size
+            for number, part in enumerate(_split(memory, sizes)):
+                if number == len(banks):
+                    banks.append(Bank(part, (T - t) // mem_every + len(given) + 1))
+                banks[number].add(part, for_good=permanent)
         if progress is not None:
             progress(t + 1, T)
     return masks
 
 
-class _Group:
-    """Objects that entered together, and what is remembered of them."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._permanent: list[Memory] = []
-        self._previous: list[Memory] = []
-
-    @property
-    def memory(self) -> Memory:
-        return join([*self._permanent, *self._previous])
-
-    def remember(self, memory: Memory, first: int, permanent: bool) -> None:
-        """Of a frame's memory, these objects' part from the ``first`` on: for good, or until the next frame."""
-        mine = Memory(*(part[:, first : first + self.size] if part.shape[1] > 1 else part for part in memory))
-        self._previous = [] if permanent else [mine]
-        if permanent:
-            self._permanent.append(mine)
+def _split(memory: Memory, sizes: Sequence[int]) -> Iterator[Memory]:
+    """A frame's memory in groups of so many objects."""
+    parts = (part.split(sizes, dim=1) if part.shape[1] > 1 else [part] * len(sizes) for part in memory)
+    return map(Memory, *parts)
 
 
 def _checked(given: Mapping[int, np.ndarray], frames: np.ndarray) -> dict[int, np.ndarray]:

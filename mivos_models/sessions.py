@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from mivos_models.fast import Precision
 from mivos_models.memory import Memory
 from mivos_models.saved import read_tensors
+from mivos_models.spill import Probabilities
 from mivos_models.state import Remembered, State
 from vosforge import InputError
 from vosforge.files import sealed_file
 
-FORMAT = "vosforge session 1"
+FORMAT = "vosforge session 2"
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Session:
     top_k: int | None
     mem_every: int
     short_side: int | None
+    precision: Precision
 
     def save(self, path: Path, frames: np.ndarray) -> None:
         """Write it to ``path``, whole or not at all; ``frames``: those it is about, [T,H,W,3] uint8."""
@@ -38,9 +41,13 @@ class Session:
             "top_k": self.top_k,
             "mem_every": self.mem_every,
             "short_side": self.short_side,
-            "probabilities": state.probabilities,
+            "precision": self.precision,
+            "channels": state.probabilities.channels,
+            "size": state.probabilities.size,
+            "probabilities": state.probabilities.mapped(),
             "masks": torch.from_numpy(state.masks),
             "given": {t: torch.from_numpy(mask) for t, mask in state.given.items()},
+            "replaced": sorted(state.replaced),
             "certain": [(known.frame, known.given, *(part.cpu() for part in known.memory)) for known in state.certain],
         }
         with sealed_file(path) as temporary:
@@ -54,10 +61,16 @@ class Session:
             raise InputError(f"the session {path} is about other frames: hand over those it was saved with")
         if held["network"] != network:
             raise InputError(f"the session {path} was made by another propagation network: hand over its weights")
-        certain = [Remembered(frame, given, Memory(*memory)) for frame, given, *memory in held["certain"]]
-        given = {t: mask.numpy() for t, mask in held["given"].items()}
-        state = State(held["probabilities"], held["masks"].numpy(), given, certain)
-        return cls(state, network, held["top_k"], held["mem_every"], held["short_side"])
+        probabilities = Probabilities(held["channels"], held["size"])
+        for t, planes in held["probabilities"].items():
+            probabilities[t] = planes
+        certain = [
+            Remembered(frame, given.clone(), Memory(*(part.clone() for part in memory)))
+            for frame, given, *memory in held["certain"]
+        ]
+        given = {t: mask.numpy().copy() for t, mask in held["given"].items()}
+        state = State(probabilities, held["masks"].numpy().copy(), given, certain, set(held["replaced"]))
+        return cls(state, network, held["top_k"], held["mem_every"], held["short_side"], held["precision"])
 
 
 def fingerprint(network: nn.Module) -> int:
@@ -76,7 +89,7 @@ def _checksum(frames: np.ndarray) -> int:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    held = read_tensors(path, "session")
+    held = read_tensors(path, "session", mapped=True)
     if not isinstance(held, dict) or held.get("format") != FORMAT:
         raise InputError(f"{path} is no session that a runner saved, or one of another version of VOSForge")
     return held

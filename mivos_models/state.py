@@ -1,21 +1,19 @@
 """What a runner's interactions change, and how each change is taken back to the bit."""
 
-import math
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from mivos_models.memory import Memory
+from mivos_models.spill import Probabilities
 
 MOST_STEPS = 50
 MOST_BYTES = 2**33
-"""On disk: probabilities hardly pack, and are more than one likes to hold twice in memory."""
+"""Of probabilities that only undone steps would show again; they are on disk."""
 
 
 @dataclass
@@ -34,44 +32,26 @@ class Remembered:
 class State:
     """What interactions change.
 
-    probabilities: float32 [K+1,T,h,w], as last propagated or given, at the size the networks see; masks: uint8
-    [T,H,W]; given: the user's masks by frame, uint8 [H,W]; certain: the user's frames in the order of interactions.
+    probabilities: as last propagated or given, at the size the networks see; masks: uint8 [T,H,W]; given: the user's
+    masks by frame, uint8 [H,W]; certain: the user's frames in the order of interactions; replaced: frames whose mask
+    does not follow from their probabilities until the next interaction.
     """
 
-    probabilities: Tensor
+    probabilities: Probabilities
     masks: np.ndarray
     given: dict[int, np.ndarray]
     certain: list[Remembered]
+    replaced: set[int]
 
 
 class _Step:
-    """What some frames, and all of the rest, were like before a step."""
+    """What a state was like before a step; of the masks, those that the step changes."""
 
     def __init__(self, state: State) -> None:
-        self.channels = len(state.probabilities)
-        self.given, self.certain = dict(state.given), list(state.certain)
+        self.probabilities = state.probabilities.copy()
+        self.given, self.certain, self.replaced = dict(state.given), list(state.certain), set(state.replaced)
         self.masks: dict[int, bytes] = {}
-        self._places: dict[int, int] = {}
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the step, and has no name
         self.size = 0
-
-    @property
-    def frames(self) -> list[int]:
-        """Those whose probabilities it holds."""
-        return list(self._places)
-
-    def hold(self, frame: int, probabilities: Tensor) -> None:
-        """Write down a frame's probabilities, float32 [C,h,w]."""
-        if frame not in self._places:
-            place = self._file.seek(self.size)
-            self.size += self._file.write(probabilities.contiguous().numpy().data)
-            self._places[frame] = place
-
-    def held(self, frame: int, size: tuple[int, ...]) -> Tensor:
-        """What was written down of it; ``size``: its h and w."""
-        self._file.seek(self._places[frame])
-        count = self.channels * math.prod(size)
-        return torch.from_numpy(np.fromfile(self._file, np.float32, count).reshape(-1, *size))
 
 
 class History:
@@ -89,29 +69,25 @@ class History:
     @contextmanager
     def step(self) -> Iterator[None]:
         """All that happens inside is one step; what raises there (an interruption, too) has changed nothing."""
-        self._open = _Step(self._state)
+        self._open = opened = _Step(self._state)
         try:
             yield
         except BaseException:
-            self._swap(self._open)
+            self._swap(opened)
             raise
         finally:
-            opened, self._open = self._open, None
+            self._open = None
+        opened.size = opened.probabilities.only_here(self._state.probabilities)
         self._done.append(opened)
         self._undone.clear()
         while len(self._done) > 1 and (len(self._done) > MOST_STEPS or sum(s.size for s in self._done) > MOST_BYTES):
             self._done.pop(0)
 
-    def keep_mask(self, frame: int) -> None:
-        """To be called in a step before a frame's mask changes."""
+    def replace_mask(self, frame: int, mask: np.ndarray) -> None:
+        """In a step: give a frame another mask, uint8 [H,W]."""
         assert self._open is not None
-        if frame not in self._open.masks:
-            self._open.masks[frame] = zlib.compress(self._state.masks[frame].tobytes(), 1)
-
-    def keep_probabilities(self, frame: int) -> None:
-        """To be called in a step before a frame's probabilities change."""
-        assert self._open is not None
-        self._open.hold(frame, self._state.probabilities[: self._open.channels, frame])
+        self._hold(frame, self._open)
+        self._state.masks[frame] = mask
 
     def undo(self) -> bool:
         """Take the last step back; False if there is none."""
@@ -127,28 +103,17 @@ class History:
         target.append(self._swap(source.pop()))
         return True
 
-    @torch.inference_mode()
+    def _hold(self, frame: int, step: _Step) -> None:
+        if frame not in step.masks:
+            step.masks[frame] = zlib.compress(self._state.masks[frame].tobytes(), 1)
+
     def _swap(self, step: _Step) -> _Step:
         """Make all that ``step`` holds as it was; what it was until now."""
-        state = self._state
-        self._open = now = _Step(state)
-        for frame in step.masks:
-            self.keep_mask(frame)
-        for frame in step.frames:
-            self.keep_probabilities(frame)
-        self._open = None
-        state.given, state.certain = step.given, step.certain
-        state.probabilities = with_channels(state.probabilities, step.channels)
+        state, now = self._state, _Step(self._state)
+        state.probabilities, state.given = step.probabilities, step.given
+        state.certain, state.replaced = step.certain, step.replaced
         for frame, packed in step.masks.items():
+            self._hold(frame, now)
             state.masks[frame] = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(state.masks.shape[1:])
-        for frame in step.frames:
-            state.probabilities[: step.channels, frame] = step.held(frame, state.probabilities.shape[2:])
+        now.size = now.probabilities.only_here(state.probabilities)
         return now
-
-
-def with_channels(probabilities: Tensor, channels: int) -> Tensor:
-    """[C,...] with as many channels: without the last ones, or with new ones of zeros."""
-    missing = channels - len(probabilities)
-    if missing <= 0:
-        return probabilities[:channels]
-    return torch.cat([probabilities, probabilities.new_zeros(missing, *probabilities.shape[1:])])

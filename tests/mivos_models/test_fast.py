@@ -6,18 +6,19 @@ import pytest
 import torch
 from torch import nn
 
-from mivos_models import Fusion, Propagation
-from mivos_models.fast import Pointwise, Winograd, accelerated
+from mivos_models import STCN, Fusion, Propagation, SpaceTimeNetwork
+from mivos_models.fast import _POINTS, Pointwise, Precision, Winograd, accelerated, compute_in_half
 from mivos_models.memory import largest
 
 
 @pytest.mark.parametrize("shape", [(1, 128, 41, 107), (2, 128, 39, 40), (3, 160, 1, 1501), (1, 128, 5, 9)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_winograd_is_a_convolution(shape: tuple[int, ...], bias: bool) -> None:
+@pytest.mark.parametrize("precision", ["full", "reduced"])
+def test_winograd_is_a_convolution(shape: tuple[int, ...], bias: bool, precision: Precision) -> None:
     torch.manual_seed(0)
     conv, x = nn.Conv2d(shape[1], 136, 3, padding=1, bias=bias), torch.randn(shape)
     with torch.inference_mode():
-        found, expected = Winograd(conv)(x), conv(x)
+        found, expected = Winograd(conv, _POINTS[precision])(x), conv(x)
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
 
 
@@ -47,6 +48,37 @@ def test_accelerated_networks_find_the_same_and_leave_the_given_alone(K: int, fi
         torch.testing.assert_close(fast_fusion(*inputs), fusion(*inputs), rtol=0, atol=1e-4)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
+
+
+def test_reduced_precision_takes_larger_tiles_on_a_cpu(filled) -> None:
+    for precision, numbers in (("full", 16), ("reduced", 36)):
+        fast = accelerated(filled(Propagation(18, 0.5)), precision)
+        tiles = [module.weight.shape[0] for module in fast.modules() if isinstance(module, Winograd)]
+        assert tiles and set(tiles) == {numbers}
+
+
+@pytest.mark.parametrize("kind", [Propagation, STCN])
+def test_half_the_bits_find_nearly_the_same(kind: type[SpaceTimeNetwork], filled) -> None:
+    """What a graphics card does where precision may be reduced, computed on a CPU."""
+    torch.manual_seed(0)
+    image, masks, maps = torch.randn(1, 3, 48, 80), torch.rand(1, 2, 48, 80) / 2, torch.rand(2, 2, 48, 80)
+    images, times = image.expand(2, -1, -1, -1), torch.rand(2, 2)
+    found = []
+    for half in (False, True):
+        network, fusion = filled(kind(18, 0.25)), filled(Fusion(0.5))
+        if half:
+            compute_in_half(network)
+            compute_in_half(fusion)
+        with torch.inference_mode():
+            query = network.query(image)
+            memory = network.memorize(image, masks, query)
+            planes = network.segment(query, memory, 5)[0].unsqueeze(1)
+            fused = torch.sigmoid(fusion(images, planes, planes.flip(0), maps, times))
+        found.append({"key": query.key, "value": memory.value, "probability": planes, "fused": fused})
+    for name, expected in found[0].items():
+        value = found[1][name]
+        assert value.dtype == torch.float32
+        assert 0 < (value - expected).abs().max() < 0.02 * expected.abs().max(), name
 
 
 @pytest.mark.parametrize(("M", "k"), [(10, 3), (400, 7), (403, 7), (8100, 50), (50, 50)])

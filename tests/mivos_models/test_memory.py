@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mivos_models import Memory, affinity, aggregate, aggregate_logits, join, proximity, read
-from mivos_models.memory import Affinity, transfer
+from mivos_models.memory import Affinity, Bank, transfer
 
 
 def random_memory(generator: torch.Generator, B: int = 2, K: int = 3, T: int = 2, h: int = 3, w: int = 4) -> Memory:
@@ -79,6 +79,20 @@ def test_join_keeps_the_order_of_frames() -> None:
     both = join([first, second])
     assert both.key.shape[2] == 3
     torch.testing.assert_close(both.value[:, :, 1:], second.value)
+
+
+@pytest.mark.parametrize("top_k", [None, 5])
+def test_a_bank_is_what_was_joined(top_k: int | None) -> None:
+    generator = torch.Generator().manual_seed(8)
+    frames = [random_memory(generator, T=1) for _ in range(5)]
+    query_key = torch.randn(2, 8, 3, 4, generator=generator, dtype=torch.float64)
+    bank, kept = Bank(frames[0], 4), []
+    for frame, for_good in zip(frames, (True, False, True, False, False), strict=True):
+        bank.add(frame, for_good=for_good)
+        expected = join([*kept, frame])
+        assert all(torch.equal(*parts) for parts in zip(bank.memory, expected, strict=True))
+        assert torch.equal(read(bank.memory, query_key, top_k), read(expected, query_key, top_k))
+        kept += [frame] * for_good
 
 
 def test_transfer_equals_its_slow_twin() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mivos_models import S2M, STCN, Fusion, InteractiveRunner, Memory, Propagation
+from mivos_models import S2M, STCN, Fusion, InteractiveRunner, Memory, Propagation, propagate
 from mivos_models.images import MEAN, STD
 from vosforge import InputError
 
@@ -212,6 +212,17 @@ def test_set_mask_changes_one_frame_until_the_next_round() -> None:
     np.testing.assert_array_equal(runner.interact(0, index_mask(1, 2))[2], masks[2])
 
 
+def test_masks_replaced_elsewhere_are_taken_back_by_the_next_round() -> None:
+    runner = InteractiveRunner(Recorder(), numbered_frames(10), 1)
+    for t in (2, 7):
+        masks = runner.interact(t, index_mask(1))
+    for t in (0, 7, 9):
+        runner.set_mask(t, index_mask(0, 1))
+    np.testing.assert_array_equal(np.delete(runner.interact(5, index_mask(1)), 5, 0), np.delete(masks, 5, 0))
+    runner.undo()
+    assert all(np.array_equal(runner.masks[t], index_mask(0, 1)) for t in (0, 7, 9))
+
+
 def test_frames_outside_the_new_limits_keep_their_result() -> None:
     network = Recorder()
     runner = InteractiveRunner(network, numbered_frames(10), 1)
@@ -318,6 +329,24 @@ def test_seeing_frames_in_full_is_seeing_them_as_they_are() -> None:
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 
 
+def test_precision_may_be_reduced(filled) -> None:
+    frames = np.random.default_rng(7).integers(0, 256, (3, 320, 400, 3), np.uint8)
+    mask = np.zeros((320, 400), np.uint8)
+    mask[50:200, 90:300] = 1
+    propagation, fusion = filled(Propagation(18, 0.5)), filled(Fusion(0.25))
+    runners = [
+        InteractiveRunner(propagation, frames, 1, fusion=fusion, precision=precision)
+        for precision in ("full", "reduced")
+    ]
+    for runner in runners:
+        runner.interact(0, mask)
+    full, reduced = (runner.probabilities(1) for runner in runners)
+    assert 0 < np.abs(full - reduced).max() < 1e-3
+    assert np.array_equal(propagate(frames, mask, propagation, precision="reduced"), runners[1].masks), (
+        "carried in the same way"
+    )
+
+
 def test_thin_strokes_survive_where_networks_see_less() -> None:
     class Watching(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -354,7 +383,11 @@ def test_bad_input_is_named() -> None:
     ):
         with pytest.raises(InputError, match=message):
             InteractiveRunner(Recorder(), *arguments)
-    for settings, message in (({"top_k": 0}, "top_k"), ({"mem_every": 0}, "mem_every")):
+    for settings, message in (
+        ({"top_k": 0}, "top_k"),
+        ({"mem_every": 0}, "mem_every"),
+        ({"precision": "half"}, "precision must be 'full' or 'reduced'"),
+    ):
         with pytest.raises(InputError, match=message):
             InteractiveRunner(Recorder(), frames, 1, **settings)
     with pytest.raises(ValueError, match="propagation network is in training mode"):

@@ -124,6 +124,16 @@ def test_a_saved_session_goes_on_as_if_nothing_had_happened(networks, video, tmp
     assert same(snapshot(loaded), snapshot(runner))
 
 
+def test_a_session_remembers_its_precision(networks, video, tmp_path) -> None:
+    frames, masks = video
+    runner = InteractiveRunner(frames=frames, num_objects=K, precision="reduced", **networks)
+    runner.interact(1, masks[1])
+    runner.save(tmp_path / "session.pt")
+    InteractiveRunner.load(tmp_path / "session.pt", frames=frames, **networks).save(tmp_path / "again.pt")
+    held = [torch.load(tmp_path / name, weights_only=True) for name in ("session.pt", "again.pt")]
+    assert [each["precision"] for each in held] == ["reduced", "reduced"]
+
+
 def test_wrong_sessions_are_named(networks, video, tmp_path) -> None:
     frames, _ = video
     path = tmp_path / "session.pt"

@@ -1,0 +1,100 @@
+"""Tensors that wait on disk until they are asked for: a long video's are more than one likes to hold in memory."""
+
+import tempfile
+import weakref
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_UNSEEN_BACKGROUND = 1e-7
+
+
+class Spill:
+    """A file without a name that holds float32 tensors; the room of those nobody has any more is used again."""
+
+    def __init__(self) -> None:
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as what is in it
+        self._end = 0
+        self._free: defaultdict[int, list[int]] = defaultdict(list)
+
+    def put(self, values: Tensor) -> "Spilled":
+        """Write a tensor down."""
+        array = values.contiguous().numpy()
+        free = self._free[array.nbytes]
+        place = free.pop() if free else self._end
+        self.file.seek(place)
+        array.tofile(self.file)
+        self._end = max(self._end, place + array.nbytes)
+        spilled = Spilled(self, place, array.shape, array.nbytes)
+        weakref.finalize(spilled, free.append, place).atexit = False
+        return spilled
+
+    def mapped(self) -> Tensor:
+        """All of the file, float32 [numbers], in pages that come and go."""
+        return torch.from_numpy(np.memmap(self.file, np.float32, "c")) if self._end else torch.empty(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Spilled:
+    """A tensor in a file."""
+
+    spill: Spill
+    place: int
+    shape: tuple[int, ...]
+    nbytes: int
+
+    def read(self) -> Tensor:
+        """The tensor, in memory."""
+        self.spill.file.seek(self.place)
+        values = np.fromfile(self.spill.file, np.float32, self.nbytes // 4)
+        return torch.from_numpy(values.reshape(self.shape))
+
+    def within(self, mapped: Tensor) -> Tensor:
+        """The tensor as a part of the whole file, `Spill.mapped`."""
+        return mapped[self.place // 4 :][: self.nbytes // 4].view(self.shape)
+
+
+class Probabilities:
+    """Background's and objects' probabilities, float32 [C,h,w] of each frame; what is not set has never been seen.
+
+    ``size``: their h and w. A `copy` costs nothing but a list of places.
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int], spill: Spill | None = None):
+        self.channels, self.size = channels, size
+        self._spill = spill or Spill()
+        self._frames: dict[int, Spilled] = {}
+
+    def __getitem__(self, frame: int) -> Tensor:
+        if frame in self._frames:
+            return with_channels(self._frames[frame].read(), self.channels)
+        unseen = torch.zeros(self.channels, *self.size)
+        unseen[0] = _UNSEEN_BACKGROUND
+        return unseen
+
+    def __setitem__(self, frame: int, values: Tensor) -> None:
+        self._frames[frame] = self._spill.put(values)
+
+    def copy(self) -> "Probabilities":
+        """The same frames, which may then change without this one."""
+        result = Probabilities(self.channels, self.size, self._spill)
+        result._frames = dict(self._frames)
+        return result
+
+    def only_here(self, other: "Probabilities") -> int:
+        """Bytes of frames that ``other``, a copy that has changed, has no more."""
+        return sum(mine.nbytes for frame, mine in self._frames.items() if other._frames.get(frame) is not mine)
+
+    def mapped(self) -> dict[int, Tensor]:
+        """The frames that were set, in pages that come and go."""
+        whole = self._spill.mapped()
+        return {frame: spilled.within(whole) for frame, spilled in self._frames.items()}
+
+
+def with_channels(planes: Tensor, channels: int) -> Tensor:
+    """[C,...] with as many channels, the new ones of zeros."""
+    missing = channels - len(planes)
+    return torch.cat([planes, planes.new_zeros(missing, *planes.shape[1:])]) if missing else planes
