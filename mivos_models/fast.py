@@ -30,7 +30,7 @@ Precision = Literal["full", "reduced"]
 # Where polynomials are evaluated, besides infinity: for tiles of 2×2 outputs, and for 4×4, which take half the products
 # again and lose a digit (these points lose a quarter of what 0, ±1, ±2 would).
 _POINTS: dict[Precision, tuple[float, ...]] = {"full": (0, 1, -1), "reduced": (0, 0.75, -0.75, 1.5, -1.5)}
-_INPUTS_AT_ONCE = 6400  # of a channel; what is computed of them stays in a processor's cache
+_INPUTS_AT_ONCE = 1728  # of a channel; what is computed of them stays in a processor's cache
 _WORTHWHILE = 128 * 128
 _FEW_CELLS = 1500
 """Below so many, a direct convolution is as fast: there are fewer cells than weights."""
