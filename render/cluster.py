@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from assets.store import AssetStore
+from render.devices import check_renderer
 from render.jobs import Dataset
 from render.layout import WHOLE_MACHINE, Layout, Resources, layout_for, worker_memory
 from render.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, Event, cards_of
@@ -74,7 +75,8 @@ def render_dataset(
 
     A video that fails its checks is drawn again under the next attempt; one that keeps failing or crashing Blender is
     quarantined with its reason. When interrupted, what is sealed stays, and the next call goes on from there.
-    Raises BlenderUnusableError, with nothing quarantined, where Blender cannot render as ``resources`` ask.
+    Raises BlenderUnusableError, with nothing quarantined, where Blender cannot render as ``resources`` ask, or is not
+    the one, on the device, that the data set was begun with.
     """
     with dataset.writing():
         dataset.pack()
@@ -158,6 +160,8 @@ class _Run:
             needs["memory"] = worker
         self._actor_class = ray.remote(**needs)(_Renderer)
         self._threads, self._device = layout.threads, resources.device
+        self._any_renderer = resources.any_renderer
+        self._renderer = None if resources.any_renderer else dataset.renderer()
         self._idle: list[Any] = [self._new_actor(number) for number in range(layout.workers)]
         self._busy: dict[Any, tuple[Any, _Task]] = {}
         self._queue: deque[_Task] = deque()
@@ -209,6 +213,7 @@ class _Run:
             "catalog": str((self._dataset.root / "catalog.jsonl").resolve()),
             "staged": str(self._dataset.staged_path(task.index).resolve()),
             "gates": self._dataset.config.scene.gates,
+            "renderer": self._renderer,
         }
         self._busy[actor.run.options(num_returns="streaming").remote(job)] = actor, task
 
@@ -229,6 +234,7 @@ class _Run:
             actor = self._new_actor(1000 + self._actors)
         self._idle.append(actor)
         if "done" in event:
+            self._hold_to_renderer(task.index, event["renderer"])
             self._videos += 1
             self._dataset.pack()
         elif "refused" in event and task.attempt + 1 < self._dataset.config.attempts:
@@ -245,3 +251,14 @@ class _Run:
             self._videos += 1
             self._dataset.quarantine(task.index, reason)
             self._dataset.pack()
+
+    def _hold_to_renderer(self, index: int, renderer: str) -> None:
+        """Throw video ``index`` away, and raise, when the nodes of a cluster that begins a data set are not alike."""
+        if self._any_renderer:
+            return
+        self._renderer = self._renderer or renderer
+        try:
+            check_renderer(self._renderer, renderer)
+        except VOSForgeError:
+            self._dataset.discard(index)
+            raise

@@ -28,6 +28,8 @@ class Resources:
     """How many processes share a GPU: while one of them encodes, another one's frame is rendered."""
     address: str | None = None
     """Of a running Ray cluster, whose nodes must see the same folders; None starts a local one."""
+    any_renderer: bool = False
+    """Whether a data set may be gone on with by another Blender, or on another device, than it was begun with."""
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
