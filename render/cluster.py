@@ -14,6 +14,7 @@ from ray.exceptions import RayActorError
 
 from assets.store import AssetStore
 from render.devices import check_renderer
+from render.head import check_head
 from render.jobs import Dataset
 from render.layout import WHOLE_MACHINE, Layout, Resources, layout_for, worker_memory
 from render.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, Event, cards_of
@@ -102,6 +103,9 @@ def _start_ray(resources: Resources, videos: int, worker: int) -> Layout:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if resources.address is not None:
+        check_head(resources.address)
+        # One try of 40 s for what no longer answers as Ray, for example the last cluster that "auto" finds a note of.
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
         try:
             ray.init(address=resources.address, **options)
         except ConnectionError as error:
