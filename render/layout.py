@@ -7,7 +7,9 @@ from render.devices import DEVICES
 from vosforge.errors import InputError
 
 WORKER_MEMORY = 900 * 2**20
-"""Bytes of a worker, its Blender process and the Ray actor that owns it, without frames; 740 MiB with small models."""
+"""Bytes of a worker, its Blender process and the Ray actor that owns it, without frames.
+
+740 MiB with small models, 770 with SweetHome3D's."""
 PIXEL_MEMORY = 640
 """Bytes a pixel of the frame that is rendered, denoised and encoded."""
 KEPT_MEMORY = 2
