@@ -38,6 +38,8 @@ RECIPE: dict[str, Any] = {
     "jpeg_quality": 98,
     "persistent_data": False,
 }
+RECIPE_WORKER = (sys.executable, "-m", "benchmarks.recipe_worker")
+"""The program that does the recipe's jobs."""
 
 
 def render_recipe(
@@ -53,11 +55,17 @@ def render_recipe(
 
 
 def run_worker(
-    folder: Path, job: dict[str, Any], spec: SceneSpec, store: AssetStore, *, idle: bool = False
+    folder: Path,
+    job: dict[str, Any],
+    spec: SceneSpec,
+    store: AssetStore,
+    *,
+    idle: bool = False,
+    worker: Sequence[str] = RECIPE_WORKER,
 ) -> dict[str, Any]:
     """Do a job of `benchmarks.recipe_worker` in a process of its own; its log lies in ``folder``.
 
-    ``idle``: it runs when nothing else wants the processor.
+    ``idle``: it runs when nothing else wants the processor. ``worker``: another program that does such jobs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path, log = folder / "job.json", folder / "blender.log"
@@ -66,7 +74,7 @@ def run_worker(
     )
     with log.open("wb") as output:
         core = str(max(os.sched_getaffinity(0)))
-        command = ["taskset", "--cpu-list", core, sys.executable, "-m", "benchmarks.recipe_worker", str(path)]
+        command = ["taskset", "--cpu-list", core, *worker, str(path)]
         if idle:
             command = ["nice", "-n", "19", *command]
         code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False).returncode

@@ -205,6 +205,7 @@ def render_job(spec: SceneSpec, store: AssetStore, folder: Path, staged: Path) -
         "catalog": str((folder / "catalog.jsonl").resolve()),
         "staged": str(staged.resolve()),
         "gates": False,
+        "renderer": None,
     }
 
 

@@ -13,6 +13,8 @@ import ray
 from ray.exceptions import RayActorError
 
 from assets.store import AssetStore
+from render.devices import check_renderer
+from render.head import check_head
 from render.jobs import Dataset
 from render.layout import WHOLE_MACHINE, Layout, Resources, layout_for, worker_memory
 from render.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, Event, cards_of
@@ -74,7 +76,8 @@ def render_dataset(
 
     A video that fails its checks is drawn again under the next attempt; one that keeps failing or crashing Blender is
     quarantined with its reason. When interrupted, what is sealed stays, and the next call goes on from there.
-    Raises BlenderUnusableError, with nothing quarantined, where Blender cannot render as ``resources`` ask.
+    Raises BlenderUnusableError, with nothing quarantined, where Blender cannot render as ``resources`` ask, or is not
+    the one, on the device, that the data set was begun with.
     """
     with dataset.writing():
         dataset.pack()
@@ -102,6 +105,9 @@ def _start_ray(resources: Resources, videos: int, worker: int) -> Layout:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if resources.address is not None:
+        check_head(resources.address)
+        # One try of 40 s for what no longer answers as Ray, for example the last cluster that "auto" finds a note of.
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
         try:
             ray.init(address=resources.address, **options)
         except ConnectionError as error:
@@ -160,6 +166,8 @@ class _Run:
             needs["memory"] = worker
         self._actor_class = ray.remote(**needs)(_Renderer)
         self._threads, self._device = layout.threads, resources.device
+        self._any_renderer = resources.any_renderer
+        self._renderer = None if resources.any_renderer else dataset.renderer()
         self._idle: list[Any] = [self._new_actor(number) for number in range(layout.workers)]
         self._busy: dict[Any, tuple[Any, _Task]] = {}
         self._queue: deque[_Task] = deque()
@@ -212,6 +220,7 @@ class _Run:
             "catalog": str((self._dataset.root / "catalog.jsonl").resolve()),
             "staged": str(self._dataset.staged_path(task.index).resolve()),
             "gates": self._dataset.config.scene.gates,
+            "renderer": self._renderer,
         }
         self._busy[actor.run.options(num_returns="streaming").remote(job)] = actor, task
 
@@ -232,6 +241,7 @@ class _Run:
             actor = self._new_actor(1000 + self._actors)
         self._idle.append(actor)
         if "done" in event:
+            self._hold_to_renderer(task.index, event["renderer"])
             self._videos += 1
             self._dataset.pack()
         elif "refused" in event and task.attempt + 1 < self._dataset.config.attempts:
@@ -248,3 +258,14 @@ class _Run:
             self._videos += 1
             self._dataset.quarantine(task.index, reason)
             self._dataset.pack()
+
+    def _hold_to_renderer(self, index: int, renderer: str) -> None:
+        """Throw video ``index`` away, and raise, when the nodes of a cluster that begins a data set are not alike."""
+        if self._any_renderer:
+            return
+        self._renderer = self._renderer or renderer
+        try:
+            check_renderer(self._renderer, renderer)
+        except VOSForgeError:
+            self._dataset.discard(index)
+            raise

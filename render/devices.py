@@ -1,4 +1,4 @@
-"""What the engine asks of Blender: a version it knows, and a device of Cycles to render on.
+"""What the engine asks of Blender: a version it knows, a device of Cycles, and both as its data set was begun with.
 
 Nothing here imports bpy: what is asked is handed over, so that it is tested without Blender and without a GPU.
 """
@@ -30,6 +30,15 @@ def check_version(version: Sequence[int]) -> None:
         known = " and ".join(f"{major}.{minor}" for major, minor in VERSIONS)
         raise VOSForgeError(
             f"Blender {'.'.join(map(str, version))} is not supported, only {known} are: pip install 'bpy>=5.0,<5.1'"
+        )
+
+
+def check_renderer(begun: str | None, renderer: str) -> None:
+    """Raise VOSForgeError where the data set was ``begun`` with something else than what renders here."""
+    if begun not in (None, renderer):
+        raise VOSForgeError(
+            f"the data set was begun with {begun}, and {renderer} may give other frames: go on with the former, render "
+            "into another folder, or allow both with --any-renderer"
         )
 
 

@@ -19,7 +19,7 @@ from assets.settings import AssetSettings
 from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import RenderSettings, SceneSpec, Split, video_id
 from render.qualities import QUALITIES
-from render.shards import VideoRow, build_manifest, pack_shard, quarantine_video
+from render.shards import ShardSet, VideoRow, build_manifest, pack_shard, quarantine_video
 from render.shards.format import shard_name
 from render.shards.writer import unpack_video
 from vosforge.config import Record, read_config
@@ -156,6 +156,16 @@ class Dataset:
         """The videos that are neither sealed nor quarantined, in order."""
         open_shards = (shard for shard in self.shards() if not self.shard_path(shard).exists())
         return [index for shard in open_shards for index in self.members(shard) if not self._settled(index)]
+
+    def renderer(self) -> str | None:
+        """What rendered the first video that is there ("Blender 5.0.1 Cycles CPU"); None when nothing says so."""
+        shards = (self.shard_path(number) for number in self.shards())
+        staged = (self.staged_path(index) for shard in self.shards() for index in self.members(shard))
+        for path in filter(Path.exists, (*shards, *staged)):
+            for video in ShardSet(path):
+                renderer: str | None = video.attributes.get("renderer")
+                return renderer
+        return None
 
     def quarantine(self, index: int, reason: str) -> None:
         """Record that video ``index`` cannot be had, and why."""

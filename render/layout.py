@@ -7,7 +7,9 @@ from render.devices import DEVICES
 from vosforge.errors import InputError
 
 WORKER_MEMORY = 900 * 2**20
-"""Bytes of a worker, its Blender process and the Ray actor that owns it, without frames; 740 MiB with small models."""
+"""Bytes of a worker, its Blender process and the Ray actor that owns it, without frames.
+
+740 MiB with small models, 770 with SweetHome3D's."""
 PIXEL_MEMORY = 640
 """Bytes a pixel of the frame that is rendered, denoised and encoded."""
 KEPT_MEMORY = 2
@@ -28,6 +30,8 @@ class Resources:
     """How many processes share a GPU: while one of them encodes, another one's frame is rendered."""
     address: str | None = None
     """Of a running Ray cluster, whose nodes must see the same folders; None starts a local one."""
+    any_renderer: bool = False
+    """Whether a data set may be gone on with by another Blender, or on another device, than it was begun with."""
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:

@@ -16,6 +16,7 @@ from assets.catalog import Catalog
 from assets.store import AssetStore
 from blender_scenes.blender.mesh_import import prepare_model
 from blender_scenes.spec import SceneSpec
+from render.devices import check_renderer
 from render.engine import Engine
 from render.gates import color_refusal, label_refusal
 from render.passes import PassMaker
@@ -37,8 +38,14 @@ def _catalog(path: str) -> Catalog:
 def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     """Render ``job["spec"]`` and stage it at ``job["staged"]``; yields an event a frame, then the outcome.
 
-    With ``job["gates"]`` a video that does not show enough is refused instead.
+    With ``job["gates"]`` a video that does not show enough is refused instead. Nothing is rendered where
+    ``job["renderer"]``, what its data set was begun with, is another one.
     """
+    try:
+        check_renderer(job["renderer"], engine.version)
+    except VOSForgeError as error:
+        yield {"unusable": str(error)}
+        return
     spec = SceneSpec.model_validate_json(job["spec"])
     store = AssetStore(Path(job["store"]))
     settings = spec.render
@@ -70,7 +77,8 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
         passes |= make_tracks(spec, maker.surfaces, masks)
     darkest = min(brightness, default=None)
     record = video_record(spec, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.version, passes)
-    yield {"done": stage_video(Path(job["staged"]), record).model_dump(mode="json")}
+    row = stage_video(Path(job["staged"]), record)
+    yield {"done": row.model_dump(mode="json"), "renderer": engine.version}
 
 
 def _on_disk(shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:

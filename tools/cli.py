@@ -305,6 +305,9 @@ def render(
     device: Annotated[str, typer.Option(help="cpu, gpu (the best there is), optix, cuda, hip or oneapi.")] = "cpu",
     workers_per_gpu: Annotated[int, typer.Option(min=1, help="Blender processes that share a GPU.")] = 2,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster; default: a local one.")] = None,
+    any_renderer: Annotated[
+        bool, typer.Option("--any-renderer", help="Go on with another Blender or device than it was begun with.")
+    ] = False,
     config: Config = None,
     settings: Set = None,
 ) -> None:
@@ -323,7 +326,7 @@ def render(
     chosen = [f"{key}={value}" for key, value in flags.items() if value is not None]
     chosen += quality_settings(quality) if quality else []
     chosen += asset_flags(assets, num_meshes, textures, num_textures, hdris)
-    resources = Resources(workers, threads, device, workers_per_gpu, address)
+    resources = Resources(workers, threads, device, workers_per_gpu, address, any_renderer)
     shards = render_to(out, config, [*chosen, *(settings or [])], resources)
     console.print(f"{len(shards.videos)} videos in {out}", style="bold")
     for row in shards.quarantined:

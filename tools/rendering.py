@@ -5,6 +5,7 @@ from pathlib import Path
 
 from assets.catalog import Catalog
 from assets.store import AssetStore
+from render.head import check_head
 from render.jobs import Dataset, DatasetConfig, begun_with
 from render.layout import WHOLE_MACHINE, Resources
 from render.process import cards_of
@@ -23,10 +24,13 @@ def render_to(
     """Render the data set at ``out``, or what it still lacks, and return it.
 
     A folder that was begun keeps the settings and assets pinned in it: they are the defaults then, and other ones are
-    refused with an InputError. BlenderUnusableError, before anything is written, when this machine lacks the device.
+    refused with an InputError. VOSForgeError, before anything is written, when this machine lacks the device, or no Ray
+    cluster is where one should be.
     """
     wanted = read_config(DatasetConfig, config, settings, None if config else begun_with(out))
-    if resources.device != "cpu" and resources.address is None:
+    if resources.address is not None:
+        check_head(resources.address)
+    elif resources.device != "cpu":
         cards_of(resources.device)
     store = AssetStore()
     render_with_progress(open_dataset(out, wanted, store), store, resources)

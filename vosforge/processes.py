@@ -19,9 +19,25 @@ CONTROL_GROUPS = (
 files, which Linux gives back."""
 
 
-def cores() -> int:
-    """How many processes can work at once."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+TIME_LIMITS = (
+    ("sys/fs/cgroup/cpu.max",),
+    ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
+"""Of versions 2 and 1: the files with the processor time that may be used, and within which time (then again)."""
+
+
+def cores(root: Path = Path("/")) -> int:
+    """How many processes can work at once: the cores this one may use, or its control group's share where that is less.
+
+    ``root``: where ``sys`` is.
+    """
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for files in TIME_LIMITS:
+        if all((root / name).exists() for name in files):
+            quota, period = " ".join((root / name).read_text() for name in files).split()
+            if quota not in ("max", "-1"):
+                count = min(count, -(-int(quota) // int(period)))
+    return count
 
 
 def free_memory(root: Path = Path("/")) -> int:

@@ -5,15 +5,20 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from render.cluster import _layout_of_cluster, render_dataset
+from render.cluster import _layout_of_cluster, _Run, _Task, render_dataset
 from render.jobs import Dataset
-from render.layout import Layout, Resources
-from render.shards import ShardSet
+from render.layout import WHOLE_MACHINE, Layout, Resources
+from render.process import BlenderUnusableError
+from render.shards import ShardSet, stage_video
+from tests.render.conftest import make_record
 from vosforge import VOSForgeError
 from vosforge.files import UNFINISHED
 
@@ -65,6 +70,33 @@ def test_a_data_set_is_rendered_sealed_and_not_rendered_twice(tmp_path, small_co
     again = render_dataset(dataset, store, Resources(workers=2))
     assert again.frames_total == 0
     assert (dataset.root / "manifest.jsonl").read_bytes() == manifest
+
+
+def test_what_another_renderer_began_is_not_gone_on_with_unless_allowed(tmp_path, small_config, catalog, store):
+    dataset = Dataset(tmp_path / "data", small_config.model_copy(update={"videos": 2}), catalog)
+    record = make_record(0)
+    before = {**record.attributes, "renderer": "Blender 4.5.15 Cycles OPTIX"}
+    stage_video(dataset.staged_path(0), replace(record, attributes=before))
+    with pytest.raises(BlenderUnusableError, match=r"begun with Blender 4\.5\.15 Cycles OPTIX, and Blender .* CPU may"):
+        render_dataset(dataset, store, Resources(workers=1))
+    assert dataset.missing() == [1]
+    render_dataset(dataset, store, Resources(workers=1, any_renderer=True))
+    assert len({video.attributes["renderer"] for video in ShardSet(dataset.root)}) == 2
+
+
+@pytest.mark.parametrize(("resources", "missing"), [(WHOLE_MACHINE, {1, 2}), (Resources(any_renderer=True), {2})])
+def test_nodes_that_differ_do_not_begin_a_data_set_together(
+    monkeypatch, tmp_path, small_config, catalog, store, resources, missing
+):
+    monkeypatch.setattr("render.cluster.ray.remote", lambda **_: lambda _: SimpleNamespace(remote=lambda *_: "actor"))
+    dataset = Dataset(tmp_path / "data", small_config.model_copy(update={"videos": 3}), catalog)
+    run = _Run(dataset, store, resources, Layout(2, 1), 0, lambda _: None)
+    with pytest.raises(VOSForgeError, match="begun with one, and another") if 1 in missing else nullcontext():
+        for index, renderer in enumerate(("one", "another")):
+            run._busy[renderer] = "actor", _Task(index)
+            stage_video(dataset.staged_path(index), make_record(index))
+            run._finish(renderer, "actor", _Task(index), {"done": {}, "renderer": renderer})
+    assert set(dataset.missing()) == missing
 
 
 def node(alive=True, **resources):

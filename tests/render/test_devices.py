@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from render.devices import DEVICES, Device, check_version, choose_device
+from render.devices import DEVICES, Device, check_renderer, check_version, choose_device
 from vosforge import VOSForgeError
 
 
@@ -69,3 +69,11 @@ def test_versions_that_pass_the_render_tests_are_taken(version):
 def test_others_are_refused_with_the_remedy(version):
     with pytest.raises(VOSForgeError, match=r"^Blender \d\.\d\.\d is not supported, only 4\.5 and 5\.0 are: pip"):
         check_version(version)
+
+
+def test_a_data_set_keeps_to_what_it_was_begun_with():
+    for begun in (None, "Blender 5.0.1 Cycles CPU"):
+        check_renderer(begun, "Blender 5.0.1 Cycles CPU")
+    for other in ("Blender 4.5.15 Cycles CPU", "Blender 5.0.1 Cycles OPTIX"):
+        with pytest.raises(VOSForgeError, match=rf"with Blender 5\.0\.1 Cycles CPU, and {other} .* --any-renderer$"):
+            check_renderer("Blender 5.0.1 Cycles CPU", other)

@@ -49,6 +49,7 @@ def job(spec, store, catalog, folder):
         "catalog": str(folder / "catalog.jsonl"),
         "staged": str(folder / f"{spec.video_id}.h5"),
         "gates": True,
+        "renderer": None,
     }
 
 

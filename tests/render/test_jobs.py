@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from assets.settings import AssetSettings
@@ -41,6 +43,22 @@ def test_what_a_kill_after_sealing_left_is_removed(dataset):
         dataset.staged_path(6).write_bytes(copy)
         assert dataset.pack() == []
         assert not dataset.staged_path(6).exists()
+
+
+def test_what_rendered_a_data_set_is_read_from_its_first_video(dataset):
+    assert dataset.renderer() is None
+    said = {3: None, 4: "staged", 5: "later"}
+    for index, renderer in said.items():
+        record = make_record(index)
+        attributes = {**record.attributes, "renderer": renderer} if renderer else record.attributes
+        stage_video(dataset.staged_path(index), replace(record, attributes=attributes))
+    assert dataset.renderer() is None, "an older VOSForge did not say"
+    dataset.discard(3)
+    assert dataset.renderer() == "staged"
+    record = make_record(6)
+    stage_video(dataset.staged_path(6), replace(record, attributes={"attempt": 1, "renderer": "packed"}))
+    dataset.pack()
+    assert dataset.renderer() == "packed"
 
 
 def test_a_second_writer_is_refused(dataset, small_config, catalog):

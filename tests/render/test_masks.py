@@ -56,6 +56,7 @@ def test_masks_of_hard_scenes_equal_a_ray_cast(store, catalog, tmp_path, seed):
         for name, spec in (("sharp", sharp), ("blurred", sharp.model_copy(update={"camera": lens}))):
             staged = tmp_path / f"{name}.h5"
             job = {"do": "render", "spec": spec.model_dump_json(), "store": str(store.root), "gates": False}
+            job["renderer"] = None
             *_, last = blender.run({**job, "catalog": str(tmp_path / "catalog.jsonl"), "staged": str(staged)})
             assert "done" in last, last
             masks.append(ShardSet(staged).video(spec.video_id).masks())

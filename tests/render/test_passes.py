@@ -61,6 +61,7 @@ def videos(specs, store, catalog, tmp_path_factory):
         for number, (name, spec) in enumerate(specs.items()):
             staged = folder / f"{number}.h5"
             job = {"do": "render", "spec": spec.model_dump_json(), "store": str(store.root), "gates": False}
+            job["renderer"] = None
             *_, last = blender.run({**job, "catalog": str(folder / "catalog.jsonl"), "staged": str(staged)})
             assert "done" in last, last
             found[name] = ShardSet(staged).video(spec.video_id)

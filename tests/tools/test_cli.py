@@ -1,3 +1,4 @@
+import socket
 import subprocess
 import sys
 
@@ -80,6 +81,16 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_pa
     done = run("render", "out", "--videos", "1", "--device", missing, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith("vosforge: Cycles finds no ") and done.stderr.endswith("cpu\n")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_that_is_not_there_is_refused_before_anything_is_written(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    done = run("render", "out", "--videos", "1", "--address", address, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith(f"vosforge: nothing answers at {address}, where a Ray cluster should be")
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 

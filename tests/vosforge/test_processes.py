@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from vosforge.processes import CONTROL_GROUPS, cores, free_memory, interrupts_noted
+from vosforge.processes import CONTROL_GROUPS, TIME_LIMITS, cores, free_memory, interrupts_noted
 
 GIB = 2**30
 
@@ -39,6 +39,19 @@ def test_a_control_group_has_a_say(root, version, most, free):
 def test_a_control_group_without_a_limit_has_none(root):
     confine(root, 0, "max", 3 * GIB, GIB)
     assert free_memory(root) == 8 * GIB
+
+
+@pytest.mark.parametrize(("version", "texts"), [(0, ("{} 100000",)), (1, ("{}", "100000"))])
+@pytest.mark.parametrize(
+    ("quota", "found"), [("max", 8), (-1, 8), (400_000, 4), (250_000, 3), (20_000, 1), (6_400_000, 8)]
+)
+def test_a_control_group_has_a_say_in_cores(tmp_path, monkeypatch, version, texts, quota, found):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert cores(tmp_path) == 8
+    for name, text in zip(TIME_LIMITS[version], texts, strict=True):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text.format(quota) + "\n")
+    assert cores(tmp_path) == found
 
 
 def test_this_machine_has_both():

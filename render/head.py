@@ -1,0 +1,33 @@
+"""The head of a Ray cluster, looked for without Ray, which would try for a quarter of an hour."""
+
+import os
+import socket
+from urllib.parse import urlsplit
+
+from vosforge.errors import InputError, VOSForgeError, first_line
+
+PATIENCE = 15.0
+"""Seconds that a head may take to answer."""
+
+
+def check_head(address: str) -> None:
+    """Raise VOSForgeError unless something listens at a cluster's ``address``, InputError when it is none.
+
+    Nothing is asked where Ray is to find a cluster by itself ("auto" without RAY_ADDRESS).
+    """
+    if address == "auto" and not (address := os.environ.get("RAY_ADDRESS", "")):
+        return
+    try:
+        head = urlsplit(f"//{address}")
+        host, port = head.hostname, head.port
+    except ValueError:
+        host = port = None
+    if host is None or port is None:
+        raise InputError(f"'{address}' is no address of a Ray cluster's head: write host:port (no ray://), or auto")
+    try:
+        socket.create_connection((host, port), timeout=PATIENCE).close()
+    except OSError as error:
+        raise VOSForgeError(
+            f"nothing answers at {address}, where a Ray cluster should be ({first_line(error)}): start its head with "
+            "'ray start --head', or check the address"
+        ) from None
