@@ -4,7 +4,7 @@ STCN (Cheng, Tai, Tang, NeurIPS 2021) can take the propagation network's place.
 """
 
 from mivos_models.aggregate import aggregate, aggregate_logits
-from mivos_models.checkpoints import load_network, save_network
+from mivos_models.checkpoints import load_network, load_propagation, save_network
 from mivos_models.fusion import Fusion, difference_maps
 from mivos_models.images import Padding, normalise, normalise_planes
 from mivos_models.memory import Memory, affinity, join, proximity, read
@@ -32,6 +32,7 @@ __all__ = [
     "difference_maps",
     "join",
     "load_network",
+    "load_propagation",
     "normalise",
     "normalise_planes",
     "propagate",

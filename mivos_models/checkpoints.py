@@ -55,16 +55,15 @@ def load_network(kind: str, weights: Path | str | Mapping[str, Tensor]) -> nn.Mo
     """
     if kind not in _KINDS:
         raise InputError(f"there is no network '{kind}'; choose one of {', '.join(_KINDS)}")
-    if isinstance(weights, Mapping):
-        where, state = "the state dict", dict(weights)
-    else:
-        where, state = str(weights), _read(Path(weights))
-    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-        network = _build(kind, state)
-    _check(kind, where, state, network.state_dict())
-    network = network.to_empty(device="cpu")
-    network.load_state_dict(state)
-    return network.eval()
+    return _loaded(kind, *_opened(weights))
+
+
+def load_propagation(weights: Path | str | Mapping[str, Tensor]) -> Propagation | STCN:
+    """The network that carries masks, whichever of the two the weights are of; see :func:`load_network`."""
+    where, state = _opened(weights)
+    network = _loaded("stcn" if _KINDS["stcn"].first in state else "propagation", where, state)
+    assert isinstance(network, Propagation | STCN)
+    return network
 
 
 def save_network(network: nn.Module, path: Path) -> None:
@@ -73,6 +72,22 @@ def save_network(network: nn.Module, path: Path) -> None:
     state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
     with sealed_file(path) as temporary:
         torch.save(state, temporary)
+
+
+def _opened(weights: Path | str | Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+    """What to call the weights in a sentence, and the weights."""
+    if isinstance(weights, Mapping):
+        return "the state dict", dict(weights)
+    return str(weights), _read(Path(weights))
+
+
+def _loaded(kind: str, where: str, state: Mapping[str, Tensor]) -> nn.Module:
+    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+        network = _build(kind, state)
+    _check(kind, where, state, network.state_dict())
+    network = network.to_empty(device="cpu")
+    network.load_state_dict(state)
+    return network.eval()
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mivos_models import Fusion, SpaceTimeNetwork, difference_maps, load_network
+from mivos_models import Fusion, SpaceTimeNetwork, difference_maps, load_propagation
 from train.fusion_data import FusionDataset, FusionSample, propagate_references
 from train.loop import OnStep, Step, choose_device, fit, initialised
 from train.losses import bootstrapped_cross_entropy, object_logits
@@ -29,7 +29,7 @@ def train_fusion(
     cannot be read. The log says how many samples were not instructive (two results that hardly differ).
     """
     device = choose_device(settings.device)
-    frozen = load_network("propagation", propagation or out / "propagation.pth").to(device).requires_grad_(False)
+    frozen = load_propagation(propagation or out / "propagation.pth").to(device).requires_grad_(False)
     sources = in_memory(videos) if settings.keep_in_memory else videos
     samples = FusionDataset(propagate_references(sources, frozen, settings), settings)
     network = initialised(lambda: Fusion(settings.width), settings.seed, "fusion").to(device)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
-from mivos_models import S2M, Fusion, InteractiveRunner, SpaceTimeNetwork, load_network
+from mivos_models import S2M, Fusion, InteractiveRunner, SpaceTimeNetwork, load_network, load_propagation
 from train.metrics import Scores, score_masks
 from train.robot import NO_SCRIBBLE, first_frame, robot_scribbles, worst_frame
 from train.video import VOID, Video, objects_in
@@ -28,7 +28,7 @@ class Networks(NamedTuple):
         """
         return cls(
             load_network("s2m", folder / f"s2m{suffix}.pth"),
-            load_network("propagation", folder / f"propagation{suffix}.pth"),
+            load_propagation(folder / f"propagation{suffix}.pth"),
             load_network("fusion", folder / f"fusion{suffix}.pth"),
         )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mivos_models import Propagation, SpaceTimeNetwork, join, normalise_planes
+from mivos_models import STCN, Propagation, SpaceTimeNetwork, join, normalise_planes
 from train.clips import ClipDataset, ClipSample
 from train.loop import OnStep, Step, choose_device, fit, initialised
 from train.losses import bootstrapped_cross_entropy, cell_shares, matching_loss, object_logits, one_hot
@@ -17,15 +17,15 @@ from train.video import Video, in_memory
 def train_propagation(
     videos: Sequence[Video], settings: PropagationSettings, out: Path, on_step: OnStep | None = None
 ) -> Path:
-    """Train a propagation network from random weights on ``videos`` (those with masks and three frames or more).
+    """Train a propagation network or STCN from random weights on ``videos`` (those with masks and three frames).
 
     Returns ``out/propagation.pth``; see ``train.loop.fit`` for the other files and the errors. InputError when no
     video can be used.
     """
     device = choose_device(settings.device)
     samples = ClipDataset(in_memory(videos) if settings.keep_in_memory else videos, settings)
-    network = initialised(lambda: Propagation(settings.depth, settings.width), settings.seed, "propagation")
-    network = network.to(device)
+    kind = {"stm": Propagation, "stcn": STCN}[settings.network]
+    network = initialised(lambda: kind(settings.depth, settings.width), settings.seed, "propagation").to(device)
 
     def loss_of(batch: ClipSample, step: Step) -> Tensor:
         if settings.batch_norm == "batch":  # the network sets it aside whenever it enters training

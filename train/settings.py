@@ -89,6 +89,8 @@ class PropagationSettings(TrainSettings):
         shared_colour=Jitter(brightness=0.1, contrast=0.03, saturation=0.03, grey=0.05),
         frame_colour=Jitter(brightness=0.01, contrast=0.01, saturation=0.01),
     )
+    network: Literal["stm", "stcn"] = "stm"
+    """Which network carries masks: MiVOS's, or STCN."""
     num_objects: int = Field(default=2, ge=1)
     """Objects a clip teaches at once; the others count as background."""
     jumps: tuple[tuple[float, int], ...] = ((0.0, 5), (0.1, 10), (0.2, 15), (0.3, 20), (0.4, 25), (0.8, 5))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from mivos_models import S2M, STCN, Fusion, Propagation, load_network, save_network
+from mivos_models import S2M, STCN, Fusion, Propagation, load_network, load_propagation, save_network
 from vosforge import InputError
 
 SMALL: dict[str, Callable[[], nn.Module]] = {
@@ -92,3 +92,13 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match="disk full"):
         save_network(Fusion(), path)
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("fusion.pth", b"old")]
+
+
+def test_either_network_that_carries_masks_is_known_by_its_weights(tmp_path: Path) -> None:
+    for network in (Propagation(18, 0.125), STCN(18, 0.125)):
+        save_network(network, tmp_path / "some.pth")
+        for weights in (tmp_path / "some.pth", network.state_dict()):
+            assert type(load_propagation(weights)) is type(network)
+    save_network(Fusion(0.25), tmp_path / "some.pth")
+    with pytest.raises(InputError, match=r"some\.pth does not hold .* 'fusion'"):
+        load_propagation(tmp_path / "some.pth")

@@ -1,4 +1,5 @@
 import json
+import shutil
 from typing import Any
 
 import numpy as np
@@ -225,6 +226,15 @@ def test_stcn_learns_from_the_same_loss(videos: Any) -> None:
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_stcn_goes_the_whole_way(videos: Any, trained: Any, tmp_path: Any) -> None:
+    shutil.copy(trained / "s2m.pth", tmp_path)
+    train_propagation(videos, PROPAGATION.model_copy(update={"network": "stcn"}), tmp_path)
+    train_fusion(videos, FUSION, tmp_path)
+    networks = Networks.load(tmp_path)
+    assert isinstance(networks.propagation, STCN)
+    assert len(evaluate_interactive(videos[0], networks, 2, rng_for(0)).rounds) == 2
 
 
 def test_sampling_in_another_process_gives_the_same_network(videos: Any, trained: Any, tmp_path: Any) -> None:
