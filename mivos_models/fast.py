@@ -28,8 +28,10 @@ Precision = Literal["full", "reduced"]
 """docs/networks.md has what "reduced" gains and costs."""
 
 # Where polynomials are evaluated, besides infinity: for tiles of 2×2 outputs, and for 4×4, which take half the products
-# again and lose a digit (these points lose a quarter of what 0, ±1, ±2 would).
-_POINTS: dict[Precision, tuple[float, ...]] = {"full": (0, 1, -1), "reduced": (0, 0.75, -0.75, 1.5, -1.5)}
+# again and lose a digit (these points lose a quarter of what 0, ±1, ±2 would). A decoder can spare it; in a key, it may
+# decide which memory cell is the last that is read.
+_SMALL_TILES = (0.0, 1.0, -1.0)
+_LARGE_TILES = (0.0, 0.75, -0.75, 1.5, -1.5)
 _INPUTS_AT_ONCE = 1728  # of a channel; what is computed of them stays in a processor's cache
 _WORTHWHILE = 128 * 128
 _FEW_CELLS = 1500
@@ -54,10 +56,12 @@ def accelerated(network: Network, precision: Precision = "full") -> Network:
     for module in list(result.modules()):
         _fold(module)
     if all(parameter.device.type == "cpu" for parameter in result.parameters()):
+        decoding = {part for module in result.modules() if isinstance(module, Decoder) for part in module.modules()}
         for module in list(result.modules()):
+            points = _LARGE_TILES if precision == "reduced" or module in decoding else _SMALL_TILES
             for name, child in module.named_children():
                 if isinstance(child, nn.Conv2d):
-                    module.add_module(name, _for_cpu(child, _POINTS[precision]))
+                    module.add_module(name, _for_cpu(child, points))
             if isinstance(module, ResNet | Decoder | Fusion):
                 module.forward = functools.partial(_one_by_one, module.forward)  # type: ignore[method-assign]
     elif precision == "reduced":
@@ -134,12 +138,12 @@ class Pointwise(nn.Module):
 
 
 class Winograd(nn.Module):
-    """A 3×3 convolution of many cells with fewer products: of 36 for each 2×2 outputs, 16 are left, F(2×2, 3×3).
+    """A 3×3 convolution of many cells with fewer products: of 36 for 2×2 outputs, F(2×2, 3×3) leaves 16, F(4×4, 3×3) 9.
 
     ``points``: where polynomials are evaluated besides infinity; one more of them than a tile has rows of outputs.
     """
 
-    def __init__(self, conv: nn.Conv2d, points: tuple[float, ...] = _POINTS["full"]):
+    def __init__(self, conv: nn.Conv2d, points: tuple[float, ...] = _SMALL_TILES):
         super().__init__()
         self.points = points
         _, kernel_transform, _ = _transforms(points)

@@ -1,5 +1,7 @@
 """The benchmark of reduced precision: what it says of a small video."""
 
+import pytest
+
 from benchmarks.networks import Networks, moving_squares
 from benchmarks.precision import HOW, measure, result_table
 from benchmarks.weights import filled
@@ -7,9 +9,11 @@ from mivos_models import Fusion, Propagation
 from train.video import MemoryVideo
 
 
-def test_precisions_are_held_against_the_full_one() -> None:
-    frames, masks = moving_squares(3, 320, 400, 1)
-    networks = Networks(filled(Propagation(18, 0.5)), filled(Fusion(0.25)))
+def test_precisions_are_held_against_the_full_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("_WORTHWHILE", "_FEW_CELLS"):  # small networks and frames would not do otherwise
+        monkeypatch.setattr(f"mivos_models.fast.{limit}", 1)
+    frames, masks = moving_squares(3, 96, 128, 1)
+    networks = Networks(filled(Propagation(18, 0.25)), filled(Fusion(0.25)))
     row = measure(networks, MemoryVideo("squares", frames, masks), None)
     assert list(row) == list(HOW)
     assert row["full"]["flipped"] == row["full"]["apart"] == 0

@@ -7,18 +7,18 @@ import torch
 from torch import nn
 
 from mivos_models import STCN, Fusion, Propagation, SpaceTimeNetwork
-from mivos_models.fast import _POINTS, Pointwise, Precision, Winograd, accelerated, compute_in_half
+from mivos_models.fast import _LARGE_TILES, _SMALL_TILES, Pointwise, Winograd, accelerated, compute_in_half
 from mivos_models.memory import largest
 
 
 @pytest.mark.parametrize("shape", [(1, 128, 41, 107), (2, 128, 39, 40), (3, 160, 1, 1501), (1, 128, 5, 9)])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("precision", ["full", "reduced"])
-def test_winograd_is_a_convolution(shape: tuple[int, ...], bias: bool, precision: Precision) -> None:
+@pytest.mark.parametrize("points", [_SMALL_TILES, _LARGE_TILES])
+def test_winograd_is_a_convolution(shape: tuple[int, ...], bias: bool, points: tuple[float, ...]) -> None:
     torch.manual_seed(0)
     conv, x = nn.Conv2d(shape[1], 136, 3, padding=1, bias=bias), torch.randn(shape)
     with torch.inference_mode():
-        found, expected = Winograd(conv, _POINTS[precision])(x), conv(x)
+        found, expected = Winograd(conv, points)(x), conv(x)
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
 
 
@@ -50,11 +50,13 @@ def test_accelerated_networks_find_the_same_and_leave_the_given_alone(K: int, fi
     assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
 
 
-def test_reduced_precision_takes_larger_tiles_on_a_cpu(filled) -> None:
-    for precision, numbers in (("full", 16), ("reduced", 36)):
-        fast = accelerated(filled(Propagation(18, 0.5)), precision)
-        tiles = [module.weight.shape[0] for module in fast.modules() if isinstance(module, Winograd)]
-        assert tiles and set(tiles) == {numbers}
+@pytest.mark.parametrize("kind", [Propagation, STCN])
+def test_on_a_cpu_keys_have_large_tiles_only_if_precision_may_be_reduced(kind: type[SpaceTimeNetwork], filled) -> None:
+    for precision, encoding in (("full", 16), ("reduced", 36)):
+        fast = accelerated(filled(kind(18, 0.5)), precision)
+        tiles = {name: module.weight.shape[0] for name, module in fast.named_modules() if isinstance(module, Winograd)}
+        assert {count for name, count in tiles.items() if name.startswith("decoder.")} == {36}
+        assert {count for name, count in tiles.items() if not name.startswith("decoder.")} == {encoding}
 
 
 @pytest.mark.parametrize("kind", [Propagation, STCN])

@@ -329,11 +329,13 @@ def test_seeing_frames_in_full_is_seeing_them_as_they_are() -> None:
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 
 
-def test_precision_may_be_reduced(filled) -> None:
-    frames = np.random.default_rng(7).integers(0, 256, (3, 320, 400, 3), np.uint8)
-    mask = np.zeros((320, 400), np.uint8)
-    mask[50:200, 90:300] = 1
-    propagation, fusion = filled(Propagation(18, 0.5)), filled(Fusion(0.25))
+def test_precision_may_be_reduced(filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("_WORTHWHILE", "_FEW_CELLS"):  # small networks and frames would not do otherwise
+        monkeypatch.setattr(f"mivos_models.fast.{limit}", 1)
+    frames = np.random.default_rng(7).integers(0, 256, (3, 64, 80, 3), np.uint8)
+    mask = np.zeros((64, 80), np.uint8)
+    mask[10:40, 20:60] = 1
+    propagation, fusion = filled(Propagation(18, 0.25)), filled(Fusion(0.25))
     runners = [
         InteractiveRunner(propagation, frames, 1, fusion=fusion, precision=precision)
         for precision in ("full", "reduced")
