@@ -20,7 +20,7 @@ from render.layout import WHOLE_MACHINE, Layout, Resources, layout_for, worker_m
 from render.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, Event, cards_of
 from vosforge.errors import VOSForgeError, first_line
 from vosforge.log import logger
-from vosforge.processes import cores, free_memory, interrupts_noted
+from vosforge.processes import cores, free_memory
 
 RAY_MEMORY = 800 * 2**20
 """Bytes that a local Ray takes for itself."""
@@ -87,9 +87,7 @@ def render_dataset(
             try:
                 worker = worker_memory(dataset.config.render)
                 layout = _start_ray(resources, len(missing), worker)
-                run = _Run(dataset, store, resources, layout, worker, on_progress)
-                with interrupts_noted() as check_interrupt:
-                    progress = run.work(missing, check_interrupt)
+                progress = _Run(dataset, store, resources, layout, worker, on_progress).work(missing)
             finally:
                 ray.shutdown()
         dataset.manifest()
@@ -173,14 +171,13 @@ class _Run:
         self._queue: deque[_Task] = deque()
         self._videos = self._redrawn = self._quarantined = self._actors = 0
 
-    def work(self, missing: list[int], check_interrupt: Callable[[], None]) -> Progress:
+    def work(self, missing: list[int]) -> Progress:
         self._queue.extend(_Task(index) for index in missing)
         started = time.monotonic()
         frames = self._dataset.config.render.frames
         rendered = 0
         left: dict[int, int] = {}
         while True:
-            check_interrupt()
             while self._queue and self._idle:
                 task = self._queue.popleft()
                 left[task.index] = frames

@@ -1,8 +1,17 @@
+import signal
 from pathlib import Path
 
 import pytest
 
 from benchmarks.s3 import local_s3
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """A suite that was begun in the background ignores Ctrl-C, and so would all that it starts and interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 PR_SET_PDEATHSIG = 1
 CONTROL_GROUPS = (
@@ -71,32 +70,5 @@ def interrupts_ignored() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def interrupts_noted() -> Iterator[Callable[[], None]]:
-    """Note Ctrl-C meanwhile; what is yielded raises KeyboardInterrupt once there was one. A second one ends all.
-
-    Python raises it wherever the program stands, and where that is a destructor or a library's callback, it is lost.
-    """
-    noted = False
-
-    def note(_number: int, _frame: FrameType | None) -> None:
-        nonlocal noted
-        noted = True
-        signal.signal(signal.SIGINT, before)
-
-    def check() -> None:
-        if noted:
-            raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield check
-        return
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield check
     finally:
         signal.signal(signal.SIGINT, before)

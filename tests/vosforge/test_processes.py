@@ -1,9 +1,8 @@
 import os
-import signal
 
 import pytest
 
-from vosforge.processes import CONTROL_GROUPS, TIME_LIMITS, cores, free_memory, interrupts_noted
+from vosforge.processes import CONTROL_GROUPS, TIME_LIMITS, cores, free_memory
 
 GIB = 2**30
 
@@ -56,30 +55,3 @@ def test_a_control_group_has_a_say_in_cores(tmp_path, monkeypatch, version, text
 
 def test_this_machine_has_both():
     assert cores() >= 1 and free_memory() > 0
-
-
-class Interrupted:
-    """Ctrl-C while its destructor runs: what Python raises there is lost."""
-
-    def __del__(self):
-        os.kill(os.getpid(), signal.SIGINT)
-        sum(range(1000))
-
-
-def test_an_interrupt_in_a_destructor_is_not_lost():
-    with interrupts_noted() as check:
-        check()
-        Interrupted()
-        with pytest.raises(KeyboardInterrupt):
-            check()
-
-
-def test_a_second_interrupt_ends_at_once_and_the_handler_before_comes_back():
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), interrupts_noted():
-        os.kill(os.getpid(), signal.SIGINT)
-        sum(range(1000))
-        os.kill(os.getpid(), signal.SIGINT)
-        sum(range(1000))
-        pytest.fail("the second interrupt did nothing")
-    assert signal.getsignal(signal.SIGINT) is before
