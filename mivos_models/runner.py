@@ -17,6 +17,7 @@ from mivos_models.fast import Precision, accelerated, check_precision
 from mivos_models.fusion import Fusion, difference_maps
 from mivos_models.images import View
 from mivos_models.memory import Bank, Memory
+from mivos_models.queries import Queries
 from mivos_models.s2m import S2M, corrected
 from mivos_models.scribbles import disk, object_strokes
 from mivos_models.sessions import Session, fingerprint
@@ -31,7 +32,6 @@ Progress = Callable[[int, int], None]
 MOST_OBJECTS = 255
 _SEAM = 3
 """Pixels along the sides of a refined box that stay as they were: near them the networks lack surroundings."""
-_QUERY_CACHE_BYTES = 2**30
 
 
 class InteractiveRunner:
@@ -78,7 +78,7 @@ class InteractiveRunner:
         masks = np.full((T, H, W), 0, np.uint8)  # zeros() would take their room bit by bit, and fail late
         self._now = State(probabilities, masks, {}, [], set())
         self._history = History(self._now)
-        self._queries: dict[int, Query] = {}
+        self._queries = Queries()
 
     @property
     def num_objects(self) -> int:
@@ -329,13 +329,10 @@ class InteractiveRunner:
         return self._view.image(np.asarray(self._frames[frame_index])).to(self._device)
 
     def _query(self, frame_index: int, image: Tensor) -> Query:
-        """The frame's query, kept while there is room: passes visit frames in order, so evicting would never pay."""
         query = self._queries.get(frame_index)
         if query is None:
             query = self._propagation.query(image)
-            size = sum(part.nbytes for part in query)
-            if size * (len(self._queries) + 1) <= _QUERY_CACHE_BYTES:
-                self._queries[frame_index] = query
+            self._queries.keep(frame_index, query)
         return query
 
     def _check_frame(self, frame_index: int) -> None:
