@@ -150,7 +150,7 @@ class Engine:
                     passes["Combined"] = laid_over(passes["Combined"], behind.light(frame))
                 else:
                     shown, noisy = albedo.shown(frame, regions), (passes["Combined"], passes[REFLECTANCE])
-                    denoiser = denoiser_for(spec.render, regions)
+                    denoiser = denoiser_for(spec.render, regions, surrounded=isinstance(behind, Sky))
                     passes["Combined"] = relit(*noisy, regions, shown, behind.light(frame), denoiser)
             yield self._developed(spec, passes, regions)
 

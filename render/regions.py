@@ -162,11 +162,17 @@ def samples_for(settings: RenderSettings, regions: Sequence[Region]) -> int:
     return round(settings.samples * min(max(SPARSE / max(share, 1e-9), 1.0), settings.sparse_boost))
 
 
-def denoiser_for(settings: RenderSettings, regions: Sequence[Region] | None) -> Literal["fast", "high"]:
-    """How much work the denoiser does on a frame of which only ``regions`` are rendered; None: all of it is."""
+def denoiser_for(
+    settings: RenderSettings, regions: Sequence[Region] | None, *, surrounded: bool = False
+) -> Literal["fast", "high"]:
+    """How much work the denoiser does on a frame of which only ``regions`` are rendered; None: all of it is.
+
+    ``surrounded``: by an HDRI, where more work gains little.
+    """
     if settings.denoiser != "adaptive":
         return settings.denoiser
-    return "high" if regions is None or _share(settings, regions) > DENSE else "fast"
+    dense = regions is None or _share(settings, regions) > DENSE
+    return "high" if dense and not surrounded else "fast"
 
 
 def _share(settings: RenderSettings, regions: Sequence[Region]) -> float:

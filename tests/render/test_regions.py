@@ -134,6 +134,8 @@ def test_the_better_denoiser_is_for_frames_of_which_much_is_rendered():
         "high"
     ] * 2
     assert denoiser_for(RenderSettings(denoiser="adaptive"), None) == "high"
+    assert denoiser_for(RenderSettings(denoiser="adaptive"), None, surrounded=True) == "fast"
+    assert denoiser_for(RenderSettings(denoiser="high"), None, surrounded=True) == "high"
 
 
 @pytest.mark.parametrize("seed", range(20))
