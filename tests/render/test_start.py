@@ -19,7 +19,7 @@ def test_a_process_of_one_thread_has_no_helpers_and_runs_on_any_core(store, cata
         events = list(blender.run(job(spec, store, catalog, tmp_path) | {"gates": False}))
         assert "done" in events[-1], events[-1]
         threads = [int(path.name) for path in Path(f"/proc/{blender.pid}/task").iterdir()]
-        busy = [thread for thread in threads if processor_seconds(blender.pid, thread) >= 0.02]
+        busy = [thread for thread in threads if processor_seconds(blender.pid, thread) >= 0.05]
         assert len(busy) <= 3, "this one, Blender's renderer and Cycles' only thread"
         assert all(os.sched_getaffinity(thread) == os.sched_getaffinity(0) for thread in threads)
 
