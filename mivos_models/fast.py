@@ -2,7 +2,8 @@
 
 Batch norm goes into the convolution before it. On a CPU, features lie with their channels together, and wide 3×3
 convolutions take the way of Winograd (Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016).
-Where precision may be reduced, a CPU does that in larger tiles, and a graphics card computes with 16 bits.
+A decoder's have larger tiles; where precision may be reduced, an encoder's, too, and a graphics card computes with 16
+bits.
 """
 
 import copy

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vosforge.errors import VOSForgeError, first_line
+
 _UNSEEN_BACKGROUND = 1e-7
 
 
@@ -21,12 +23,18 @@ class Spill:
         self._free: defaultdict[int, list[int]] = defaultdict(list)
 
     def put(self, values: Tensor) -> "Spilled":
-        """Write a tensor down."""
+        """Write a tensor down. Raises VOSForgeError where there is no room for it."""
         array = values.contiguous().numpy()
         free = self._free[array.nbytes]
         place = free.pop() if free else self._end
         self.file.seek(place)
-        array.tofile(self.file)
+        try:
+            array.tofile(self.file)
+        except OSError as error:
+            raise VOSForgeError(
+                f"what is known of the frames cannot be written to {tempfile.gettempdir()} ({first_line(error)}): "
+                "make room there, or set TMPDIR to a folder with more"
+            ) from None
         self._end = max(self._end, place + array.nbytes)
         spilled = Spilled(self, place, array.shape, array.nbytes)
         weakref.finalize(spilled, free.append, place).atexit = False

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mivos_models.spill import Probabilities, Spill
+from vosforge import VOSForgeError
 
 
 def test_tensors_come_back_to_the_bit() -> None:
@@ -48,5 +49,5 @@ def test_a_full_disk_is_an_error() -> None:
     spill = Spill()
     with Path("/dev/full").open("r+b", buffering=0) as full:
         spill.file = full
-        with pytest.raises(OSError):
+        with pytest.raises(VOSForgeError, match="make room there, or set TMPDIR"):
             spill.put(torch.ones(10**6))
