@@ -169,9 +169,7 @@ class RenderSettings(Record):
     frames: Annotated[int, Field(ge=2, le=100_000)] = 160
     colors: bool = True
     """Whether there are colours at all; otherwise masks, and passes, are all that is made."""
-    samples: Annotated[int, Field(ge=1, le=65536)] = 7
-    sparse_boost: Annotated[float, Field(ge=1, le=64)] = 1.6
-    """How many times as many a pixel gets at most where things fill little of a frame, and little of it is rendered."""
+    samples: Annotated[int, Field(ge=1, le=65536)] = 8
     denoise: bool = True
     denoiser: Literal["fast", "high", "adaptive"] = "adaptive"
     """How much work Intel's denoiser does; "adaptive": much where much of a frame is rendered."""
@@ -186,7 +184,8 @@ class RenderSettings(Record):
     jpeg_subsampling: Literal["4:4:4", "4:2:0"] = "4:4:4"
     """How JPEGs store colours: at each pixel, or once for four."""
     jpeg_tables: Literal["even", "annex-k"] = "even"
-    """How coarsely JPEGs store what is fine: hardly more than what is broad, or as the standard suggests."""
+    """How coarsely JPEGs store what is fine: hardly more than what is broad, each number (at 4:4:4) as coarsely as it
+    is worth its bits; or as the standard suggests."""
     passes: tuple[Pass, ...] = ()
     """What is kept beside colours and masks."""
     tracks: Annotated[int, Field(ge=1, le=65536)] = 256

@@ -23,7 +23,7 @@ from render.albedo import Albedo
 from render.backdrop import Backdrop
 from render.devices import Device, check_version, choose_device
 from render.qualities import QUALITIES
-from render.regions import Regions, denoiser_for, enclosing, samples_for
+from render.regions import Regions, denoiser_for, enclosing
 from render.relight import relit
 from render.shards.codec import Region
 from render.sky import Sky
@@ -139,7 +139,6 @@ class Engine:
             regions = None
             if behind is not None:
                 regions = things.at(frame)
-                built.scene.cycles.samples = samples_for(spec.render, regions)
                 if built.scene.cycles.use_denoising:  # by Cycles, which needs to see what lies around
                     regions = enclosing(regions)
             built.scene.update_tag()  # without it, persistent data keeps the previous seed
@@ -150,8 +149,9 @@ class Engine:
                     passes["Combined"] = laid_over(passes["Combined"], behind.light(frame))
                 else:
                     shown, noisy = albedo.shown(frame, regions), (passes["Combined"], passes[REFLECTANCE])
+                    seen = passes[INDEX_PASS][:, :, 0].astype(np.uint16)
                     denoiser = denoiser_for(spec.render, regions, surrounded=isinstance(behind, Sky))
-                    passes["Combined"] = relit(*noisy, regions, shown, behind.light(frame), denoiser)
+                    passes["Combined"] = relit(*noisy, seen, regions, shown, behind.light(frame), denoiser)
             yield self._developed(spec, passes, regions)
 
     def _developed(

@@ -22,8 +22,6 @@ MARGIN = 2.0
 PART_RAYS = 16_000
 """What it costs to render one more rectangle, in rays that meet nothing."""
 
-SPARSE = 0.3
-"""A frame of which a smaller share is rendered gets as many samples as this share would, or as its settings allow."""
 DENSE = 0.4
 """A frame of which a larger share is rendered gets the better denoiser, if its settings leave it open."""
 
@@ -154,12 +152,6 @@ def enclosing(regions: Sequence[Region]) -> list[Region]:
             box = Region(min(tops), min(lefts), max(bottoms), max(rights))
         boxes.append(box)
     return boxes
-
-
-def samples_for(settings: RenderSettings, regions: Sequence[Region]) -> int:
-    """How many samples a pixel of a frame gets of which only ``regions`` are rendered."""
-    share = _share(settings, regions)
-    return round(settings.samples * min(max(SPARSE / max(share, 1e-9), 1.0), settings.sparse_boost))
 
 
 def denoiser_for(

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from scipy.ndimage import find_objects
 
+from assets.prepared import SPECULAR
 from render.albedo import Shown
 from render.denoiser import denoise
 from render.regions import enclosing
@@ -17,11 +19,18 @@ from render.shards.codec import Region
 
 BRIGHTEST = 100.0
 """Light that makes even a black surface four times white, where it is a dielectric."""
+LEAST_GLOSS, MOST_GLOSS = 0.01, 0.06
+"""What an object may turn out to reflect whatever its colour; SPECULAR is what is assumed."""
+PRIOR = 1e-4
+"""The variance of colours within an object from which on they say more about its gloss than the assumption does."""
+NEAR = 9
+"""Within so many pixels light hardly changes, but by what it falls on."""
 
 
 def relit(
     combined: np.ndarray,
     reflectance: np.ndarray,
+    seen: np.ndarray,
     regions: Sequence[Region],
     shown: Sequence[Shown],
     behind: np.ndarray,
@@ -30,25 +39,62 @@ def relit(
     """A frame as scene-linear light ``[H, W, 3]``: its surfaces before ``behind``, which shows where nothing else is.
 
     combined: what was rendered, noisy, and what surfaces reflect at the same samples, both premultiplied by their
-    opacity, float32 ``[H, W, 4]``; shown: what the surfaces look like in each of ``regions``.
+    opacity, float32 ``[H, W, 4]``; seen: the objects' numbers, uint16 ``[H, W]``; shown: what the surfaces look like in
+    each of ``regions``.
     """
     light = np.zeros_like(behind)
+    gloss = more_gloss(combined, reflectance, seen)
+    reflected = reflectance[:, :, :3] + gloss * combined[:, :, 3:]
     for box in enclosing(regions):  # a denoiser needs to see what lies around
         here = _inside(box)
-        noisy = combined[here][:, :, :3] / np.maximum(reflectance[here][:, :, :3], 1e-6)
+        noisy = combined[here][:, :, :3] / np.maximum(reflected[here], 1e-6)
         light[here] = denoise(filled(np.minimum(noisy, BRIGHTEST), combined[here][:, :, 3:]), quality)
     linear = behind.copy()
     for region, surfaces in zip(regions, shown, strict=True):
         here = _inside(region)
-        known = surfaces.known[:, :, None]
-        reflects = np.where(known, surfaces.reflectance, reflectance[here][:, :, :3])
-        opacity = np.where(known, surfaces.coverage[:, :, None], combined[here][:, :, 3:])
-        linear[here] = light[here] * reflects + (1 - opacity) * behind[here]
+        known, coverage = surfaces.known[:, :, None], surfaces.coverage[:, :, None]
+        exact = surfaces.reflectance + gloss[here] * coverage
+        opacity = np.where(known, coverage, combined[here][:, :, 3:])
+        linear[here] = light[here] * np.where(known, exact, reflected[here]) + (1 - opacity) * behind[here]
     return linear
 
 
 def _inside(region: Region) -> tuple[slice, slice]:
     return np.s_[region.top : region.bottom, region.left : region.right]
+
+
+def more_gloss(combined: np.ndarray, reflectance: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """How much more of any light than assumed, or less, the object at each pixel reflects: float32 ``[H, W, 1]``.
+
+    Divided by its colour and the right gloss, what is seen of an object no longer shows its texture, and is easily
+    denoised. Within a few pixels the light L is nearly the same and L (colour + gloss) is seen, so that the slope over
+    colours tells how much is gloss. It depends on where light comes from, and each frame has its own. Arguments are
+    those of `relit`.
+    """
+    found = np.zeros(int(seen.max(initial=0)) + 1, np.float32)
+    opaque = combined[:, :, 3] > 0.999
+    bright, colors = combined[:, :, :3].mean(axis=2), reflectance[:, :, :3].mean(axis=2)
+    around = np.ones((3, 3), np.uint8)
+    for number, here in enumerate(find_objects(seen), start=1):
+        if here is not None:
+            inside = cv2.erode((opaque[here] & (seen[here] == number)).astype(np.float32), around)
+            found[number] = _more_gloss(bright[here] * inside, colors[here] * inside, inside)
+    beside = np.where(seen > 0, seen, cv2.dilate(seen, around))  # outlines reach a pixel further
+    return found[beside][:, :, None]
+
+
+def _more_gloss(bright: np.ndarray, colors: np.ndarray, inside: np.ndarray) -> float:
+    """The same of one object, ``inside`` which there is nothing else; all are float32 ``[h, w]``, 0 outside."""
+    near_bright, near_colors, near = (cv2.blur(each, (NEAR, NEAR)) for each in (bright, colors, inside))
+    lit = (inside > 0) & (near_bright > 1e-4 * near_colors)
+    if not lit.any():
+        return 0.0
+    usual = near_colors[lit] / near[lit]
+    steps = colors[lit] - usual
+    changes = bright[lit] * near_colors[lit] / near_bright[lit] - usual
+    slope = (np.mean(steps * changes) + PRIOR) / (np.mean(steps * steps) + PRIOR)
+    more = colors[lit].mean() * (1 / max(float(slope), 1e-3) - 1)
+    return float(np.clip(more, LEAST_GLOSS - SPECULAR, MOST_GLOSS - SPECULAR))
 
 
 def filled(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

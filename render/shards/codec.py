@@ -45,10 +45,10 @@ _LUMINANCE = np.array(
 _CHROMINANCE = np.full((8, 8), 99)
 _CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 # A squared error counts the same at all frequencies, and renders have little noise to hide it in.
-_EVEN = (_LUMINANCE / np.exp(np.log(_LUMINANCE).mean())) ** 0.4
-_TABLES: dict[Tables, list[list[int]]] = {
-    "even": [np.rint(step * _EVEN).astype(int).ravel().tolist() for step in (38, 52)],
-    "annex-k": [_LUMINANCE.ravel().tolist(), _CHROMINANCE.ravel().tolist()],
+_EVEN = (_LUMINANCE / np.exp(np.log(_LUMINANCE).mean())) ** 0.1
+_TABLES: dict[Tables, np.ndarray] = {
+    "even": np.stack([np.rint(step * _EVEN).astype(np.int64).ravel() for step in (25, 30)]),
+    "annex-k": np.stack([_LUMINANCE.ravel(), _CHROMINANCE.ravel()]),
 }
 
 
@@ -68,7 +68,14 @@ def encode(
     subsampling: Subsampling = "4:4:4",
     tables: Tables = "even",
 ) -> bytes:
-    """A frame ``[H, W, 3]`` uint8 RGB, encoded; ``quality`` (1 to 100) and what follows matter for JPEG only."""
+    """A frame ``[H, W, 3]`` uint8 RGB, encoded; ``quality`` (1 to 100) and what follows matter for JPEG only.
+
+    At 4:4:4, "even" tables come with numbers that are worth their bits (`render.shards.jpeg`).
+    """
+    if encoding == "jpeg" and (tables, subsampling) == ("even", "4:4:4"):
+        from render.shards import jpeg  # numba takes a while to load, and readers do without it
+
+        return jpeg.encode(frame, _scaled(_TABLES[tables], quality), restart_interval(frame.shape[1]))
     if encoding == "jpeg":
         # Pillow gives libjpeg one buffer for all it writes, by a guess that noise exceeds.
         ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 2 * frame.nbytes)
@@ -77,7 +84,7 @@ def encode(
             file,
             "JPEG",
             quality=quality,
-            qtables=_TABLES[tables],
+            qtables=_TABLES[tables].tolist(),
             subsampling=_SUBSAMPLING[subsampling],
             optimize=True,
             restart_marker_blocks=restart_interval(frame.shape[1]),
@@ -86,6 +93,12 @@ def encode(
     options = [cv2.IMWRITE_WEBP_QUALITY, 101] if encoding == "webp" else []  # over 100: lossless
     _, data = cv2.imencode(f".{encoding}", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)
     return data.tobytes()
+
+
+def _scaled(tables: np.ndarray, quality: int) -> np.ndarray:
+    """Tables at a quality as libjpeg counts it: as they are at 50, a tenth at 95; steps of 1 to 255."""
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return np.clip((tables * percent + 50) // 100, 1, 255)
 
 
 def restart_interval(width: int) -> int:

@@ -9,7 +9,7 @@ from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import Deformation, RenderSettings
 from blender_scenes.trajectories import camera_poses
 from render.raycast import NEAR
-from render.regions import CELL, MARGIN, Regions, denoiser_for, enclosing, mark, parts, samples_for
+from render.regions import CELL, MARGIN, Regions, denoiser_for, enclosing, mark, parts
 from render.shards.codec import Region
 from render.surfaces import Surfaces, lamp_box, square
 from tests.render.raycast import cast_mask, hit
@@ -111,17 +111,6 @@ def test_two_things_far_apart_are_two_parts():
     cells = np.zeros((20, 30), bool)
     cells[2:5, 3:7] = cells[14:18, 22:29] = True
     assert sorted(parts(cells, 10.0)) == [Region(2, 3, 5, 7), Region(14, 22, 18, 29)]
-
-
-def test_where_little_is_rendered_pixels_get_more_samples():
-    def samples(share, **changes):
-        changed = RenderSettings(width=100, height=100, **{"samples": 8, "sparse_boost": 1.4, **changes})
-        return samples_for(changed, [Region(0, 0, 10, 100), Region(50, 0, 50 + round(100 * share) - 10, 100)])
-
-    assert [samples(share) for share in (0.1, 0.2, 0.25, 0.3, 0.5)] == [11, 11, 10, 8, 8]
-    assert [samples(share, samples=64) for share in (0.1, 0.25)] == [90, 77]
-    assert samples(0.1, sparse_boost=1.0) == 8
-    assert samples_for(RenderSettings(samples=10, sparse_boost=1.5), []) == 15
 
 
 def test_the_better_denoiser_is_for_frames_of_which_much_is_rendered():
