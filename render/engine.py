@@ -115,6 +115,8 @@ class Engine:
             yield from self._render_labels(spec, store, built)
             return
         _apply(spec.render, built.scene, self._threads, self.device)
+        if spec.world is not None:
+            built.scene.cycles.samples = max(1, round(spec.render.samples * spec.render.hdri_share))
         behind = _behind(spec, store, built)
         built.scene.render.film_transparent = behind is not None
         if behind is not None and built.backdrop is not None:

@@ -18,7 +18,7 @@ place in the mesh's box does."""
 NOTHING = -1
 LEVELS = 4095
 """Steps of sRGB from black to white."""
-MOST_TAPS = 16
+MOST_TAPS = 4
 """At how many points at most an image is looked at for a grid point."""
 
 
@@ -215,7 +215,7 @@ def at(forms: np.ndarray, x: float, y: float) -> tuple[float, float, float]:
 @_inlined
 def mirrored(place: float) -> float:
     """A place in an endless row of copies of which every other one is mirrored, in one copy."""
-    turn = place % 2.0
+    turn = place - 2.0 * np.floor(0.5 * place)
     return 2.0 - turn if turn > 1.0 else turn
 
 

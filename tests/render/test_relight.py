@@ -4,16 +4,16 @@ import cv2
 import numpy as np
 import pytest
 
-from assets.prepared import Material
+from assets.prepared import SPECULAR, Material
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import AtmosphereSpec, LensSpec, LightSpec, RenderSettings
 from render.process import BlenderProcess
-from render.relight import filled
+from render.relight import LEAST_GLOSS, MOST_GLOSS, filled, more_gloss
 from render.shards import ShardSet
 from render.sky import Sky
 from tests.render.test_engine import job
 
-SETTINGS = RenderSettings(width=96, height=64, frames=2, samples=96, encoding="png")
+SETTINGS = RenderSettings(width=96, height=64, frames=2, samples=96, hdri_share=1.0, encoding="png")
 WITHOUT = {"denoise": False}
 
 
@@ -33,6 +33,41 @@ def test_filling_leaves_what_is_there_and_spreads_it():
 
 def test_where_nothing_is_seen_nothing_is_made_up():
     assert np.array_equal(filled(np.ones((5, 7, 3), np.float32), np.zeros((5, 7, 1), np.float32)), np.zeros((5, 7, 3)))
+
+
+def shining(gloss, colors, noise, rng):
+    """Two things as they are seen and what is taken for their colours: ``gloss`` of each beside random ``colors``."""
+    seen = np.zeros((60, 80), np.uint16)
+    seen[5:50, 3:38], seen[10:58, 41:78] = 1, 2
+    opacity = (seen > 0).astype(np.float32)[:, :, None]
+    color = rng.uniform(*colors, (60, 80, 3)).astype(np.float32)
+    light = np.linspace(0.3, 2.0, 80, dtype=np.float32)[None, :, None] * (1 + noise * rng.normal(0, 1, (60, 80, 1)))
+    beside = np.array([0.0, *gloss], np.float32)[seen][:, :, None]
+    bright = np.concatenate([light * (color + beside) * opacity, opacity], axis=2).astype(np.float32)
+    return bright, np.concatenate([(color + SPECULAR) * opacity, opacity], axis=2), seen
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.4])
+def test_what_objects_reflect_beside_their_colours_is_found(noise):
+    gloss = (0.015, 0.055)
+    found = more_gloss(*shining(gloss, (0.02, 0.7), noise, np.random.default_rng(0)))
+    assert found.shape == (60, 80, 1)
+    for number, here in enumerate(((20, 20), (30, 60)), start=1):
+        assert found[here][0] + SPECULAR == pytest.approx(gloss[number - 1], abs=0.003 if noise == 0 else 0.012)
+    assert found[4, 20] == found[20, 20] and found[0, 0] == 0, "a pixel around, for outlines, and no further"
+
+
+def test_without_a_texture_or_enough_pixels_gloss_is_what_is_assumed():
+    rng = np.random.default_rng(1)
+    assert abs(more_gloss(*shining((0.01, 0.06), (0.3, 0.3), 0.0, rng))).max() < 1e-3
+    nothing = np.zeros((7, 9, 4), np.float32)
+    assert not more_gloss(nothing, nothing, np.zeros((7, 9), np.uint16)).any()
+    bright, colors, seen = shining((0.0, 0.5), (0.05, 0.6), 0.0, rng)
+    found = np.unique(more_gloss(bright, colors, seen)) + SPECULAR
+    assert found == pytest.approx([LEAST_GLOSS, SPECULAR, MOST_GLOSS])
+    seen[:] = 0
+    seen[20:22, 20:22] = 3
+    assert not more_gloss(bright, colors, seen).any(), "nothing of it is surely inside"
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +141,20 @@ def test_few_samples_come_nearer_to_many(blender, store, catalog, tmp_path):
     split, _ = frames_of(blender, spec, few, store, catalog, tmp_path / "split")
     whole, _ = frames_of(blender, spec, few | {"denoise_light": False}, store, catalog, tmp_path / "whole")
     assert np.square(split - many).mean() < 0.7 * np.square(whole - many).mean()
+
+
+@pytest.mark.blender
+def test_an_hdri_takes_its_share_of_the_samples(blender, store, catalog, tmp_path):
+    plane, on_ground = scenes(catalog)
+    few, half, all_ = (
+        {"samples": 2, "hdri_share": 1.0},
+        {"samples": 4, "hdri_share": 0.5},
+        {"samples": 4, "hdri_share": 1.0},
+    )
+    for name, spec, same in (("hdri", on_ground, few), ("plane", plane, all_)):
+        one, _ = frames_of(blender, spec, half, store, catalog, tmp_path / f"{name}-half")
+        other, _ = frames_of(blender, spec, same, store, catalog, tmp_path / f"{name}-same")
+        assert np.array_equal(one, other)
 
 
 def test_surroundings_are_laid_only_where_they_are_seen_sharp_and_clear(catalog):
