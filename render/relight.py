@@ -77,7 +77,8 @@ def more_gloss(combined: np.ndarray, reflectance: np.ndarray, seen: np.ndarray) 
     around = np.ones((3, 3), np.uint8)
     for number, here in enumerate(find_objects(seen), start=1):
         if here is not None:
-            inside = cv2.erode((opaque[here] & (seen[here] == number)).astype(np.float32), around)
+            whole = (opaque[here] & (seen[here] == number)).astype(np.float32)
+            inside = cv2.erode(whole, around, borderType=cv2.BORDER_CONSTANT, borderValue=0)
             found[number] = _more_gloss(bright[here] * inside, colors[here] * inside, inside)
     beside = np.where(seen > 0, seen, cv2.dilate(seen, around))  # outlines reach a pixel further
     return found[beside][:, :, None]
