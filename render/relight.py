@@ -78,7 +78,7 @@ def more_gloss(combined: np.ndarray, reflectance: np.ndarray, seen: np.ndarray) 
     for number, here in enumerate(find_objects(seen), start=1):
         if here is not None:
             whole = (opaque[here] & (seen[here] == number)).astype(np.float32)
-            inside = cv2.erode(whole, around, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+            inside = cv2.erode(whole, around, borderType=cv2.BORDER_CONSTANT, borderValue=[0])
             found[number] = _more_gloss(bright[here] * inside, colors[here] * inside, inside)
     beside = np.where(seen > 0, seen, cv2.dilate(seen, around))  # outlines reach a pixel further
     return found[beside][:, :, None]
