@@ -21,8 +21,8 @@ BRIGHTEST = 100.0
 """Light that makes even a black surface four times white, where it is a dielectric."""
 LEAST_GLOSS, MOST_GLOSS = 0.01, 0.06
 """What an object may turn out to reflect whatever its colour; SPECULAR is what is assumed."""
-PRIOR = 1e-4
-"""The variance of colours within an object from which on they say more about its gloss than the assumption does."""
+USUAL = 0.1
+"""How far the slope of what is seen over colours is from that of the assumption: the deviation of a prior."""
 NEAR = 9
 """Within so many pixels light hardly changes, but by what it falls on."""
 
@@ -44,7 +44,7 @@ def relit(
     """
     light = np.zeros_like(behind)
     gloss = more_gloss(combined, reflectance, seen)
-    reflected = reflectance[:, :, :3] + gloss * combined[:, :, 3:]
+    reflected = _glossier(reflectance[:, :, :3], gloss * combined[:, :, 3:])
     for box in enclosing(regions):  # a denoiser needs to see what lies around
         here = _inside(box)
         noisy = combined[here][:, :, :3] / np.maximum(reflected[here], 1e-6)
@@ -53,7 +53,7 @@ def relit(
     for region, surfaces in zip(regions, shown, strict=True):
         here = _inside(region)
         known, coverage = surfaces.known[:, :, None], surfaces.coverage[:, :, None]
-        exact = surfaces.reflectance + gloss[here] * coverage
+        exact = _glossier(surfaces.reflectance, gloss[here] * coverage)
         opacity = np.where(known, coverage, combined[here][:, :, 3:])
         linear[here] = light[here] * np.where(known, exact, reflected[here]) + (1 - opacity) * behind[here]
     return linear
@@ -61,6 +61,11 @@ def relit(
 
 def _inside(region: Region) -> tuple[slice, slice]:
     return np.s_[region.top : region.bottom, region.left : region.right]
+
+
+def _glossier(reflectance: np.ndarray, gloss: np.ndarray) -> np.ndarray:
+    """What is reflected with so much more gloss; the ground at an outline has none that could be taken away."""
+    return np.maximum(reflectance + gloss, reflectance * (LEAST_GLOSS / SPECULAR))
 
 
 def more_gloss(combined: np.ndarray, reflectance: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -93,7 +98,8 @@ def _more_gloss(bright: np.ndarray, colors: np.ndarray, inside: np.ndarray) -> f
     usual = near_colors[lit] / near[lit]
     steps = colors[lit] - usual
     changes = bright[lit] * near_colors[lit] / near_bright[lit] - usual
-    slope = (np.mean(steps * changes) + PRIOR) / (np.mean(steps * steps) + PRIOR)
+    noise = np.mean(np.square(changes - steps)) / (len(steps) * USUAL**2)  # so many variances is the prior worth
+    slope = (np.mean(steps * changes) + noise) / (np.mean(steps * steps) + max(noise, 1e-12))
     more = colors[lit].mean() * (1 / max(float(slope), 1e-3) - 1)
     return float(np.clip(more, LEAST_GLOSS - SPECULAR, MOST_GLOSS - SPECULAR))
 
