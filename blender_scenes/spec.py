@@ -170,8 +170,8 @@ class RenderSettings(Record):
     colors: bool = True
     """Whether there are colours at all; otherwise masks, and passes, are all that is made."""
     samples: Annotated[int, Field(ge=1, le=65536)] = 8
-    hdri_share: Annotated[float, Field(gt=0, le=1)] = 0.75
-    """The share of these samples a pixel gets where an HDRI lights the scene, and each costs more; at least one."""
+    easy_share: Annotated[float, Field(gt=0, le=1)] = 0.75
+    """The share of these samples a pixel gets where little of a frame is rendered, or an HDRI lights it; one at least."""
     denoise: bool = True
     denoiser: Literal["fast", "high", "adaptive"] = "adaptive"
     """How much work Intel's denoiser does; "adaptive": much where much of a frame is rendered."""

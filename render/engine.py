@@ -23,7 +23,7 @@ from render.albedo import Albedo
 from render.backdrop import Backdrop
 from render.devices import Device, check_version, choose_device
 from render.qualities import QUALITIES
-from render.regions import Regions, denoiser_for, enclosing
+from render.regions import Regions, denoiser_for, enclosing, samples_for
 from render.relight import relit
 from render.shards.codec import Region
 from render.sky import Sky
@@ -115,8 +115,6 @@ class Engine:
             yield from self._render_labels(spec, store, built)
             return
         _apply(spec.render, built.scene, self._threads, self.device)
-        if spec.world is not None:
-            built.scene.cycles.samples = max(1, round(spec.render.samples * spec.render.hdri_share))
         behind = _behind(spec, store, built)
         built.scene.render.film_transparent = behind is not None
         if behind is not None and built.backdrop is not None:
@@ -143,6 +141,7 @@ class Engine:
                 regions = things.at(frame)
                 if built.scene.cycles.use_denoising:  # by Cycles, which needs to see what lies around
                     regions = enclosing(regions)
+            built.scene.cycles.samples = samples_for(spec.render, regions, surrounded=spec.world is not None)
             built.scene.update_tag()  # without it, persistent data keeps the previous seed
             with _shutter_open(built, frame):
                 passes = self._render_passes(spec, regions)
@@ -152,7 +151,7 @@ class Engine:
                 else:
                     shown, noisy = albedo.shown(frame, regions), (passes["Combined"], passes[REFLECTANCE])
                     seen = passes[INDEX_PASS][:, :, 0].astype(np.uint16)
-                    denoiser = denoiser_for(spec.render, regions, surrounded=isinstance(behind, Sky))
+                    denoiser = denoiser_for(spec.render, regions, surrounded=spec.world is not None)
                     passes["Combined"] = relit(*noisy, seen, regions, shown, behind.light(frame), denoiser)
             yield self._developed(spec, passes, regions)
 

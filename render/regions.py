@@ -23,7 +23,7 @@ PART_RAYS = 16_000
 """What it costs to render one more rectangle, in rays that meet nothing."""
 
 DENSE = 0.4
-"""A frame of which a larger share is rendered gets the better denoiser, if its settings leave it open."""
+"""A frame of which a larger share is rendered gets all samples, and the better denoiser if its settings allow."""
 
 
 class Regions:
@@ -154,22 +154,29 @@ def enclosing(regions: Sequence[Region]) -> list[Region]:
     return boxes
 
 
+def samples_for(settings: RenderSettings, regions: Sequence[Region] | None, *, surrounded: bool) -> int:
+    """How many samples a pixel of a frame gets of which only ``regions`` are rendered; None: all of it is.
+
+    ``surrounded``: by an HDRI, where each sample costs most and noise is seen least.
+    """
+    share = 1.0 if _demanding(settings, regions, surrounded) else settings.easy_share
+    return max(1, round(settings.samples * share))
+
+
 def denoiser_for(
     settings: RenderSettings, regions: Sequence[Region] | None, *, surrounded: bool = False
 ) -> Literal["fast", "high"]:
-    """How much work the denoiser does on a frame of which only ``regions`` are rendered; None: all of it is.
-
-    ``surrounded``: by an HDRI, where more work gains little.
-    """
+    """How much work the denoiser does on such a frame."""
     if settings.denoiser != "adaptive":
         return settings.denoiser
-    dense = regions is None or _share(settings, regions) > DENSE
-    return "high" if dense and not surrounded else "fast"
+    return "high" if _demanding(settings, regions, surrounded) else "fast"
 
 
-def _share(settings: RenderSettings, regions: Sequence[Region]) -> float:
+def _demanding(settings: RenderSettings, regions: Sequence[Region] | None, surrounded: bool) -> bool:
+    if surrounded or regions is None:
+        return not surrounded
     pixels = sum((region.bottom - region.top) * (region.right - region.left) for region in regions)
-    return pixels / (settings.width * settings.height)
+    return pixels > DENSE * settings.width * settings.height
 
 
 def _touch(one: Region, other: Region) -> bool:
