@@ -171,7 +171,7 @@ class RenderSettings(Record):
     """Whether there are colours at all; otherwise masks, and passes, are all that is made."""
     samples: Annotated[int, Field(ge=1, le=65536)] = 8
     easy_share: Annotated[float, Field(gt=0, le=1)] = 0.75
-    """The share of these samples a pixel gets where little of a frame is rendered, or an HDRI lights it; one at least."""
+    """What share of them a pixel gets where little of a frame is rendered or an HDRI lights it; one at least."""
     denoise: bool = True
     denoiser: Literal["fast", "high", "adaptive"] = "adaptive"
     """How much work Intel's denoiser does; "adaptive": much where much of a frame is rendered."""
