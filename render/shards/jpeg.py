@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-RARE = 16
-"""The most bits a code may have; what those count that are not in use."""
+MOST_BITS = 16
+"""The most bits a code may have, and what those are taken to have that are not in use."""
 NEVER_ZERO = 4
 """To make zero of so large a number costs more error than its bits could be worth, where steps are about the same."""
 END, ZEROS = 0x00, 0xF0
@@ -57,7 +57,7 @@ def encode(frame: np.ndarray, tables: np.ndarray, interval: int) -> bytes:
     # Where numbers are large an error of a step s is s^2 / 12, and a bit more makes it four times smaller.
     prices = np.log(4) / 12 * np.exp(2 * np.log(steps).mean(axis=1))
     bits = _codes(numbers, interval).other_bits
-    choose(values, steps, prices, np.where(bits > 0, bits, RARE), numbers)
+    choose(values, steps, prices, np.where(bits > 0, bits, MOST_BITS), numbers)
     codes = _codes(numbers, interval)
     coded = np.empty(8 * numbers.size + 1024, np.uint8)  # a number takes up to 26 bits, and a byte 255 another one
     size = write(numbers, interval, *codes, coded)
@@ -269,7 +269,7 @@ def code_lengths(counts: np.ndarray) -> np.ndarray:
         (rare, _, one), (rarer, _, other) = heapq.heappop(heap), heapq.heappop(heap)
         lengths[one + other] += 1
         heapq.heappush(heap, (rare + rarer, number, one + other))
-    if lengths.max() > RARE:
+    if lengths.max() > MOST_BITS:
         return code_lengths((counts + 1) // 2)  # less uneven; what occurs still does
     return lengths[:-1]
 
@@ -298,7 +298,7 @@ def _head(height: int, width: int, steps: np.ndarray, codes: Codes, interval: in
     ]
     for kind, lengths in ((0x00, codes.first_bits), (0x10, codes.other_bits)):
         for table in (0, 1):
-            how_many = np.bincount(lengths[table], minlength=RARE + 1)[1:]
+            how_many = np.bincount(lengths[table], minlength=MOST_BITS + 1)[1:]
             segments.append((0xC4, bytes([kind | table, *how_many.tolist(), *_by_length(lengths[table])])))
     segments += [
         (0xDD, interval.to_bytes(2, "big")),
