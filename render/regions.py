@@ -173,8 +173,10 @@ def denoiser_for(
 
 
 def _demanding(settings: RenderSettings, regions: Sequence[Region] | None, surrounded: bool) -> bool:
-    if surrounded or regions is None:
-        return not surrounded
+    if surrounded:
+        return False
+    if regions is None:
+        return True
     pixels = sum((region.bottom - region.top) * (region.right - region.left) for region in regions)
     return pixels > DENSE * settings.width * settings.height
 
