@@ -219,7 +219,7 @@ def mirrored(place: float) -> float:
     return 2.0 - turn if turn > 1.0 else turn
 
 
-@compiled
+@_inlined
 def box_shares(x: float, y: float, z: float) -> tuple[float, float, float]:
     """How much each of a box's three projections counts where a normal has these sizes on the axes.
 
@@ -252,13 +252,13 @@ def box_shares(x: float, y: float, z: float) -> tuple[float, float, float]:
     )
 
 
-@compiled
+@_inlined
 def blended(share: float) -> float:
     """The share of the first of two axes, sharpened to the width over which they blend."""
     return min(max((share - 0.5 * (1 - BOX_BLEND)) / BOX_BLEND, 0.0), 1.0)
 
 
-@compiled
+@_inlined
 def looked_up(
     images: Images,
     image: int,

@@ -1,5 +1,6 @@
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,8 @@ from train.augment import (
     warp_image,
     warp_mask,
 )
+
+OPENCV = tuple(map(int, cv2.__version__.split(".")[:2]))
 
 
 class Clip(NamedTuple):
@@ -106,7 +109,8 @@ def test_reading_what_is_seen_gives_what_the_whole_frame_gives(
 
     seen = see_frame(read, (height, width), view, geometry)
     whole = warp_image(frame, view.to_frame, geometry.crop, geometry.cubic)
-    assert np.array_equal(seen, whole)
+    # OpenCV no longer rounds places since 4.12, so that a value between two steps may become either.
+    assert np.abs(seen.astype(int) - whole).max() <= (OPENCV >= (4, 12))
     assert len(areas) == 1 and areas[0] <= height * width
 
 
