@@ -4,6 +4,7 @@ The frame is a grid of cells. Those that a triangle touches, or comes close to, 
 take them apart for as long as what is left out saves more rays than another rectangle costs.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -154,6 +155,43 @@ def enclosing(regions: Sequence[Region]) -> list[Region]:
     return boxes
 
 
+def neighbourhoods(regions: Sequence[Region], margin: int, size: tuple[int, int]) -> list[tuple[Region, list[Region]]]:
+    """Boxes, each with the ``regions`` that it holds and, within the frame, has at least ``margin`` pixels around.
+
+    Every region is in one of them. Boxes that overlap so much that one around both has no more pixels become one,
+    the most wasteful pair first. size: the frame's height and width.
+    """
+
+    def box(held: Sequence[Region]) -> Region:
+        return _around(held, margin, size)
+
+    def saved(pair: tuple[list[Region], list[Region]]) -> int:
+        one, other = pair
+        return _pixels(box(one)) + _pixels(box(other)) - _pixels(box(one + other))
+
+    groups = [[region] for region in regions]
+    while len(groups) > 1:
+        one, other = max(itertools.combinations(groups, 2), key=saved)
+        if saved((one, other)) < 0:
+            break
+        groups = [group for group in groups if group is not one and group is not other] + [one + other]
+    return [(box(held), held) for held in groups]
+
+
+def _around(regions: Sequence[Region], margin: int, size: tuple[int, int]) -> Region:
+    tops, lefts, bottoms, rights = zip(*regions, strict=True)
+    return Region(
+        max(min(tops) - margin, 0),
+        max(min(lefts) - margin, 0),
+        min(max(bottoms) + margin, size[0]),
+        min(max(rights) + margin, size[1]),
+    )
+
+
+def _pixels(region: Region) -> int:
+    return (region.bottom - region.top) * (region.right - region.left)
+
+
 def samples_for(settings: RenderSettings, regions: Sequence[Region] | None, *, surrounded: bool) -> int:
     """How many samples a pixel of a frame gets of which only ``regions`` are rendered; None: all of it is.
 
@@ -177,8 +215,7 @@ def _demanding(settings: RenderSettings, regions: Sequence[Region] | None, surro
         return False
     if regions is None:
         return True
-    pixels = sum((region.bottom - region.top) * (region.right - region.left) for region in regions)
-    return pixels > DENSE * settings.width * settings.height
+    return sum(map(_pixels, regions)) > DENSE * settings.width * settings.height
 
 
 def _touch(one: Region, other: Region) -> bool:

@@ -14,7 +14,7 @@ from scipy.ndimage import find_objects
 from assets.prepared import SPECULAR
 from render.albedo import Shown
 from render.denoiser import denoise
-from render.regions import enclosing
+from render.regions import neighbourhoods
 from render.shards.codec import Region
 
 BRIGHTEST = 100.0
@@ -23,6 +23,8 @@ LEAST_GLOSS, MOST_GLOSS = 0.01, 0.06
 """What an object may turn out to reflect whatever its colour; SPECULAR is what is assumed."""
 USUAL = 0.1
 """How far the slope of what is seen over colours is from that of the assumption: the deviation of a prior."""
+AROUND = 16
+"""So many pixels around what it denoises does the denoiser see at least."""
 NEAR = 9
 """Within so many pixels light hardly changes, but by what it falls on."""
 
@@ -42,13 +44,15 @@ def relit(
     opacity, float32 ``[H, W, 4]``; seen: the objects' numbers, uint16 ``[H, W]``; shown: what the surfaces look like in
     each of ``regions``.
     """
-    light = np.zeros_like(behind)
+    light, (height, width) = np.zeros_like(behind), behind.shape[:2]
     gloss = more_gloss(combined, reflectance, seen)
     reflected = _glossier(reflectance[:, :, :3], gloss * combined[:, :, 3:])
-    for box in enclosing(regions):  # a denoiser needs to see what lies around
+    for box, held in neighbourhoods(regions, AROUND, (height, width)):
         here = _inside(box)
         noisy = combined[here][:, :, :3] / np.maximum(reflected[here], 1e-6)
-        light[here] = denoise(filled(np.minimum(noisy, BRIGHTEST), combined[here][:, :, 3:]), quality)
+        clean = denoise(filled(np.minimum(noisy, BRIGHTEST), combined[here][:, :, 3:]), quality)
+        for region in held:
+            light[_inside(region)] = clean[_inside(_within(region, box))]
     linear = behind.copy()
     for region, surfaces in zip(regions, shown, strict=True):
         here = _inside(region)
@@ -61,6 +65,11 @@ def relit(
 
 def _inside(region: Region) -> tuple[slice, slice]:
     return np.s_[region.top : region.bottom, region.left : region.right]
+
+
+def _within(region: Region, box: Region) -> Region:
+    """Where a region lies in a box that holds it."""
+    return Region(region.top - box.top, region.left - box.left, region.bottom - box.top, region.right - box.left)
 
 
 def _glossier(reflectance: np.ndarray, gloss: np.ndarray) -> np.ndarray:

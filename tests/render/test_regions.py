@@ -9,7 +9,7 @@ from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import Deformation, RenderSettings
 from blender_scenes.trajectories import camera_poses
 from render.raycast import NEAR
-from render.regions import CELL, MARGIN, Regions, denoiser_for, enclosing, mark, parts, samples_for
+from render.regions import CELL, MARGIN, Regions, denoiser_for, enclosing, mark, neighbourhoods, parts, samples_for
 from render.shards.codec import Region
 from render.surfaces import Surfaces, lamp_box, square
 from tests.render.raycast import cast_mask, hit
@@ -147,3 +147,31 @@ def test_boxes_hold_their_regions_and_keep_apart(seed):
     assert painted(around, 70, 70).max() <= 1
     single = [box for box in boxes if box in regions]
     assert len(boxes) > len(single) or len(single) == len(regions)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 12), st.integers(1, 5))
+def test_neighbourhoods_hold_every_region_once_with_all_that_is_near(seed, margin, patches):
+    rng = np.random.default_rng(seed)
+    cells = np.zeros((16, 24), bool)
+    for _ in range(patches):
+        top, left = rng.integers(0, 14), rng.integers(0, 22)
+        cells[top : top + rng.integers(1, 8), left : left + rng.integers(1, 8)] = True
+    regions = [Region(*(4 * side for side in part)) for part in parts(cells, 3)]
+    found = neighbourhoods(regions, margin, (64, 96))
+    assert sorted(region for _, held in found for region in held) == sorted(regions)
+    for box, held in found:
+        for top, left, bottom, right in held:
+            assert 0 <= box.top <= max(top - margin, 0) and 0 <= box.left <= max(left - margin, 0)
+            assert 64 >= box.bottom >= min(bottom + margin, 64) and 96 >= box.right >= min(right + margin, 96)
+    alone = [neighbourhoods([region], margin, (64, 96))[0][0] for region in regions]
+    assert painted([box for box, _ in found]).sum() <= painted(alone).sum(), "boxes become one only where that is less"
+
+
+def test_boxes_that_share_most_of_their_pixels_become_one():
+    one, beside, far = Region(10, 10, 30, 30), Region(10, 30, 30, 50), Region(50, 70, 60, 90)
+    assert dict(neighbourhoods([one, far, beside], 4, (64, 96))) == {
+        Region(6, 6, 34, 54): [one, beside],
+        Region(46, 66, 64, 94): [far],
+    }
+    assert neighbourhoods([], 4, (64, 96)) == []

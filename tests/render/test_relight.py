@@ -7,9 +7,11 @@ import pytest
 from assets.prepared import SPECULAR, Material
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import AtmosphereSpec, LensSpec, LightSpec, RenderSettings
+from render.albedo import Shown
 from render.process import BlenderProcess
-from render.relight import LEAST_GLOSS, MOST_GLOSS, filled, more_gloss
+from render.relight import LEAST_GLOSS, MOST_GLOSS, filled, more_gloss, relit
 from render.shards import ShardSet
+from render.shards.codec import Region
 from render.sky import Sky
 from tests.render.test_engine import job
 
@@ -68,6 +70,32 @@ def test_without_a_texture_or_enough_pixels_gloss_is_what_is_assumed():
     seen[:] = 0
     seen[20:22, 20:22] = 3
     assert not more_gloss(bright, colors, seen).any(), "nothing of it is surely inside"
+
+
+def test_light_that_is_denoised_in_parts_is_the_light_of_the_whole(monkeypatch):
+    monkeypatch.setattr("render.relight.denoise", lambda light, quality: light + (quality == "high"))
+    rng = np.random.default_rng(2)
+    opaque = np.ones((60, 80, 1), np.float32)
+    combined, reflectance = (
+        np.concatenate([rng.uniform(0.2, 0.9, (60, 80, 3)).astype(np.float32), opaque], axis=2) for _ in range(2)
+    )
+    behind, seen = np.full((60, 80, 3), 5, np.float32), np.zeros((60, 80), np.uint16)
+
+    def lit(*regions):
+        sizes = [(region.bottom - region.top, region.right - region.left) for region in regions]
+        shown = [
+            Shown(np.ones((*size, 3), np.float32), np.ones(size, np.float32), np.zeros(size, bool)) for size in sizes
+        ]
+        return relit(combined, reflectance, seen, regions, shown, behind, "high")
+
+    split = Region(5, 10, 20, 40), Region(20, 10, 35, 28), Region(42, 50, 60, 80)
+    whole, found = lit(Region(0, 0, 60, 80)), lit(*split)
+    rendered = np.zeros((60, 80), bool)
+    for top, left, bottom, right in split:
+        rendered[top:bottom, left:right] = True
+    assert np.array_equal(found[rendered], whole[rendered])
+    assert np.allclose(whole, combined[:, :, :3] + reflectance[:, :, :3], atol=1e-5)
+    assert (found[~rendered] == 5).all()
 
 
 @pytest.fixture(scope="module")
