@@ -170,8 +170,8 @@ class RenderSettings(Record):
     colors: bool = True
     """Whether there are colours at all; otherwise masks, and passes, are all that is made."""
     samples: Annotated[int, Field(ge=1, le=65536)] = 8
-    easy_share: Annotated[float, Field(gt=0, le=1)] = 0.75
-    """What share of them a pixel gets where little of a frame is rendered or an HDRI lights it; one at least."""
+    tolerated_noise: Annotated[float, Field(ge=0)] = 16.0
+    """Where half of the samples leave less noise, in steps of 255, a pixel gets no more; 0: all get all of them."""
     denoise: bool = True
     denoiser: Literal["fast", "high", "adaptive"] = "adaptive"
     """How much work Intel's denoiser does; "adaptive": much where much of a frame is rendered."""

@@ -22,8 +22,9 @@ from blender_scenes.spec import AtmosphereSpec, RenderSettings, SceneSpec
 from render.albedo import Albedo
 from render.backdrop import Backdrop
 from render.devices import Device, check_version, choose_device
+from render.noise import noisy_parts
 from render.qualities import QUALITIES
-from render.regions import Regions, denoiser_for, enclosing, samples_for
+from render.regions import Regions, denoiser_for, enclosing
 from render.relight import relit
 from render.shards.codec import Region
 from render.sky import Sky
@@ -125,6 +126,7 @@ class Engine:
         if behind is not None and splits(spec.render):
             meshes = [obj.data for obj, _ in built.movers]
             albedo = Albedo(spec, surfaces, store, lambda number: corner_geometry(meshes[number - 1]))
+        twice = albedo is not None and spec.render.tolerated_noise > 0 and spec.render.samples > 1
         numbers = range(1, len(surfaces.items) + 1)
         things = Regions(surfaces, numbers, spec.render.samples, spec.lights, spec.ground)
         built.scene.cycles.use_denoising = spec.render.denoise and albedo is None
@@ -141,10 +143,12 @@ class Engine:
                 regions = things.at(frame)
                 if built.scene.cycles.use_denoising:  # by Cycles, which needs to see what lies around
                     regions = enclosing(regions)
-            built.scene.cycles.samples = samples_for(spec.render, regions, surrounded=spec.world is not None)
             built.scene.update_tag()  # without it, persistent data keeps the previous seed
-            with _shutter_open(built, frame):
-                passes = self._render_passes(spec, regions)
+            if twice and regions is not None:
+                passes = self._render_twice(spec, regions)
+            else:
+                with _shutter_open(built, frame):
+                    passes = self._render_passes(spec, regions)
             if behind is not None and regions is not None:
                 if albedo is None:
                     passes["Combined"] = laid_over(passes["Combined"], behind.light(frame))
@@ -203,26 +207,54 @@ class Engine:
             cycles.transparent_max_bounces = bounces
             cycles.samples, cycles.use_denoising = samples, denoised
 
+    def _render_twice(self, spec: SceneSpec, regions: Sequence[Region]) -> dict[str, np.ndarray]:
+        """Render ``regions`` with half of the samples, and with the other half where that leaves them noisy.
+
+        Cycles' samples are one sequence: where both halves are taken, all of it is.
+        """
+        scene, count = bpy.context.scene, spec.render.samples
+        first = -(-count // 2)
+        _take(scene, range(first), count)
+        passes = self._render_passes(spec, regions)
+        linear = passes["Combined"], passes[REFLECTANCE]
+        noisy = noisy_parts(*linear, regions, 2.0**spec.exposure, spec.render.tolerated_noise)
+        _take(scene, range(first, count), count)
+        for region, more in self._render_parts(spec, noisy):
+            for name in ("Combined", REFLECTANCE):
+                part = passes[name][region.top : region.bottom, region.left : region.right]
+                part += np.float32(1 - first / count) * (more[name] - part)
+        _take(scene, range(count), count)
+        return passes
+
     def _render_passes(self, spec: SceneSpec, regions: Sequence[Region] | None = None) -> dict[str, np.ndarray]:
         """Render what stands in Blender now: each pass as float32 ``[H, W, channels]``, top row first.
 
         ``regions``: the only parts that are rendered; the rest is 0.
         """
+        size = spec.render.height, spec.render.width
+        if regions is None:
+            bpy.context.scene.render.use_border = False
+            return self._render(spec)
+        whole = {name: np.zeros((*size, channels), np.float32) for name, channels in EMPTY_PASSES.items()}
+        for region, passes in self._render_parts(spec, regions):
+            for name, part in passes.items():
+                if name not in whole:
+                    whole[name] = np.zeros((*size, part.shape[2]), np.float32)
+                whole[name][region.top : region.bottom, region.left : region.right] = part
+        return whole
+
+    def _render_parts(
+        self, spec: SceneSpec, regions: Sequence[Region]
+    ) -> Iterator[tuple[Region, dict[str, np.ndarray]]]:
+        """Yield each of ``regions`` with its passes."""
         height, width = spec.render.height, spec.render.width
         render = bpy.context.scene.render
-        render.use_border = render.use_crop_to_border = regions is not None
-        if regions is None:
-            return self._render(spec)
-        whole = {name: np.zeros((height, width, channels), np.float32) for name, channels in EMPTY_PASSES.items()}
+        render.use_border = render.use_crop_to_border = True
         for region in regions:
             # A quarter of a pixel inside, so that no rounding moves an edge.
             render.border_min_x, render.border_max_x = ((x + 0.25) / width for x in (region.left, region.right))
             render.border_max_y, render.border_min_y = (1 - (y - 0.25) / height for y in (region.top, region.bottom))
-            for name, part in self._render(spec).items():
-                if name not in whole:
-                    whole[name] = np.zeros((height, width, part.shape[2]), np.float32)
-                whole[name][region.top : region.bottom, region.left : region.right] = part
-        return whole
+            yield region, self._render(spec)
 
     def _render(self, spec: SceneSpec) -> dict[str, np.ndarray]:
         self._passes.clear()
@@ -334,7 +366,7 @@ def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int, devic
     cycles = scene.cycles
     cycles.transparent_max_bounces = COLOR_LAYERS if settings.colors else MOST_LAYERS
     cycles.device = "GPU" if device.cards else "CPU"
-    cycles.samples = settings.samples
+    _take(scene, range(settings.samples), settings.samples)
     cycles.use_adaptive_sampling = False
     cycles.max_bounces = settings.max_bounces
     cycles.caustics_reflective = cycles.caustics_refractive = False
@@ -343,6 +375,14 @@ def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int, devic
         cycles.denoising_quality = denoiser_for(settings, None).upper()
         cycles.denoising_prefilter = "NONE"
         cycles.denoising_use_gpu = device.cards > 0
+
+
+def _take(scene: bpy.types.Scene, samples: range, count: int) -> None:
+    """Let Cycles take these of ``count`` samples a pixel."""
+    cycles = scene.cycles
+    cycles.samples, cycles.use_sample_subset = count, len(samples) < count
+    cycles.sample_offset, cycles.sample_subset_length = samples.start, len(samples)
+    scene.update_tag()
 
 
 def _keep_reflectance(layer: bpy.types.ViewLayer, wanted: bool) -> None:

@@ -12,7 +12,7 @@ QUALITIES: dict[str, dict[str, Any]] = {
     # BL30K as it was published (Cheng et al., CVPR 2021, and the generator's own settings).
     "reference": {
         "samples": 64,
-        "easy_share": 1.0,
+        "tolerated_noise": 0.0,
         "denoiser": "high",
         "max_bounces": 3,
         "denoise_light": False,
@@ -21,8 +21,8 @@ QUALITIES: dict[str, dict[str, Any]] = {
         "jpeg_subsampling": "4:2:0",
         "jpeg_tables": "annex-k",
     },
-    "standard": {"samples": 8, "easy_share": 0.75, "denoiser": "adaptive", "max_bounces": 2},
-    "fast": {"samples": 2, "easy_share": 1.0, "denoiser": "fast", "max_bounces": 2},
+    "standard": {"samples": 8, "tolerated_noise": 16.0, "denoiser": "adaptive", "max_bounces": 2},
+    "fast": {"samples": 2, "tolerated_noise": 0.0, "denoiser": "fast", "max_bounces": 2},
     # Masks, and passes if they are asked for, without any colours.
     "labels": {"colors": False, "samples": 1, "denoise": False, "max_bounces": 0},
 }

@@ -192,15 +192,6 @@ def _pixels(region: Region) -> int:
     return (region.bottom - region.top) * (region.right - region.left)
 
 
-def samples_for(settings: RenderSettings, regions: Sequence[Region] | None, *, surrounded: bool) -> int:
-    """How many samples a pixel of a frame gets of which only ``regions`` are rendered; None: all of it is.
-
-    ``surrounded``: by an HDRI, where each sample costs most and noise is seen least.
-    """
-    share = 1.0 if _demanding(settings, regions, surrounded) else settings.easy_share
-    return max(1, round(settings.samples * share))
-
-
 def denoiser_for(
     settings: RenderSettings, regions: Sequence[Region] | None, *, surrounded: bool = False
 ) -> Literal["fast", "high"]:

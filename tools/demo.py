@@ -59,7 +59,7 @@ class DemoConfig(Record):
         videos_per_shard=5,
         assets=AssetSettings(num_meshes=60, num_textures=40),
         scene=SceneConfig(scale=(2.0, 3.6)),  # larger objects than BL30K's: small networks learn from them in minutes
-        render=RenderSettings(width=384, height=256, frames=24, samples=4, easy_share=1.0),
+        render=RenderSettings(width=384, height=256, frames=24, samples=4),
     )
     training: Recipe = recipe("demo")
     rounds: Annotated[int, Field(ge=1, le=20)] = 3

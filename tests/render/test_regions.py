@@ -9,7 +9,7 @@ from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import Deformation, RenderSettings
 from blender_scenes.trajectories import camera_poses
 from render.raycast import NEAR
-from render.regions import CELL, MARGIN, Regions, denoiser_for, enclosing, mark, neighbourhoods, parts, samples_for
+from render.regions import CELL, MARGIN, Regions, denoiser_for, enclosing, mark, neighbourhoods, parts
 from render.shards.codec import Region
 from render.surfaces import Surfaces, lamp_box, square
 from tests.render.raycast import cast_mask, hit
@@ -125,15 +125,6 @@ def test_the_better_denoiser_is_for_frames_of_which_much_is_rendered():
     assert denoiser_for(RenderSettings(denoiser="adaptive"), None) == "high"
     assert denoiser_for(RenderSettings(denoiser="adaptive"), None, surrounded=True) == "fast"
     assert denoiser_for(RenderSettings(denoiser="high"), None, surrounded=True) == "high"
-
-
-def test_all_samples_are_for_frames_of_which_much_is_rendered():
-    settings = RenderSettings(width=100, height=100, samples=8, easy_share=0.75)
-    sparse, dense = [Region(0, 0, 39, 100)], [Region(0, 0, 30, 100), Region(50, 0, 61, 100)]
-    assert [samples_for(settings, regions, surrounded=False) for regions in ((), sparse, dense, None)] == [6, 6, 8, 8]
-    assert [samples_for(settings, regions, surrounded=True) for regions in ((), sparse, dense, None)] == [6] * 4
-    assert samples_for(RenderSettings(samples=1, easy_share=0.1), (), surrounded=False) == 1
-    assert samples_for(RenderSettings(samples=64, easy_share=1.0), (), surrounded=True) == 64
 
 
 @pytest.mark.parametrize("seed", range(20))

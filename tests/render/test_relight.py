@@ -15,7 +15,7 @@ from render.shards.codec import Region
 from render.sky import Sky
 from tests.render.test_engine import job
 
-SETTINGS = RenderSettings(width=96, height=64, frames=2, samples=96, easy_share=1.0, encoding="png")
+SETTINGS = RenderSettings(width=96, height=64, frames=2, samples=96, tolerated_noise=0, encoding="png")
 WITHOUT = {"denoise": False}
 
 
@@ -172,12 +172,17 @@ def test_few_samples_come_nearer_to_many(blender, store, catalog, tmp_path):
 
 
 @pytest.mark.blender
-def test_a_share_of_the_samples_is_as_few_samples(blender, store, catalog, tmp_path):
+def test_half_of_the_samples_are_taken_first_and_the_others_where_there_is_noise(blender, store, catalog, tmp_path):
     _, on_ground = scenes(catalog)
-    two, half_of_four = {"samples": 2, "easy_share": 1.0}, {"samples": 4, "easy_share": 0.5}
-    one, _ = frames_of(blender, on_ground, half_of_four, store, catalog, tmp_path / "half")
-    other, _ = frames_of(blender, on_ground, two, store, catalog, tmp_path / "two")
-    assert np.array_equal(one, other)
+    taken = {"half": (2, 0), "none noisy": (4, 1e6), "all": (4, 0), "all noisy": (4, 1e-6), "some": (4, 16)}
+    frames = {}
+    for name, (samples, tolerated) in taken.items():
+        settings = {"samples": samples, "tolerated_noise": tolerated}
+        frames[name], _ = frames_of(blender, on_ground, settings, store, catalog, tmp_path / name)
+    assert np.array_equal(frames["none noisy"], frames["half"])
+    assert abs(frames["all noisy"] - frames["all"]).max() <= 1, "the sums are rounded in another order"
+    saved = abs(frames["some"] - frames["half"]).max(axis=-1) == 0
+    assert 0.02 < saved.mean() < 0.98
 
 
 def test_surroundings_are_laid_only_where_they_are_seen_sharp_and_clear(catalog):
