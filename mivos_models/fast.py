@@ -33,7 +33,7 @@ Precision = Literal["full", "reduced"]
 # decide which memory cell is the last that is read.
 _SMALL_TILES = (0.0, 1.0, -1.0)
 _LARGE_TILES = (0.0, 0.75, -0.75, 1.5, -1.5)
-_INPUTS_AT_ONCE = 1728  # of a channel; what is computed of them stays in a processor's cache
+_INPUTS_AT_ONCE = 1728  # of a channel, for each thread; what is computed of them stays in its core's cache
 _WORTHWHILE = 128 * 128
 _FEW_CELLS = 1500
 """Below so many, a direct convolution is as fast: there are fewer cells than weights."""
@@ -165,7 +165,7 @@ class Winograd(nn.Module):
         right, below = 1 + columns * tile - W, 1 + rows * tile - H
         padded = functional.pad(x.permute(0, 2, 3, 1), (0, 0, 1, right, 1, below))
         tiles = padded.unfold(1, reach, tile).unfold(2, reach, tile).permute(0, 4, 5, 1, 2, 3)
-        strip = -(-_INPUTS_AT_ONCE // (reach**2 * columns))
+        strip = -(-_INPUTS_AT_ONCE * torch.get_num_threads() // (reach**2 * columns))
         result = x.new_empty(B, rows, tile, columns, tile, out_channels)
         for video, out in zip(tiles, result, strict=True):
             for part, place in zip(video.split(strip, dim=2), out.split(strip), strict=True):
