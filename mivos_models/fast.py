@@ -3,7 +3,7 @@
 Batch norm goes into the convolution before it. On a CPU, features lie with their channels together, and wide 3×3
 convolutions take the way of Winograd (Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016).
 A decoder's have larger tiles; where precision may be reduced, an encoder's, too, and a graphics card computes with 16
-bits.
+bits. Fusion takes a frame in bands of rows.
 """
 
 import copy
@@ -37,6 +37,8 @@ _INPUTS_AT_ONCE = 1728  # of a channel, for each thread; what is computed of the
 _WORTHWHILE = 128 * 128
 _FEW_CELLS = 1500
 """Below so many, a direct convolution is as fast: there are fewer cells than weights."""
+_ROWS_AT_ONCE = 96
+"""Of full-resolution features: few enough for caches, and for memory that an allocator keeps and hands out again."""
 
 
 def check_precision(precision: str) -> None:
@@ -63,6 +65,9 @@ def accelerated(network: Network, precision: Precision = "full") -> Network:
             for name, child in module.named_children():
                 if isinstance(child, nn.Conv2d):
                     module.add_module(name, _for_cpu(child, points))
+            if isinstance(module, Fusion):
+                reach = sum(part.padding[0] for part in module.modules() if isinstance(part, nn.Conv2d))  # type: ignore[misc]
+                module.forward = functools.partial(_in_bands, module.forward, reach)  # type: ignore[method-assign]
             if isinstance(module, ResNet | Decoder | Fusion):
                 module.forward = functools.partial(_one_by_one, module.forward)  # type: ignore[method-assign]
     elif precision == "reduced":
@@ -101,6 +106,20 @@ def _one_by_one(forward: Callable[..., Any], *inputs: Tensor) -> Any:
         if isinstance(outputs[0], Tensor)
         else [torch.cat(each) for each in zip(*outputs, strict=True)]
     )
+
+
+def _in_bands(forward: Callable[..., Tensor], reach: int, *inputs: Tensor) -> Tensor:
+    """What convolutions make of images [B,C,H,W] (and of other inputs, not [B,C,H,W]), some rows at a time.
+
+    ``reach``: how many rows above and below a pixel its result depends on.
+    """
+    height = inputs[0].shape[2]
+    bands = []
+    for top in range(0, height, _ROWS_AT_ONCE):
+        first, rows = max(0, top - reach), min(height - top, _ROWS_AT_ONCE)
+        band = forward(*(x[:, :, first : top + rows + reach] if x.ndim == 4 else x for x in inputs))
+        bands.append(band[:, :, top - first :][:, :, :rows])
+    return torch.cat(bands, dim=2)
 
 
 def _fold(module: nn.Module) -> None:

@@ -46,7 +46,7 @@ class BasicBlock(nn.Module):
         """[B,channels,H,W] -> [B,planes,H/stride,W/stride]."""
         residual = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         residual = self.bn2(self.conv2(residual))
-        return functional.relu(residual + self.downsample(x), inplace=True)
+        return functional.relu(residual.add_(self.downsample(x)), inplace=True)
 
 
 class Bottleneck(nn.Module):
@@ -69,7 +69,7 @@ class Bottleneck(nn.Module):
         residual = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         residual = functional.relu(self.bn2(self.conv2(residual)), inplace=True)
         residual = self.bn3(self.conv3(residual))
-        return functional.relu(residual + self.downsample(x), inplace=True)
+        return functional.relu(residual.add_(self.downsample(x)), inplace=True)
 
 
 def _starts_at_zero(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:

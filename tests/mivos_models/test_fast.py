@@ -29,6 +29,15 @@ def test_pointwise_is_a_convolution(stride: int) -> None:
     torch.testing.assert_close(Pointwise(conv)(x), conv(x), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("height", [5, 95, 97, 192, 200])
+def test_bands_of_rows_have_no_seams(height: int, filled) -> None:
+    torch.manual_seed(0)
+    fusion = filled(Fusion(0.25))
+    inputs = *(torch.rand(2, C, height, 24) for C in (3, 1, 1, 2)), torch.rand(2, 2)
+    with torch.inference_mode():
+        torch.testing.assert_close(accelerated(fusion)(*inputs), fusion(*inputs), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("K", [1, 3])
 def test_accelerated_networks_find_the_same_and_leave_the_given_alone(K: int, filled) -> None:
     torch.manual_seed(0)
