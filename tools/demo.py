@@ -220,7 +220,8 @@ def _interactive(video: Video, outcome: Outcome) -> InteractiveResult:
 
 def _settings(config: DemoConfig) -> list[tuple[str, str]]:
     data, settings = config.dataset, config.dataset.render
-    size = f"{settings.width} × {settings.height}, {settings.samples} samples a pixel"
+    most = "up to " if settings.tolerated_noise else ""
+    size = f"{settings.width} × {settings.height}, {most}{settings.samples} samples a pixel"
     return [
         (
             "Models",
