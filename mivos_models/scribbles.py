@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,11 @@ def rasterise(scribbles: Mapping[str, Any], frame_index: int, height: int, width
 
     -1 = no stroke, 0 = background, j = object j; where strokes cross, the later one is seen. ``scribbles`` is
     ``{"scribbles": [per frame: [{"path": [[x, y], ...], "object_id": j}, ...]]}`` with coordinates in 0..1.
-    Raises InputError where the dictionary is malformed or has no stroke on that frame.
+    Raises InputError where the dictionary is malformed, has no stroke on that frame, or has one outside the picture.
     """
     try:
         frames = scribbles["scribbles"]
-        lines = [(np.asarray(line["path"], np.float64), int(line["object_id"])) for line in frames[frame_index]]
+        lines = [(np.asarray(line["path"], np.float64), line["object_id"]) for line in frames[frame_index]]
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(
             f"the scribbles do not follow the DAVIS format at frame {frame_index}: {type(error).__name__} {error}"
@@ -32,7 +33,18 @@ def rasterise(scribbles: Mapping[str, Any], frame_index: int, height: int, width
     for path, object_id in lines:
         if path.ndim != 2 or path.shape[1] != 2 or not len(path) or not np.isfinite(path).all():
             raise InputError(f"a scribble path on frame {frame_index} is not a list of [x, y] with x and y in 0..1")
-        points = (path.clip(0, 1) * (width - 1, height - 1)).astype(np.int64)
+        if not isinstance(object_id, Integral) or isinstance(object_id, bool) or object_id < 0:
+            raise InputError(
+                f"object_id = {object_id!r} on frame {frame_index}: objects are whole numbers, 0 is the background"
+            )
+        outside = np.argwhere((path < 0) | (path > 1))
+        if len(outside):
+            point, axis = outside[0]
+            raise InputError(
+                f"{'xy'[axis]} = {path[point, axis]:g} on frame {frame_index}: DAVIS scribbles are in 0..1, "
+                "divide by width and height"
+            )
+        points = (path * (width - 1, height - 1)).astype(np.int64)
         x, y = _polyline(points).T
         strokes[y, x] = object_id
     return strokes

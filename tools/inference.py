@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mivos_models import InteractiveRunner
+from mivos_models import InteractiveRunner, rasterise
+from mivos_models.scribbles import NO_STROKE
 from tools.overlay import PALETTE
 from tools.report import RoundScore
 from tools.view import open_video, view_video
 from train.interactive import Networks, evaluate_interactive
-from train.video import MemoryVideo, Video, objects_in
+from train.video import VOID, MemoryVideo, Video, objects_in
 from vosforge.errors import InputError
 from vosforge.files import sealed_file
 from vosforge.seeding import rng_for
@@ -83,15 +84,58 @@ def _from_mask(video: Video, networks: Networks, path: Path, frame: int, short_s
 
 
 def _from_scribbles(video: Video, networks: Networks, path: Path, short_side: int | None) -> np.ndarray:
+    """The masks after one interaction per frame with strokes, in the order of the frames.
+
+    An object joins at the first frame with a stroke of it. Frames before the first object's have only background
+    strokes, which correct what that object's interaction carried there: they follow it.
+    """
+    drawn = _read_strokes(video, path)
+    first = next((t for t, strokes in drawn.items() if strokes.max() > 0), None)
+    if first is None:
+        raise InputError(f"{path} marks only background: draw a stroke with an object_id of 1 or more")
+    labels: list[int] = [0]
+    runner: InteractiveRunner | None = None
+    masks = np.zeros((video.num_frames, video.height, video.width), np.uint8)
+    for t in [first, *(t for t in drawn if t != first)]:
+        new = [label for label in np.unique(drawn[t]).tolist() if label > 0 and label not in labels]
+        labels += new
+        if runner is None:
+            runner = InteractiveRunner(
+                networks.propagation,
+                video.frames(),
+                len(new),
+                s2m=networks.s2m,
+                fusion=networks.fusion,
+                short_side=short_side,
+            )
+        else:
+            for _ in new:
+                runner.add_object()
+        strokes = np.full_like(drawn[t], NO_STROKE)
+        for number, label in enumerate(labels):
+            strokes[drawn[t] == label] = number
+        masks = runner.interact(t, runner.scribble(t, strokes))
+    return np.array(labels, np.uint8)[masks]
+
+
+def _read_strokes(video: Video, path: Path) -> dict[int, np.ndarray]:
+    """The stroke maps of the frames that a DAVIS scribble file draws on, by frame; InputError where one is wrong."""
     try:
-        strokes = json.loads(path.read_text())
-        frame, lines = next((t, lines) for t, lines in enumerate(strokes["scribbles"]) if lines)
-        num_objects = max(int(line["object_id"]) for line in lines)
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the scribbles {path}: {error}") from None
-    except (KeyError, TypeError, StopIteration):
-        raise InputError(f"{path} holds no DAVIS scribbles: expected {{'scribbles': [[stroke, …], …]}}") from None
-    runner = InteractiveRunner(
-        networks.propagation, video.frames(), num_objects, s2m=networks.s2m, short_side=short_side
-    )
-    return runner.interact(frame, runner.scribble(frame, strokes))
+    frames = content.get("scribbles") if isinstance(content, dict) else None
+    if not isinstance(frames, list) or not any(frames):
+        raise InputError(f"{path} holds no DAVIS scribbles: expected {{'scribbles': [[stroke, …], …]}}")
+    if beyond := [t for t, lines in enumerate(frames) if lines and t >= video.num_frames]:
+        raise InputError(
+            f"{path} has strokes on frame {beyond[0]}, the video only the frames 0..{video.num_frames - 1}: "
+            "give the scribbles of this video"
+        )
+    drawn = {}
+    for t, lines in enumerate(frames):
+        if lines:
+            drawn[t] = rasterise(content, t, video.height, video.width)
+            if drawn[t].max() >= VOID:
+                raise InputError(f"{path} has object {drawn[t].max()} on frame {t}: masks hold the objects 1..254")
+    return drawn

@@ -1,6 +1,7 @@
 """The `infer` command on a folder of frames, with untrained networks: what goes in comes out in the right places."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from mivos_models import S2M, Fusion, Propagation, save_network
+from mivos_models import S2M, Fusion, InteractiveRunner, Propagation, rasterise, save_network
+from tools.inference import _from_scribbles
+from train.interactive import Networks
+from train.video import MemoryVideo
+from vosforge import InputError
 
 T, H, W = 4, 48, 64
 
@@ -59,6 +64,50 @@ def test_scribbles_become_masks(folder: Path) -> None:
     done = infer(folder, "--scribbles", "strokes.json")
     assert done.returncode == 0, done.stderr
     assert set(np.unique(read_masks(folder))) <= {0, 1, 2}
+
+
+def line(object_id: object, *points: tuple[float, float]) -> dict:
+    return {"path": list(points), "object_id": object_id}
+
+
+def test_strokes_on_several_frames_are_all_used(folder: Path) -> None:
+    strokes = {"scribbles": [[line(0, (0.1, 0.1))], [line(3, (0.2, 0.2), (0.4, 0.4))], [], [line(9, (0.6, 0.5))]]}
+    path = folder / "several.json"
+    path.write_text(json.dumps(strokes), encoding="utf-8-sig")
+    frames = np.stack([cv2.imread(str(folder / "clip" / f"{t:05d}.jpg"))[..., ::-1] for t in range(T)])
+    networks = Networks.load(folder / "networks")
+    video = MemoryVideo("clip", frames, np.zeros((T, H, W), np.uint8))
+    runner = InteractiveRunner(networks.propagation, frames, 1, s2m=networks.s2m, fusion=networks.fusion)
+    for t, number in ((1, 1), (0, 0), (3, 2)):
+        if number == 2:
+            runner.add_object()
+        drawn = rasterise(strokes, t, H, W)
+        runner.interact(t, runner.scribble(t, np.where(drawn > 0, number, drawn)))
+    found = _from_scribbles(video, networks, path, None)
+    assert np.array_equal(found, np.array([0, 3, 9], np.uint8)[runner.masks])
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        ([[line(1, (20, 45), (30, 50))]], "x = 20 on frame 0: DAVIS scribbles are in 0..1, divide by width and height"),
+        ([[], [line(1, (0.5, -0.1))]], "y = -0.1 on frame 1"),
+        ([[line(1, (0.5, float("nan")))]], "x and y in 0..1"),
+        ([[line(-1, (0.5, 0.5))]], "object_id = -1 on frame 0"),
+        ([[line(1.5, (0.5, 0.5))]], "object_id = 1.5 on frame 0"),
+        ([[line(255, (0.5, 0.5))]], "has object 255 on frame 0"),
+        ([[line(0, (0.5, 0.5))]], "marks only background"),
+        ([[line(1, (0.5, 0.5))], [], [], [], [line(1, (0.5, 0.5))]], "strokes on frame 4, the video only"),
+        ([[], []], "holds no DAVIS scribbles"),
+    ],
+)
+def test_wrong_scribbles_are_refused_with_what_was_found(folder: Path, frames: list, reason: str) -> None:
+    path = folder / "wrong.json"
+    path.write_text(json.dumps({"scribbles": frames}))
+    video = MemoryVideo("clip", np.zeros((T, H, W, 3), np.uint8), np.zeros((T, H, W), np.uint8))
+    with pytest.raises(InputError, match=re.escape(reason)):
+        _from_scribbles(video, Networks.load(folder / "networks"), path, None)
+    path.unlink()
 
 
 @pytest.mark.parametrize(
