@@ -61,6 +61,8 @@ def propagate(
             new = np.unique(given[t][given[t] > 0])
             shown = torch.from_numpy(np.stack([given[t] == label for label in new])).float()
             shown = view.reduced(shown).to(device)
+            if banks:
+                found = aggregate(found)[1:]  # once before the new masks are put in and once after, as published
             found = torch.cat([found * (shown.sum(dim=0) <= 0.5), shown])
             labels = np.concatenate([labels, new])
             sizes.append(len(new))

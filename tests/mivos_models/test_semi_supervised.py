@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mivos_models import STCN, InteractiveRunner, Propagation, SpaceTimeNetwork, propagate
+from mivos_models.aggregate import aggregate
 from tests.mivos_models.test_own_goldens import moving_squares
 from tests.mivos_models.test_runner import Recorder, numbered_frames
 from vosforge import InputError
@@ -90,3 +91,20 @@ def test_wrong_masks_are_named(network: SpaceTimeNetwork) -> None:
         propagate(frames[0], masks[0], network)
     with pytest.raises(ValueError, match="in training mode"):
         propagate(frames, masks[0], Propagation(18, 0.125))
+
+
+def test_old_objects_are_aggregated_before_and_after_new_ones_enter(
+    network: SpaceTimeNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames, masks = moving_squares(3, 48, 64, 2)
+    seen: list[torch.Tensor] = []
+
+    def recorded(found: torch.Tensor) -> torch.Tensor:
+        seen.append(found.clone())
+        return aggregate(found)
+
+    monkeypatch.setattr("mivos_models.semi_supervised.aggregate", recorded)
+    propagate(frames, np.where(masks[0] == 1, masks[0], 0), network, later={1: np.where(masks[1] == 2, masks[1], 0)})
+    _, segmented, both, _ = seen
+    assert [len(each) for each in seen] == [1, 1, 2, 2]
+    assert torch.equal(both[:1], aggregate(segmented)[1:] * (both[1] <= 0.5))
