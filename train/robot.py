@@ -8,11 +8,13 @@ from collections.abc import Collection
 
 import numpy as np
 
-from train.metrics import frame_j
+from train.metrics import score_masks
 from train.strokes import draw, region_strokes
 from train.video import VOID
 
 NO_SCRIBBLE = -1
+ROBOT_OPENING = 0.2
+"""The benchmark's kernel; the strokes that S2M is trained on have `train.strokes.OPENING`."""
 
 
 def robot_scribbles(
@@ -30,7 +32,7 @@ def robot_scribbles(
         if not error.any():
             continue
         canvas = np.zeros(truth.shape, np.uint8)
-        for path in region_strokes(error, rng):
+        for path in region_strokes(error, rng, opening=ROBOT_OPENING):
             draw(canvas, path, 1)
         drawn = canvas.astype(bool) & error if clip else canvas.astype(bool)
         scribbles[drawn & (truth != VOID)] = label
@@ -38,8 +40,9 @@ def robot_scribbles(
 
 
 def worst_frame(truth: np.ndarray, masks: np.ndarray, object_ids: Collection[int], used: Collection[int] = ()) -> int:
-    """The frame of index masks ``[T, H, W]`` with the lowest J (mean over objects), unused ones first."""
-    scores = frame_j(truth, masks, list(object_ids)).mean(axis=1)
+    """The frame of index masks ``[T, H, W]`` with the lowest J&F (mean over objects), unused ones first."""
+    found = score_masks(truth, masks, list(object_ids))
+    scores = (found.j + found.f).mean(axis=1) / 2
     candidates = [t for t in range(len(truth)) if t not in used] or list(range(len(truth)))
     return min(candidates, key=lambda t: (scores[t], t))
 

@@ -16,23 +16,44 @@ from train.skeleton import medial_axis
 OPENING = 0.15
 MAX_OPENING_RADIUS = 16.0
 MIN_STROKE_NODES = 4
+MIN_LINE_AREA = 16
 CURVE_POINTS = 1000
 
 
-def region_strokes(region: np.ndarray, rng: np.random.Generator, min_nodes: int = MIN_STROKE_NODES) -> list[np.ndarray]:
+def region_strokes(
+    region: np.ndarray, rng: np.random.Generator, min_nodes: int = MIN_STROKE_NODES, opening: float = OPENING
+) -> list[np.ndarray]:
     """A smooth stroke through each part of a binary ``region [H, W]``: ``[N, 2]`` float64 (x, y) pixels each.
 
-    The region is opened (radius 0.15 * sqrt(area) / 2, at most 16), its medial axis taken; in each connected piece
-    of the axis with at least ``min_nodes`` pixels the longest path of a spanning tree becomes one Bezier curve.
+    The region is opened (radius ``opening`` * sqrt(area) / 2, at most 16), its medial axis taken; in each connected
+    piece of the axis with at least ``min_nodes`` pixels the longest path of a spanning tree becomes one Bezier curve.
+    A part of at least 16 pixels whose axis is shorter than that, a disc for example, gets a short line.
     """
-    skeleton = medial_axis(opened(region), rng)
-    return [bezier(path) for path in longest_paths(skeleton, min_nodes)]
+    kept = opened(region, opening)
+    paths = longest_paths(medial_axis(kept, rng), min_nodes)
+    count, parts = cv2.connectedComponents(kept.astype(np.uint8), connectivity=8)
+    served = {int(parts[y, x]) for path in paths for x, y in path}
+    missed = [parts == part for part in range(1, count) if part not in served]
+    lines = [short_line(part) for part in missed if np.count_nonzero(part) >= MIN_LINE_AREA]
+    return [*(bezier(path) for path in paths), *lines]
 
 
-def opened(region: np.ndarray) -> np.ndarray:
+def short_line(part: np.ndarray) -> np.ndarray:
+    """A line ``[2, 2]`` (x, y) in a connected, binary ``part [H, W]``, along its principal axis.
+
+    It goes through the point farthest from the part's edge, half that distance to both sides, so it stays inside.
+    """
+    depth = cv2.distanceTransform(np.pad(part, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), part.shape)
+    axis = np.linalg.eigh(np.cov(np.argwhere(part)[:, ::-1].T))[1][:, -1]
+    reach = np.trunc(axis * depth[y, x] / 2)
+    return np.array([x, y], np.float64) + np.stack([-reach, reach])
+
+
+def opened(region: np.ndarray, opening: float = OPENING) -> np.ndarray:
     """``region`` without its thin parts, as bool; the radius shrinks until something is left."""
     region = region.astype(np.uint8)
-    radius = min(OPENING * np.sqrt(np.count_nonzero(region)) / 2, MAX_OPENING_RADIUS)
+    radius = min(opening * np.sqrt(np.count_nonzero(region)) / 2, MAX_OPENING_RADIUS)
     while radius > 1.0:
         element = disk(radius).astype(np.uint8)
         result = cv2.dilate(cv2.erode(region, element), element)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.metrics import region_j
+from train.metrics import region_j, score_masks
 from train.robot import NO_SCRIBBLE, first_frame, robot_scribbles, worst_frame
 from train.scribbles import (
     ScribbleSettings,
@@ -17,7 +17,7 @@ from train.scribbles import (
     sample_scribbles,
     thinned_scribble,
 )
-from train.strokes import bezier, longest_paths, opened, region_strokes
+from train.strokes import bezier, draw, longest_paths, opened, region_strokes, short_line
 
 
 def shapes(seed: Any, labels: Any = 3, height: Any = 90, width: Any = 120) -> Any:
@@ -158,3 +158,28 @@ def test_which_frame_is_scribbled() -> None:
     assert worst_frame(truth, masks, (1, 2)) == 2
     assert worst_frame(truth, masks, (1, 2), used={2}) == 0
     assert worst_frame(truth, masks, (1, 2), used={0, 1, 2}) == 2
+
+
+@pytest.mark.parametrize("radius", [3, 5, 9, 14, 22, 30, 41])
+def test_a_disc_gets_a_scribble_inside_it(radius: int) -> None:
+    rows, columns = np.ogrid[:100, :100]
+    for centre in (50, 53):
+        disc = ((rows - centre) ** 2 + (columns - 50) ** 2 <= radius**2).astype(np.uint8)
+        drawn = robot_scribbles(disc, np.zeros_like(disc), 1, np.random.default_rng(0), clip=True) == 1
+        assert drawn.any()
+        line = np.zeros_like(disc)
+        draw(line, short_line(disc > 0), 1)
+        assert line.any() and not (line & ~disc & 1).any()
+
+
+def test_the_worst_frame_is_judged_by_boundaries_too() -> None:
+    truth = np.zeros((2, 60, 60), np.uint8)
+    truth[:, 10:50, 10:50] = 1
+    masks = truth.copy()
+    masks[0, 10:50, 46:50] = 0  # lower J, better boundaries
+    masks[1, 10:50:4, 10:50] = 0
+    masks[1, 10:14, 10:50] = 1
+    masks[1, 14:50:4, 10:50] = np.where(np.arange(40) % 3 == 0, 0, 1)
+    j, f = (getattr(score_masks(truth, masks, [1]), name)[:, 0] for name in "jf")
+    assert j[0] < j[1] and f[1] < f[0]
+    assert worst_frame(truth, masks, [1]) == 1
