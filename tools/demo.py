@@ -229,7 +229,11 @@ def _settings(config: DemoConfig) -> list[tuple[str, str]]:
         ),
         ("Videos", f"{data.videos} of {settings.frames} frames, every {data.held_out_every}th held out, {size}"),
         *(
-            (f"Training of {kind}", f"{run.iterations} steps of {run.batch}, ResNet-{run.depth} at width {run.width:g}")
+            (
+                f"Training of {kind}",
+                f"{run.iterations} steps of {run.batch}, "
+                + (f"width {run.width:g}" if kind == "fusion" else f"ResNet-{run.depth} at width {run.width:g}"),
+            )
             for kind, run in ((kind, getattr(config.training, kind)) for kind in NETWORKS)
         ),
         ("Rounds of interaction", str(config.rounds)),
