@@ -12,6 +12,7 @@ from mivos_models.scribbles import NO_STROKE
 from tools.overlay import PALETTE
 from tools.report import RoundScore
 from tools.view import open_video, view_video
+from train.folders import FolderVideo
 from train.interactive import Networks, evaluate_interactive
 from train.video import VOID, MemoryVideo, Video, objects_in
 from vosforge.errors import InputError
@@ -57,10 +58,12 @@ def infer_video(
         masks = result.rounds[-1].masks
         scores = tuple(RoundScore(each.j, each.f, each.j_and_f) for each in result.rounds)
     folder = out / "Annotations" / video.id
-    for t, each in enumerate(masks):
+    numbered = [f"{t:05d}" for t in range(len(masks))]
+    names = video.frame_names if isinstance(video, FolderVideo) else numbered
+    for name, each in zip(names, masks, strict=True):
         image = Image.fromarray(each, mode="P")
         image.putpalette(PALETTE.tobytes())
-        with sealed_file(folder / f"{t:05d}.png") as temporary:
+        with sealed_file(folder / f"{name}.png") as temporary:
             image.save(temporary, format="PNG")
     view_video(MemoryVideo(video.id, video.frames(), masks), out)
     return Inferred(folder, scores)

@@ -1,6 +1,8 @@
 """Videos kept as folders of images: DAVIS's layout, or a plain folder of frames. Reading only."""
 
+import re
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 class FolderVideo:
-    """A folder of frames, in name order, with (optionally) a folder of index masks named like them.
+    """A folder of frames, in the order of their numbers, with (optionally) a folder of index masks named like them.
 
     Masks are palette or 8-bit grey PNGs whose values are the labels. Satisfies ``train.video.Video``.
     """
@@ -30,6 +32,9 @@ class FolderVideo:
         self.frame_paths = _images(self.frames_folder)
         if not self.frame_paths:
             raise InputError(f"the folder {self.frames_folder} holds no {', '.join(FRAME_SUFFIXES)} frames")
+        for first, second in pairwise(self.frame_paths):
+            if first.stem == second.stem:
+                raise InputError(f"{self.frames_folder} has a frame twice, {first.name} and {second.name}: remove one")
         try:
             self.height, self.width = image_size(self.frame_paths[0].read_bytes())
         except (OSError, ValueError):
@@ -39,6 +44,11 @@ class FolderVideo:
     def num_frames(self) -> int:
         """T."""
         return len(self.frame_paths)
+
+    @property
+    def frame_names(self) -> list[str]:
+        """The frames' names without suffix."""
+        return [path.stem for path in self.frame_paths]
 
     @property
     def has_masks(self) -> bool:
@@ -150,5 +160,16 @@ def _annotations_beside(frames_folder: Path) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def in_time(name: str) -> list[tuple[int, str]]:
+    """A key that sorts 2 before 10, and zero-padded names as plain sorting does."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def is_frame(name: str) -> bool:
+    """Whether a file is a frame by its name: an image, and not hidden as macOS's ``._00000.jpg``."""
+    return not name.startswith(".") and Path(name).suffix.lower() in FRAME_SUFFIXES
+
+
 def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in FRAME_SUFFIXES and path.is_file())
+    found = (path for path in folder.iterdir() if is_frame(path.name) and path.is_file())
+    return sorted(found, key=lambda path: (in_time(path.name), path.name))

@@ -127,3 +127,15 @@ def test_bad_input_is_told_in_a_sentence_and_writes_nothing(folder: Path, words:
     assert reason in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_masks_are_named_like_the_frames(folder: Path) -> None:
+    rng = np.random.default_rng(1)
+    (folder / "sparse").mkdir()
+    for number in (10, 15):
+        cv2.imwrite(str(folder / "sparse" / f"{number:05d}.jpg"), rng.integers(0, 256, (H, W, 3), np.uint8))
+    Image.fromarray(np.pad(np.ones((20, 20), np.uint8), ((0, H - 20), (0, W - 20)))).save(folder / "sparse.png")
+    words = ("infer", "sparse", "out", "--networks", "networks", "--mask", "sparse.png")
+    subprocess.run([sys.executable, "-m", "tools.cli", *words], cwd=folder, timeout=300, check=True)
+    written = sorted(path.name for path in (folder / "out/Annotations/sparse").iterdir())
+    assert written == ["00010.png", "00015.png"]

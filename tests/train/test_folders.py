@@ -116,3 +116,19 @@ def test_real_videos() -> None:
         assert video.has_masks
         assert (video.height, video.width) == (480, 854)
         assert 1 in np.unique(video.mask(0)) and video.mask(0).max() < 255
+
+
+def test_frames_come_by_number_without_hidden_files(tmp_path: Path) -> None:
+    for number in (10, 9, 1, 2, 11):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"frame{number}.jpg")
+    for other in ("._frame1.jpg", ".x.png", "Thumbs.db"):
+        (tmp_path / other).write_bytes(b"no image")
+    (video,) = open_folder(tmp_path)
+    assert video.frame_names == ["frame1", "frame2", "frame9", "frame10", "frame11"]
+
+
+def test_a_frame_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    for suffix in ("jpg", "png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"00000.{suffix}")
+    with pytest.raises(InputError, match="a frame twice"):
+        open_folder(tmp_path)

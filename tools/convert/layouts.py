@@ -1,7 +1,6 @@
 """Which videos a tree of files holds: DAVIS's, BL30K's and YouTube-VOS's layout, or any two folders of one shape."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +10,7 @@ from typing import Any
 from render.shards.format import Split
 from tools.convert.sources import Entry, Tree, shown
 from tools.convert.writing import safe_name
-from train.folders import FRAME_SUFFIXES
+from train.folders import in_time, is_frame
 from vosforge.errors import InputError
 
 LAYOUTS = ("davis", "bl30k", "youtube-vos", "folders")
@@ -138,18 +137,13 @@ def _below(root: str, name: str, folder: str) -> bool:
 
 
 def _images(files: Mapping[str, Entry]) -> list[str]:
-    return [name for name in files if PurePosixPath(name).suffix.lower() in FRAME_SUFFIXES]
-
-
-def _in_time(name: str) -> list[tuple[int, str]]:
-    """A key that sorts 2 before 10, and zero-padded names as plain sorting does."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [name for name in files if is_frame(name)]
 
 
 def _video(
     source: Path, place: Place, split: Split, tree: Tree, mask_tree: Tree, categories: Mapping[int, str]
 ) -> SourceVideo:
-    names = sorted(_images(tree[place.frames]), key=_in_time)
+    names = sorted(_images(tree[place.frames]), key=lambda name: (in_time(name), name))
     safe_name(place.id, f"the video {shown(source, place.frames)!r}")
     stems = [PurePosixPath(safe_name(name, f"a frame of {place.frames!r}")).stem for name in names]
     for first, second in pairwise(names):
