@@ -65,7 +65,7 @@ def _files(root: Path, suffixes: Iterable[str]) -> list[Path]:
 
 
 def _model(root: Path, path: Path, credits: Credits, name: str, category: str) -> Model:
-    return Model(name=name, category=category, source=_source(root, path), path=path, **credits.model_dump())
+    return Model(name=name, category=category, source=_source(root, path), path=path, root=root, **credits.model_dump())
 
 
 def _source(root: Path, path: Path) -> str:

@@ -28,6 +28,8 @@ class Model(Record):
     """The mesh file, or the archive that holds it."""
     member: str = ""
     """The mesh file's name inside the archive; "" for a mesh file."""
+    root: Path | None = None
+    """The folder whose files the mesh file may use; None for its own."""
     rotation: tuple[float, ...] = ()
     """Row-wise 3×3 matrix, in y-up axes, that sets the model upright; () where it is already."""
 

@@ -16,15 +16,18 @@ USD_TEXT = b"#usda"
 USD_REFERENCE = re.compile(rb"@([^@\n]+)@")
 
 
-def check_references(path: Path) -> None:
-    """Raise InputError when the mesh file ``path`` refers to anything but files beside it, or is a broken glTF file.
+def check_references(path: Path, root: Path | None = None) -> None:
+    """Raise InputError when the mesh file ``path`` refers to files outside ``root``, or is a broken glTF file.
+
+    ``root`` is the folder the user named; by default the mesh file's own.
 
     Reads glTF (also binary) and USD in text form. Binary USD hides its references: its images are looked at when they
     are imported, as those of OBJ and FBX files are.
     """
+    allowed = (root or path.parent).resolve()
     for reference, needed in _references(path):
         target = (path.parent / unquote(reference)).resolve()
-        if "://" in reference or not target.is_relative_to(path.parent.resolve()):
+        if "://" in reference or not target.is_relative_to(allowed):
             raise InputError(
                 f"{path} refers to '{reference}' outside its folder: it is not safe, put all in one folder"
             )

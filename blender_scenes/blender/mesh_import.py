@@ -1,6 +1,6 @@
 """Mesh files to prepared meshes, by Blender's importers. Runs inside a Blender worker process only.
 
-Files are read, never executed, and images are taken from the mesh file's own folder only.
+Files are read, never executed, and images are taken from the folder the user named only.
 """
 
 import re
@@ -54,14 +54,15 @@ class ImportedMesh(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def import_mesh(path: Path, store: AssetStore) -> ImportedMesh:
+def import_mesh(path: Path, store: AssetStore, root: Path | None = None) -> ImportedMesh:
     """The mesh file ``path``, z up and unit-normalised; its images go into ``store``.
 
     OBJ, glTF and FBX files have y up, or say so; PLY and STL files are taken to have z up. Meshes of more than
     `MOST_TRIANGLES` are decimated, with a warning.
 
     All objects of the file become one mesh with their materials, UVs and shading. An image that is missing, broken
-    or outside the file's folder is left out with a warning. Raises InputError for files that are no mesh.
+    or outside ``root`` (by default the file's folder) is left out with a warning.
+    Raises InputError for files that are no mesh.
     """
     importer = IMPORTERS.get(path.suffix.lower())
     if importer is None:
@@ -72,11 +73,11 @@ def import_mesh(path: Path, store: AssetStore) -> ImportedMesh:
         raise InputError(f"{path} is over {LARGEST_FILE >> 30} GiB: leave it out or reduce it")
     if path.suffix.lower() == ".obj" and _has_nan(path.read_bytes()):
         raise InputError(f"the mesh {path} has vertices that are not numbers (NaN or infinite): export it again")
-    check_references(path)
+    check_references(path, root)
     before = _data_blocks()
     try:
         importer(str(path))
-        return _read_new_objects(path, store, before)
+        return _read_new_objects(path, store, before, root or path.parent)
     except RuntimeError as error:  # how Blender's operators tell that a file is broken
         raise InputError(f"Blender cannot read {path} ({' '.join(str(error).split())}): export it again") from None
     finally:
@@ -86,10 +87,10 @@ def import_mesh(path: Path, store: AssetStore) -> ImportedMesh:
 def prepare_model(model: Model, store: AssetStore) -> tuple[Asset, tuple[str, ...]]:
     """Import a model, out of its archive if it is in one, and put it into ``store``: its catalog entry and warnings."""
     if not model.member:
-        imported = import_mesh(model.path, store)
+        imported = import_mesh(model.path, store, model.root)
     else:
         with tempfile.TemporaryDirectory(prefix="vosforge-model-") as folder:
-            imported = import_mesh(unpack_model(model, Path(folder)), store)
+            imported = import_mesh(unpack_model(model, Path(folder)), store, Path(folder))
     return asset_of(model, imported.mesh, store), imported.warnings
 
 
@@ -114,7 +115,7 @@ class _Piece(NamedTuple):
     materials: list[bpy.types.Material | None]
 
 
-def _read_new_objects(path: Path, store: AssetStore, before: set[bpy.types.ID]) -> ImportedMesh:
+def _read_new_objects(path: Path, store: AssetStore, before: set[bpy.types.ID], root: Path) -> ImportedMesh:
     objects = [obj for obj in bpy.data.objects if obj not in before and obj.type == "MESH"]
     bpy.context.view_layer.update()
     warnings: list[str] = []
@@ -125,7 +126,8 @@ def _read_new_objects(path: Path, store: AssetStore, before: set[bpy.types.ID]) 
     pieces = [piece for obj in objects if len((piece := _read_object(obj)).faces)]
     if not pieces:
         raise InputError(f"{path} holds no triangles: it is empty or no mesh, leave it out or export it again")
-    read = {block: read_material(block, path.parent, store, warnings) for piece in pieces for block in piece.materials}
+    used = [block for piece in pieces for block in piece.materials]
+    read = {block: read_material(block, path.parent, root, store, warnings) for block in used}
     blocks = list(read)
     face_material = np.concatenate([np.array([blocks.index(b) for b in p.materials])[p.material] for p in pieces])
     starts = np.cumsum([0] + [len(piece.vertices) for piece in pieces])

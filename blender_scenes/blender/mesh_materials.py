@@ -1,5 +1,6 @@
 """What an imported material becomes: the look of a surface, with its images in the store. In a Blender worker only."""
 
+import os
 import re
 from pathlib import Path
 
@@ -12,14 +13,19 @@ from vosforge.errors import InputError
 PACKED_SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TARGA": ".tga", "TIFF": ".tif", "BMP": ".bmp"}
 
 
-def read_material(block: bpy.types.Material | None, folder: Path, store: AssetStore, warnings: list[str]) -> Material:
-    """The prepared material of ``block``; its images go into ``store``, what is left out into ``warnings``."""
+def read_material(
+    block: bpy.types.Material | None, folder: Path, root: Path, store: AssetStore, warnings: list[str]
+) -> Material:
+    """The prepared material of ``block``; its images go into ``store``, what is left out into ``warnings``.
+
+    Images are taken from below ``root`` only; those not where the mesh file says are looked for in its ``folder``.
+    """
     shader = _principled(block)
     if block is None or shader is None:
         return Material()
     values = {name: shader.inputs[name].default_value for name in ("Base Color", "Metallic", "Roughness", "Alpha")}
     color, alpha = _image(shader.inputs["Base Color"]), _image(shader.inputs["Alpha"])
-    texture = None if color is None else _keep_image(color, folder, store, warnings)
+    texture = None if color is None else _keep_image(color, folder, root, store, warnings)
     red, green, blue = (min(max(float(channel), 0.0), 1.0) for channel in values["Base Color"][:3])
     return Material(
         name=re.sub(r"\.\d{3}$", "", block.name),  # Blender numbers a name that is taken
@@ -46,19 +52,42 @@ def _file(image: bpy.types.Image) -> Path:
     return Path(bpy.path.abspath(image.filepath)).resolve()
 
 
-def _keep_image(image: bpy.types.Image, folder: Path, store: AssetStore, warnings: list[str]) -> str | None:
-    """The content hash of an image that lies beside the mesh file or inside it; else None, and a warning says why."""
-    path = _file(image)
+def _keep_image(image: bpy.types.Image, folder: Path, root: Path, store: AssetStore, warnings: list[str]) -> str | None:
+    """The content hash of an image that lies below ``root`` or in the mesh file; else None, and a warning says why."""
+    path, root = _file(image), root.resolve()
     try:
         if image.packed_file is not None:
             suffix = PACKED_SUFFIXES.get(image.file_format, f".{image.file_format.lower()}")
             return store.put_image(bytes(image.packed_file.data), suffix)
-        if not path.is_relative_to(folder.resolve()):
-            warnings.append(f"the image {path} lies outside the mesh's folder: put it beside the mesh file")
-        elif not path.is_file():
-            warnings.append(f"the image {path.relative_to(folder.resolve())} is missing: put it beside the mesh file")
+        found = _found(path, folder.resolve(), root)
+        if found is not None:
+            return store.put_image(found.read_bytes(), found.suffix)
+        if path.is_relative_to(root):
+            warnings.append(f"the image {path.relative_to(root)} is missing: put it beside the mesh file")
         else:
-            return store.put_image(path.read_bytes(), path.suffix)
+            warnings.append(f"the image {path} lies outside the mesh's folder: put it beside the mesh file")
     except InputError as error:
         warnings.append(f"the image {path.name or image.name}: {error}")
     return None
+
+
+def _found(path: Path, folder: Path, root: Path) -> Path | None:
+    """The file below ``root`` that ``path`` means, also where it was written on Windows; None if there is none."""
+    meant = Path(os.path.normpath(str(path).replace("\\", "/")))
+    for place in (path, meant, folder / meant.name):
+        if not place.is_relative_to(root):
+            continue
+        here: Path | None = root
+        for part in place.relative_to(root).parts:
+            here = _entry(here, part) if here is not None else None
+        if here is not None and here.is_file() and here.resolve().is_relative_to(root):
+            return here
+    return None
+
+
+def _entry(folder: Path, name: str) -> Path | None:
+    """The entry ``name`` of ``folder``; if there is none, the first whose name differs in letter case only."""
+    if (folder / name).exists():
+        return folder / name
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    return next((entry for entry in entries if entry.name.lower() == name.lower()), None)

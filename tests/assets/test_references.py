@@ -52,3 +52,11 @@ def test_a_usd_text_file_may_refer_to_nothing_outside_its_folder(tmp_path: Path,
         check_references(path)
     path.write_text('#usda 1.0\ndef "a"\n{\n    asset inputs:file = @./textures/skin.png@\n}\n')
     check_references(path)
+
+
+def test_what_the_users_folder_holds_is_not_outside(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    path = gltf(tmp_path / "models" / "model.gltf", images=[{"uri": "../images/a.png"}])
+    check_references(path, tmp_path)
+    with pytest.raises(InputError, match="outside its folder"):
+        check_references(path, tmp_path / "models")
