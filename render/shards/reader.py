@@ -57,7 +57,8 @@ def open_shard(path: Place) -> h5py.File:
     """An opened shard. Raises InputError for what is not one, is cut short, or is of another version."""
     copy = local_copy(path)
     try:
-        file = h5py.File(copy, "r", rdcc_nbytes=0)  # a chunk is a frame: nothing is read twice
+        # A chunk is a frame: nothing is read twice. A sealed shard is only ever replaced whole: it needs no lock.
+        file = h5py.File(copy, "r", rdcc_nbytes=0, locking=False)
         kind = read_text(file.attrs, "format", "")
         version = file.attrs["version"] if kind == FORMAT and file.attrs.get_id("version").dtype.kind in "iu" else None
     except FileNotFoundError:

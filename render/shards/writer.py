@@ -102,7 +102,7 @@ def pack_shard(root: Path, number: int, staged: list[Path], quarantined: Mapping
         write_text(shard.attrs, "quarantined", to_json(dict(quarantined)))
         videos = shard.create_group("videos")
         for source in sorted(staged):
-            with h5py.File(source, "r") as file:
+            with h5py.File(source, "r", locking=False) as file:
                 for video_id in file["videos"]:
                     file.copy(f"videos/{video_id}", videos)
     return path
@@ -115,7 +115,7 @@ def unpack_video(shard: Path, video_id: str, path: Path) -> None:
     """
     with sealed_file(path) as temporary:
         try:
-            with h5py.File(shard, "r") as source, _new_shard(temporary) as file:
+            with h5py.File(shard, "r", locking=False) as source, _new_shard(temporary) as file:
                 source.copy(f"videos/{video_id}", file.create_group("videos"))
         except DAMAGE as error:
             raise VOSForgeError(f"video {video_id} cannot be copied from {shard} ({error}): render it again") from None
