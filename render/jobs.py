@@ -4,7 +4,9 @@ A data set's folder holds ``dataset.yaml`` and ``catalog.jsonl`` (what it is ren
 (sealed single videos on their way into a shard), ``shards/``, ``manifest.jsonl`` and ``logs/``.
 """
 
+import errno
 import fcntl
+import itertools
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -126,7 +128,11 @@ class Dataset:
         with (self.root / ".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+                    raise InputError(
+                        f"{self.root} cannot be locked here ({error.strerror}): use a file system with locks"
+                    ) from None
                 raise InputError(f"another process is rendering into {self.root}: wait for it or stop it") from None
             for folder in (self.root, self.root / "staging", self.root / "shards"):
                 remove_unfinished(folder)
@@ -191,8 +197,9 @@ class Dataset:
     def reopen(self, shard: int, good: Collection[int], quarantined: Mapping[int, str]) -> None:
         """Take shard ``shard`` apart: its ``good`` videos go back to staging as stored, all others are missing then.
 
-        The shard is removed only when everything worth keeping is sealed and read back, so that a kill at any instant
-        loses nothing. Raises VOSForgeError, with the shard still there, when a video turns out not to be good.
+        The shard is moved into ``quarantine/``, and only when everything worth keeping is sealed and read back, so that
+        a kill at any instant loses nothing. Raises VOSForgeError, with the shard still there, when a video turns out
+        not to be good.
         """
         for index in set(self.members(shard)).difference(good, quarantined):
             self.discard(index)  # what a kill after packing left behind counts for no more than what it became
@@ -200,12 +207,19 @@ class Dataset:
             unpack_video(self.shard_path(shard), video_id(index), self.staged_path(index))
         for index, reason in quarantined.items():
             self.quarantine(index, reason)
-        remove_sealed(self.shard_path(shard))
+        self._set_aside(self.shard_path(shard))
 
     def discard(self, index: int) -> None:
         """Remove what is staged of video ``index``, so that it is rendered again."""
         remove_sealed(self.staged_path(index))
         remove_sealed(self._quarantine_path(index))
+
+    def _set_aside(self, path: Path) -> None:
+        """Move a file into ``quarantine/``, beside what lies there already."""
+        folder = self.root / "quarantine"
+        folder.mkdir(exist_ok=True)
+        names = (f"{path.stem}-{number}{path.suffix}" for number in itertools.count(1))
+        path.rename(next(folder / name for name in names if not (folder / name).exists()))
 
     def manifest(self) -> tuple[VideoRow, ...]:
         """Rebuild the manifest from the sealed shards and return its rows."""

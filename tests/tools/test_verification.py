@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import signal
@@ -250,3 +251,14 @@ def test_the_command_exits_with_1_and_a_line_a_video(dataset):
     assert "000000: shards/shard-00000.h5: 'objects/box' is damaged: 'vosforge verify" in done.stdout
     assert len(done.stderr.strip().splitlines()) == 1
     assert json.loads((dataset.root / MANIFEST).read_text().splitlines()[0])["id"] == "000000"
+
+
+def test_a_repair_keeps_the_bad_shard_and_a_lock_says_nothing_of_a_good_one(dataset):
+    shards = sorted((dataset.root / "shards").glob("shard-*.h5"))
+    with shards[0].open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as HDF5 takes it in a process that writes
+        assert verify_path(dataset.root).passed
+    damaged = shards[0].read_bytes()[:-5000]
+    shards[0].write_bytes(damaged)
+    verify_path(dataset.root, repair=True)
+    assert [path.read_bytes() for path in (dataset.root / "quarantine").iterdir()] == [damaged]
