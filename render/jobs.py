@@ -1,10 +1,10 @@
 """The job planner: which videos a data set has, which of them are missing, and what seals a shard.
 
 A data set's folder holds ``dataset.yaml`` and ``catalog.jsonl`` (what it is rendered from, pinned), ``staging/``
-(sealed single videos on their way into a shard), ``shards/``, ``manifest.jsonl`` and ``logs/``.
+(sealed single videos on their way into a shard), ``shards/``, ``quarantine/`` (shards that a repair found damaged),
+``manifest.jsonl`` and ``logs/``.
 """
 
-import errno
 import fcntl
 import itertools
 import json
@@ -26,7 +26,7 @@ from render.shards.format import shard_name
 from render.shards.writer import unpack_video
 from vosforge.config import Record, read_config
 from vosforge.errors import InputError
-from vosforge.files import remove_sealed, remove_unfinished, write_sealed
+from vosforge.files import move_sealed, remove_sealed, remove_unfinished, write_sealed
 
 
 class DatasetConfig(Record):
@@ -128,12 +128,12 @@ class Dataset:
         with (self.root / ".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
-                    raise InputError(
-                        f"{self.root} cannot be locked here ({error.strerror}): use a file system with locks"
-                    ) from None
+            except BlockingIOError:
                 raise InputError(f"another process is rendering into {self.root}: wait for it or stop it") from None
+            except OSError as error:
+                raise InputError(
+                    f"{self.root} cannot be locked here ({error.strerror}): use a file system with locks"
+                ) from None
             for folder in (self.root, self.root / "staging", self.root / "shards"):
                 remove_unfinished(folder)
             yield
@@ -217,9 +217,8 @@ class Dataset:
     def _set_aside(self, path: Path) -> None:
         """Move a file into ``quarantine/``, beside what lies there already."""
         folder = self.root / "quarantine"
-        folder.mkdir(exist_ok=True)
         names = (f"{path.stem}-{number}{path.suffix}" for number in itertools.count(1))
-        path.rename(next(folder / name for name in names if not (folder / name).exists()))
+        move_sealed(path, next(folder / name for name in names if not (folder / name).exists()))
 
     def manifest(self) -> tuple[VideoRow, ...]:
         """Rebuild the manifest from the sealed shards and return its rows."""

@@ -52,6 +52,14 @@ def remove_sealed(path: Path) -> None:
         _sync(path.parent)
 
 
+def move_sealed(path: Path, target: Path) -> None:
+    """Move a file to ``target`` on the same file system, and have both folders know it on disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(target)
+    _sync(target.parent)
+    _sync(path.parent)
+
+
 @contextmanager
 def sealed_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside ``path``; it becomes ``path`` when the block ends well, and is removed when not.

@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import json
 import os
@@ -253,12 +254,28 @@ def test_the_command_exits_with_1_and_a_line_a_video(dataset):
     assert json.loads((dataset.root / MANIFEST).read_text().splitlines()[0])["id"] == "000000"
 
 
-def test_a_repair_keeps_the_bad_shard_and_a_lock_says_nothing_of_a_good_one(dataset):
-    shards = sorted((dataset.root / "shards").glob("shard-*.h5"))
-    with shards[0].open("rb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # as HDF5 takes it in a process that writes
-        assert verify_path(dataset.root).passed
-    damaged = shards[0].read_bytes()[:-5000]
-    shards[0].write_bytes(damaged)
+def test_a_lock_says_nothing_of_a_shard(dataset):
+    shard = min((dataset.root / "shards").glob("shard-*.h5"))
+    with shard.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as HDF5 holds a file that it writes
+        with pytest.raises(BlockingIOError):
+            h5py.File(shard, "r", locking=True)
+        assert verify_path(dataset.root, repair=True).passed
+    assert shard.exists() and not (dataset.root / "quarantine").exists()
+
+
+def test_a_repair_keeps_the_bad_shard(dataset):
+    shard = min((dataset.root / "shards").glob("shard-*.h5"))
+    damaged = shard.read_bytes()[:-5000]
+    shard.write_bytes(damaged)
     verify_path(dataset.root, repair=True)
     assert [path.read_bytes() for path in (dataset.root / "quarantine").iterdir()] == [damaged]
+
+
+def test_only_a_lock_that_is_held_means_another_process(dataset, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("render.jobs.fcntl.flock", unsupported)
+    with pytest.raises(InputError, match="cannot be locked here"), dataset.writing():
+        pass
