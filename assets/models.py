@@ -55,6 +55,7 @@ def asset_of(model: Model, mesh: PreparedMesh, store: AssetStore) -> Asset:
             mesh.smooth,
             mesh.material_index,
             mesh.materials,
+            mesh.corner_color,
         )
     return Asset(
         hash=store.put_mesh(mesh),

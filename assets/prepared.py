@@ -7,10 +7,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from vosforge.config import Record
 from vosforge.errors import InputError
@@ -19,6 +20,7 @@ from vosforge.errors import InputError
 # do not change the content hash.
 POSITION_DECIMALS = 7
 UV_DECIMALS = 6
+COLOR_DECIMALS = 4
 # A triangle whose height is below this share of the object's size is a line or a point.
 SMALLEST_HEIGHT = 1e-9
 
@@ -42,6 +44,14 @@ class Material(Record):
     """Content hash of an sRGB base colour image in the store."""
     cutout: bool = False
     """Whether the texture's alpha channel cuts the surface out (leaves, nets)."""
+    cutoff: float | None = None
+    """The alpha above which a surface that is cut out is wholly there, and not at all below; None where it blends."""
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A cutoff came later: what has none is written, and hashed, as it always was."""
+        values: dict[str, Any] = serialize(self)
+        return {name: value for name, value in values.items() if name != "cutoff" or value is not None}
 
     @property
     def solid(self) -> bool:
@@ -67,6 +77,8 @@ class PreparedMesh:
     material_index: NDArray[np.int16]
     """[F] index into ``materials``."""
     materials: tuple[Material, ...]
+    corner_color: NDArray[np.float32] | None = None
+    """[F,3,3] linear RGB that multiplies the material's colour at each face's corners; None without any."""
 
     @property
     def textures(self) -> tuple[str, ...]:
@@ -107,13 +119,14 @@ def prepare_mesh(
     smooth: ArrayLike | bool = True,
     material_index: ArrayLike | int = 0,
     materials: Sequence[Material] = (),
+    corner_color: ArrayLike | None = None,
 ) -> PreparedMesh:
     """A `PreparedMesh` from triangles of any size and place.
 
     Drops triangles without area and vertices that no triangle uses, centres and scales the rest, and drops the
-    materials that no triangle shows. vertices: [V,3], z up; faces: [F,3]; corner_uv: [F,3,2]; smooth and
-    material_index: [F] or one value. ``name`` is what error sentences call the mesh. Raises InputError for empty,
-    non-finite, zero-size or zero-area meshes and for indices that point nowhere.
+    materials that no triangle shows. vertices: [V,3], z up; faces: [F,3]; corner_uv: [F,3,2]; corner_color: [F,3,3];
+    smooth and material_index: [F] or one value. ``name`` is what error sentences call the mesh. Raises InputError for
+    empty, non-finite, zero-size or zero-area meshes and for indices that point nowhere.
     """
     points = np.asarray(vertices, np.float64).reshape(-1, 3)
     triangles = np.asarray(faces, np.int64).reshape(-1, 3)
@@ -145,7 +158,15 @@ def prepare_mesh(
         smooth=face_smooth[keep].copy(),
         material_index=face_material.reshape(-1).astype(np.int16),
         materials=tuple(materials[index] for index in shown),
+        corner_color=None if corner_color is None else _colors(corner_color, keep),
     )
+
+
+def _colors(corner_color: ArrayLike, keep: NDArray[np.bool_]) -> NDArray[np.float32] | None:
+    """The colours of the kept faces' corners, in 0..1; None where all are white."""
+    colors = np.nan_to_num(np.asarray(corner_color, np.float64).reshape(-1, 3, 3)[keep]).clip(0, 1)
+    rounded: NDArray[np.float32] = np.round(colors, COLOR_DECIMALS).astype(np.float32)
+    return None if (rounded == 1).all() else rounded
 
 
 def _unit_size(points: NDArray[np.float64], triangles: NDArray[np.int64], name: str) -> NDArray[np.float64]:

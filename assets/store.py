@@ -60,7 +60,8 @@ class AssetStore:
                 arrays = {name: held[name] for name in held.files}
             materials = json.loads(arrays.pop("materials").tobytes())
             mesh = PreparedMesh(
-                **({"corner_uv": None} | arrays), materials=tuple(Material.model_validate(each) for each in materials)
+                **({"corner_uv": None, "corner_color": None} | arrays),
+                materials=tuple(Material.model_validate(each) for each in materials),
             )
         except FileNotFoundError:
             raise self._missing("mesh", content) from None

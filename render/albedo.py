@@ -118,6 +118,7 @@ class Albedo:
             place = mesh.material_index if len(materials) > 1 else np.zeros(len(mesh.faces), np.int64)
             for which, material in enumerate(materials):
                 self._set_material(looks, place == which, material)
+            looks.known[:] &= item.material is not None or mesh.corner_color is None
         if uv is not None:
             by_uv = looks.kind == BY_UV
             looks.place[by_uv, :, :2] = uv[by_uv]

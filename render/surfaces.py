@@ -90,7 +90,8 @@ class Surfaces:
                 uv = np.zeros((int(here.sum()), 2))
                 if mesh.corner_uv is not None:
                     uv = np.einsum("mk,mkd->md", hits.weights[here], mesh.corner_uv[hits.face[here]])
-                alphas[here] = sampled(self._alpha(material.texture), uv)
+                alpha = sampled(self._alpha(material.texture), uv)
+                alphas[here] = alpha if material.cutoff is None else alpha > material.cutoff
         return alphas
 
     def seen_faces(self, number: int, t: int, points: Points, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

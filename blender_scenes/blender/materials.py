@@ -8,7 +8,7 @@ import bpy
 
 from assets.prepared import MATT, SOLID, SPECULAR, Material, PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.blender.meshes import REST
+from blender_scenes.blender.meshes import PAINTED, REST
 from blender_scenes.spec import BOX_BLEND, Wrap
 
 REFLECTANCE = "reflectance"
@@ -19,7 +19,7 @@ LABEL_ALPHA = "label alpha"
 
 def prepared_materials(mesh: PreparedMesh, store: AssetStore) -> list[bpy.types.Material]:
     """The mesh's own materials, in the order its faces number them."""
-    return [principled_material(material, store) for material in mesh.materials]
+    return [principled_material(material, store, mesh.corner_color is not None) for material in mesh.materials]
 
 
 def image_material(image: Path, wrap: Wrap) -> bpy.types.Material:
@@ -56,8 +56,11 @@ def plane_material(name: str, image: Path, emission: float) -> bpy.types.Materia
     return material
 
 
-def principled_material(prepared: Material, store: AssetStore) -> bpy.types.Material:
-    """A material as it is described; its image, if any, comes from ``store``."""
+def principled_material(prepared: Material, store: AssetStore, painted: bool = False) -> bpy.types.Material:
+    """A material as it is described; its image, if any, comes from ``store``.
+
+    ``painted``: the mesh has colours of its own, which multiply the material's.
+    """
     material, shader = _new(prepared.name)
     shader.inputs["Base Color"].default_value = (*prepared.base_color, 1.0)
     shader.inputs["Metallic"].default_value = prepared.metallic
@@ -67,11 +70,37 @@ def principled_material(prepared: Material, store: AssetStore) -> bpy.types.Mate
         texture = _image_node(material, store.image_path(prepared.texture))
         material.node_tree.links.new(texture.outputs["Color"], shader.inputs["Base Color"])
         if prepared.cutout:
-            material.node_tree.links.new(texture.outputs["Alpha"], shader.inputs["Alpha"])
+            _link_alpha(material, texture.outputs["Alpha"], shader.inputs["Alpha"], prepared.cutoff)
+    if painted:
+        _multiply_by_vertex_colors(material, shader.inputs["Base Color"])
     if not prepared.solid:
         _add_label_alpha(material, shader.inputs["Alpha"])
     _give_reflectance(material, shader, SPECULAR)
     return material
+
+
+def _link_alpha(
+    material: bpy.types.Material, alpha: bpy.types.NodeSocket, target: bpy.types.NodeSocket, cutoff: float | None
+) -> None:
+    if cutoff is not None:
+        node = material.node_tree.nodes.new("ShaderNodeMath")
+        node.operation = "GREATER_THAN"
+        node.inputs[1].default_value = cutoff
+        material.node_tree.links.new(alpha, node.inputs[0])
+        alpha = node.outputs[0]
+    material.node_tree.links.new(alpha, target)
+
+
+def _multiply_by_vertex_colors(material: bpy.types.Material, color: bpy.types.NodeSocket) -> None:
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    painted, product = nodes.new("ShaderNodeVertexColor"), nodes.new("ShaderNodeVectorMath")
+    painted.layer_name, product.operation = PAINTED, "MULTIPLY"
+    if color.is_linked:
+        links.new(color.links[0].from_socket, product.inputs[0])
+    else:
+        product.inputs[0].default_value = color.default_value[:3]
+    links.new(painted.outputs["Color"], product.inputs[1])
+    links.new(product.outputs["Vector"], color)
 
 
 def _give_reflectance(material: bpy.types.Material, shader: bpy.types.ShaderNode, besides: float) -> None:

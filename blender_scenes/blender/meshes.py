@@ -10,6 +10,9 @@ MOST_SMART_FACES = 1000
 REST = "rest"
 """The mesh attribute that holds each vertex's place in the undeformed mesh's bounding box, 0..1 on each axis."""
 
+PAINTED = "painted"
+"""The colour attribute that multiplies the materials' colours."""
+
 
 def mesh_from_arrays(name: str, prepared: PreparedMesh) -> bpy.types.Mesh:
     """A Blender mesh with the prepared mesh's triangles, UVs, smoothing and material places (no materials yet)."""
@@ -26,6 +29,10 @@ def mesh_from_arrays(name: str, prepared: PreparedMesh) -> bpy.types.Mesh:
     if prepared.corner_uv is not None:
         layer = mesh.uv_layers.new(name="uv")
         layer.uv.foreach_set("vector", prepared.corner_uv.astype(np.float32).ravel())
+    if prepared.corner_color is not None:
+        colors = mesh.color_attributes.new(PAINTED, "FLOAT_COLOR", "CORNER")
+        rgba = np.insert(prepared.corner_color.reshape(-1, 3), 3, 1.0, axis=1)
+        colors.data.foreach_set("color", rgba.astype(np.float32).ravel())
     rest = mesh.attributes.new(REST, "FLOAT_VECTOR", "POINT")
     rest.data.foreach_set("vector", prepared.box_places.ravel())
     mesh.update(calc_edges=True)
