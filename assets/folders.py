@@ -9,7 +9,7 @@ from pathlib import Path
 
 from assets.catalog import Asset, Kind
 from assets.models import Model
-from assets.store import HDRI_SUFFIXES, IMAGE_SUFFIXES, AssetStore
+from assets.store import HDRI_SUFFIXES, READ_IMAGES, AssetStore
 from vosforge.config import Record, read_config
 from vosforge.errors import InputError
 
@@ -51,7 +51,7 @@ def unread_files(root: Path) -> list[Path]:
 
 def image_assets(root: Path, store: AssetStore) -> Iterator[tuple[Path, Asset | InputError]]:
     """The images below ``root`` as textures in ``store``; for one that cannot be read, the error that says why."""
-    return _prepared(root, IMAGE_SUFFIXES, "texture", lambda path: store.put_image(path.read_bytes(), path.suffix))
+    return _prepared(root, READ_IMAGES, "texture", lambda path: store.put_image(path.read_bytes(), path.suffix))
 
 
 def hdri_assets(root: Path, store: AssetStore) -> Iterator[tuple[Path, Asset | InputError]]:

@@ -1,6 +1,7 @@
 """What a mesh file refers to, before an importer follows it: nothing remote, nothing outside its folder."""
 
 import json
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -67,3 +68,28 @@ def _gltf_document(path: Path) -> dict[str, Any]:
     except (ValueError, struct.error, RecursionError) as error:
         raise InputError(f"{path} is not a glTF file ({error}): export it again") from None
     return document
+
+
+def find_below(root: Path, folder: Path, meant: Path) -> Path | None:
+    """The file below ``root`` that the path ``meant`` means, also in another letter case or where Windows wrote it.
+
+    What is not where it says is looked for in ``folder`` by its name. root, folder: resolved. None if there is none.
+    """
+    plain = Path(os.path.normpath(str(meant).replace("\\", "/")))
+    for place in (meant, plain, folder / plain.name):
+        if not place.is_relative_to(root):
+            continue
+        here: Path | None = root
+        for part in place.relative_to(root).parts:
+            here = _entry(here, part) if here is not None else None
+        if here is not None and here.is_file() and here.resolve().is_relative_to(root):
+            return here
+    return None
+
+
+def _entry(folder: Path, name: str) -> Path | None:
+    """The entry ``name`` of ``folder``; if there is none, the first whose name differs in letter case only."""
+    if (folder / name).exists():
+        return folder / name
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    return next((entry for entry in entries if entry.name.lower() == name.lower()), None)

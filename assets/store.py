@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pydantic import ValidationError
 
 from assets.prepared import Material, PreparedMesh
@@ -18,13 +18,40 @@ from vosforge.errors import InputError, VOSForgeError
 from vosforge.files import cache_dir, write_sealed
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".webp", ".bmp", ".tif", ".tga")
+CONVERTED_SUFFIXES = (".gif", ".avif", ".jp2", ".j2k", ".jpc", ".jpx")
+"""Kinds of images that are kept as PNGs."""
+OTHER_NAMES = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif"}
+READ_IMAGES = (*IMAGE_SUFFIXES, *OTHER_NAMES, *CONVERTED_SUFFIXES)
+EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 HDRI_SUFFIXES = (".exr", ".hdr")
 REMEDY = "prepare the assets again with 'vosforge assets install' or delete the run's folder"
+
+
+class MissingAssetError(VOSForgeError):
+    """The store lacks an asset; who knows the catalog can say which it is."""
+
+    def __init__(self, sentence: str, content: str) -> None:
+        super().__init__(sentence)
+        self.content = content
 
 
 def bytes_hash(data: bytes) -> str:
     """The content hash of a file: the first 32 hex digits of its SHA-256."""
     return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _as_png(image: Image.Image) -> bytes:
+    """An image's first picture as an 8-bit PNG."""
+    if image.mode in EIGHT_BITS:
+        alpha = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+        image = image.convert("RGBA" if alpha else "RGB")
+    else:
+        numbers = np.asarray(image, np.float64)
+        most = 65535.0 if image.mode.startswith("I") else 1.0  # whole numbers of 16 bits, or parts of 1
+        image = Image.fromarray(np.rint((numbers / most).clip(0, 1) * 255).astype(np.uint8))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 class AssetStore:
@@ -72,19 +99,25 @@ class AssetStore:
         return mesh
 
     def put_image(self, data: bytes, suffix: str) -> str:
-        """Keep an encoded image (its bytes stay as they are) and return its content hash.
+        """Keep an encoded image and return its content hash.
 
-        Raises InputError for a kind of image the store does not keep and for bytes that are no whole image.
+        Its bytes stay as they are, except that kinds Blender reads badly or not at all (`CONVERTED_SUFFIXES`), and grey
+        of more than 8 bits, become 8-bit PNGs; of several pictures, as in a GIF, the first. Raises InputError for a
+        kind of image the store does not keep and for bytes that are no whole image.
         """
-        suffix = {".jpeg": ".jpg", ".tiff": ".tif"}.get(suffix.lower(), suffix.lower())
-        if suffix not in IMAGE_SUFFIXES:
+        suffix = OTHER_NAMES.get(suffix.lower(), suffix.lower())
+        if suffix not in READ_IMAGES:
             raise InputError(f"'{suffix}' is no kind of image VOSForge reads: convert it to PNG or JPEG")
-        content = bytes_hash(data)
         try:
             with Image.open(io.BytesIO(data)) as image:
                 image.load()
+                if suffix in CONVERTED_SUFFIXES or image.mode not in EIGHT_BITS:
+                    data, suffix = _as_png(image), ".png"
+        except UnidentifiedImageError:
+            raise InputError(f"a {suffix} file is no image or damaged: replace it or leave it out") from None
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise InputError(f"a {suffix} image cannot be read ({error}): replace it or leave it out") from None
+        content = bytes_hash(data)
         self._put(self._path("images", content, suffix), data)
         return content
 
@@ -132,8 +165,8 @@ class AssetStore:
                 return path
         raise self._missing(kind, content)
 
-    def _missing(self, kind: str, content: str) -> VOSForgeError:
-        return VOSForgeError(f"the {kind} {content} is not in the asset store {self.root}: {REMEDY}")
+    def _missing(self, kind: str, content: str) -> "MissingAssetError":
+        return MissingAssetError(f"the {kind} {content} is not in the asset store {self.root}: {REMEDY}", content)
 
     def _damaged(self, path: Path) -> VOSForgeError:
         return VOSForgeError(f"{path} is damaged (it does not match its hash): delete it and {REMEDY}")

@@ -6,6 +6,7 @@ An error the user can mend is answered as one sentence. Any other ends the proce
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from assets.catalog import Catalog
-from assets.store import AssetStore
+from assets.store import AssetStore, MissingAssetError
 from blender_scenes.blender.mesh_import import prepare_model
 from blender_scenes.spec import SceneSpec
 from render.devices import check_renderer
@@ -46,6 +47,11 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     except VOSForgeError as error:
         yield {"unusable": str(error)}
         return
+    with _named_assets(Path(job["catalog"])):
+        yield from _rendered(engine, job)
+
+
+def _rendered(engine: Engine, job: Event) -> Iterator[Event]:
     spec = SceneSpec.model_validate_json(job["spec"])
     store = AssetStore(Path(job["store"]))
     settings = spec.render
@@ -79,6 +85,17 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     record = video_record(spec, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.version, passes)
     row = stage_video(Path(job["staged"]), record)
     yield {"done": row.model_dump(mode="json"), "renderer": engine.version}
+
+
+@contextmanager
+def _named_assets(catalog: Path) -> Iterator[None]:
+    """Where the store lacks an asset, the error says which it is and where it came from."""
+    try:
+        yield
+    except MissingAssetError as error:
+        held = [asset for asset in _catalog(str(catalog)).assets if error.content in (asset.hash, *asset.textures)]
+        which = f" (it is {held[0].name}, {held[0].source})" if held else ""
+        raise VOSForgeError(f"{error}{which}") from None
 
 
 def _on_disk(shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:

@@ -4,7 +4,6 @@ Files are read, never executed, and images are taken from the folder the user na
 """
 
 import functools
-import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import bpy
 import numpy as np
 
 from assets.catalog import Asset
+from assets.coordinates import check_coordinates
 from assets.folders import MESH_SUFFIXES
 from assets.models import Model, asset_of
 from assets.packs import unpack_model
@@ -44,9 +44,10 @@ DATA_BLOCKS = (
     *("materials", "images", "node_groups", "worlds", "actions", "collections", "scenes"),
 )
 """What importers leave in Blender, to be removed when it was read."""
+FAR = 2000.0
+"""Coordinates so many times a mesh's size lose what is smaller than a ten-thousandth of it in single precision."""
 LARGEST_FILE = 2 * 2**30
 MOST_TRIANGLES = 500_000
-NOT_A_NUMBER = re.compile(rb"^v[ \t][^\n]*?[ \t][-+]?(nan|inf)", re.MULTILINE)
 # What lets more light through than this is not seen, so it must not be in a mask either.
 SEEN_ALPHA = 0.02
 
@@ -75,13 +76,13 @@ def import_mesh(path: Path, store: AssetStore, root: Path | None = None) -> Impo
         raise InputError(f"the mesh file {path} does not exist: check the path")
     if path.stat().st_size > LARGEST_FILE:
         raise InputError(f"{path} is over {LARGEST_FILE >> 30} GiB: leave it out or reduce it")
-    if path.suffix.lower() == ".obj" and _has_nan(path.read_bytes()):
-        raise InputError(f"the mesh {path} has vertices that are not numbers (NaN or infinite): export it again")
     check_references(path, root)
     before = _data_blocks()
     try:
-        importer(str(path))
-        return _read(path, root or path.parent, store, before)
+        with tempfile.TemporaryDirectory(prefix="vosforge-mesh-") as scratch:
+            checked = check_coordinates(path, root or path.parent, Path(scratch))
+            importer(str(checked.path))
+            return _read(path, root or path.parent, store, before, checked.warnings)
     except RuntimeError as error:  # how Blender's operators tell that a file is broken
         raise InputError(f"Blender cannot read {path} ({' '.join(str(error).split())}): export it again") from None
     finally:
@@ -98,17 +99,13 @@ def prepare_model(model: Model, store: AssetStore) -> tuple[Asset, tuple[str, ..
     return asset_of(model, imported.mesh, store), imported.warnings
 
 
-def _has_nan(obj: bytes) -> bool:
-    """Whether a vertex of an OBJ file is not a number, which Blender's importer would quietly read as 0."""
-    lower = obj.lower()
-    return any(word in lower for word in (b"nan", b"inf")) and bool(NOT_A_NUMBER.search(lower))
-
-
 def _data_blocks() -> set[bpy.types.ID]:
     return {block for kind in DATA_BLOCKS for block in getattr(bpy.data, kind)}
 
 
-def _read(path: Path, root: Path, store: AssetStore, before: set[bpy.types.ID]) -> ImportedMesh:
+def _read(
+    path: Path, root: Path, store: AssetStore, before: set[bpy.types.ID], warnings: tuple[str, ...]
+) -> ImportedMesh:
     """What the importer left in Blender beside the data blocks ``before``."""
     materials = Materials(path.parent, root, store)
     surface_of = functools.cache(materials.read)
@@ -128,9 +125,15 @@ def _read(path: Path, root: Path, store: AssetStore, before: set[bpy.types.ID]) 
     seen = np.array([look.alpha > SEEN_ALPHA for look in looks])[face_material]
     if not seen.any():
         raise InputError(f"{path} is wholly transparent: leave it out")
+    vertices = np.concatenate([piece.vertices for piece in pieces])
+    reach = max(piece.reach for piece in pieces) / max(float(np.linalg.norm(np.ptp(vertices, axis=0))), 1e-30)
+    if reach > FAR:
+        materials.warnings.append(
+            f"it lies {reach:.0f} times its size from the origin and is rounded: export it near the origin"
+        )
     mesh = prepare_mesh(
         path.name,
-        np.concatenate([piece.vertices for piece in pieces]),
+        vertices,
         faces[seen],
         corner_uv[seen] if corner_uv.any() else None,
         True,
@@ -138,4 +141,4 @@ def _read(path: Path, root: Path, store: AssetStore, before: set[bpy.types.ID]) 
         looks,
         corner_color[seen],
     )
-    return ImportedMesh(mesh, tuple(dict.fromkeys(materials.warnings)))
+    return ImportedMesh(mesh, tuple(dict.fromkeys((*warnings, *materials.warnings))))

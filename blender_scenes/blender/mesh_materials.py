@@ -1,7 +1,6 @@
 """What an imported material becomes: the look of a surface, with its images in the store. In a Blender worker only."""
 
 import io
-import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assets.prepared import Material
+from assets.references import find_below
 from assets.store import AssetStore
 from blender_scenes.blender.shader_graph import (
     RGB,
@@ -159,7 +159,7 @@ class Materials:
             if image.packed_file is not None:
                 suffix = PACKED_SUFFIXES.get(image.file_format, f".{image.file_format.lower()}")
                 return self._store.put_image(bytes(image.packed_file.data), suffix)
-            found = _found(path, self._folder, self._root)
+            found = find_below(self._root, self._folder, path)
             if found is not None:
                 return self._store.put_image(found.read_bytes(), found.suffix)
             if path.is_relative_to(self._root):
@@ -209,25 +209,3 @@ def _behind(socket: bpy.types.NodeSocket) -> list[bpy.types.ShaderNode]:
             found.append(node)
             ahead += [link.from_node for other in node.inputs for link in other.links]
     return found
-
-
-def _found(path: Path, folder: Path, root: Path) -> Path | None:
-    """The file below ``root`` that ``path`` means, also where it was written on Windows; None if there is none."""
-    meant = Path(os.path.normpath(str(path).replace("\\", "/")))
-    for place in (path, meant, folder / meant.name):
-        if not place.is_relative_to(root):
-            continue
-        here: Path | None = root
-        for part in place.relative_to(root).parts:
-            here = _entry(here, part) if here is not None else None
-        if here is not None and here.is_file() and here.resolve().is_relative_to(root):
-            return here
-    return None
-
-
-def _entry(folder: Path, name: str) -> Path | None:
-    """The entry ``name`` of ``folder``; if there is none, the first whose name differs in letter case only."""
-    if (folder / name).exists():
-        return folder / name
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    return next((entry for entry in entries if entry.name.lower() == name.lower()), None)

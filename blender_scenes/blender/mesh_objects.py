@@ -28,6 +28,8 @@ class Piece(NamedTuple):
     """[F,3,3] linear RGB, 1 where nothing is painted."""
     material: NDArray[np.int64]
     blocks: list[bpy.types.Material | None]
+    reach: float
+    """The largest of its coordinates in single precision, in metres of the world."""
 
 
 def read_objects(
@@ -122,7 +124,9 @@ def _read(
     owner, faces = split_creases(faces, normals)
     if np.linalg.det(world[:3, :3]) < 0:  # a mirrored object is inside out
         faces, corner_uv, corner_color = faces[:, ::-1], corner_uv[:, ::-1], corner_color[:, ::-1]
-    return Piece(points[owner], faces, corner_uv, corner_color, material.astype(np.int64), blocks)
+    scale = np.linalg.norm(world[:3, :3], axis=0).max()
+    reach = max(float(abs(vertices).max(initial=0)) * scale, float(abs(world[:3, 3]).max()))
+    return Piece(points[owner], faces, corner_uv, corner_color, material.astype(np.int64), blocks, reach)
 
 
 def _uv(mesh: bpy.types.Mesh, surface: Surface, corners: NDArray[np.int32], warnings: list[str]) -> NDArray[np.float32]:
