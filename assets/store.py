@@ -14,8 +14,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from assets.prepared import Material, PreparedMesh
-from vosforge.errors import InputError, VOSForgeError
+from vosforge.errors import InputError, MachineError, VOSForgeError
 from vosforge.files import cache_dir, write_sealed
+from vosforge.trouble import unread
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".webp", ".bmp", ".tif", ".tga")
 HDRI_SUFFIXES = (".exr", ".hdr")
@@ -64,8 +65,8 @@ class AssetStore:
             )
         except FileNotFoundError:
             raise self._missing("mesh", content) from None
-        except (OSError, EOFError, KeyError, TypeError, ValueError, ValidationError, zipfile.BadZipFile):
-            raise self._damaged(path) from None
+        except (OSError, EOFError, KeyError, TypeError, ValueError, ValidationError, zipfile.BadZipFile) as error:
+            raise unread(path, error, self._damaged(path)) from None
         if mesh.content_hash() != content:
             raise self._damaged(path)
         return mesh
@@ -99,7 +100,7 @@ class AssetStore:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise InputError(f"cannot read the HDRI {path}: {error.strerror}") from None
+            raise unread(path, error, InputError(f"cannot read the HDRI {path}: {error.strerror}")) from None
         if not data.startswith((b"\x76\x2f\x31\x01", b"#?RADIANCE", b"#?RGBE")):
             raise InputError(f"{path} is not an {suffix[1:].upper()} image: replace it or leave it out")
         content = bytes_hash(data)
@@ -132,7 +133,7 @@ class AssetStore:
         raise self._missing(kind, content)
 
     def _missing(self, kind: str, content: str) -> VOSForgeError:
-        return VOSForgeError(f"the {kind} {content} is not in the asset store {self.root}: {REMEDY}")
+        return MachineError(f"the {kind} {content} is not in the asset store {self.root}: {REMEDY}")
 
     def _damaged(self, path: Path) -> VOSForgeError:
         return VOSForgeError(f"{path} is damaged (it does not match its hash): delete it and {REMEDY}")

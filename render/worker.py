@@ -1,10 +1,14 @@
 """What a Blender process does, which `render.start` starts: it takes jobs until its owner is gone.
 
-An error the user can mend is answered as one sentence. Any other ends the process, whose log then has the traceback.
+An error the user can mend is answered as one sentence, and so is the machine's trouble. Any other ends the process,
+whose log then has the traceback.
 """
 
+import math
+import os
 import signal
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from functools import cache
 from multiprocessing.connection import Connection
@@ -26,8 +30,9 @@ from render.shards.codec import encode
 from render.shards.format import visible_area
 from render.shards.writer import stage_video
 from render.tracks import make_tracks
-from vosforge import VOSForgeError
+from vosforge.errors import MachineError, VOSForgeError
 from vosforge.processes import end_with_owner
+from vosforge.trouble import attempting
 
 
 @cache
@@ -41,6 +46,8 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     With ``job["gates"]`` a video that does not show enough is refused instead. Nothing is rendered where
     ``job["renderer"]``, what its data set was begun with, is another one.
     """
+    if not Path(job["catalog"]).is_file():  # a share that went away must not be written below its empty mount point
+        raise MachineError(f"{Path(job['catalog']).parent} is not there any more: see to its disk or share")
     try:
         check_renderer(job["renderer"], engine.version)
     except VOSForgeError as error:
@@ -77,13 +84,17 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
         passes |= make_tracks(spec, maker.surfaces, masks)
     darkest = min(brightness, default=None)
     record = video_record(spec, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.version, passes)
-    row = stage_video(Path(job["staged"]), record)
+    staged = Path(job["staged"])
+    with attempting(f"write to {staged.parent}"):
+        row = stage_video(staged, record)
     yield {"done": row.model_dump(mode="json"), "renderer": engine.version}
 
 
 def _on_disk(shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
     """An array in a file without a name: a video's passes may be larger than the memory."""
-    with tempfile.TemporaryFile() as file:
+    with attempting(f"write to {tempfile.gettempdir()}"), tempfile.TemporaryFile() as file:
+        # Room that is not there would end the process later, when the array is filled.
+        os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape) * np.dtype(kind).itemsize))
         return np.memmap(file, kind, "w+", shape=shape)
 
 
@@ -118,8 +129,12 @@ def serve(connection: Connection, engine: Engine) -> None:
         except EOFError:
             return
         try:
-            for event in JOBS[job["do"]](engine, job):
-                connection.send(event)
+            with attempting(f"do a Blender process's job '{job['do']}'"):
+                for event in JOBS[job["do"]](engine, job):
+                    connection.send(event)
+        except MachineError as error:
+            traceback.print_exc()
+            connection.send({"machine": str(error)})
         except VOSForgeError as error:
             connection.send({"error": str(error)})
 
@@ -132,8 +147,8 @@ def run(connection: int, threads: int, device: str, ready: Callable[[], None]) -
     try:
         engine = Engine(threads, device)
     except VOSForgeError as error:
-        owner.recv()  # the answer to the first job
         owner.send({"unusable": str(error)})
     else:
         ready()
+        owner.send({"ready": True})
         serve(owner, engine)

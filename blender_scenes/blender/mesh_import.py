@@ -62,7 +62,7 @@ def import_mesh(path: Path, store: AssetStore, root: Path | None = None) -> Impo
 
     All objects of the file become one mesh with their materials, UVs and shading. An image that is missing, broken
     or outside ``root`` (by default the file's folder) is left out with a warning.
-    Raises InputError for files that are no mesh.
+    Raises InputError for files that are no mesh, OSError for those that the machine cannot read.
     """
     importer = IMPORTERS.get(path.suffix.lower())
     if importer is None:
@@ -78,7 +78,10 @@ def import_mesh(path: Path, store: AssetStore, root: Path | None = None) -> Impo
     try:
         importer(str(path))
         return _read_new_objects(path, store, before, root or path.parent)
-    except RuntimeError as error:  # how Blender's operators tell that a file is broken
+    except RuntimeError as error:  # how Blender's operators tell that a file is broken, or that it cannot be read
+        with path.open("rb") as file:  # which raises OSError then
+            while file.read(2**24):
+                pass
         raise InputError(f"Blender cannot read {path} ({' '.join(str(error).split())}): export it again") from None
     finally:
         bpy.data.batch_remove(_data_blocks() - before)
