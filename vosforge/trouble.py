@@ -51,8 +51,8 @@ def attempting(what: str) -> Iterator[None]:
             raise
         where = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
         raise MachineError(
-            f"cannot {what} ({why}{where}): what is finished is kept; see to the disk, the share or the memory, and run the "
-            "same command again",
+            f"cannot {what} ({why}{where}): what is finished is kept; see to disk, share or memory, and run the same "
+            "command again",
             why,
         ) from error
 
