@@ -20,7 +20,7 @@ from vosforge.trouble import unread
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".webp", ".bmp", ".tif", ".tga")
 HDRI_SUFFIXES = (".exr", ".hdr")
-REMEDY = "prepare the assets again with 'vosforge assets install' or delete the run's folder"
+REMEDY = "prepare the assets again, as a render into another folder with the same assets does"
 
 
 def bytes_hash(data: bytes) -> str:

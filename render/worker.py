@@ -32,7 +32,7 @@ from render.shards.writer import stage_video
 from render.tracks import make_tracks
 from vosforge.errors import MachineError, VOSForgeError
 from vosforge.processes import end_with_owner
-from vosforge.trouble import attempting
+from vosforge.trouble import NOT_ENOUGH, attempting
 
 
 @cache
@@ -46,8 +46,7 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     With ``job["gates"]`` a video that does not show enough is refused instead. Nothing is rendered where
     ``job["renderer"]``, what its data set was begun with, is another one.
     """
-    if not Path(job["catalog"]).is_file():  # a share that went away must not be written below its empty mount point
-        raise MachineError(f"{Path(job['catalog']).parent} is not there any more: see to its disk or share")
+    _check_there(job)
     try:
         check_renderer(job["renderer"], engine.version)
     except VOSForgeError as error:
@@ -86,8 +85,18 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     record = video_record(spec, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.version, passes)
     staged = Path(job["staged"])
     with attempting(f"write to {staged.parent}"):
+        _check_there(job)
         row = stage_video(staged, record)
     yield {"done": row.model_dump(mode="json"), "renderer": engine.version}
+
+
+def _check_there(job: Event) -> None:
+    """Raise MachineError for a share that went away: nothing must be written below its empty mount point."""
+    catalog = Path(job["catalog"])
+    if not catalog.is_file():
+        raise MachineError(
+            f"{catalog.parent} is not there any more: see to its disk or share, and run the command again"
+        )
 
 
 def _on_disk(shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
@@ -133,6 +142,8 @@ def serve(connection: Connection, engine: Engine) -> None:
                 for event in JOBS[job["do"]](engine, job):
                     connection.send(event)
         except MachineError as error:
+            if error.why == NOT_ENOUGH:  # of this job; the end of the process gives back what it took
+                raise
             traceback.print_exc()
             connection.send({"machine": str(error)})
         except VOSForgeError as error:

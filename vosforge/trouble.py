@@ -18,8 +18,9 @@ OF_NAMES = {errno.ENOENT, errno.ENOTDIR}
 """Nothing is there: who reads says that in words of their own."""
 HDF5_NUMBER = re.compile(r"\berrno = (\d+)")
 HDF5_PLUGIN = re.compile(r"required filter|can't dlopen|can't open directory|unable to load plugin", re.IGNORECASE)
+NOT_ENOUGH = "not enough memory"
 NO_MEMORY = re.compile(
-    r"MemoryError|bad_alloc|out of memory|memory allocation failed|unable to allocate", re.IGNORECASE
+    rf"MemoryError|bad_alloc|out of memory|memory allocation failed|unable to allocate|{NOT_ENOUGH}", re.IGNORECASE
 )
 
 
@@ -69,5 +70,5 @@ def _words(error: BaseException, number: int | None) -> str | None:
     if number:
         return os.strerror(number)
     if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
-        return "not enough memory"
+        return NOT_ENOUGH
     return "a filter of HDF5 cannot be loaded" if HDF5_PLUGIN.search(str(error)) else None
