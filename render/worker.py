@@ -138,7 +138,7 @@ def serve(connection: Connection, engine: Engine) -> None:
         except EOFError:
             return
         try:
-            with attempting(f"do a Blender process's job '{job['do']}'"):
+            with attempting(f"{job['do']} here"):
                 for event in JOBS[job["do"]](engine, job):
                     connection.send(event)
         except MachineError as error:

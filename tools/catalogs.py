@@ -36,11 +36,15 @@ class Prepared(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """What a check found: a line a problem, how many assets can be used, and how many files cannot."""
+    """What a check found: a line a problem, how many assets can be used, and how many files cannot.
+
+    ``unread``: how many files the machine kept from being read.
+    """
 
     problems: tuple[str, ...]
     usable: int
     unusable: int
+    unread: int = 0
 
 
 def build_catalog(settings: AssetSettings, seed: int, store: AssetStore) -> Catalog:
@@ -76,7 +80,7 @@ def check_folder(root: Path, quarantine: bool) -> Checked:
     """
     problems: list[str] = []
     unusable: list[Path] = []
-    usable = 0
+    usable = unread = 0
     with tempfile.TemporaryDirectory(prefix="vosforge-check-") as folder:
         store = AssetStore(Path(folder))
         for path in unread_files(root):
@@ -85,11 +89,13 @@ def check_folder(root: Path, quarantine: bool) -> Checked:
         for model, asset, warnings, unknown in _prepare(folder_models(root), store):
             problems += warnings
             usable += asset is not None
+            unread += unknown
             unusable += [model.path] if asset is None and not unknown else []
         for path, found in (*image_assets(root, store), *hdri_assets(root, store)):
             usable += isinstance(found, Asset)
             if isinstance(found, VOSForgeError):
                 problems.append(str(found))
+                unread += isinstance(found, MachineError)
                 unusable += [path] if not isinstance(found, MachineError) else []
     if quarantine:
         for path in unusable:
@@ -97,7 +103,7 @@ def check_folder(root: Path, quarantine: bool) -> Checked:
             with attempting(f"move {path} to {target}"):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.rename(target)
-    return Checked(tuple(problems), usable, len(unusable))
+    return Checked(tuple(problems), usable, len(unusable), unread)
 
 
 def _prepared_catalog(name: str, models: Sequence[Model], store: AssetStore) -> Catalog:

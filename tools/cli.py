@@ -116,7 +116,8 @@ def assets_check(
     found = check_folder(path, quarantine)
     for line in found.problems:
         typer.echo(line)
-    console.print(f"{found.usable} assets can be used, {found.unusable} files cannot")
+    unread = f"; {found.unread} could not be read here, and stay where they are" if found.unread else ""
+    console.print(f"{found.usable} assets can be used, {found.unusable} files cannot{unread}")
     if found.problems:
         remedy = f"those that cannot be used are in {path}/quarantine now" if quarantine else "or add --quarantine"
         raise VOSForgeError(f"{len(found.problems)} problems in {path}: mend the files, {remedy}")

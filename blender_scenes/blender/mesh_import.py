@@ -78,10 +78,12 @@ def import_mesh(path: Path, store: AssetStore, root: Path | None = None) -> Impo
     try:
         importer(str(path))
         return _read_new_objects(path, store, before, root or path.parent)
-    except RuntimeError as error:  # how Blender's operators tell that a file is broken, or that it cannot be read
-        with path.open("rb") as file:  # which raises OSError then
+    except (RuntimeError, InputError) as error:  # Blender's operators raise RuntimeError
+        with path.open("rb") as file:  # OSError where it is not the file's content that Blender could not read
             while file.read(2**24):
                 pass
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"Blender cannot read {path} ({' '.join(str(error).split())}): export it again") from None
     finally:
         bpy.data.batch_remove(_data_blocks() - before)

@@ -211,5 +211,5 @@ def test_images_that_the_machine_did_not_read_stay(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", refuse)
         found = check_folder(tmp_path, quarantine=True)
-    assert (found.usable, found.unusable, len(found.problems)) == (0, 0, 2)
+    assert (found.usable, found.unusable, found.unread, len(found.problems)) == (0, 0, 2, 2)
     assert files(tmp_path) == before
