@@ -14,6 +14,7 @@ from vosforge.config import Record, explain
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.files import write_sealed
 from vosforge.seeding import rng_for
+from vosforge.trouble import unread
 
 Kind = Literal["mesh", "texture", "hdri"]
 Split = Literal["train", "val"]
@@ -86,7 +87,7 @@ class Catalog(Record):
         try:
             lines = Path(path).read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read the catalog {path}: {error}") from None
+            raise unread(path, error, InputError(f"cannot read the catalog {path}: {error}")) from None
         assets = []
         for number, line in enumerate(lines, start=1):
             try:

@@ -11,7 +11,8 @@ from assets.catalog import Asset, Kind
 from assets.models import Model
 from assets.store import HDRI_SUFFIXES, READ_IMAGES, AssetStore
 from vosforge.config import Record, read_config
-from vosforge.errors import InputError
+from vosforge.errors import InputError, MachineError, VOSForgeError
+from vosforge.trouble import unread
 
 MESH_SUFFIXES = (".obj", ".ply", ".stl", ".glb", ".gltf", ".usd", ".usda", ".usdc", ".usdz", ".fbx")
 UNREAD_SUFFIXES = (".blend", ".dae", ".3ds", ".max", ".ma", ".mb", ".abc", ".x3d", ".c4d", ".zip")
@@ -49,12 +50,12 @@ def unread_files(root: Path) -> list[Path]:
     return _files(root, UNREAD_SUFFIXES)
 
 
-def image_assets(root: Path, store: AssetStore) -> Iterator[tuple[Path, Asset | InputError]]:
+def image_assets(root: Path, store: AssetStore) -> Iterator[tuple[Path, Asset | VOSForgeError]]:
     """The images below ``root`` as textures in ``store``; for one that cannot be read, the error that says why."""
     return _prepared(root, READ_IMAGES, "texture", lambda path: store.put_image(path.read_bytes(), path.suffix))
 
 
-def hdri_assets(root: Path, store: AssetStore) -> Iterator[tuple[Path, Asset | InputError]]:
+def hdri_assets(root: Path, store: AssetStore) -> Iterator[tuple[Path, Asset | VOSForgeError]]:
     """The HDRIs below ``root``, put into ``store``; for one that cannot be read, the error that says why."""
     return _prepared(root, HDRI_SUFFIXES, "hdri", store.put_hdri)
 
@@ -93,13 +94,15 @@ def _taxonomy(root: Path) -> dict[str, str]:
 
 def _prepared(
     root: Path, suffixes: Iterable[str], kind: Kind, put: Callable[[Path], str]
-) -> Iterator[tuple[Path, Asset | InputError]]:
+) -> Iterator[tuple[Path, Asset | VOSForgeError]]:
     credits = _credits(root)
     for path in _files(root, suffixes):
         try:
             content = put(path)
-        except (InputError, OSError) as error:
-            yield path, InputError(f"{path}: {error}")
+        except MachineError as error:
+            yield path, error
+        except (InputError, OSError, MemoryError) as error:
+            yield path, unread(path, error, InputError(f"{path}: {error}"))
         else:
             name, category, source = path.stem, path.parent.name, _source(root, path)
             yield (

@@ -14,8 +14,9 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import ValidationError
 
 from assets.prepared import Material, PreparedMesh
-from vosforge.errors import InputError, VOSForgeError
+from vosforge.errors import InputError, MachineError, VOSForgeError
 from vosforge.files import cache_dir, write_sealed
+from vosforge.trouble import unread
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".webp", ".bmp", ".tif", ".tga")
 CONVERTED_SUFFIXES = (".gif", ".avif", ".jp2", ".j2k", ".jpc", ".jpx")
@@ -24,14 +25,14 @@ OTHER_NAMES = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif"}
 READ_IMAGES = (*IMAGE_SUFFIXES, *OTHER_NAMES, *CONVERTED_SUFFIXES)
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 HDRI_SUFFIXES = (".exr", ".hdr")
-REMEDY = "prepare the assets again with 'vosforge assets install' or delete the run's folder"
+REMEDY = "prepare the assets again, as a render into another folder with the same assets does"
 
 
-class MissingAssetError(VOSForgeError):
+class MissingAssetError(MachineError):
     """The store lacks an asset; who knows the catalog can say which it is."""
 
     def __init__(self, sentence: str, content: str) -> None:
-        super().__init__(sentence)
+        super().__init__(sentence, f"{content} is not in the asset store")
         self.content = content
 
 
@@ -92,8 +93,8 @@ class AssetStore:
             )
         except FileNotFoundError:
             raise self._missing("mesh", content) from None
-        except (OSError, EOFError, KeyError, TypeError, ValueError, ValidationError, zipfile.BadZipFile):
-            raise self._damaged(path) from None
+        except (OSError, EOFError, KeyError, TypeError, ValueError, ValidationError, zipfile.BadZipFile) as error:
+            raise unread(path, error, self._damaged(path)) from None
         if mesh.content_hash() != content:
             raise self._damaged(path)
         return mesh
@@ -133,7 +134,7 @@ class AssetStore:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise InputError(f"cannot read the HDRI {path}: {error.strerror}") from None
+            raise unread(path, error, InputError(f"cannot read the HDRI {path}: {error.strerror}")) from None
         if not data.startswith((b"\x76\x2f\x31\x01", b"#?RADIANCE", b"#?RGBE")):
             raise InputError(f"{path} is not an {suffix[1:].upper()} image: replace it or leave it out")
         content = bytes_hash(data)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayError, RayTaskError
 
 from assets.store import AssetStore
 from render.devices import check_renderer
@@ -18,19 +18,22 @@ from render.head import check_head
 from render.jobs import Dataset
 from render.layout import WHOLE_MACHINE, Layout, Resources, layout_for, worker_memory
 from render.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, Event, cards_of
-from vosforge.errors import VOSForgeError, first_line
+from vosforge.errors import MachineError, VOSForgeError, first_line
 from vosforge.log import logger
 from vosforge.processes import cores, free_memory
 
 RAY_MEMORY = 800 * 2**20
 """Bytes that a local Ray takes for itself."""
 CRASHES_ALLOWED = 2
-"""How often one video may end its Blender process before it is quarantined."""
+"""How often one video may lose its Blender process in a run."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: counts since it began, and seconds. Redrawn videos count in the frames each time."""
+    """How far a run is: counts since it began, and seconds. Redrawn videos count in the frames each time.
+
+    ``left``: videos whose process was killed, or had no memory, again and again; they stay missing.
+    """
 
     frames_done: int
     frames_total: int
@@ -38,6 +41,7 @@ class Progress:
     videos_total: int
     redrawn: int
     quarantined: int
+    left: int
     seconds: float
 
 
@@ -55,13 +59,15 @@ class _Renderer:
         self._blender = BlenderProcess(Path(log), threads, device)
 
     def run(self, job: Event) -> Iterator[Event]:
-        """Yield the job's events; a crash and a mendable error become events too."""
+        """Yield the job's events; a crash, a mendable error and the machine's trouble become events too."""
         try:
             yield from self._blender.run(job)
         except BlenderCrashError as error:
-            yield {"crashed": str(error)}
+            yield {"crashed": str(error), "lost": error.lost}
         except BlenderUnusableError as error:
             yield {"unusable": str(error)}
+        except MachineError as error:
+            yield {"machine": str(error)}
         except VOSForgeError as error:
             yield {"error": str(error)}
 
@@ -71,18 +77,23 @@ def render_dataset(
     store: AssetStore,
     resources: Resources = WHOLE_MACHINE,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    retry_quarantined: bool = False,
 ) -> Progress:
     """Render every missing video of ``dataset`` and seal its shards; returns the final counts.
 
     A video that fails its checks is drawn again under the next attempt; one that keeps failing or crashing Blender is
-    quarantined with its reason. When interrupted, what is sealed stays, and the next call goes on from there.
-    Raises BlenderUnusableError, with nothing quarantined, where Blender cannot render as ``resources`` ask, or is not
-    the one, on the device, that the data set was begun with.
+    quarantined with its reason (``retry_quarantined`` takes up those of earlier runs again). One whose process is
+    killed again and again stays missing. When interrupted, what is sealed stays, and the next call goes on from there.
+    Raises MachineError when the folder cannot be written to or the machine fails otherwise, and BlenderUnusableError
+    where Blender cannot render as ``resources`` ask, or is not the one, on the device, that the data set was begun
+    with; both with nothing quarantined.
     """
     with dataset.writing():
         dataset.pack()
+        if retry_quarantined:
+            dataset.retry_quarantined()
         missing = dataset.missing()
-        progress = Progress(0, len(missing) * dataset.config.render.frames, 0, len(missing), 0, 0, 0.0)
+        progress = Progress(0, len(missing) * dataset.config.render.frames, 0, len(missing), 0, 0, 0, 0.0)
         if missing:
             try:
                 worker = worker_memory(dataset.config.render)
@@ -169,7 +180,7 @@ class _Run:
         self._idle: list[Any] = [self._new_actor(number) for number in range(layout.workers)]
         self._busy: dict[Any, tuple[Any, _Task]] = {}
         self._queue: deque[_Task] = deque()
-        self._videos = self._redrawn = self._quarantined = self._actors = 0
+        self._videos = self._redrawn = self._quarantined = self._left = self._actors = 0
 
     def work(self, missing: list[int]) -> Progress:
         self._queue.extend(_Task(index) for index in missing)
@@ -189,6 +200,7 @@ class _Run:
                 videos_total=len(missing),
                 redrawn=self._redrawn,
                 quarantined=self._quarantined,
+                left=self._left,
                 seconds=time.monotonic() - started,
             )
             self._on_progress(progress)
@@ -225,14 +237,18 @@ class _Run:
     def _next_event(stream: Any) -> Event:
         try:
             event: Event = ray.get(next(stream))
-        except RayActorError as error:
-            return {"actor_died": f"the render worker died ({str(error).splitlines()[0]})"}
+        except RayTaskError:  # a bug
+            raise
+        except RayError as error:
+            return {"actor_died": f"the render worker died ({first_line(error)})"}
         return event
 
     def _finish(self, stream: Any, actor: Any, task: _Task, event: Event) -> None:
         del self._busy[stream]
         if "unusable" in event:  # not this video's fault, and all others would fare the same
             raise BlenderUnusableError(event["unusable"])
+        if "machine" in event:
+            raise MachineError(event["machine"])
         if "actor_died" in event:
             self._actors += 1
             actor = self._new_actor(1000 + self._actors)
@@ -248,6 +264,9 @@ class _Run:
         elif ("crashed" in event or "actor_died" in event) and task.crashes + 1 < CRASHES_ALLOWED:
             logger.warning("video %d: %s; tried again", task.index, next(iter(event.values())))
             self._queue.append(_Task(task.index, task.attempt, task.crashes + 1))
+        elif "actor_died" in event or event.get("lost"):
+            logger.warning("video %d is left for the next run: %s", task.index, next(iter(event.values())))
+            self._left += 1
         else:
             reason = next(iter(event.values()))
             logger.error("video %d is quarantined: %s", task.index, reason)
@@ -257,7 +276,7 @@ class _Run:
             self._dataset.pack()
 
     def _hold_to_renderer(self, index: int, renderer: str) -> None:
-        """Throw video ``index`` away, and raise, when the nodes of a cluster that begins a data set are not alike."""
+        """Take video ``index`` out, and raise, when the nodes of a cluster that begins a data set are not alike."""
         if self._any_renderer:
             return
         self._renderer = self._renderer or renderer

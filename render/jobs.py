@@ -1,11 +1,10 @@
 """The job planner: which videos a data set has, which of them are missing, and what seals a shard.
 
 A data set's folder holds ``dataset.yaml`` and ``catalog.jsonl`` (what it is rendered from, pinned), ``staging/``
-(sealed single videos on their way into a shard), ``shards/``, ``quarantine/`` (shards that a repair found damaged),
+(sealed single videos on their way into a shard), ``shards/``, ``quarantine/`` (shards and videos that were taken out),
 ``manifest.jsonl`` and ``logs/``.
 """
 
-import fcntl
 import itertools
 import json
 from collections.abc import Collection, Iterator, Mapping
@@ -23,10 +22,14 @@ from blender_scenes.spec import RenderSettings, SceneSpec, Split, video_id
 from render.qualities import QUALITIES
 from render.shards import ShardSet, VideoRow, build_manifest, pack_shard, quarantine_video
 from render.shards.format import shard_name
+from render.shards.reader import shard_rows
 from render.shards.writer import unpack_video
 from vosforge.config import Record, read_config
 from vosforge.errors import InputError
 from vosforge.files import move_sealed, remove_sealed, remove_unfinished, write_sealed
+from vosforge.locks import one_writer
+from vosforge.log import logger
+from vosforge.trouble import attempting
 
 
 class DatasetConfig(Record):
@@ -110,6 +113,7 @@ class Dataset:
         Raises InputError when the folder was begun with other settings or other assets.
         """
         self.root, self.config, self.catalog = root, config, catalog
+        self._retried: set[int] = set()
         self._splits = split_assets(config, catalog)
         if begun := begun_with(root):
             if begun != config:
@@ -119,23 +123,17 @@ class Dataset:
             if Catalog.load(root / "catalog.jsonl") != catalog:
                 raise InputError(f"{root} was begun with other assets: use its catalog.jsonl or another folder")
         else:
-            catalog.save(root / "catalog.jsonl")
-            write_sealed(root / "dataset.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+            with attempting(f"write to {root}"):
+                catalog.save(root / "catalog.jsonl")
+                write_sealed(root / "dataset.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Be the folder's one writer. Raises InputError when another process is; mends what a killed one left."""
-        with (self.root / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"another process is rendering into {self.root}: wait for it or stop it") from None
-            except OSError as error:
-                raise InputError(
-                    f"{self.root} cannot be locked here ({error.strerror}): use a file system with locks"
-                ) from None
-            for folder in (self.root, self.root / "staging", self.root / "shards"):
-                remove_unfinished(folder)
+        with one_writer(self.root, "rendering into"):
+            with self._attempting():
+                for folder in (self.root, self.root / "staging", self.root / "shards"):
+                    remove_unfinished(folder)
             yield
 
     def spec(self, index: int, attempt: int = 0) -> SceneSpec:
@@ -159,9 +157,13 @@ class Dataset:
         return shard_numbers(self.config)
 
     def missing(self) -> list[int]:
-        """The videos that are neither sealed nor quarantined, in order."""
-        open_shards = (shard for shard in self.shards() if not self.shard_path(shard).exists())
-        return [index for shard in open_shards for index in self.members(shard) if not self._settled(index)]
+        """The videos that are neither sealed nor quarantined, and those that are retried, in order."""
+        wanted = (
+            index
+            for shard in self.shards()
+            for index in (self._retried_in(shard) if self.shard_path(shard).exists() else self.members(shard))
+        )
+        return [index for index in wanted if not self._settled(index)]
 
     def renderer(self) -> str | None:
         """What rendered the first video that is there ("Blender 5.0.1 Cycles CPU"); None when nothing says so."""
@@ -175,23 +177,52 @@ class Dataset:
 
     def quarantine(self, index: int, reason: str) -> None:
         """Record that video ``index`` cannot be had, and why."""
-        quarantine_video(self._quarantine_path(index), video_id(index), reason)
+        with self._attempting():
+            quarantine_video(self._quarantine_path(index), video_id(index), reason)
+
+    def retry_quarantined(self) -> None:
+        """Have quarantined videos count as missing, also those of sealed shards; what is sealed of these stays."""
+        with self._attempting():
+            for shard in self.shards():
+                for index in self.members(shard):
+                    self._quarantine_path(index).unlink(missing_ok=True)
+                if (path := self.shard_path(shard)).exists():
+                    self._retried |= {int(row.id) for row in shard_rows(path) if row.state == "quarantined"}
 
     def pack(self) -> list[Path]:
-        """Seal every shard whose members are all settled; returns the new ones. Staged copies are removed after."""
-        new = []
-        for shard in self.shards():
-            members = self.members(shard)
-            if not self.shard_path(shard).exists():
-                if not all(self._settled(index) for index in members):
-                    continue
-                staged = [self.staged_path(i) for i in members if self.staged_path(i).exists()]
-                notes = [self._quarantine_path(i) for i in members if self._quarantine_path(i).exists()]
-                reasons = {note["id"]: note["reason"] for note in (json.loads(path.read_text()) for path in notes)}
-                new.append(pack_shard(self.root / "shards", shard, staged, reasons))
-            for index in members:  # also what a kill between sealing and removing left behind
-                self.staged_path(index).unlink(missing_ok=True)
-                self._quarantine_path(index).unlink(missing_ok=True)
+        """Seal every shard whose members are all settled; returns the new ones. Staged copies are removed after.
+
+        A sealed shard is made anew when a video that is quarantined in it is staged, and nothing else of it is retried.
+        Raises MachineError when the folder cannot be written to, or is not there any more.
+        """
+        with self._attempting():
+            return [self.shard_path(shard) for shard in self.shards() if self._pack(shard)]
+
+    def _pack(self, shard: int) -> bool:
+        path, members = self.shard_path(shard), self.members(shard)
+        sealed = path.exists()
+        if not all(self._settled(index) for index in (self._retried_in(shard) if sealed else members)):
+            return False
+        settled = [index for index in members if self._settled(index)]
+        if not settled:
+            return False
+        rows = shard_rows(path) if sealed else []
+        there = {row.id for row in rows if row.state == "sealed"}
+        reasons = {row.id: row.reason or "" for row in rows if row.state == "quarantined"}
+        staged = [i for i in settled if self.staged_path(i).exists() and video_id(i) not in there]
+        for index in settled:
+            if index in staged:
+                reasons.pop(video_id(index), None)
+            elif (note := self._quarantine_path(index)).exists():
+                reasons[video_id(index)] = json.loads(note.read_text())["reason"]
+        new = bool(staged) or not sealed
+        if new:
+            sources = [self.staged_path(index) for index in staged]
+            pack_shard(self.root / "shards", shard, [path, *sources] if sealed else sources, reasons)
+        for index in settled:  # also what a kill between sealing and removing left behind
+            self.staged_path(index).unlink(missing_ok=True)
+            self._quarantine_path(index).unlink(missing_ok=True)
+        self._retried -= {*members}
         return new
 
     def reopen(self, shard: int, good: Collection[int], quarantined: Mapping[int, str]) -> None:
@@ -201,28 +232,44 @@ class Dataset:
         a kill at any instant loses nothing. Raises VOSForgeError, with the shard still there, when a video turns out
         not to be good.
         """
-        for index in set(self.members(shard)).difference(good, quarantined):
-            self.discard(index)  # what a kill after packing left behind counts for no more than what it became
-        for index in good:
-            unpack_video(self.shard_path(shard), video_id(index), self.staged_path(index))
-        for index, reason in quarantined.items():
-            self.quarantine(index, reason)
-        self._set_aside(self.shard_path(shard))
+        with self._attempting():
+            for index in set(self.members(shard)).difference(good, quarantined):
+                self.discard(index)  # what a kill after packing left behind counts for no more than what it became
+            for index in good:
+                unpack_video(self.shard_path(shard), video_id(index), self.staged_path(index))
+            for index, reason in quarantined.items():
+                self.quarantine(index, reason)
+            self._set_aside(self.shard_path(shard))
 
     def discard(self, index: int) -> None:
-        """Remove what is staged of video ``index``, so that it is rendered again."""
-        remove_sealed(self.staged_path(index))
-        remove_sealed(self._quarantine_path(index))
+        """Move what is staged of video ``index`` into ``quarantine/``, so that it is rendered again."""
+        with self._attempting():
+            if self.staged_path(index).exists():
+                self._set_aside(self.staged_path(index))
+            remove_sealed(self._quarantine_path(index))
 
     def _set_aside(self, path: Path) -> None:
         """Move a file into ``quarantine/``, beside what lies there already."""
         folder = self.root / "quarantine"
         names = (f"{path.stem}-{number}{path.suffix}" for number in itertools.count(1))
-        move_sealed(path, next(folder / name for name in names if not (folder / name).exists()))
+        target = next(folder / name for name in names if not (folder / name).exists())
+        move_sealed(path, target)
+        logger.info("%s is kept as %s", path.name, target)
 
     def manifest(self) -> tuple[VideoRow, ...]:
         """Rebuild the manifest from the sealed shards and return its rows."""
-        return build_manifest(self.root)
+        with self._attempting():
+            return build_manifest(self.root)
+
+    @contextmanager
+    def _attempting(self) -> Iterator[None]:
+        """Raise MachineError when the folder cannot be written to, or is not there: a share that went away."""
+        with attempting(f"write to {self.root}"):
+            (self.root / "dataset.yaml").stat()
+            yield
+
+    def _retried_in(self, shard: int) -> set[int]:
+        return self._retried & {*self.members(shard)} if self._retried else set()
 
     def _quarantine_path(self, index: int) -> Path:
         return self.root / "staging" / f"{video_id(index)}.quarantined.json"

@@ -2,26 +2,45 @@
 
 import functools
 import importlib.util
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, Self
 
-from vosforge.errors import VOSForgeError
+from vosforge.errors import MachineError, VOSForgeError
+from vosforge.trouble import NO_MEMORY, attempting
 
 Event = dict[str, Any]
 """What a worker says: ``{"frame": t}`` while it renders, last ``{"done": result}``, ``{"refused": reason}`` or
-``{"error": sentence}``; ``{"unusable": sentence}`` when no job can be done here."""
+``{"error": sentence}``; ``{"unusable": sentence}`` when no job can be done here, ``{"machine": sentence}`` when disk,
+memory or network kept it from being done. The first thing it says is ``{"ready": True}``, or ``unusable``."""
 
 SILENCE = 900.0
 """Seconds without an event after which a Blender process counts as hung."""
 
 
+OWN_FAULTS = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL}
+"""How a process ends by what itself does; other signals come from outside, from the kernel or from a user."""
+
+
 class BlenderCrashError(VOSForgeError):
     """The Blender process died or hung; the next job starts a new one."""
+
+    def __init__(self, sentence: str, code: int | None = None) -> None:
+        """``code``: how the process ended, negative for a signal; None when it hung."""
+        super().__init__(sentence)
+        self.code = code
+
+    @property
+    def lost(self) -> bool:
+        """Whether this may have nothing to do with the job: it hung, was killed, or had no memory."""
+        by_itself = self.code is not None and (self.code >= 0 or self.code in OWN_FAULTS)
+        return not by_itself or NO_MEMORY.search(str(self)) is not None
 
 
 class BlenderUnusableError(VOSForgeError):
@@ -55,15 +74,15 @@ class BlenderProcess:
         """Send a job and yield its events up to the last one.
 
         Raises BlenderCrashError when the process dies or stays silent, BlenderUnusableError when it can do no job at
-        all, VOSForgeError for what the worker refuses.
+        all, MachineError when disk, memory or network are in the way, VOSForgeError for what the worker refuses.
         """
         connection = self._connection or self._start()
-        connection.send(job)
+        with self._watched(job["do"]):
+            connection.send(job)
         while True:
-            event = self._receive(connection, job)
-            if "unusable" in event:
-                self.close()
-                raise BlenderUnusableError(event["unusable"])
+            event = self._receive(connection, job["do"])
+            if "machine" in event:
+                raise MachineError(event["machine"])
             if "error" in event:
                 raise VOSForgeError(event["error"])
             yield event
@@ -85,31 +104,53 @@ class BlenderProcess:
             raise BlenderUnusableError(
                 "rendering needs Blender's module bpy: pip install 'vosforge[render]' on Python 3.11"
             )
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        here, there = Pipe()
-        command = [sys.executable, "-m", "render.start", str(there.fileno()), str(self._threads), self._device]
-        with self._log.open("ab") as log:
+        with attempting(f"write to {self._log.parent}"):
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            log = self._log.open("ab")
+        with log, attempting("start a Blender process"):
+            here, there = Pipe()
+            command = [sys.executable, "-m", "render.start", str(there.fileno()), str(self._threads), self._device]
             self._process = subprocess.Popen(
                 command, pass_fds=[there.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        there.close()
+            there.close()
         self._connection = here
+        try:
+            self._receive(here, "start")
+        except BlenderCrashError as error:
+            if error.lost:
+                raise
+            raise BlenderUnusableError(str(error)) from None  # no job was begun: none is to blame
         return here
 
-    def _receive(self, connection: Connection, job: Event) -> Event:
-        try:
+    def _receive(self, connection: Connection, doing: str) -> Event:
+        with self._watched(doing):
             if not connection.poll(SILENCE):
                 self.close()
-                raise BlenderCrashError(f"Blender said nothing for {SILENCE:.0f} s during '{job['do']}' and was ended")
+                raise BlenderCrashError(f"Blender said nothing for {SILENCE:.0f} s during '{doing}' and was ended")
             event: Event = connection.recv()
-        except (EOFError, ConnectionResetError):
-            code = self._process.wait() if self._process else None
+        if "unusable" in event:
             self.close()
-            tail = " | ".join(self._log.read_text(errors="replace").strip().splitlines()[-3:])
-            raise BlenderCrashError(
-                f"the Blender process died (exit code {code}) during '{job['do']}'; its log {self._log} ends: {tail}"
-            ) from None
+            raise BlenderUnusableError(event["unusable"])
         return event
+
+    @contextmanager
+    def _watched(self, doing: str) -> Iterator[None]:
+        """Raise BlenderCrashError, with what the log says last, when the other end of the connection is gone."""
+        try:
+            yield
+        except (EOFError, ConnectionError):
+            assert self._process is not None
+            code = self._process.wait()
+            self.close()
+            told = f"the Blender process died (exit code {code}) during '{doing}'; its log {self._log} ends: "
+            raise BlenderCrashError(told + self._tail(), code) from None
+
+    def _tail(self) -> str:
+        try:
+            return " | ".join(self._log.read_text(errors="replace").strip().splitlines()[-3:])
+        except OSError as error:
+            return f"it cannot be read ({error.strerror})"
 
 
 @functools.cache

@@ -4,13 +4,14 @@ The grid has n by n points a pixel. A ray d meets a triangle A, B, C (camera axe
 C×A and A×B have one sign, as in `render.raycast`; those products are the barycentric weights, times a common factor.
 """
 
+from functools import partial
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from blender_scenes.spec import BOX_BLEND
 from render.raycast import NEAR
+from vosforge.compiled import compiled
 
 PLAIN, BY_UV, BY_MIRRORED_UV, BY_BOX = 0, 1, 2, 3
 """How a triangle gets its colour: it has one, its UVs say where in an image (repeated as it is, or mirrored), or its
@@ -22,8 +23,7 @@ MOST_TAPS = 4
 """At how many points at most an image is looked at for a grid point."""
 
 
-compiled = numba.njit(cache=True, error_model="numpy")  # which divides by zero as numpy does
-_inlined = numba.njit(cache=True, error_model="numpy", inline="always")
+_inlined = partial(compiled, inline="always")
 
 
 class Painted(NamedTuple):

@@ -1,10 +1,14 @@
 """What a Blender process does, which `render.start` starts: it takes jobs until its owner is gone.
 
-An error the user can mend is answered as one sentence. Any other ends the process, whose log then has the traceback.
+An error the user can mend is answered as one sentence, and so is the machine's trouble. Any other ends the process,
+whose log then has the traceback.
 """
 
+import math
+import os
 import signal
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -27,8 +31,9 @@ from render.shards.codec import encode
 from render.shards.format import visible_area
 from render.shards.writer import stage_video
 from render.tracks import make_tracks
-from vosforge import VOSForgeError
+from vosforge.errors import MachineError, VOSForgeError
 from vosforge.processes import end_with_owner
+from vosforge.trouble import NOT_ENOUGH, attempting
 
 
 @cache
@@ -42,6 +47,7 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     With ``job["gates"]`` a video that does not show enough is refused instead. Nothing is rendered where
     ``job["renderer"]``, what its data set was begun with, is another one.
     """
+    _check_there(job)
     try:
         check_renderer(job["renderer"], engine.version)
     except VOSForgeError as error:
@@ -83,7 +89,10 @@ def _rendered(engine: Engine, job: Event) -> Iterator[Event]:
         passes |= make_tracks(spec, maker.surfaces, masks)
     darkest = min(brightness, default=None)
     record = video_record(spec, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.version, passes)
-    row = stage_video(Path(job["staged"]), record)
+    staged = Path(job["staged"])
+    with attempting(f"write to {staged.parent}"):
+        _check_there(job)
+        row = stage_video(staged, record)
     yield {"done": row.model_dump(mode="json"), "renderer": engine.version}
 
 
@@ -95,12 +104,23 @@ def _named_assets(catalog: Path) -> Iterator[None]:
     except MissingAssetError as error:
         held = [asset for asset in _catalog(str(catalog)).assets if error.content in (asset.hash, *asset.textures)]
         which = f" (it is {held[0].name}, {held[0].source})" if held else ""
-        raise VOSForgeError(f"{error}{which}") from None
+        raise MachineError(f"{error}{which}") from None
+
+
+def _check_there(job: Event) -> None:
+    """Raise MachineError for a share that went away: nothing must be written below its empty mount point."""
+    catalog = Path(job["catalog"])
+    if not catalog.is_file():
+        raise MachineError(
+            f"{catalog.parent} is not there any more: see to its disk or share, and run the command again"
+        )
 
 
 def _on_disk(shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
     """An array in a file without a name: a video's passes may be larger than the memory."""
-    with tempfile.TemporaryFile() as file:
+    with attempting(f"write to {tempfile.gettempdir()}"), tempfile.TemporaryFile() as file:
+        # Room that is not there would end the process later, when the array is filled.
+        os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape) * np.dtype(kind).itemsize))
         return np.memmap(file, kind, "w+", shape=shape)
 
 
@@ -135,8 +155,14 @@ def serve(connection: Connection, engine: Engine) -> None:
         except EOFError:
             return
         try:
-            for event in JOBS[job["do"]](engine, job):
-                connection.send(event)
+            with attempting(f"{job['do']} here"):
+                for event in JOBS[job["do"]](engine, job):
+                    connection.send(event)
+        except MachineError as error:
+            if error.why == NOT_ENOUGH:  # of this job; the end of the process gives back what it took
+                raise
+            traceback.print_exc()
+            connection.send({"machine": str(error)})
         except VOSForgeError as error:
             connection.send({"error": str(error)})
 
@@ -149,8 +175,8 @@ def run(connection: int, threads: int, device: str, ready: Callable[[], None]) -
     try:
         engine = Engine(threads, device)
     except VOSForgeError as error:
-        owner.recv()  # the answer to the first job
         owner.send({"unusable": str(error)})
     else:
         ready()
+        owner.send({"ready": True})
         serve(owner, engine)

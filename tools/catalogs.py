@@ -16,12 +16,13 @@ from assets.procedural import procedural_catalog
 from assets.settings import AssetSettings
 from assets.store import AssetStore
 from assets.surroundings import hdri_catalog
-from render.process import BlenderProcess, BlenderUnusableError
+from render.process import BlenderCrashError, BlenderProcess, BlenderUnusableError
 from tools.progress import counting
-from vosforge.errors import InputError, VOSForgeError
+from vosforge.errors import InputError, MachineError, VOSForgeError
 from vosforge.log import console, logger
 from vosforge.processes import cores
 from vosforge.seeding import rng_for
+from vosforge.trouble import attempting
 
 
 class Prepared(NamedTuple):
@@ -30,14 +31,20 @@ class Prepared(NamedTuple):
     model: Model
     asset: Asset | None
     warnings: tuple[str, ...]
+    unknown: bool = False
+    """Whether the machine kept it from being read, which says nothing of the model."""
 
 
 class Checked(NamedTuple):
-    """What a check found: a line a problem, how many assets can be used, and how many files cannot."""
+    """What a check found: a line a problem, how many assets can be used, and how many files cannot.
+
+    ``unread``: how many files the machine kept from being read.
+    """
 
     problems: tuple[str, ...]
     usable: int
     unusable: int
+    unread: int = 0
 
 
 def build_catalog(settings: AssetSettings, seed: int, store: AssetStore) -> Catalog:
@@ -67,35 +74,43 @@ def build_catalog(settings: AssetSettings, seed: int, store: AssetStore) -> Cata
 def check_folder(root: Path, quarantine: bool) -> Checked:
     """Try everything below ``root`` that could be an asset; with ``quarantine`` what cannot be used is moved aside.
 
-    Meshes are imported in Blender processes, images and HDRIs are read, into a store that is thrown away. Raises
-    InputError when there is no such folder.
+    Meshes are imported in Blender processes, images and HDRIs are read, into a store that is thrown away. What the
+    machine kept from being read is told of and stays where it is. Raises InputError when there is no such folder,
+    BlenderUnusableError when Blender does not start.
     """
-    problems, usable, unusable = [], 0, []
+    problems: list[str] = []
+    unusable: list[Path] = []
+    usable = unread = 0
     with tempfile.TemporaryDirectory(prefix="vosforge-check-") as folder:
         store = AssetStore(Path(folder))
         for path in unread_files(root):
             problems.append(f"{path} is no file VOSForge reads (and may hold scripts): export it as .glb or .obj")
             unusable.append(path)
-        for model, asset, warnings in _prepare(folder_models(root), store):
+        for model, asset, warnings, unknown in _prepare(folder_models(root), store):
             problems += warnings
             usable += asset is not None
-            unusable += [model.path] if asset is None else []
+            unread += unknown
+            unusable += [model.path] if asset is None and not unknown else []
         for path, found in (*image_assets(root, store), *hdri_assets(root, store)):
             usable += isinstance(found, Asset)
-            if isinstance(found, InputError):
+            if isinstance(found, VOSForgeError):
                 problems.append(str(found))
-                unusable.append(path)
+                unread += isinstance(found, MachineError)
+                unusable += [path] if not isinstance(found, MachineError) else []
     if quarantine:
         for path in unusable:
             target = root / QUARANTINE / path.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
-    return Checked(tuple(problems), usable, len(unusable))
+            with attempting(f"move {path} to {target}"):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.rename(target)
+    return Checked(tuple(problems), usable, len(unusable), unread)
 
 
 def _prepared_catalog(name: str, models: Sequence[Model], store: AssetStore) -> Catalog:
     assets = []
     for found in _prepare(models, store):
+        if found.unknown:  # a catalog is pinned: what is missing in it now would be missing for good
+            raise MachineError(found.warnings[0])
         for warning in found.warnings:
             logger.warning("%s%s", "" if found.asset else "left out: ", warning)
         if found.asset is not None:
@@ -120,13 +135,17 @@ def _prepare(models: Sequence[Model], store: AssetStore) -> Iterator[Prepared]:
             if not hasattr(local, "blender"):
                 log = Path(folder) / f"{threading.get_ident()}.log"
                 local.blender = processes.enter_context(BlenderProcess(log))
+            job = {"do": "prepare", "model": model, "store": str(store.root.resolve())}
             try:
-                job = {"do": "prepare", "model": model, "store": str(store.root.resolve())}
-                *_, outcome = local.blender.run(job)
+                try:
+                    *_, outcome = local.blender.run(job)
+                except BlenderCrashError:  # perhaps not the model's fault: a fresh process may read it
+                    *_, outcome = local.blender.run(job)
             except BlenderUnusableError:
                 raise
             except VOSForgeError as error:
-                return Prepared(model, None, (_about(model, str(error)),))
+                unknown = isinstance(error, MachineError) or (isinstance(error, BlenderCrashError) and error.lost)
+                return Prepared(model, None, (_about(model, str(error)),), unknown)
             return Prepared(model, outcome["done"], tuple(_about(model, line) for line in outcome["warnings"]))
 
         for found in pool.map(prepare, models):
@@ -140,10 +159,12 @@ def _about(model: Model, line: str) -> str:
     return line if where in line else f"{where}: {line}"
 
 
-def _images(root: Path, found: Iterable[tuple[Path, Asset | InputError]]) -> Catalog:
+def _images(root: Path, found: Iterable[tuple[Path, Asset | VOSForgeError]]) -> Catalog:
     assets = []
     for _, item in found:
-        if isinstance(item, InputError):
+        if isinstance(item, MachineError):
+            raise item
+        if isinstance(item, VOSForgeError):
             logger.warning("left out: %s", item)
         else:
             assets.append(item)

@@ -9,8 +9,9 @@ import typer
 
 from vosforge import VOSForgeError, __version__
 from vosforge.config import read_config
-from vosforge.errors import InputError
-from vosforge.log import console, set_up_logging
+from vosforge.errors import InputError, MachineError, QuarantinedError
+from vosforge.log import console, logger, set_up_logging
+from vosforge.trouble import trouble
 
 INTERRUPTED = 130
 
@@ -115,7 +116,8 @@ def assets_check(
     found = check_folder(path, quarantine)
     for line in found.problems:
         typer.echo(line)
-    console.print(f"{found.usable} assets can be used, {found.unusable} files cannot")
+    unread = f"; {found.unread} could not be read here, and stay where they are" if found.unread else ""
+    console.print(f"{found.usable} assets can be used, {found.unusable} files cannot{unread}")
     if found.problems:
         remedy = f"those that cannot be used are in {path}/quarantine now" if quarantine else "or add --quarantine"
         raise VOSForgeError(f"{len(found.problems)} problems in {path}: mend the files, {remedy}")
@@ -308,12 +310,16 @@ def render(
     any_renderer: Annotated[
         bool, typer.Option("--any-renderer", help="Go on with another Blender or device than it was begun with.")
     ] = False,
+    retry_quarantined: Annotated[
+        bool, typer.Option("--retry-quarantined", help="Try quarantined videos again, also those of sealed shards.")
+    ] = False,
     config: Config = None,
     settings: Set = None,
 ) -> None:
     """Render a data set: HDF5 shards of videos with exact masks, and a manifest.
 
-    Interrupt it at any time: what is sealed stays, and the same command goes on from there.
+    Interrupt it at any time: what is sealed stays, and the same command goes on from there. Exits with 0 when all
+    videos are there, 1 when some are missing (the same command goes on), 3 when all are there but quarantined ones.
     """
     from blender_scenes.sample import preset as named
     from render.layout import Resources
@@ -327,10 +333,16 @@ def render(
     chosen += quality_settings(quality) if quality else []
     chosen += asset_flags(assets, num_meshes, textures, num_textures, hdris)
     resources = Resources(workers, threads, device, workers_per_gpu, address, any_renderer)
-    shards = render_to(out, config, [*chosen, *(settings or [])], resources)
+    shards, missing = render_to(out, config, [*chosen, *(settings or [])], resources, retry_quarantined)
     console.print(f"{len(shards.videos)} videos in {out}", style="bold")
     for row in shards.quarantined:
         console.print(f"quarantined {row.id}: {row.reason}", style="yellow")
+    if missing:
+        raise VOSForgeError(f"{missing} videos of {out} are missing: run the same command again")
+    if bad := len(shards.quarantined):
+        raise QuarantinedError(
+            f"{out} is complete but for {bad} quarantined videos: --retry-quarantined tries them again"
+        )
 
 
 @app.command()
@@ -445,9 +457,15 @@ def stats(
 
 
 def main() -> None:
-    """Run the command line; exits with 0, 1 (failed), 2 (bad input) or 130 (interrupted)."""
+    """Run the command line; exits with 0, 1 (failed), 2 (bad input), 3 (videos quarantined) or 130 (interrupted)."""
     try:
         app()
+    except (OSError, RuntimeError, MemoryError) as error:
+        if (why := trouble(error)) is None:
+            raise
+        logger.debug("the machine's trouble", exc_info=True)
+        _complain(f"{getattr(error, 'filename', None) or 'the machine'}: {why}; see to it and run the command again")
+        sys.exit(MachineError.exit_code)
     except VOSForgeError as error:
         _complain(str(error))
         sys.exit(error.exit_code)

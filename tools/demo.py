@@ -154,6 +154,8 @@ def _render(
         console.print(f"all {dataset.config.videos} videos are sealed already, reusing {shown(dataset.root)}")
     timing = json.loads((out / "render.json").read_text())
     shards = ShardSet(dataset.root)
+    if done.left:
+        raise VOSForgeError(f"{done.left} videos are missing, as the lines above say: run the same command again")
     if shards.quarantined:
         first = shards.quarantined[0]
         raise VOSForgeError(

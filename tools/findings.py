@@ -1,7 +1,7 @@
 """What a verification found: problems with their remedies, and how they are told."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Literal
 
@@ -45,6 +45,12 @@ class Verification:
     def add(self, video: str, file: str, what: str, cure: Cure) -> None:
         """Note a problem, unless one is known of the same video in the same file."""
         self.problems.setdefault((video, file), Problem(video, file, what, cure))
+
+    def leave_manifest(self) -> None:
+        """Note that the manifest is not rebuilt, because a shard could not be read."""
+        for key, problem in self.problems.items():
+            if problem.cure == "manifest":
+                self.problems[key] = replace(problem, cure="hands")
 
     def bad(self) -> set[str]:
         """The ids of the videos that must be rendered (or imported) again."""

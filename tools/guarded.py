@@ -8,6 +8,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -51,8 +52,12 @@ def guarded(
         process = context.Process(target=_serve, args=(theirs, function), daemon=True)
         process.start()
         theirs.close()  # or its end would not be noticed here
-        mine.send(task)
+        hand_over(mine, task)
         return _Worker(process, mine, task, time.monotonic() + patience(task))
+
+    def hand_over(connection: Connection, task: Task) -> None:
+        with suppress(ConnectionError):  # the process is gone, which shows when its answer is waited for
+            connection.send(task)
 
     try:
         while tasks or busy:
@@ -72,7 +77,7 @@ def guarded(
                     _end(worker)
                 else:
                     worker.task = tasks.popleft()
-                    worker.connection.send(worker.task)
+                    hand_over(worker.connection, worker.task)
                     worker.deadline = time.monotonic() + patience(worker.task)
     finally:
         for worker in busy:

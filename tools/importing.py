@@ -4,7 +4,6 @@ The folder is as one that was rendered (``staging/``, ``shards/``, ``manifest.js
 ``dataset.yaml``: what is imported, held against what a later run finds.
 """
 
-import fcntl
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from tools.exporting import room_to_write
 from tools.progress import counting
 from vosforge.errors import InputError
 from vosforge.files import remove_unfinished, write_sealed
+from vosforge.locks import one_writer
 from vosforge.log import console, logger
 from vosforge.processes import cores
 
@@ -123,11 +123,7 @@ def _only_writer(out: Path, pin: dict[str, object]) -> Iterator[None]:
     if out.is_dir() and not (out / PIN).is_file() and any(not path.name.startswith(".") for path in out.iterdir()):
         raise InputError(f"{out} is not empty and no import was begun in it: name a new folder")
     out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"another process is importing into {out}: wait for it or stop it") from None
+    with one_writer(out, "importing into"):
         for folder in (out, out / "staging", out / "shards"):
             remove_unfinished(folder)
         if (out / PIN).is_file():

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from render.cluster import Progress
 
 
-def render_with_progress(dataset: Dataset, store: AssetStore, resources: Resources = WHOLE_MACHINE) -> "Progress":
+def render_with_progress(
+    dataset: Dataset, store: AssetStore, resources: Resources = WHOLE_MACHINE, retry_quarantined: bool = False
+) -> "Progress":
     """Render what ``dataset`` misses, showing frames done, frames a second and the time left."""
     from render.cluster import render_dataset  # Ray takes seconds to import, and only rendering needs it
 
@@ -27,7 +29,7 @@ def render_with_progress(dataset: Dataset, store: AssetStore, resources: Resourc
             text = f"{rate:.2f} frames/s" if rate else "starting"
             bar.update(task, total=progress.frames_total, completed=progress.frames_done, rate=text)
 
-        done = render_dataset(dataset, store, resources, show)
+        done = render_dataset(dataset, store, resources, show, retry_quarantined)
     if done.redrawn or done.quarantined:
         console.print(f"drawn again after a failed check: {done.redrawn}; quarantined: {done.quarantined}")
     return done

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from assets.catalog import Catalog
 from assets.store import AssetStore
@@ -18,14 +19,25 @@ from vosforge.errors import InputError
 from vosforge.log import console
 
 
+class Rendered(NamedTuple):
+    """A data set after a run, and how many of its videos are still missing: neither sealed nor quarantined."""
+
+    shards: ShardSet
+    missing: int
+
+
 def render_to(
-    out: Path, config: Path | None, settings: Sequence[str], resources: Resources = WHOLE_MACHINE
-) -> ShardSet:
+    out: Path,
+    config: Path | None,
+    settings: Sequence[str],
+    resources: Resources = WHOLE_MACHINE,
+    retry_quarantined: bool = False,
+) -> Rendered:
     """Render the data set at ``out``, or what it still lacks, and return it.
 
     A folder that was begun keeps the settings and assets pinned in it: they are the defaults then, and other ones are
-    refused with an InputError. VOSForgeError, before anything is written, when this machine lacks the device, or no Ray
-    cluster is where one should be.
+    refused with an InputError. ``retry_quarantined``: quarantined videos lack, too. VOSForgeError, before anything is
+    written, when this machine lacks the device, or no Ray cluster is where one should be.
     """
     wanted = read_config(DatasetConfig, config, settings, None if config else begun_with(out))
     if resources.address is not None:
@@ -33,8 +45,9 @@ def render_to(
     elif resources.device != "cpu":
         cards_of(resources.device)
     store = AssetStore()
-    render_with_progress(open_dataset(out, wanted, store), store, resources)
-    return ShardSet(out)
+    dataset = open_dataset(out, wanted, store)
+    render_with_progress(dataset, store, resources, retry_quarantined)
+    return Rendered(ShardSet(out), len(dataset.missing()))
 
 
 def open_dataset(root: Path, config: DatasetConfig, store: AssetStore) -> Dataset:

@@ -23,8 +23,9 @@ from tools.findings import Cure, Verification
 from tools.guarded import Lost, guarded
 from tools.progress import counting
 from vosforge.config import explain, read_config
-from vosforge.errors import InputError, VOSForgeError
+from vosforge.errors import InputError, MachineError, VOSForgeError
 from vosforge.processes import cores
+from vosforge.trouble import trouble
 
 LISTING_SECONDS = 120.0
 VIDEO_SECONDS, FRAME_SECONDS = 60.0, 1.0
@@ -131,20 +132,22 @@ def _read(found: Verification, files: list[Place], root: Place, quick: bool, wor
             if staged and not path.exists():
                 pass  # packed meanwhile
             elif isinstance(task, _Check):
-                told = f"it {result.why}" if isinstance(result, Lost) else result
-                if told is None:
+                if result is None:
                     found.good.setdefault(path, []).append(task.row.id)
                     found.frames += task.row.num_frames
+                elif isinstance(result, Lost):
+                    found.add(task.row.id, file, f"it {result.why}", "hands")
                 else:
-                    found.add(task.row.id, file, str(told), "requeue")
+                    found.add(task.row.id, file, str(result), "requeue" if _opens(path) else "hands")
             elif isinstance(result, Listing):
                 listed.add(path)
                 _note(found, path, file, result)
                 tasks.extend(_Check(path, row, not quick, gates) for row in result.rows.values())
                 more = len(result.rows)
+            elif isinstance(result, Lost):
+                found.add(path.stem if staged else "", file, result.why, "hands")
             else:
-                told = result.why if isinstance(result, Lost) else str(result)
-                found.add(path.stem if staged else "", file, told, "requeue" if _opens(path) else "hands")
+                found.add(path.stem if staged else "", file, str(result), "requeue" if _opens(path) else "hands")
             advance(path.stem, more=more)
     return listed
 
@@ -161,12 +164,14 @@ def _note(found: Verification, path: Place, file: str, listing: Listing) -> None
             found.quarantined[path] = listing.quarantined
 
 
-def _work(task: Place | _Check) -> Listing | str | None:
+def _work(task: Place | _Check) -> Listing | Lost | str | None:
     """List a file or check a video, in a process that may be lost to it."""
-    if isinstance(task, _Check):
-        return find_problem(task.path, task.row, spec_problem, task.decode, task.gates)
     try:
+        if isinstance(task, _Check):
+            return find_problem(task.path, task.row, spec_problem, task.decode, task.gates)
         return list_videos(task)
+    except MachineError as error:
+        return Lost(f"cannot be read here ({error.why}), which says nothing of its content")
     except VOSForgeError as error:
         return str(error).removeprefix(f"{task} ").removesuffix(": render it again")
 
@@ -181,6 +186,9 @@ def _manifest(found: Verification, root: Place) -> dict[str, VideoRow] | None:
     """The manifest's rows by id; None, and a problem, when it cannot be read."""
     try:
         return {row.id: row for row in read_manifest(root)}
+    except MachineError as error:
+        found.add("", MANIFEST, f"cannot be read here ({error.why})", "hands")
+        return None
     except (InputError, UnicodeDecodeError):
         what = "is damaged" if (root / MANIFEST).exists() else "is missing"
         found.add("", MANIFEST, what, "manifest")
@@ -236,8 +244,9 @@ def _find_unrendered(found: Verification, root: Path, config: DatasetConfig, nam
             if note.exists():
                 try:
                     found.quarantined[note] = {video: json.loads(note.read_text())["reason"]}
-                except (OSError, ValueError, TypeError, KeyError):
-                    found.add(video, _name(note, root), "why it is quarantined cannot be read", "requeue")
+                except (OSError, ValueError, TypeError, KeyError) as error:
+                    cure: Cure = "requeue" if trouble(error) is None else "hands"
+                    found.add(video, _name(note, root), "why it is quarantined cannot be read", cure)
             elif not staged.exists():
                 found.add(video, "", "it is in no shard", "render")
 
@@ -268,9 +277,13 @@ def _compare_manifest(found: Verification, manifest: dict[str, VideoRow], listed
 
 
 def _repair(dataset: Dataset, found: Verification) -> None:
-    """Take apart the shards that hold something bad, drop what is bad in staging, and rebuild the manifest."""
+    """Take apart the shards that hold something bad, set aside what is bad in staging, and rebuild the manifest.
+
+    A shard of which something could not be read is left as it is: what is not known to be bad may be good.
+    """
     root = dataset.root
-    requeued = {problem.file for problem in found.problems.values() if problem.cure == "requeue"}
+    unread = {problem.file for problem in found.problems.values() if problem.cure == "hands"}
+    requeued = {problem.file for problem in found.problems.values() if problem.cure == "requeue"} - unread
     for problem in found.problems.values():
         if problem.cure == "requeue" and problem.file.startswith("staging/"):
             dataset.discard(int(problem.video))
@@ -285,7 +298,9 @@ def _repair(dataset: Dataset, found: Verification) -> None:
                 [index for index in members if video_id(index) in good],
                 {index: reasons[video_id(index)] for index in members if video_id(index) in reasons},
             )
-    if all(_opens(path) for path in (root / "shards").glob("shard-*.h5")):
+    if any(file.startswith("shards/") for file in unread):
+        found.leave_manifest()
+    else:
         dataset.manifest()
     found.repaired = True
 

@@ -67,7 +67,7 @@ def import_mesh(path: Path, store: AssetStore, root: Path | None = None) -> Impo
 
     All objects of the file become one mesh with their materials, UVs and shading. An image that is missing, broken
     or outside ``root`` (by default the file's folder) is left out with a warning.
-    Raises InputError for files that are no mesh.
+    Raises InputError for files that are no mesh, OSError for those that the machine cannot read.
     """
     importer = IMPORTERS.get(path.suffix.lower())
     if importer is None:
@@ -83,7 +83,12 @@ def import_mesh(path: Path, store: AssetStore, root: Path | None = None) -> Impo
             checked = check_coordinates(path, root or path.parent, Path(scratch))
             importer(str(checked.path))
             return _read(path, root or path.parent, store, before, checked.warnings)
-    except RuntimeError as error:  # how Blender's operators tell that a file is broken
+    except (RuntimeError, InputError) as error:  # Blender's operators raise RuntimeError
+        with path.open("rb") as file:  # OSError where it is not the file's content that Blender could not read
+            while file.read(2**24):
+                pass
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"Blender cannot read {path} ({' '.join(str(error).split())}): export it again") from None
     finally:
         bpy.data.batch_remove(_data_blocks() - before)

@@ -17,6 +17,7 @@ from pathlib import Path
 from render.shards.remote import Place, RemotePath, Version
 from vosforge.errors import InputError
 from vosforge.files import UNFINISHED, cache_dir, sealed_file
+from vosforge.locks import lock
 from vosforge.log import logger
 
 MOST_GIGABYTES = 200.0
@@ -108,12 +109,12 @@ def _make_room(folder: Path, size: int) -> None:
 
 def _remove_unused(copy: Path) -> bool:
     try:
-        with _locked(copy, fcntl.LOCK_EX | fcntl.LOCK_NB) as lock:
+        with _locked(copy, fcntl.LOCK_EX | fcntl.LOCK_NB) as beside:
             kept = STALLED_SECONDS if copy.name.startswith(UNFINISHED) else IN_USE_SECONDS
             if time.time() - copy.stat().st_mtime < kept:
                 return False
             copy.unlink()
-            lock.unlink()  # who waits for it finds no copy, and at worst fetches one that another fetches too
+            beside.unlink()  # who waits for it finds no copy, and at worst fetches one that another fetches too
             return True
     except (BlockingIOError, FileNotFoundError):
         return False
@@ -123,6 +124,6 @@ def _remove_unused(copy: Path) -> bool:
 def _locked(copy: Path, how: int) -> Iterator[Path]:
     """Hold the lock of a copy (a file beside it), which ends with its process, however that ends."""
     path = copy.with_name(copy.name + LOCK)
-    with path.open("w") as file:
-        fcntl.flock(file, how)
+    with path.open("w+") as file:  # NFS gives a shared lock to those only who may read
+        lock(file, how)  # without locks, two processes may fetch the same file, and the later copy stays
         yield path

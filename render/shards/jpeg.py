@@ -11,8 +11,9 @@ import heapq
 import itertools
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from vosforge.compiled import compiled
 
 MOST_BITS = 16
 """The most bits a code may have, and what those are taken to have that are not in use."""
@@ -25,8 +26,6 @@ _ORDER = np.array([8 * i + j for i, j in sorted(np.ndindex(8, 8), key=lambda at:
 """The places of a block, row by row, in the order in which their numbers are stored: along ever finer diagonals."""
 
 _BIT_LENGTH = np.array([number.bit_length() for number in range(2048)])
-
-compiled = numba.njit(cache=True, error_model="numpy")
 
 
 class Codes(NamedTuple):

@@ -10,6 +10,7 @@ from render.shards.reader import shard_rows
 from render.shards.remote import Place, RemotePath
 from vosforge.errors import InputError
 from vosforge.files import write_sealed
+from vosforge.trouble import unread
 
 MANIFEST = "manifest.jsonl"
 
@@ -36,10 +37,9 @@ def read_manifest(root: Place) -> tuple[VideoRow, ...]:
         raise InputError(f"{root} has no {MANIFEST} and no shards/shard-*.h5: name a data set's folder, or one shard")
     try:
         lines = local_copy(path).read_text().splitlines()
-    except OSError:
-        raise InputError(
-            f"{root} is no rendered data set (no {MANIFEST} in it): name a folder made by render"
-        ) from None
+    except OSError as error:
+        absent = InputError(f"{root} is no rendered data set (no {MANIFEST} in it): name a folder made by render")
+        raise unread(path, error, absent) from None
     try:
         return tuple(VideoRow.model_validate_json(line) for line in lines)
     except ValidationError:

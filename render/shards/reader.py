@@ -23,6 +23,7 @@ from render.shards.passes import PASSES, Tracks, held_against, unpacked
 from render.shards.remote import Place
 from render.shards.texts import read_text
 from vosforge.errors import InputError, VOSForgeError, first_line
+from vosforge.trouble import unread
 
 MOST_OPEN = 256
 """So many videos stay open in a process; the one that was opened first is closed for the next."""
@@ -64,7 +65,8 @@ def open_shard(path: Place) -> h5py.File:
     except FileNotFoundError:
         raise InputError(f"there is no shard {path}") from None
     except DAMAGE as error:
-        raise InputError(f"{path} is not a whole HDF5 file ({first_line(error)}): render it again") from None
+        damaged = InputError(f"{path} is not a whole HDF5 file ({first_line(error)}): render it again")
+        raise unread(path, error, damaged) from None
     if kind != FORMAT:
         file.close()
         raise InputError(f"{path} is an HDF5 file, but no VOSForge shard")
@@ -91,7 +93,8 @@ def shard_rows(path: Place) -> list[VideoRow]:
                 for video_id, reason in missing.items()
             ]
         except DAMAGE as error:
-            raise InputError(f"{path} is damaged ({first_line(error)}): render it again") from None
+            damaged = InputError(f"{path} is damaged ({first_line(error)}): render it again")
+            raise unread(path, error, damaged) from None
     return sorted(rows, key=lambda row: row.id)
 
 
@@ -288,9 +291,8 @@ class ShardVideo:
             raise self._damaged(what, error) from None
 
     def _damaged(self, what: str, error: Exception) -> VOSForgeError:
-        return VOSForgeError(
-            f"{what} of video {self.id} in {self.path} cannot be read ({first_line(error)}): render it again"
-        )
+        thing = f"{what} of video {self.id} in {self.path}"
+        return unread(thing, error, VOSForgeError(f"{thing} cannot be read ({first_line(error)}): render it again"))
 
 
 def _open_video(path: Place, row: VideoRow) -> Opened:
@@ -310,7 +312,8 @@ def _open_video(path: Place, row: VideoRow) -> Opened:
             raise ValueError("it has colours, which its row says it has not")
         colors = _open_colors(file, group, T) if row.colors else None
     except DAMAGE as error:
-        raise VOSForgeError(f"video {row.id} in {path} is damaged ({first_line(error)}): render it again") from None
+        damaged = VOSForgeError(f"video {row.id} in {path} is damaged ({first_line(error)}): render it again")
+        raise unread(path, error, damaged) from None
     return Opened(os.getpid(), group, colors, mask)
 
 

@@ -19,7 +19,8 @@ from render.shards.passes_check import check_frame, check_shapes, check_tracks
 from render.shards.reader import DAMAGE, ShardVideo, open_shard
 from render.shards.remote import Place
 from render.shards.texts import is_texts, read_text
-from vosforge.errors import InputError, VOSForgeError, first_line
+from vosforge.errors import InputError, MachineError, VOSForgeError, first_line
+from vosforge.trouble import trouble, unread
 
 SpecTest = Callable[[str, VideoRow], str | None]
 """Given a spec's JSON and the row of its video: what is wrong with the spec, or None."""
@@ -58,7 +59,7 @@ class Listing:
 def list_videos(path: Place) -> Listing:
     """What the shard (or staged video) at ``path`` holds; one damaged row does not hide the others.
 
-    Raises InputError when nothing can be listed.
+    Raises InputError when nothing can be listed, MachineError when it is not the file that keeps it from being read.
     """
     listing = Listing()
     with open_shard(path) as file:
@@ -67,7 +68,8 @@ def list_videos(path: Place) -> Listing:
             videos = file.get("videos", {})
             names = list(videos)
         except BROKEN as error:
-            raise InputError(f"{path} has no list of videos that can be read ({first_line(error)})") from None
+            unlisted = InputError(f"{path} has no list of videos that can be read ({first_line(error)})")
+            raise unread(path, error, unlisted) from None
         for name in names:
             try:
                 row = VideoRow(shard=path.name, **json.loads(read_text(videos[name].attrs, "row")))
@@ -75,6 +77,8 @@ def list_videos(path: Place) -> Listing:
                     raise ValueError(f"it calls itself {row.id}")
                 listing.rows[name] = row
             except BROKEN as error:
+                if (why := trouble(error)) is not None:
+                    raise MachineError(f"{path} cannot be read here ({why}): try again later", why) from None
                 listing.damaged[name] = f"its row cannot be read ({first_line(error)})"
     return listing
 
@@ -89,7 +93,8 @@ def find_problem(
     """What is wrong with the video of ``row`` in the shard at ``path``, in a few words, or None.
 
     ``decode``: look at every checksum, frame and mask, not only at the tables. ``gates``: hold it against
-    `render.gates` as well, which its data set asks of every video.
+    `render.gates` as well, which its data set asks of every video. Raises MachineError when the machine keeps it from
+    being read, which says nothing of the video.
     """
     video = ShardVideo(path, row)
     try:
@@ -104,10 +109,14 @@ def find_problem(
         if decode:
             video.verify()
             _check_pixels(video, area, box, gates)
+    except MachineError:
+        raise
     except VOSForgeError as error:
         told = re.sub(re.escape(f"video {row.id} in {path}"), "it", str(error))
         return told.replace(" of it", "").removesuffix(": render it again")
     except BROKEN as error:
+        if (why := trouble(error)) is not None:
+            raise MachineError(f"video {row.id} in {path} cannot be read here ({why}): try again later", why) from None
         return f"it cannot be read ({first_line(error)})"
     return None
 

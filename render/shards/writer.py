@@ -4,6 +4,8 @@ Every file appears whole or not at all (`vosforge.files.sealed_file`), so a kill
 """
 
 from collections.abc import Mapping
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from render.shards.reader import DAMAGE, ShardVideo, shard_rows
 from render.shards.texts import text_array, write_text
 from vosforge.errors import VOSForgeError
 from vosforge.files import sealed_file, write_sealed
+from vosforge.trouble import unread
 
 # Shuffled bits would save a twelfth of the masks' bytes and take twice as long to decode.
 MASK_CODEC = hdf5plugin.Blosc(cname="zstd", clevel=5, shuffle=hdf5plugin.Blosc.NOSHUFFLE)
@@ -92,18 +95,19 @@ def quarantine_video(path: Path, video_id: str, reason: str) -> None:
 
 
 def pack_shard(root: Path, number: int, staged: list[Path], quarantined: Mapping[str, str]) -> Path:
-    """Copy staged videos into shard ``number`` below ``root`` and seal it; returns its path.
+    """Copy the videos of ``staged`` files into shard ``number`` below ``root`` and seal it; returns its path.
 
     ``quarantined`` (id to reason) is kept in the shard: what is missing is known from the shard alone. Data sets are
-    copied as stored, nothing is encoded again.
+    copied as stored, nothing is encoded again. A shard that is there may be among the files: the new one replaces it.
     """
     path = root / shard_name(number)
     with sealed_file(path) as temporary, _new_shard(temporary) as shard:
         write_text(shard.attrs, "quarantined", to_json(dict(quarantined)))
         videos = shard.create_group("videos")
-        for source in sorted(staged):
+        held = sorted((video_id, source) for source in staged for video_id in _video_ids(source))
+        for source, group in groupby(held, key=itemgetter(1)):
             with h5py.File(source, "r", locking=False) as file:
-                for video_id in file["videos"]:
+                for video_id, _ in group:
                     file.copy(f"videos/{video_id}", videos)
     return path
 
@@ -118,9 +122,15 @@ def unpack_video(shard: Path, video_id: str, path: Path) -> None:
             with h5py.File(shard, "r", locking=False) as source, _new_shard(temporary) as file:
                 source.copy(f"videos/{video_id}", file.create_group("videos"))
         except DAMAGE as error:
-            raise VOSForgeError(f"video {video_id} cannot be copied from {shard} ({error}): render it again") from None
+            told = VOSForgeError(f"video {video_id} cannot be copied from {shard} ({error}): render it again")
+            raise unread(f"video {video_id} in {shard}", error, told) from None
         (row,) = shard_rows(temporary)
         ShardVideo(temporary, row).verify()
+
+
+def _video_ids(path: Path) -> list[str]:
+    with h5py.File(path, "r", locking=False) as file:
+        return list(file["videos"])
 
 
 def _new_shard(path: Path) -> h5py.File:

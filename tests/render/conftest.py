@@ -1,3 +1,4 @@
+import subprocess
 from dataclasses import replace
 
 import cv2
@@ -108,3 +109,17 @@ def small_config() -> DatasetConfig:
         scene=SceneConfig(objects=(2, 3)),
         render=RenderSettings(width=96, height=64, frames=3, samples=2),
     )
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """The folder of a file system of one megabyte, which only root can make."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no small file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)

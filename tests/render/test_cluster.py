@@ -1,6 +1,7 @@
 """A real local Ray with real worker processes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from render.process import BlenderUnusableError
 from render.shards import ShardSet, stage_video
 from tests.render.conftest import make_record
 from vosforge import VOSForgeError
+from vosforge.errors import MachineError
 from vosforge.files import UNFINISHED
 
 pytestmark = [pytest.mark.blender, pytest.mark.ray]
@@ -97,6 +99,71 @@ def test_nodes_that_differ_do_not_begin_a_data_set_together(
             stage_video(dataset.staged_path(index), make_record(index))
             run._finish(renderer, "actor", _Task(index), {"done": {}, "renderer": renderer})
     assert set(dataset.missing()) == missing
+
+
+@pytest.fixture
+def bare_run(monkeypatch, tmp_path, small_config, catalog, store):
+    """A run of two videos whose events the test makes up."""
+    monkeypatch.setattr("render.cluster.ray.remote", lambda **_: lambda _: SimpleNamespace(remote=lambda *_: "actor"))
+    dataset = Dataset(tmp_path / "data", small_config.model_copy(update={"videos": 2}), catalog)
+    return _Run(dataset, store, WHOLE_MACHINE, Layout(1, 1), 0, lambda _: None)
+
+
+def finish(run, event, task):
+    run._busy["stream"] = "actor", task
+    run._finish("stream", "actor", task, event)
+
+
+def test_the_machines_trouble_ends_the_run_and_quarantines_nothing(bare_run):
+    with pytest.raises(MachineError, match="No space left"):
+        finish(bare_run, {"machine": "cannot write to data (No space left on device)"}, _Task(0))
+    assert bare_run._dataset.missing() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("event", "missing"),
+    [
+        ({"crashed": "killed", "lost": True}, [0, 1]),
+        ({"actor_died": "the render worker died"}, [0, 1]),
+        ({"crashed": "a traceback", "lost": False}, [1]),
+        ({"error": "a mesh is broken"}, [1]),
+    ],
+)
+def test_only_what_a_video_did_itself_quarantines_it(bare_run, event, missing):
+    finish(bare_run, event, _Task(0, crashes=1))
+    assert bare_run._dataset.missing() == missing
+    assert (bare_run._left, bare_run._quarantined) == ((1, 0) if len(missing) == 2 else (0, 1))
+
+
+@pytest.mark.parametrize("room", [8_000, 60_000, 110_000])
+def test_a_full_disk_quarantines_nothing_and_with_room_the_run_goes_on(small_disk, small_config, catalog, store, room):
+    dataset = Dataset(small_disk / "data", small_config, catalog)
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - room))
+    with pytest.raises(MachineError, match=r"No space left on device.*run the same command again"):
+        render_dataset(dataset, store, Resources(workers=2))
+    assert not list(dataset.root.rglob("*.quarantined.json"))
+    ballast.unlink()
+    done = render_dataset(dataset, store, Resources(workers=2))
+    assert (done.quarantined, done.left) == (0, 0)
+    shards = ShardSet(dataset.root)
+    assert len(shards.videos) == small_config.videos and not shards.quarantined
+
+
+def test_a_worker_that_is_always_killed_leaves_its_video_missing(tmp_path, small_config, catalog, store, monkeypatch):
+    dataset = Dataset(tmp_path / "data", small_config.model_copy(update={"videos": 1}), catalog)
+    monkeypatch.setenv("VOSFORGE_TEST_RUN", tmp_path.name)
+
+    def kill(progress):
+        for pid, command in descendants(f"VOSFORGE_TEST_RUN={tmp_path.name}").items():
+            if "render.start" in command:
+                os.kill(pid, signal.SIGKILL)
+
+    done = render_dataset(dataset, store, Resources(workers=1), kill)
+    assert (done.left, done.quarantined, done.videos_done) == (1, 0, 0)
+    assert dataset.missing() == [0]
+    assert render_dataset(dataset, store, Resources(workers=1)).videos_done == 1
+    assert dataset.missing() == []
 
 
 def node(alive=True, **resources):

@@ -1,5 +1,8 @@
+import errno
+import os
 from dataclasses import replace
 
+import h5py
 import pytest
 
 from assets.settings import AssetSettings
@@ -7,6 +10,7 @@ from render.jobs import Dataset
 from render.shards import ShardSet, stage_video
 from tests.render.conftest import make_record
 from vosforge import InputError
+from vosforge.errors import MachineError
 
 
 @pytest.fixture
@@ -102,3 +106,109 @@ def test_held_out_videos_share_no_asset_with_training_ones(dataset):
     assert used["train"]
     assert used["val"]
     assert not used["train"] & used["val"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN])
+@pytest.mark.parametrize("step", ["pack", "manifest", "quarantine", "discard"])
+def test_a_folder_that_cannot_be_written_to_is_one_sentence_and_loses_nothing(dataset, monkeypatch, number, step):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    for index in (0, 1, 2):
+        stage_video(dataset.staged_path(index), make_record(index))
+    staged = sorted((dataset.root / "staging").iterdir())
+    with monkeypatch.context() as patch:
+        for name in ("mkstemp", "mkdtemp"):
+            patch.setattr(f"vosforge.files.tempfile.{name}", refuse)
+        patch.setattr("pathlib.Path.rename", refuse)
+        arguments = {"quarantine": (3, "it broke"), "discard": (0,)}.get(step, ())
+        with pytest.raises(MachineError, match=rf"cannot write to .*{os.strerror(number)}"):
+            getattr(dataset, step)(*arguments)
+    assert sorted((dataset.root / "staging").iterdir()) == staged
+    dataset.pack()
+    assert dataset.missing() == [3, 4, 5, 6]
+
+
+def test_a_share_that_went_away_is_not_written_to_where_it_was(dataset):
+    stage_video(dataset.staged_path(6), make_record(6))
+    elsewhere = dataset.root.rename(dataset.root.with_name("elsewhere"))
+    dataset.root.mkdir()  # as an empty mount point
+    for step in (dataset.pack, dataset.manifest, lambda: dataset.quarantine(3, "it broke")):
+        with pytest.raises(MachineError, match="No such file"):
+            step()
+    assert not any(dataset.root.iterdir())
+    assert len(list((elsewhere / "staging").iterdir())) == 1
+
+
+def quarantined_dataset(dataset):
+    """Videos 1, 2 and 5 are quarantined: two in a sealed shard, one in an open one."""
+    with dataset.writing():
+        stage_video(dataset.staged_path(0), make_record(0))
+        for index in (1, 2, 5):
+            dataset.quarantine(index, "it broke")
+        dataset.pack()
+        dataset.manifest()
+
+
+def test_quarantined_videos_are_taken_up_again_and_their_shard_is_made_anew_at_once(dataset, small_config, catalog):
+    quarantined_dataset(dataset)
+    assert dataset.missing() == [3, 4, 6]
+    before = dataset.shard_path(0).read_bytes()
+    with dataset.writing():
+        dataset.retry_quarantined()
+        assert dataset.missing() == [1, 2, 3, 4, 5, 6]
+        stage_video(dataset.staged_path(1), make_record(1))
+        assert dataset.pack() == []
+        assert dataset.shard_path(0).read_bytes() == before
+        dataset.quarantine(2, "it broke again")
+        assert dataset.pack() == [dataset.shard_path(0)]
+        dataset.manifest()
+    shards = ShardSet(dataset.root)
+    assert [row.id for row in shards.videos] == ["000000", "000001"]
+    assert {row.id: row.reason for row in shards.quarantined} == {"000002": "it broke again"}
+    for video in shards:
+        video.verify()
+    assert not list((dataset.root / "staging").iterdir())
+    assert Dataset(dataset.root, small_config, catalog).missing() == [3, 4, 5, 6]
+
+
+def test_a_retry_that_was_killed_keeps_what_it_rendered(dataset, small_config, catalog):
+    quarantined_dataset(dataset)
+    with dataset.writing():
+        dataset.retry_quarantined()
+        stage_video(dataset.staged_path(2), make_record(2))
+    again = Dataset(dataset.root, small_config, catalog)
+    with again.writing():
+        again.pack()
+        rows = again.manifest()
+    assert [(row.id, row.state) for row in rows] == [
+        ("000000", "sealed"),
+        ("000001", "quarantined"),
+        ("000002", "sealed"),
+    ]
+
+
+def test_a_retried_shard_is_as_one_that_was_never_short(dataset, tmp_path, small_config, catalog):
+    whole = Dataset(tmp_path / "whole", small_config, catalog)
+    quarantined_dataset(dataset)
+    dataset.retry_quarantined()
+    for index in (1, 2):
+        stage_video(dataset.staged_path(index), make_record(index))
+    for index in (0, 1, 2):
+        stage_video(whole.staged_path(index), make_record(index))
+    dataset.pack()
+    whole.pack()
+    with h5py.File(dataset.shard_path(0)) as one, h5py.File(whole.shard_path(0)) as other:
+        assert dict(one.attrs) == dict(other.attrs)
+        assert [*one["videos"]] == [*other["videos"]]
+
+
+def test_a_retry_that_fails_leaves_the_shard_as_it_is(dataset):
+    quarantined_dataset(dataset)
+    before = dataset.shard_path(0).read_bytes()
+    dataset.retry_quarantined()
+    for index in (1, 2):
+        dataset.quarantine(index, "it broke")
+    assert dataset.pack() == []
+    assert dataset.shard_path(0).read_bytes() == before
+    assert dataset.missing() == [3, 4, 5, 6]

@@ -1,7 +1,10 @@
 """Models of a pack, from its archive to a run's catalog, through a real Blender process."""
 
+import errno
 import logging
+import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +12,9 @@ from PIL import Image
 
 from assets.settings import AssetSettings
 from assets.store import AssetStore
+from render.process import BlenderCrashError, BlenderUnusableError
 from tools.catalogs import build_catalog, check_folder
-from vosforge.errors import InputError, VOSForgeError
+from vosforge.errors import InputError, MachineError, VOSForgeError
 from vosforge.log import logger
 
 pytestmark = pytest.mark.blender
@@ -136,3 +140,76 @@ def test_a_folder_of_images_is_checked_too(tmp_path: Path) -> None:
     (tmp_path / "two.hdr").write_bytes(b"no image")
     found = check_folder(tmp_path, quarantine=False)
     assert (found.usable, found.unusable) == (1, 1) and "two.hdr" in found.problems[0]
+
+
+def files(root: Path) -> list[str]:
+    return sorted(path.name for path in root.rglob("*") if path.is_file())
+
+
+class Fails:
+    """Stands for a Blender process that answers every job with one error."""
+
+    error: VOSForgeError
+    jobs = 0
+
+    def __init__(self, log: Path) -> None:
+        pass
+
+    def __enter__(self) -> "Fails":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, job: dict) -> Iterator[dict]:
+        type(self).jobs += 1
+        raise self.error
+        yield {}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [BlenderCrashError("killed", -9), BlenderCrashError("hung"), MachineError("No space left on device")],
+)
+def test_models_that_were_not_read_stay_and_are_in_no_catalog_s_way(
+    messy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: VOSForgeError
+) -> None:
+    monkeypatch.setattr("tools.catalogs.BlenderProcess", type("Failing", (Fails,), {"error": error}))
+    found = check_folder(messy, quarantine=True)
+    assert sorted(path.name for path in (messy / "quarantine").rglob("*")) == ["bad.png", "scene.blend"]
+    assert found.usable == 0 and sum(str(error) in line for line in found.problems) == 5
+    with pytest.raises(MachineError, match=str(error)):  # instead of a catalog without them, pinned for good
+        build_catalog(AssetSettings(models=str(messy)), seed=1, store=AssetStore(tmp_path / "store"))
+
+
+def test_a_model_that_ends_two_processes_by_itself_cannot_be_used(messy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = type("Failing", (Fails,), {"error": BlenderCrashError("it crashed", -11)})
+    monkeypatch.setattr("tools.catalogs.BlenderProcess", failing)
+    assert check_folder(messy, quarantine=False).unusable == 7
+    assert failing.jobs == 10
+
+
+def test_a_blender_that_does_not_start_blames_no_model(messy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = files(messy)
+    monkeypatch.setattr("render.process.sys.executable", "/bin/false")
+    with pytest.raises(BlenderUnusableError, match="exit code 1"):
+        check_folder(messy, quarantine=True)
+    assert files(messy) == before
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE, errno.EMFILE])
+def test_images_that_the_machine_did_not_read_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    Image.new("RGB", (8, 8), (9, 8, 7)).save(tmp_path / "one.png")
+    (tmp_path / "two.hdr").write_bytes(b"#?RADIANCE")
+    before = files(tmp_path)
+
+    def refuse(path: Path) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        found = check_folder(tmp_path, quarantine=True)
+    assert (found.usable, found.unusable, found.unread, len(found.problems)) == (0, 0, 2, 2)
+    assert files(tmp_path) == before

@@ -1,10 +1,17 @@
+import errno
+import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from render.process import BlenderUnusableError, cards_of
+from render.shards import stage_video
+from tests.render.conftest import make_record
+from tests.tools.painted import painted_dataset
+from tools.cli import main
 
 COMMANDS = (
     "demo",
@@ -107,3 +114,38 @@ def test_rendering_into_an_imported_data_set_is_refused(tmp_path):
     refused = run("render", str(tmp_path), "--videos", "1")
     assert refused.returncode == 2 and "holds imported videos" in refused.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["import.json"]
+
+
+@pytest.mark.parametrize(
+    ("quarantined", "missing", "code", "says"),
+    [(None, 0, 0, ""), (4, 0, 3, "complete but for 1 quarantined videos"), (4, 2, 1, "2 videos of data are missing")],
+)
+def test_what_a_data_set_lacks_after_a_run_is_its_exit_code(
+    tmp_path, monkeypatch, capsys, quarantined, missing, code, says
+):
+    monkeypatch.chdir(tmp_path)
+    dataset = painted_dataset(Path("data"), quarantined)
+    if missing:  # as a run leaves videos whose process was killed
+        dataset.shard_path(0).unlink()
+        stage_video(dataset.staged_path(2), make_record(2))
+    monkeypatch.setattr("tools.rendering.render_with_progress", lambda dataset, *_: dataset.manifest())
+    monkeypatch.setattr(sys, "argv", ["vosforge", "render", "data"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code or 0) == code
+    assert says in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_sentence_whatever_the_command(monkeypatch, capsys, tmp_path):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/view")
+
+    monkeypatch.setattr("tools.view.view_video", refuse)
+    monkeypatch.setattr("tools.view.open_video", lambda where: where)
+    monkeypatch.setattr(sys, "argv", ["vosforge", "view", "data"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "vosforge: runs/view: No space left on device; see to it and run the command again\n"
+    )

@@ -22,6 +22,8 @@ from tests.tools.painted import CONFIG, paint_missing, painted_catalog, painted_
 from tools.guarded import Lost, guarded
 from tools.verification import verify_path
 from vosforge import InputError
+from vosforge.errors import MachineError
+from vosforge.log import logger
 
 
 @pytest.fixture
@@ -272,10 +274,96 @@ def test_a_repair_keeps_the_bad_shard(dataset):
     assert [path.read_bytes() for path in (dataset.root / "quarantine").iterdir()] == [damaged]
 
 
-def test_only_a_lock_that_is_held_means_another_process(dataset, monkeypatch):
-    def unsupported(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
+def failing_reads(monkeypatch, number):
+    """Have the machine, not the file, refuse the frames of every video."""
 
-    monkeypatch.setattr("render.jobs.fcntl.flock", unsupported)
-    with pytest.raises(InputError, match="cannot be locked here"), dataset.writing():
-        pass
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("render.shards.reader.os.pread", refuse)
+
+
+MACHINE = [
+    errno.EIO,
+    errno.ESTALE,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EACCES,
+    errno.ENOLCK,
+    errno.EAGAIN,
+    errno.ETIMEDOUT,
+]
+
+
+@pytest.mark.parametrize("number", MACHINE)
+def test_what_the_machine_did_not_read_is_left_as_it_is(dataset, monkeypatch, number):
+    before = {path: path.read_bytes() for path in dataset.root.glob("shards/*")}
+    with monkeypatch.context() as patch:
+        failing_reads(patch, number)
+        found = verify_path(dataset.root, repair=True, workers=1)
+    assert not found.passed and not found.bad()
+    lines = list(found.lines())
+    assert len(lines) == 6
+    assert all(f"cannot be read here ({os.strerror(number)})" in line and "left as it is" in line for line in lines)
+    assert {path: path.read_bytes() for path in dataset.root.glob("shards/*")} == before
+    assert not (dataset.root / "quarantine").exists()
+    assert verify_path(dataset.root, workers=1).passed
+
+
+HDF5 = [
+    "Can't synchronously read data (file read failed: time = Sun\n, filename = 'a', errno = 5, error message = 'x')",
+    "Unable to synchronously open file (unable to lock file, errno = 11, error message = 'x')",
+    "Can't synchronously read data (required filter 'blosc' is not registered)",
+    "Can't synchronously read data (can't dlopen:libsomething.so)",
+]
+
+
+@pytest.mark.parametrize("text", HDF5)
+@pytest.mark.parametrize("where", ["render.shards.reader.h5py.File", "render.shards.reader._checksum"])
+def test_what_hdf5_says_of_the_machine_is_no_damage(dataset, monkeypatch, text, where):
+    def refuse(*_, **__):
+        raise OSError(text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, refuse)
+        found = verify_path(dataset.root, repair=True, workers=1)
+    assert not found.passed and not found.bad()
+    assert verify_path(dataset.root, workers=1).passed
+
+
+def test_a_shard_of_which_something_was_not_read_is_not_taken_apart(dataset, monkeypatch):
+    damage_video(dataset.shard_path(0), "000001", flipped("mask"))
+    damage_video(dataset.shard_path(1), "000005", flipped("mask"))
+    real = tools.verification.find_problem
+
+    def lose(path, row, *rest):
+        if row.id == "000002":
+            raise MachineError("no", "Input/output error")
+        return real(path, row, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tools.verification, "find_problem", lose)
+        found = verify_path(dataset.root, repair=True, workers=1)
+    assert found.bad() == {"000001", "000005"} and not found.passed
+    assert dataset.shard_path(0).exists() and not dataset.shard_path(1).exists()
+    assert dataset.missing() == [5]
+
+
+@pytest.mark.parametrize("lost", ["ends the process that reads it (SIGKILL)", "takes for ever"])
+def test_a_reader_that_was_lost_is_no_proof(dataset, monkeypatch, lost):
+    monkeypatch.setattr(tools.verification, "_work", lambda task: Lost(lost))
+    found = verify_path(dataset.root, repair=True, workers=1)
+    assert not found.passed and not found.bad()
+    assert dataset.missing() == [] and not (dataset.root / "quarantine").exists()
+
+
+def test_a_staged_video_is_set_aside_and_told_where(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logger, "propagate", True)
+    dataset = Dataset(tmp_path / "data", CONFIG, painted_catalog())
+    stage_video(dataset.staged_path(0), make_record(0))  # its spec is no scene
+    content = dataset.staged_path(0).read_bytes()
+    with caplog.at_level("INFO"):
+        verify_path(dataset.root, repair=True, workers=1)
+    [kept] = (dataset.root / "quarantine").iterdir()
+    assert kept.read_bytes() == content and str(kept) in caplog.text
+    assert 0 in dataset.missing()

@@ -1,0 +1,98 @@
+import errno
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vosforge import locks
+from vosforge.errors import InputError, MachineError
+from vosforge.locks import one_writer
+
+UNSUPPORTED = [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(locks, "SETTLE_SECONDS", 0.01)
+
+
+def refuse_locks(monkeypatch, number=errno.ENOLCK):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+def test_a_held_lock_is_another_process(tmp_path):
+    with one_writer(tmp_path, "rendering into"):
+        with (
+            pytest.raises(InputError, match="another process is rendering into"),
+            one_writer(tmp_path, "rendering into"),
+        ):
+            pass
+        assert not (tmp_path / ".lease").exists()
+
+
+@pytest.mark.parametrize("number", UNSUPPORTED)
+def test_without_locks_a_lease_keeps_others_out_and_ends(tmp_path, monkeypatch, number):
+    refuse_locks(monkeypatch, number)
+    with one_writer(tmp_path, "rendering into"):
+        with pytest.raises(InputError, match=f"process {os.getpid()} on"), one_writer(tmp_path, "rendering into"):
+            pass
+        assert json.loads((tmp_path / ".lease").read_text())["pid"] == os.getpid()
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_any_other_failure_of_a_lock_is_the_machines(tmp_path, monkeypatch):
+    refuse_locks(monkeypatch, errno.EIO)
+    with pytest.raises(MachineError, match="Input/output error"), one_writer(tmp_path, "rendering into"):
+        pass
+
+
+def test_a_lease_of_another_host_is_taken_over_when_it_is_stale(tmp_path, monkeypatch):
+    refuse_locks(monkeypatch)
+    lease = tmp_path / ".lease"
+    lease.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
+    with pytest.raises(InputError, match="process 1 on elsewhere"), one_writer(tmp_path, "rendering into"):
+        pass
+    before = time.time() - locks.STALE_SECONDS - 5
+    os.utime(lease, (before, before))
+    with one_writer(tmp_path, "rendering into"):
+        assert json.loads(lease.read_text())["pid"] == os.getpid()
+
+
+def test_a_lease_of_a_process_that_died_here_is_taken_over_at_once(tmp_path, monkeypatch):
+    code = (
+        "import errno, fcntl, os, sys, pathlib\n"
+        "def flock(*_): raise OSError(errno.ENOLCK, 'no locks')\n"
+        "fcntl.flock = flock\n"
+        "from vosforge.locks import one_writer\n"
+        "with one_writer(pathlib.Path(sys.argv[1]), 'rendering into'): os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=60)
+    assert (tmp_path / ".lease").exists()
+    refuse_locks(monkeypatch)
+    with one_writer(tmp_path, "rendering into"):
+        pass
+
+
+def test_a_lease_is_kept_alive(tmp_path, monkeypatch):
+    refuse_locks(monkeypatch)
+    monkeypatch.setattr(locks, "BEAT_SECONDS", 0.05)
+    with one_writer(tmp_path, "rendering into"):
+        os.utime(tmp_path / ".lease", (0, 0))
+        deadline = time.monotonic() + 10
+        while (tmp_path / ".lease").stat().st_mtime == 0 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert (tmp_path / ".lease").stat().st_mtime > 0
+
+
+def test_a_damaged_lease_is_taken_over(tmp_path, monkeypatch):
+    refuse_locks(monkeypatch)
+    (tmp_path / ".lease").write_text("half")
+    with one_writer(tmp_path, "rendering into"):
+        pass

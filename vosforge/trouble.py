@@ -1,0 +1,74 @@
+"""Trouble of the machine (disk, memory, locks, network), told apart from what is wrong with data.
+
+Where the machine could not read, nothing is known of the content; where it could not write, nothing is wrong with what
+was to be written.
+"""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from vosforge.errors import MachineError, VOSForgeError
+
+OF_CONTENT = {errno.EINVAL, errno.EOVERFLOW, errno.ERANGE, errno.EDOM, errno.EILSEQ}
+"""What the operating system answers to places and sizes that make no sense, as a damaged file may name them."""
+OF_NAMES = {errno.ENOENT, errno.ENOTDIR}
+"""Nothing is there: who reads says that in words of their own."""
+HDF5_NUMBER = re.compile(r"\berrno = (\d+)")
+HDF5_PLUGIN = re.compile(r"required filter|can't dlopen|can't open directory|unable to load plugin", re.IGNORECASE)
+NOT_ENOUGH = "not enough memory"
+NO_MEMORY = re.compile(
+    rf"MemoryError|bad_alloc|out of memory|memory allocation failed|unable to allocate|{NOT_ENOUGH}", re.IGNORECASE
+)
+
+
+def trouble(error: BaseException) -> str | None:
+    """What of the machine kept something from being read, in a few words; None where ``error`` tells of its content."""
+    number = _number(error)
+    return None if number in OF_CONTENT | OF_NAMES else _words(error, number)
+
+
+def unread(what: object, error: BaseException, otherwise: VOSForgeError) -> VOSForgeError:
+    """The error to raise when ``what`` cannot be read: a MachineError for `trouble`, else ``otherwise``."""
+    why = trouble(error)
+    if why is None:
+        return otherwise
+    return MachineError(f"{what} cannot be read here ({why}), which says nothing of its content: try again later", why)
+
+
+@contextmanager
+def attempting(what: str) -> Iterator[None]:
+    """Make one sentence of whatever the operating system has against ``what`` ("write to runs/data").
+
+    Raises MachineError then. All other errors stay as they are.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, MemoryError) as error:
+        why = _words(error, _number(error))
+        if why is None:
+            raise
+        where = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        raise MachineError(
+            f"cannot {what} ({why}{where}): what is finished is kept; see to disk, share or memory, and run the same "
+            "command again",
+            why,
+        ) from error
+
+
+def _number(error: BaseException) -> int | None:
+    """The operating system's number; HDF5 has it in its text only, on whatever line."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = HDF5_NUMBER.search(str(error))
+    return int(found[1]) if found else None
+
+
+def _words(error: BaseException, number: int | None) -> str | None:
+    if number:
+        return os.strerror(number)
+    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+        return NOT_ENOUGH
+    return "a filter of HDF5 cannot be loaded" if HDF5_PLUGIN.search(str(error)) else None
