@@ -86,7 +86,7 @@ def opacity(item: ObjectSpec, mesh: PreparedMesh, store: AssetStore) -> Callable
                 share = (1 - abs(column + 0.5 - s[..., 0])) * (1 - abs(row + 0.5 - s[..., 1]))
                 rows, columns = (-1 - row).astype(int) % len(image), column.astype(int) % image.shape[1]
                 found += share * image[rows, columns]
-        return found
+        return found if material.cutoff is None else (found > material.cutoff).astype(float)
 
     return alpha
 

@@ -27,10 +27,11 @@ def placed(item, location=None, scale=None, **update):
 
 
 def hard_scene(seed, store, catalog):
-    """Seven objects: two of one mesh, one with holes, one of thin glass, one across the border, two specks."""
+    """Eight objects: two of one mesh, two with holes, one of thin glass, one across the border, two specks."""
     drawn = sample_scene(SceneConfig(objects=(6, 6)), SETTINGS, catalog, seed=seed, index=0, split="train")
     net, netted = cut_out(store, catalog)
     one, other, holed, glass, border, speck = drawn.objects
+    cut = net.model_copy(update={"cutoff": 0.3})
     tiny = still(0.03, 0.03, 0.03)
     glassy = Material(alpha=0.3)
     copy = placed(other, mesh=one.mesh)
@@ -42,6 +43,7 @@ def hard_scene(seed, store, catalog):
         placed(border, location=still(1.6, -1.0, 1.0), scale=still(3.0, 3.0, 3.0)),
         placed(speck, location=still(-0.6, -2.0, 0.5), scale=tiny),
         placed(speck, location=still(-0.4, -2.0, -0.6), scale=tiny),
+        placed(border, location=still(-0.9, -1.0, 0.6), mesh=netted, texture=None, material=cut),
     )
     return drawn.model_copy(update={"objects": items})
 
@@ -66,9 +68,9 @@ def test_masks_of_hard_scenes_equal_a_ray_cast(store, catalog, tmp_path, seed):
         print(f"seed {seed}, frame {t}: {different.sum()} of {mask.size} pixels differ")
         if different.any():  # an outline within a five-hundredth of a pixel from the centre
             assert different.sum() <= 2 and undecided(sharp, store, t, mask)[different].all()
-    areas = np.bincount(masks[0].ravel(), minlength=8)[1:]
+    areas = np.bincount(masks[0].ravel(), minlength=9)[1:]
     assert areas[3] == 0, "what is more than half transparent is not labelled"
-    assert all(areas[k] > 0 for k in (2, 4)) and areas[[0, 1]].any()
+    assert all(areas[k] > 0 for k in (2, 4, 7)) and areas[[0, 1]].any()
     assert max(areas[5], areas[6]) <= 2 * SETTINGS.frames, "a speck covers no more than a pixel"
     across = masks[0] == 5
     assert any(edge.any() for edge in (across[:, 0], across[:, -1], across[:, :, 0], across[:, :, -1]))
