@@ -15,11 +15,13 @@ import numpy as np
 
 from render.shards import VideoRow, build_manifest, pack_shard
 from render.shards.format import checksum, shard_name, to_json
-from tools.convert.layouts import FRAMES, LAYOUTS, MASKS, SourceVideo, find_videos, recognise
+from tools.convert.layouts import LAYOUTS, SourceVideo, find_videos, recognise
 from tools.convert.sources import Tree, read_tree
 from tools.convert.staging import Job, worker_map
 from tools.exporting import room_to_write
 from tools.progress import counting
+from train.film import is_film
+from train.folders import FRAMES, MASKS
 from vosforge.errors import InputError
 from vosforge.files import remove_unfinished, write_sealed
 from vosforge.log import console, logger
@@ -67,7 +69,8 @@ def find_source(source: Path, layout: str | None, masks: Path | None) -> tuple[s
     """The layout of a source and its videos. A folder inside JPEGImages is taken with the masks it has beside it."""
     part = ""
     parts = source.resolve().parts
-    if masks is None and FRAMES in parts and source.is_dir():
+    if masks is None and FRAMES in parts and (source.is_dir() or is_film(source.name)):
+        parts = (*parts[:-1], source.stem) if is_film(source.name) else parts
         at = len(parts) - 1 - parts[::-1].index(FRAMES)
         source, part = Path(*parts[:at]), "/".join(parts[at:])
     tree = read_tree(source)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from render.shards import ShardSet, VideoRecord, build_manifest, pack_shard, stage_video
 from render.shards.codec import Encoding, encode
-from tools.overlay import PALETTE
+from train.palette import PALETTE
 from vosforge.seeding import rng_for
 
 
