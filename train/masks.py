@@ -59,8 +59,8 @@ class Numbering(NamedTuple):
 
     def described(self) -> str:
         """What was found, in a few words: ``2 objects`` and, where values are not the labels, which is which."""
-        pairs = [(int(v), int(k)) for v, k in zip(self.values, self.labels, strict=True) if k not in (0, VOID)]
-        renamed = [f"{k} = {f'#{v:06x}' if self.kind == 'colours' else v}" for v, k in pairs if v != k]
+        pairs = [(int(k), int(v)) for v, k in zip(self.values, self.labels, strict=True) if k not in (0, VOID)]
+        renamed = [f"{k} = {f'#{v:06x}' if self.kind == 'colours' else v}" for k, v in sorted(pairs) if v != k]
         shown = ", ".join(renamed[:6]) + (", …" if len(renamed) > 6 else "")
         return f"{len(pairs)} object{'s' * (len(pairs) != 1)}" + (f" ({shown})" if renamed else "")
 

@@ -115,7 +115,7 @@ def test_wrong_scribbles_are_refused_with_what_was_found(folder: Path, frames: l
     [
         ((), "give --mask or --scribbles"),
         (("--mask", "given.png", "--scribbles", "strokes.json"), "not both"),
-        (("--mask", "clip/00000.jpg"), "index PNG of 64 × 48"),
+        (("--mask", "clip/00000.jpg"), "is a JPEG file, which cannot hold labels"),
         (("--mask", "nowhere.png"), "cannot read the mask nowhere.png"),
         (("--scribbles", "clip/00000.jpg"), "cannot read the scribbles clip/00000.jpg"),
     ],

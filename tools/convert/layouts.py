@@ -82,6 +82,8 @@ def find_videos(source: Path, tree: Tree, masks: Tree | None, layout: str) -> li
                     f"{shown(source, place.frames)}: rename one, or import their folders one by one"
                 )
             chosen[place.id] = usual[0]
+    if not chosen and _images(tree.get("", {})):
+        raise InputError(f"{source} has frames but no masks: name the masks' folder with --masks")
     if not chosen:
         raise InputError(
             f"{source} holds no video: expected {FRAMES}/[480p/]<video>/00000.jpg with {MASKS} beside, "
