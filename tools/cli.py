@@ -364,7 +364,7 @@ def infer(
     out: Annotated[Path, typer.Argument(help="Where the masks go: OUT/Annotations/VIDEO/00000.png, and a preview.")],
     networks: Annotated[Path, typer.Option(help="The folder `train` wrote.")] = Path("runs/demo/networks"),
     mask: Annotated[
-        Path | None, typer.Option(help="A PNG of one frame, a value or colour an object: it is propagated.", show_default=False)
+        Path | None, typer.Option(help="A PNG of one frame, one value an object: propagated.", show_default=False)
     ] = None,
     scribbles: Annotated[
         Path | None, typer.Option(help="DAVIS scribbles (JSON): segmented, then propagated.", show_default=False)
@@ -391,7 +391,7 @@ def infer(
 
 @app.command()
 def view(
-    where: Annotated[str, typer.Argument(help="PATH[:VIDEO]: a data set or a shard (a path or a URL), frames or a film.")],
+    where: Annotated[str, typer.Argument(help="PATH[:VIDEO]: a data set or shard (path or URL), frames or a film.")],
     out: Annotated[Path, typer.Option(help="The folder the pictures go to.")] = Path("runs/view"),
 ) -> None:
     """Write a contact sheet (PNG, with its passes), a GIF and an MP4 of a video with its masks drawn over it."""
