@@ -88,6 +88,12 @@ def annotated(videos: Sequence[SourceVideo], labelled_only: bool) -> list[Source
     """
     if not labelled_only:
         for video in videos:
+            if not any(video.masks):
+                where = video.masks_folder or "the masks' folder"
+                raise InputError(
+                    f"video '{video.id}' has no masks in {where}: add PNGs named like its frames, "
+                    f"{video.frame_names[0]}.png, or leave such videos out with --labelled-only"
+                )
             if None in video.masks:
                 name = video.frames[video.masks.index(None)][0]
                 raise InputError(
@@ -102,7 +108,7 @@ def annotated(videos: Sequence[SourceVideo], labelled_only: bool) -> list[Source
             frames, masks = tuple(video.frames[t] for t in times), tuple(video.masks[t] for t in times)
             result.append(replace(video, frames=frames, masks=masks))
     if not result:
-        raise InputError("no frame has a mask: nothing to import")
+        raise InputError("no frame has a mask, so there is nothing to import: add PNGs named like the frames")
     if left_out := len(videos) - len(result):
         logger.warning("%d videos without any mask are left out", left_out)
     return result

@@ -153,7 +153,7 @@ def test_folders_of_frames_and_masks(folder, tmp_path: Path) -> None:
         video = ShardSet(tmp_path / f"out{number}").video(row.id)
         assert video.encoded(1) == renamed["frames/1.jpg"]
         assert video.attributes["frame_names"] == ["0", "1", "2"]
-    with pytest.raises(InputError, match="holds no video"):
+    with pytest.raises(InputError, match="has frames but no masks"):
         import_dataset(root / "masks", tmp_path / "none", workers=1)
 
 
@@ -267,6 +267,7 @@ RGB_MASK = picture(0, suffix="PNG")
         ([GOOD, GOOD], [MASK, png_mask(label_mask(0, size=(24, 39)))], "00001.png is 39x24, its frame 40x24"),
         ([GOOD, GOOD], [MASK], "1 of the 2 frames of video 'v' have no mask in Annotations/v"),
         ([GOOD], [MASK] * 2, "mask 00001.png in Annotations/v has no frame"),
+        ([GOOD, GOOD], [], "video 'v' has no masks in Annotations/v: add PNGs named like its frames, 00000.png"),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
