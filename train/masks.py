@@ -29,6 +29,10 @@ from vosforge import InputError
 MAX_OBJECTS = VOID - 1
 NO_IMAGE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises for files that are damaged, no image, or absurdly large."""
+LOSSY = (".jpg", ".jpeg", ".webp", ".mp4", ".mov", ".m4v", ".mkv", ".webm")
+"""Files that blur values."""
+REMEDY = "save the masks again from where they were drawn, as PNGs with one value an object"
+SHARPEN = "save it without anti-aliasing, blur or compression, one value an object (one object alone: threshold it)"
 MIN_SOFT_VALUES = 3
 """So many values that never fill a block of 3×3 pixels make edges soft; fewer may be thin objects."""
 
@@ -95,9 +99,6 @@ def read_values(data: bytes, place: str, size: tuple[int, int]) -> MaskValues:
     return MaskValues(kind, values)
 
 
-REMEDY = "save the masks again from where they were drawn, as PNGs with one value an object"
-
-
 def _pixels(image: Image.Image, depth: int, place: str) -> tuple[np.ndarray, np.ndarray | None]:
     """A mask's values ``[H, W]``, and what to look for soft edges in, ``[H, W]`` or ``[H, W, 3]``, if anything.
 
@@ -152,9 +153,6 @@ def _refuse_soft_edges(values: np.ndarray, colors: np.ndarray, place: str) -> No
         what = f"{np.count_nonzero(found)} {'grey values' if grey else 'colours'}"
         edges = f"is a mask with soft edges: {what}" if fading else f"has {what}, more than a mask can hold"
         raise InputError(f"{place} {edges}; {SHARPEN}")
-
-
-SHARPEN = "save it without anti-aliasing, blur or compression, one value an object (one object alone: threshold it)"
 
 
 def _found(values: np.ndarray) -> np.ndarray:
@@ -241,9 +239,6 @@ def match_masks(frames: Sequence[str], files: Collection[str], folder: str) -> d
     if pngs:
         raise InputError(f"the mask {min(pngs.values())} in {folder} has no frame: add its frame, or remove it")
     return matched
-
-
-LOSSY = (".jpg", ".jpeg", ".webp", ".mp4", ".mov", ".m4v", ".mkv", ".webm")
 
 
 def _by_numbers(frames: Sequence[str], pngs: dict[str, str], folder: str) -> tuple[dict[str, str], dict[str, str]]:
