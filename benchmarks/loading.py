@@ -55,7 +55,7 @@ class PublishedReader(ClipDataset):
         views = sample_views((video.height, video.width), len(times), settings.augmentation, rng)
         frames, masks = [], []
         for t, view in zip(times, views, strict=True):
-            path = video.frame_paths[t]
+            path = video.path / f"{video.frame_names[t]}.jpg"
             image = Image.open(path).convert("RGB")
             mask = Image.open(video.masks_folder / f"{path.stem}.png").convert("P")
             frames.append(_normalised(_resized_crop(image, view, Image.Resampling.BICUBIC)))

@@ -250,7 +250,7 @@ def export(
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="A folder of images and masks, a tar, or a folder of tars.")],
+    source: Annotated[Path, typer.Argument(help="A folder of images and masks, a tar, a folder of tars, or a film.")],
     out: Annotated[Path, typer.Argument(help="The data set's folder; an unfinished import is continued.")],
     layout: Annotated[
         str | None,
@@ -372,11 +372,11 @@ def train(
 
 @app.command()
 def infer(
-    video: Annotated[str, typer.Argument(help="A folder of frames, or DATASET:VIDEO (a path or a URL).")],
+    video: Annotated[str, typer.Argument(help="A folder of frames, a film, or DATASET:VIDEO (a path or a URL).")],
     out: Annotated[Path, typer.Argument(help="Where the masks go: OUT/Annotations/VIDEO/00000.png, and a preview.")],
     networks: Annotated[Path, typer.Option(help="The folder `train` wrote.")] = Path("runs/demo/networks"),
     mask: Annotated[
-        Path | None, typer.Option(help="An index PNG of one frame: it is propagated.", show_default=False)
+        Path | None, typer.Option(help="A PNG of one frame, one value an object: propagated.", show_default=False)
     ] = None,
     scribbles: Annotated[
         Path | None, typer.Option(help="DAVIS scribbles (JSON): segmented, then propagated.", show_default=False)
@@ -403,7 +403,7 @@ def infer(
 
 @app.command()
 def view(
-    where: Annotated[str, typer.Argument(help="PATH[:VIDEO]: a data set or a shard (a path or a URL), or frames.")],
+    where: Annotated[str, typer.Argument(help="PATH[:VIDEO]: a data set or shard (path or URL), frames or a film.")],
     out: Annotated[Path, typer.Option(help="The folder the pictures go to.")] = Path("runs/view"),
 ) -> None:
     """Write a contact sheet (PNG, with its passes), a GIF and an MP4 of a video with its masks drawn over it."""

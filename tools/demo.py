@@ -94,7 +94,7 @@ def run_demo(
     real = [video for path in videos for video in open_folder(path)]
     for video in real:
         if not video.has_masks:
-            raise InputError(f"{video.frames_folder} has no masks for the robot: use 'vosforge infer' with your own")
+            raise InputError(f"{video.path} has no masks for the robot: use 'vosforge infer' with your own")
     timings = Timings()
     store = AssetStore()
     data, networks = out / "data", out / "networks"

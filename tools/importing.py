@@ -14,11 +14,13 @@ import numpy as np
 
 from render.shards import VideoRow, build_manifest, pack_shard
 from render.shards.format import checksum, shard_name, to_json
-from tools.convert.layouts import FRAMES, LAYOUTS, MASKS, SourceVideo, find_videos, recognise
+from tools.convert.layouts import LAYOUTS, SourceVideo, find_videos, recognise
 from tools.convert.sources import Tree, read_tree
 from tools.convert.staging import Job, worker_map
 from tools.exporting import room_to_write
 from tools.progress import counting
+from train.film import is_film
+from train.folders import FRAMES, MASKS
 from vosforge.errors import InputError
 from vosforge.files import remove_unfinished, write_sealed
 from vosforge.locks import one_writer
@@ -67,7 +69,8 @@ def find_source(source: Path, layout: str | None, masks: Path | None) -> tuple[s
     """The layout of a source and its videos. A folder inside JPEGImages is taken with the masks it has beside it."""
     part = ""
     parts = source.resolve().parts
-    if masks is None and FRAMES in parts and source.is_dir():
+    if masks is None and FRAMES in parts and (source.is_dir() or is_film(source.name)):
+        parts = (*parts[:-1], source.stem) if is_film(source.name) else parts
         at = len(parts) - 1 - parts[::-1].index(FRAMES)
         source, part = Path(*parts[:at]), "/".join(parts[at:])
     tree = read_tree(source)
@@ -85,6 +88,12 @@ def annotated(videos: Sequence[SourceVideo], labelled_only: bool) -> list[Source
     """
     if not labelled_only:
         for video in videos:
+            if not any(video.masks):
+                where = video.masks_folder or "the masks' folder"
+                raise InputError(
+                    f"video '{video.id}' has no masks in {where}: add PNGs named like its frames, "
+                    f"{video.frame_names[0]}.png, or leave such videos out with --labelled-only"
+                )
             if None in video.masks:
                 name = video.frames[video.masks.index(None)][0]
                 raise InputError(
@@ -99,7 +108,7 @@ def annotated(videos: Sequence[SourceVideo], labelled_only: bool) -> list[Source
             frames, masks = tuple(video.frames[t] for t in times), tuple(video.masks[t] for t in times)
             result.append(replace(video, frames=frames, masks=masks))
     if not result:
-        raise InputError("no frame has a mask: nothing to import")
+        raise InputError("no frame has a mask, so there is nothing to import: add PNGs named like the frames")
     if left_out := len(videos) - len(result):
         logger.warning("%d videos without any mask are left out", left_out)
     return result

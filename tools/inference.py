@@ -9,14 +9,18 @@ from PIL import Image
 
 from mivos_models import InteractiveRunner, rasterise
 from mivos_models.scribbles import NO_STROKE
-from tools.overlay import PALETTE
+from render.shards import ShardVideo
+from tools.convert.writing import original_names
 from tools.report import RoundScore
 from tools.view import open_video, view_video
-from train.folders import FolderVideo
+from train.folders import FolderVideo, numbered
 from train.interactive import Networks, evaluate_interactive
+from train.masks import read_mask
+from train.palette import PALETTE
 from train.video import VOID, MemoryVideo, Video, objects_in
 from vosforge.errors import InputError
 from vosforge.files import sealed_file
+from vosforge.log import console
 from vosforge.seeding import rng_for
 
 
@@ -58,9 +62,7 @@ def infer_video(
         masks = result.rounds[-1].masks
         scores = tuple(RoundScore(each.j, each.f, each.j_and_f) for each in result.rounds)
     folder = out / "Annotations" / video.id
-    numbered = [f"{t:05d}" for t in range(len(masks))]
-    names = video.frame_names if isinstance(video, FolderVideo) else numbered
-    for name, each in zip(names, masks, strict=True):
+    for name, each in zip(_names(video), masks, strict=True):
         image = Image.fromarray(each, mode="P")
         image.putpalette(PALETTE.tobytes())
         with sealed_file(folder / f"{name}.png") as temporary:
@@ -69,17 +71,19 @@ def infer_video(
     return Inferred(folder, scores)
 
 
+def _names(video: Video) -> list[str]:
+    """The names of a video's frames, without suffix."""
+    if isinstance(video, FolderVideo):
+        return video.frame_names
+    return original_names(video) if isinstance(video, ShardVideo) else numbered(video.num_frames)
+
+
 def _from_mask(video: Video, networks: Networks, path: Path, frame: int, short_side: int | None) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            given = np.array(image)
-    except OSError as error:
-        raise InputError(f"cannot read the mask {path}: {error}") from None
-    if given.shape != (video.height, video.width) or given.dtype != np.uint8:
-        raise InputError(f"{path} must be an index PNG of {video.width} × {video.height} pixels, like the video")
+    given, numbering = read_mask(path, (video.height, video.width))
     labels = objects_in(given)
     if not labels or frame >= video.num_frames:
         raise InputError(f"{path} shows no object" if not labels else f"there is no frame {frame}: see --frame")
+    console.print(f"{path}: {numbering.described()}")
     index = np.zeros(256, np.uint8)
     index[list(labels)] = np.arange(1, len(labels) + 1)
     runner = InteractiveRunner(networks.propagation, video.frames(), len(labels), short_side=short_side)

@@ -12,6 +12,7 @@ from render.shards import Place, ShardSet, ShardVideo, place
 from render.shards.manifest import MANIFEST
 from tools.overlay import contact_sheet, evenly_spaced, frame_picture, labelled_picture, overlay, shrink
 from tools.pass_pictures import PICTURES
+from train.film import is_film
 from train.folders import open_folder
 from train.video import Video
 from vosforge import InputError
@@ -32,15 +33,15 @@ class ViewFiles:
 
 
 def open_video(where: str) -> Video:
-    """The video at ``PATH[:VIDEO]``: in a rendered data set, in one shard file, or in a folder of frames.
+    """The video at ``PATH[:VIDEO]``: in a rendered data set, in one shard file, in a folder of frames, or a film.
 
     A data set and a shard may also be behind a URL. Without ``:VIDEO`` it is the first one there. Raises InputError
     that names what is missing and what there is.
     """
     path, video_id = _place_and_video(where)
     if isinstance(path, Path) and not path.exists():
-        raise InputError(f"there is no {path}: give a data set, a shard or a folder of frames, as PATH or PATH:VIDEO")
-    if not isinstance(path, Path) or path.is_file() or (path / MANIFEST).is_file():
+        raise InputError(f"there is no {path}: give a data set, a shard, frames or a film, as PATH or PATH:VIDEO")
+    if not isinstance(path, Path) or (path.is_file() and not is_film(path.name)) or (path / MANIFEST).is_file():
         shards = ShardSet(path)
         if not shards.videos:
             raise InputError(f"{path} holds no finished video: render some first")

@@ -108,7 +108,7 @@ class ShardVideo:
         self.path, self.row = path, row
         self.id, self.num_frames = row.id, row.num_frames
         self.height, self.width, self.num_objects = row.height, row.width, row.num_objects
-        self.object_ids, self.has_colors = tuple(range(1, row.num_objects + 1)), row.colors
+        self.has_colors = row.colors
         self._opened: Opened | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -132,6 +132,21 @@ class ShardVideo:
         except ValueError as error:
             raise self._damaged("what is known", error) from None
         return attributes
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """The objects' labels, ascending; of an imported video, whose labels may have gaps, those that are seen."""
+        if self.spec_json is not None:
+            return tuple(range(1, self.num_objects + 1))
+        seen: tuple[int, ...] = self._told("'objects/visible_area'", self._seen)
+        return seen
+
+    def _seen(self, opened: Opened) -> tuple[int, ...]:
+        """The labels of the objects that some frame shows."""
+        area = own_dataset(opened.group, "objects/visible_area")
+        if area.shape != (self.num_frames, self.num_objects):
+            raise ValueError(f"its shape is {area.shape}")
+        return tuple((np.flatnonzero(area[()].any(axis=0)) + 1).tolist())
 
     @property
     def encoding(self) -> str:

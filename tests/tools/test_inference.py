@@ -13,7 +13,10 @@ import torch
 from PIL import Image
 
 from mivos_models import S2M, Fusion, InteractiveRunner, Propagation, rasterise, save_network
-from tools.inference import _from_scribbles
+from tests.train.films import flat_frames, write_film
+from tools.importing import import_dataset
+from tools.inference import _from_scribbles, _names, infer_video
+from tools.view import open_video
 from train.interactive import Networks
 from train.video import MemoryVideo
 from vosforge import InputError
@@ -115,7 +118,7 @@ def test_wrong_scribbles_are_refused_with_what_was_found(folder: Path, frames: l
     [
         ((), "give --mask or --scribbles"),
         (("--mask", "given.png", "--scribbles", "strokes.json"), "not both"),
-        (("--mask", "clip/00000.jpg"), "index PNG of 64 × 48"),
+        (("--mask", "clip/00000.jpg"), "is a JPEG file, which cannot hold labels"),
         (("--mask", "nowhere.png"), "cannot read the mask nowhere.png"),
         (("--scribbles", "clip/00000.jpg"), "cannot read the scribbles clip/00000.jpg"),
     ],
@@ -139,3 +142,23 @@ def test_masks_are_named_like_the_frames(folder: Path) -> None:
     subprocess.run([sys.executable, "-m", "tools.cli", *words], cwd=folder, timeout=300, check=True)
     written = sorted(path.name for path in (folder / "out/Annotations/sparse").iterdir())
     assert written == ["00010.png", "00015.png"]
+
+
+def test_an_imported_videos_masks_keep_its_frames_names(tmp_path: Path) -> None:
+    for folder, suffix in (("frames", "jpg"), ("masks", "png")):
+        (tmp_path / folder).mkdir()
+        for number in (8, 10):
+            Image.new("L", (W, H)).save(tmp_path / folder / f"shot{number}.{suffix}")
+    import_dataset(tmp_path / "frames", tmp_path / "data", masks=tmp_path / "masks", workers=1)
+    assert _names(open_video(str(tmp_path / "data"))) == ["shot8", "shot10"]
+
+
+@pytest.mark.parametrize(("values", "objects"), [((0, 255), (1,)), ((0, 38, 113), (38, 113))])
+def test_a_film_is_segmented_from_any_mask(folder: Path, values: tuple[int, ...], objects: tuple[int, ...]) -> None:
+    film = write_film(folder / "film.mp4", flat_frames(3, H, W))
+    given = np.repeat(np.array(values, np.uint8), -(-W // len(values)))[None, :W].repeat(H, axis=0)
+    Image.fromarray(given).save(folder / "first.png")
+    done = infer_video(str(film), folder / "out", folder / "networks", folder / "first.png", None, 0, 1, None)
+    assert sorted(path.name for path in done.masks.iterdir()) == ["00000.png", "00001.png", "00002.png"]
+    with Image.open(done.masks / "00000.png") as image:
+        assert set(np.unique(np.asarray(image))) == {0, *objects}

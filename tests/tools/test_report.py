@@ -19,7 +19,8 @@ from PIL import Image
 
 from tools import report as rp
 from tools.charts import loss_chart, round_chart, smoothed
-from tools.overlay import LINE_PALETTE, PALETTE, overlay
+from tools.overlay import LINE_PALETTE, overlay
+from train.palette import PALETTE
 
 T, H, W = 4, 48, 64
 GREY = (120, 120, 120)

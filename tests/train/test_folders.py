@@ -72,8 +72,8 @@ def test_labels_of_grey_and_palette_masks(tmp_path: Any) -> None:
         image.save(masks / f"{t}.png")
     video = FolderVideo(frames, masks)
     assert np.array_equal(video.mask(0), label) and np.array_equal(video.mask(1), label)
-    assert np.array_equal(video.mask(2), (label == 255).astype(np.uint8))
-    assert video.object_ids == (1, 3)
+    assert np.array_equal(video.mask(2), np.where(label == 255, label, 0))  # void, by what the others hold
+    assert video.object_ids == (3,)
 
 
 def test_bad_folders_get_one_clear_sentence(tmp_path: Any, make_video: Any) -> None:
@@ -91,14 +91,13 @@ def test_bad_folders_get_one_clear_sentence(tmp_path: Any, make_video: Any) -> N
     with pytest.raises(InputError, match="5x5"):
         video.mask(0)
     Image.fromarray(np.zeros((96, 128, 3), np.uint8)).save(masks / "00000.png")
-    with pytest.raises(InputError, match="RGB pixels"):
-        video.mask(0)
+    assert not video.mask(0).any()
     (masks / "00000.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
     with pytest.raises(InputError, match="damaged"):
         video.mask(0)
     (masks / "00000.png").unlink()
     assert not open_folder(tmp_path)[0].has_masks
-    with pytest.raises(InputError, match="missing"):
+    with pytest.raises(InputError, match="cannot read the mask"):
         video.mask(0)
     Image.fromarray(np.zeros((5, 6, 3), np.uint8)).save(frames / "00001.jpg")
     with pytest.raises(InputError, match="6x5"):

@@ -10,15 +10,12 @@ from typing import Any
 from render.shards.format import Split
 from tools.convert.sources import Entry, Tree, shown
 from tools.convert.writing import safe_name
-from train.folders import in_time, is_frame
+from train.film import is_film
+from train.folders import FRAMES, MASKS, OTHER_FRAMES, OTHER_MASKS, USUAL, in_time, is_frame
+from train.masks import match_masks
 from vosforge.errors import InputError
 
 LAYOUTS = ("davis", "bl30k", "youtube-vos", "folders")
-FRAMES, MASKS = "JPEGImages", "Annotations"
-OTHER_FRAMES, OTHER_MASKS = ("frames", "images", "rgb"), ("masks", "annotations", "labels", "gt")
-"""What people call these two folders at the top of a source, apart from DAVIS's names."""
-USUAL = "480p"
-"""Of a video that is there in several resolutions, this one is taken."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +82,12 @@ def find_videos(source: Path, tree: Tree, masks: Tree | None, layout: str) -> li
                     f"{shown(source, place.frames)}: rename one, or import their folders one by one"
                 )
             chosen[place.id] = usual[0]
+    if not chosen and _images(tree.get("", {})):
+        raise InputError(f"{source} has frames but no masks: name the masks' folder with --masks")
     if not chosen:
         raise InputError(
             f"{source} holds no video: expected {FRAMES}/[480p/]<video>/00000.jpg with {MASKS} beside, "
-            "folders 'frames' and 'masks', or a folder of frames and --masks"
+            "folders 'frames' and 'masks', or a folder of frames or a film and --masks"
         )
     roots = {place.root for place in chosen.values()}
     splits = _listed(source, tree, roots) if layout == "davis" else {}
@@ -127,7 +126,8 @@ def _places(source: Path, tree: Tree) -> list[Place]:
 
 
 def _own_name(source: Path, folder: str) -> str:
-    return PurePosixPath(folder).name or source.resolve().name.removesuffix(".tar")
+    own = source.resolve()
+    return PurePosixPath(folder).name or (own.stem if is_film(own.name) else own.name.removesuffix(".tar"))
 
 
 def _below(root: str, name: str, folder: str) -> bool:
@@ -150,16 +150,14 @@ def _video(
         if PurePosixPath(first).stem == PurePosixPath(second).stem:
             raise InputError(f"{shown(source, place.frames)} has a frame twice, {first} and {second}: remove one")
     files = mask_tree.get(place.masks, {})
-    masks = {PurePosixPath(name).stem: entry for name, entry in files.items() if name.lower().endswith(".png")}
-    if strays := sorted(masks.keys() - set(stems)):
-        raise InputError(f"the mask {strays[0]}.png in {place.masks} has no frame in {place.frames}: remove it")
+    matched = match_masks(stems, files, place.masks or "the masks' folder")
     return SourceVideo(
         id=place.id,
         split=split,
         folder=place.frames,
         masks_folder=place.masks,
         frames=tuple((name, tree[place.frames][name]) for name in names),
-        masks=tuple(masks.get(stem) for stem in stems),
+        masks=tuple(files[matched[stem]] if stem in matched else None for stem in stems),
         categories=categories,
     )
 

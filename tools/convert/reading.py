@@ -5,30 +5,30 @@ from typing import Any
 
 import numpy as np
 import simplejpeg
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from render.shards import VideoRecord
 from render.shards.codec import MOST_PIXELS, Encoding, decode, encode, image_size
 from render.shards.format import VOID
 from tools.convert.layouts import SourceVideo
+from tools.convert.sources import Entry, frame_times
+from train.folders import numbered
+from train.masks import NO_IMAGE, number_objects, read_values
 from vosforge.errors import InputError
 
 NO_CATEGORY = "object"
 """Of objects for which the source names none."""
-NO_IMAGE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for files that are damaged, no image, or absurdly large."""
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def read_video(video: SourceVideo, attributes: dict[str, Any]) -> VideoRecord:
     """Read all of a video, which must have a mask for every frame.
 
-    JPEG and PNG frames keep their bytes; a video that mixes them or has others becomes PNGs of the same pixels. Mask
-    values are labels as they are, 255 void, with one exception: when the masks of a video are grey and hold nothing
-    but 0 and 255, as drawn in black and white, 255 is object 1. InputError names a file that is damaged or of another
+    JPEG and PNG frames keep their bytes; a video that mixes them or has others becomes PNGs of the same pixels, a film
+    JPEGs. Masks become labels as `train.masks` says. InputError names a file that is damaged or of another
     size than the first frame.
     """
-    places = [_place(entry.path, video.folder, name, entry.offset) for name, entry in video.frames]
+    places = [_place(entry, video.folder, name) for name, entry in video.frames]
     stored = [entry.read() for _, entry in video.frames]
     kinds = {_kind(data) for data in stored}
     kept = len(kinds) == 1 and "" not in kinds
@@ -40,8 +40,11 @@ def read_video(video: SourceVideo, attributes: dict[str, Any]) -> VideoRecord:
         rgb.append(data if kept else encode(frame, "png", 100))
     mask = _masks(video, size)
     K = int(np.max(mask, where=mask != VOID, initial=0))
-    numbered = [f"{t:05d}" for t in range(len(rgb))]
-    names = {} if video.frame_names == numbered else {"frame_names": video.frame_names}
+    kept_too: dict[str, Any] = {}
+    if video.frame_names != numbered(len(rgb)):
+        kept_too["frame_names"] = video.frame_names
+    if times := frame_times([entry for _, entry in video.frames]):
+        kept_too["frame_times"] = times
     encoding: Encoding = "jpeg" if kept and kinds == {"jpeg"} else "png"
     return VideoRecord(
         id=video.id,
@@ -52,12 +55,14 @@ def read_video(video: SourceVideo, attributes: dict[str, Any]) -> VideoRecord:
         category=tuple(video.categories.get(k, NO_CATEGORY) for k in range(1, K + 1)),
         darkest=round(float(min(brightness)), 3),
         void=bool((mask == VOID).any()),
-        attributes={**attributes, "folder": video.folder, "licence": "unknown", **names},
+        attributes={**attributes, "folder": video.folder, "licence": "unknown", **kept_too},
     )
 
 
-def _place(path: str, folder: str, name: str, offset: int) -> str:
-    return f"{folder}/{name} in {path}" if offset else path
+def _place(entry: Entry, folder: str, name: str) -> str:
+    if entry.frame is not None:
+        return f"{entry.frame} of {entry.path}"
+    return f"{folder}/{name} in {entry.path}" if entry.offset else entry.path
 
 
 def _kind(data: bytes) -> str:
@@ -98,37 +103,10 @@ def _decoded(data: bytes, size: tuple[int, int], place: str) -> np.ndarray:
 
 def _masks(video: SourceVideo, size: tuple[int, int]) -> np.ndarray:
     """All masks: uint8 ``[T, H, W]``."""
-    masks = np.empty((len(video.frames), *size), np.uint8)
-    grey = True
-    for t, (name, entry) in enumerate(zip(video.frame_names, video.masks, strict=True)):
+    masks = []
+    for name, entry in zip(video.frame_names, video.masks, strict=True):
         if entry is None:
             raise ValueError(f"frame {name} of {video.id} has no mask")
-        masks[t], palette = _mask(
-            entry.read(), size, _place(entry.path, video.masks_folder, f"{name}.png", entry.offset)
-        )
-        grey &= not palette
-    if grey and not ((masks > 0) & (masks < VOID)).any():
-        masks[masks == VOID] = 1
-    return masks
-
-
-def _mask(data: bytes, size: tuple[int, int], place: str) -> tuple[np.ndarray, bool]:
-    """The labels of one mask, ``[H, W]`` uint8, and whether they are indices into a palette."""
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            if (image.height, image.width) != size:
-                raise InputError(
-                    f"the mask {place} is {image.width}x{image.height}, its frame {size[1]}x{size[0]}: make them equal"
-                )
-            if image.mode not in ("P", "L", "1"):
-                raise InputError(
-                    f"the mask {place} has {image.mode} pixels: save it as a palette or 8-bit grey PNG of labels"
-                )
-            labels = np.array(image, np.uint8)
-            palette = image.mode == "P"
-    except NO_IMAGE:
-        raise InputError(f"the mask {place} is damaged or no PNG: fetch it again or remove its video") from None
-    depth = data[24]  # the bits of a pixel, in every PNG's first chunk; Pillow stretches fewer grey ones to 0..255
-    if not palette and depth in (2, 4):
-        labels //= 255 // (2**depth - 1)
-    return labels, palette
+        masks.append(read_values(entry.read(), _place(entry, video.masks_folder, f"{name}.png"), size))
+    numbering = number_objects(masks, f"{video.masks_folder or 'masks'} of video '{video.id}'")
+    return np.stack([numbering.apply(mask.values) for mask in masks])

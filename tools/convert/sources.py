@@ -3,9 +3,14 @@
 import os
 import sys
 import tarfile
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from render.shards.codec import encode
+from train.film import Film, is_film
+from train.folders import is_hidden, numbered
 from vosforge.errors import InputError
 
 BLOCK = 512
@@ -20,15 +25,37 @@ class Entry(NamedTuple):
     offset: int = 0
     size: int = -1
     """-1: to the end."""
+    frame: int | None = None
+    """Which frame of the film that the bytes are; None for a file of its own."""
 
     def read(self) -> bytes:
-        """The bytes. InputError when they cannot be read."""
+        """The bytes, or a JPEG of the film's frame. InputError when they cannot be read."""
+        if self.frame is not None:
+            return encode(_film(self._replace(frame=None)).frame(self.frame), "jpeg", JPEG_QUALITY)
         try:
             with Path(self.path).open("rb") as file:
                 file.seek(self.offset)
                 return file.read(self.size)
         except OSError as error:
             raise InputError(f"cannot read {self.path} ({error.strerror}): check it and try again") from None
+
+
+JPEG_QUALITY = 95
+"""For frames that are not stored as JPEG; colours are not subsampled."""
+
+
+@lru_cache(maxsize=1)
+def _film(entry: Entry) -> Film:
+    whole = not entry.offset
+    return Film(Path(entry.path) if whole else entry.read(), "" if whole else f"at byte {entry.offset} of {entry.path}")
+
+
+def frame_times(entries: Sequence[Entry]) -> list[float]:
+    """When each frame of a film is shown, in seconds from its first one; nothing for frames that are files."""
+    if not entries or entries[0].frame is None:
+        return []
+    times = _film(entries[0]._replace(frame=None)).times
+    return [times[entry.frame] for entry in entries if entry.frame is not None]
 
 
 Tree = dict[str, dict[str, Entry]]
@@ -38,23 +65,40 @@ Tree = dict[str, dict[str, Entry]]
 def read_tree(source: Path) -> Tree:
     """The files of a folder, of a tar, or of all tars of a folder that holds nothing else, hidden ones left out.
 
-    InputError for what is not there, for a tar that is compressed or cut short, and for members that are links or
-    devices or would lead out of it.
+    A film is as a folder of its name that holds its frames, 00000.jpg and so on. InputError for what is not there, for
+    a tar that is compressed or cut short, and for members that are links or devices or would lead out of it.
     """
     tree: Tree = {}
     if source.is_dir():
         if tars := sorted(source.glob("*.tar")):
-            if any(path.is_dir() and not path.name.startswith(".") for path in source.iterdir()):
+            if any(path.is_dir() and not is_hidden(path.name) for path in source.iterdir()):
                 raise InputError(f"{source} holds both tars and folders: name the one to import")
             for tar in tars:
                 _add_tar(tree, tar)
         else:
             _add_folder(tree, source)
+    elif source.is_file() and is_film(source.name):
+        tree[""] = _frames_of(Entry(str(source)))
     elif source.is_file():
         _add_tar(tree, source)
     else:
-        raise InputError(f"there is no {source}: name a folder of images and masks, or a tar of one")
-    return tree
+        raise InputError(f"there is no {source}: name a folder of images and masks, a tar of one, or a film")
+    return _with_films(tree)
+
+
+def _with_films(tree: Tree) -> Tree:
+    """The tree with each film's frames, but of a film beside a folder of its name, which holds them already."""
+    films: Tree = {}
+    for folder, files in tree.items():
+        for name, entry in files.items():
+            inside = str(PurePosixPath(folder, PurePosixPath(name).stem))
+            if is_film(name) and inside not in tree:
+                films[inside] = _frames_of(entry)
+    return tree | films
+
+
+def _frames_of(film: Entry) -> dict[str, Entry]:
+    return {f"{name}.jpg": film._replace(frame=t) for t, name in enumerate(numbered(len(_film(film))))}
 
 
 def shown(source: Path, folder: str, name: str = "") -> str:
@@ -67,13 +111,13 @@ def _add_folder(tree: Tree, root: Path) -> None:
     seen: set[str] = set()
     for folder, folders, names in os.walk(root, followlinks=True, onerror=_unreadable):
         real = os.path.realpath(folder)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         if real in seen:  # a link that leads back up
             folders.clear()
             continue
         seen.add(real)
         inside = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        files = {sys.intern(name): Entry(f"{folder}/{name}") for name in names if not name.startswith(".")}
+        files = {sys.intern(name): Entry(f"{folder}/{name}") for name in names if not is_hidden(name)}
         if files:
             tree["" if inside == PurePosixPath() else str(inside)] = files
 
@@ -107,7 +151,7 @@ def _add_member(tree: Tree, path: Path, member: tarfile.TarInfo) -> None:
         return
     if not member.isreg() or member.issparse():
         raise InputError(f"{path} holds '{member.name}', a link, device or sparse file: pack it again as plain files")
-    if any(part.startswith(".") for part in name.parts):
+    if any(is_hidden(part) for part in name.parts):
         return
     folder = "" if name.parent == PurePosixPath() else str(name.parent)
     files = tree.setdefault(folder, {})

@@ -11,11 +11,10 @@ from render.shards.codec import encode
 from render.shards.format import VOID
 from render.shards.reader import DAMAGE
 from render.shards.texts import read_texts
-from tools.overlay import PALETTE
+from tools.convert.sources import JPEG_QUALITY
+from train.folders import numbered
+from train.palette import PALETTE
 from vosforge.errors import InputError
-
-JPEG_QUALITY = 95
-"""For frames that are not stored as JPEG; colours are not subsampled."""
 
 
 def safe_name(name: str, what: str) -> str:
@@ -25,18 +24,24 @@ def safe_name(name: str, what: str) -> str:
     return name
 
 
-def frame_names(video: ShardVideo) -> list[str]:
+def original_names(video: ShardVideo) -> list[str]:
     """The T names of a video's frames, without suffix: those it was imported with, or 00000, 00001, ….
 
-    Imported names that do not sort as the frames follow one another are not used: readers go by the names' order.
     InputError when those a shard holds cannot be file names.
     """
-    numbered = [f"{t:05d}" for t in range(video.num_frames)]
-    kept = video.attributes.get("frame_names", numbered)
+    kept = video.attributes.get("frame_names", numbered(video.num_frames))
     if not isinstance(kept, list) or len(set(map(str, kept))) != video.num_frames:
         raise InputError(f"video {video.id} in {video.path} does not name each of its frames: import it again")
-    names = [safe_name(str(name), f"a frame of video {video.id}") for name in kept]
-    return names if names == sorted(names) else numbered
+    return [safe_name(str(name), f"a frame of video {video.id}") for name in kept]
+
+
+def frame_names(video: ShardVideo) -> list[str]:
+    """The T names that frames are exported with: their original ones, where these sort in the order of time.
+
+    Readers go by the names' order, so that others are counted anew.
+    """
+    names = original_names(video)
+    return names if names == sorted(names) else numbered(video.num_frames)
 
 
 def categories(video: ShardVideo) -> tuple[str, ...]:

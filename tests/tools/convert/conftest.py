@@ -1,6 +1,7 @@
 """Small videos of noise with awkward labels, as data sets and as folders."""
 
 import io
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from render.shards import ShardSet, VideoRecord, build_manifest, pack_shard, stage_video
 from render.shards.codec import Encoding, encode
-from tools.overlay import PALETTE
+from train.palette import PALETTE
 from vosforge.seeding import rng_for
 
 
@@ -108,6 +109,16 @@ def write_files(root: Path, files: Files) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return root
+
+
+def pack(path: Path, files: Files, **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", **options) as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
 
 
 @pytest.fixture

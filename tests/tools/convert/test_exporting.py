@@ -15,7 +15,7 @@ from tests.tools.convert.conftest import RECORDS, make_record, write_set
 from tests.tools.convert.test_runs import decode_runs
 from tools.convert.webdataset import write_webdataset
 from tools.exporting import export_dataset
-from tools.overlay import PALETTE
+from train.palette import PALETTE
 from vosforge.errors import VOSForgeError
 
 

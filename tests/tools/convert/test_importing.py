@@ -13,7 +13,7 @@ from PIL import Image
 import tools.convert.staging
 from render.shards import ShardSet
 from render.shards.texts import read_texts
-from tests.tools.convert.conftest import Files, label_mask, picture, png_mask, tree_files, write_files
+from tests.tools.convert.conftest import Files, label_mask, pack, picture, png_mask, tree_files, write_files
 from tools.importing import import_dataset
 from vosforge.errors import InputError
 
@@ -26,16 +26,6 @@ def check(out: Path, files: Files, top: str = "", middle: str = "") -> None:
             with Image.open(io.BytesIO(files[f"{top}Annotations/{middle}{video.id}/{t:05d}.png"])) as image:
                 np.testing.assert_array_equal(video.mask(t), np.asarray(image))
         video.verify()
-
-
-def pack(path: Path, files: Files, **options) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w", **options) as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
 
 
 def found_format(out: Path) -> str:
@@ -163,7 +153,7 @@ def test_folders_of_frames_and_masks(folder, tmp_path: Path) -> None:
         video = ShardSet(tmp_path / f"out{number}").video(row.id)
         assert video.encoded(1) == renamed["frames/1.jpg"]
         assert video.attributes["frame_names"] == ["0", "1", "2"]
-    with pytest.raises(InputError, match="holds no video"):
+    with pytest.raises(InputError, match="has frames but no masks"):
         import_dataset(root / "masks", tmp_path / "none", workers=1)
 
 
@@ -211,7 +201,7 @@ def test_other_frames_stay_lossless(folder, tmp_path: Path, kind: str) -> None:
     ("labels", "mode", "wanted", "void"),
     [
         ((0, 255), "L", {0: 0, 255: 1}, False),  # drawn in black and white
-        ((0, 255), "P", {0: 0, 255: 255}, True),
+        ((0, 255), "P", {0: 0, 255: 1}, False),
         ((0, 3, 255), "L", {0: 0, 3: 3, 255: 255}, True),
         ((0, 5, 200), "P", {0: 0, 5: 5, 200: 200}, False),
         ((0, 255), "1", {0: 0, 255: 1}, False),
@@ -238,7 +228,7 @@ def test_a_lone_frame_of_void_stays_void(folder, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("depth", [2, 4])
 def test_masks_of_few_bits_are_not_stretched(folder, tmp_path: Path, depth: int) -> None:
-    labels = label_mask(0, tuple(range(2**depth)))
+    labels = np.kron(np.arange(80, dtype=np.uint8).reshape(8, 10) % 2**depth, np.ones((3, 4), np.uint8))
     per_byte = 8 // depth
     packed = np.zeros((24, 40 // per_byte), np.uint8)
     for place in range(per_byte):
@@ -272,11 +262,12 @@ RGB_MASK = picture(0, suffix="PNG")
         ([GOOD, picture(0, (24, 41))], [MASK] * 2, "00001.jpg is 41x24, but the first one 40x24"),
         ([GOOD, GOOD], [MASK, b"rubbish"], "00001.png is damaged or no PNG"),
         ([GOOD, GOOD], [MASK, cut(MASK)], "00001.png is damaged or no PNG"),
-        ([GOOD, GOOD], [MASK, GOOD], "00001.png is damaged or no PNG"),
-        ([GOOD, GOOD], [MASK, RGB_MASK], "00001.png has RGB pixels"),
+        ([GOOD, GOOD], [MASK, GOOD], "00001.png is a JPEG file, which cannot hold labels"),
+        ([GOOD, GOOD], [MASK, RGB_MASK], "00001.png is a mask with soft edges: 960 colours"),
         ([GOOD, GOOD], [MASK, png_mask(label_mask(0, size=(24, 39)))], "00001.png is 39x24, its frame 40x24"),
         ([GOOD, GOOD], [MASK], "1 of the 2 frames of video 'v' have no mask in Annotations/v"),
         ([GOOD], [MASK] * 2, "mask 00001.png in Annotations/v has no frame"),
+        ([GOOD, GOOD], [], "video 'v' has no masks in Annotations/v: add PNGs named like its frames, 00000.png"),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
@@ -334,6 +325,58 @@ def test_links_between_folders_are_followed_once(folder, tmp_path: Path) -> None
     (root / "JPEGImages/a").symlink_to(tmp_path / "elsewhere")
     (root / "JPEGImages/b/loop").symlink_to(root)
     assert len(import_dataset(root, tmp_path / "out", workers=1)) == 2
+
+
+def test_hidden_folders_are_passed_over(tmp_path: Path) -> None:
+    files = tree_files(("a",))
+    for hidden in (
+        "__MACOSX/JPEGImages/a",
+        "JPEGImages/.ipynb_checkpoints",
+        "JPEGImages/a/@eaDir",
+        "JPEGImages/@eaDir",
+    ):
+        files[f"{hidden}/00000.jpg"] = b"hidden"
+    source = write_files(tmp_path / "s", files)
+    for number, where in enumerate((source, pack(tmp_path / "s.tar", files))):
+        [row] = import_dataset(where, tmp_path / f"out{number}", workers=1)
+        assert row.id == "a"
+
+
+def test_masks_are_matched_by_number_and_jpegs_get_the_real_remedy(folder, tmp_path: Path) -> None:
+    files = tree_files(("a",))
+    renamed = {name.replace(".png", "_mask.png"): data for name, data in files.items()}
+    import_dataset(folder(renamed), tmp_path / "out", workers=1)
+    check(tmp_path / "out", files)
+    jpegs = {name.replace(".png", ".jpg"): data for name, data in files.items()}
+    for labelled_only in (False, True):
+        with pytest.raises(
+            InputError, match=r"Annotations/a are JPG files .* cannot hold labels: save the masks again"
+        ):
+            import_dataset(write_files(tmp_path / "j", jpegs), tmp_path / "none", labelled_only=labelled_only)
+
+
+def test_objects_are_those_that_there_are(folder, tmp_path: Path) -> None:
+    masks = [label_mask(t, (0, 38, 75, 113)[: 3 + t]) for t in range(2)]
+    import_dataset(folder(one_video([GOOD] * 2, [png_mask(mask) for mask in masks])), tmp_path / "out", workers=1)
+    video = ShardSet(tmp_path / "out").video("v")
+    assert video.object_ids == (38, 75, 113)
+    np.testing.assert_array_equal(video.masks(), np.stack(masks))
+
+
+def test_colours_and_deep_values_are_one_object_each_in_all_frames(folder, tmp_path: Path) -> None:
+    blocks = np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3) % 3, np.ones((12, 14), np.uint8))[:, :40]
+    colors = np.array([[0, 0, 0], [9, 200, 9], [200, 9, 9]], np.uint8)
+    deep = np.array([0, 700, 900], np.uint16)
+    for number, table in enumerate((colors, deep)):
+        masks = []
+        for shown in (blocks, np.where(blocks == 1, 0, blocks)):
+            buffer = io.BytesIO()
+            Image.fromarray(table[shown]).save(buffer, "PNG")
+            masks.append(buffer.getvalue())
+        source = write_files(tmp_path / f"in{number}", one_video([GOOD] * 2, masks))
+        import_dataset(source, tmp_path / f"out{number}", workers=1)
+        found = ShardSet(tmp_path / f"out{number}").video("v").masks()
+        np.testing.assert_array_equal(found, [blocks, np.where(blocks == 1, 0, blocks)])
 
 
 def shards_of(out: Path) -> dict[str, bytes]:

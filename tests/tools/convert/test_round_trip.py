@@ -5,7 +5,7 @@ from pathlib import Path
 import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -77,6 +77,7 @@ def test_half_of_youtube_vos_comes_back_too(data: Path, tmp_path: Path, split: s
     layout=st.sampled_from(LAYOUTS),
 )
 def test_any_labels_survive(tmp_path_factory, mask: np.ndarray, layout: str) -> None:
+    assume(not (mask == 255).any() or ((mask > 0) & (mask < 255)).any())  # void alone reads as black and white
     root = tmp_path_factory.mktemp("any")
     frame = encode(np.zeros((9, 13, 3), np.uint8), "jpeg", 95)
     K = int(np.max(mask, where=mask != 255, initial=0))
