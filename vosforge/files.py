@@ -14,7 +14,15 @@ UNFINISHED = ".writing-"
 def cache_dir() -> Path:
     """Where VOSForge keeps what it fetched and prepared: $VOSFORGE_CACHE, else ~/.cache/vosforge."""
     named = os.environ.get("VOSFORGE_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "vosforge"
+    return at_home(named) if named else Path.home() / ".cache" / "vosforge"
+
+
+def at_home(path: Path | str) -> Path:
+    """``path`` with a ~ at its beginning replaced by the home of the user, or of the one it names, if there is one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 @contextmanager
