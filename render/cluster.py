@@ -20,7 +20,7 @@ from render.layout import WHOLE_MACHINE, Layout, Resources, layout_for, worker_m
 from render.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, Event, cards_of
 from vosforge.errors import VOSForgeError, first_line
 from vosforge.log import logger
-from vosforge.processes import cores, free_memory
+from vosforge.processes import cores, free_memory, sigterm_kept
 
 RAY_MEMORY = 800 * 2**20
 """Bytes that a local Ray takes for itself."""
@@ -86,7 +86,8 @@ def render_dataset(
         if missing:
             try:
                 worker = worker_memory(dataset.config.render)
-                layout = _start_ray(resources, len(missing), worker)
+                with sigterm_kept():
+                    layout = _start_ray(resources, len(missing), worker)
                 progress = _Run(dataset, store, resources, layout, worker, on_progress).work(missing)
             finally:
                 ray.shutdown()

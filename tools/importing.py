@@ -18,10 +18,9 @@ from render.shards.format import checksum, shard_name, to_json
 from tools.convert.layouts import FRAMES, LAYOUTS, MASKS, SourceVideo, find_videos, recognise
 from tools.convert.sources import Tree, read_tree
 from tools.convert.staging import Job, worker_map
-from tools.exporting import room_to_write
 from tools.progress import counting
 from vosforge.errors import InputError
-from vosforge.files import remove_unfinished, write_sealed
+from vosforge.files import remove_unfinished, room_to_write, write_sealed
 from vosforge.log import console, logger
 from vosforge.processes import cores
 

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, and the folder for those that can be had again."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -7,6 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vosforge.errors import InputError, VOSForgeError
+
+MISPLACED = (FileExistsError, NotADirectoryError, IsADirectoryError)
+"""What the system says of a file where a folder should be, and the other way round."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+"""What it says of a full disk and of a place that may not be written."""
+UNFINISHED_FOLDER = ".unfinished-"
 UNFINISHED = ".writing-"
 """How the name of a file begins that nobody finished: safe to delete when no writer runs."""
 
@@ -25,6 +33,41 @@ def at_home(path: Path | str) -> Path:
         return Path(path)
 
 
+def check_folder(path: Path) -> None:
+    """Raise InputError unless ``path`` is a folder or can become one, VOSForgeError unless it may be written to.
+
+    For the time before long work whose results need a place; nothing is made.
+    """
+    there = next((place for place in (path, *path.parents) if place.exists()), Path())
+    if not there.is_dir():
+        raise InputError(f"{there} is a file: name a folder for what is to be written")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise VOSForgeError(f"cannot write to {there} (it is read-only): name a folder that you may write")
+
+
+@contextmanager
+def room_to_write(out: Path) -> Iterator[None]:
+    """Turn a full disk or a folder that may not be written into one sentence that names ``out``."""
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error, MISPLACED) and error.errno not in NO_ROOM:
+            raise
+        kind = InputError if isinstance(error, MISPLACED) else VOSForgeError
+        raise kind(f"cannot write to {out} ({error.strerror}): name a folder with room that you may write") from None
+
+
+@contextmanager
+def _naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Have the system's errors name ``path`` where they name its ``temporary`` form, or nothing (as on a full disk)."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename).startswith(str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
 @contextmanager
 def sealed_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; what is written there becomes ``path`` when the block ends well.
@@ -33,15 +76,17 @@ def sealed_file(path: Path) -> Iterator[Path]:
     a file, whatever is killed when. When the block raises, nothing is left. Folders are made as needed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=UNFINISHED, suffix=path.suffix, dir=path.parent)
+    with _naming(path, path.parent / UNFINISHED):
+        handle, name = tempfile.mkstemp(prefix=UNFINISHED, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        with _naming(path, temporary):
+            yield temporary
+            temporary.chmod(0o644)
+            _sync(temporary)
+            temporary.replace(path)
+            _sync(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -76,11 +121,13 @@ def sealed_folder(path: Path) -> Iterator[Path]:
     What a killed process leaves (``.unfinished-…``) is for the user to delete: another writer may be at work in it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=path.parent))
+    with _naming(path, path.parent / UNFINISHED_FOLDER):
+        temporary = Path(tempfile.mkdtemp(prefix=UNFINISHED_FOLDER, dir=path.parent))
     try:
-        yield temporary
-        temporary.chmod(0o755)
-        temporary.replace(path)
+        with _naming(path, temporary):
+            yield temporary
+            temporary.chmod(0o755)
+            temporary.replace(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
