@@ -325,8 +325,12 @@ def render(
     from tools.rendering import render_to
 
     scene = named(preset).model_dump_json() if preset else None
-    flags = {"scene": scene, "videos": videos, "render.frames": frames, "seed": seed}
-    flags["render.passes"] = f"[{passes}]" if passes else None
+    flags: dict[str, object] = {"scene": scene, "videos": videos, "render.frames": frames, "seed": seed}
+    if passes is not None:
+        names = [name.strip() for name in passes.split(",")]
+        if len(set(names)) < len(names):
+            raise InputError(f"--passes names a pass twice ({passes}): name each once")
+        flags["render.passes"] = json.dumps(names)
     chosen = [f"{key}={value}" for key, value in flags.items() if value is not None]
     chosen += quality_settings(quality) if quality else []
     chosen += asset_flags(assets, num_meshes, textures, num_textures, hdris)

@@ -63,8 +63,8 @@ def _usage(error: typer.TyperException) -> str:
 
 def _trouble(error: OSError) -> str:
     what = error.strerror or first_line(error)
-    place = "the output" if error.filename is None else os.fsdecode(error.filename)
-    return f"cannot use {place} ({what}): {REMEDIES.get(error.errno or 0, 'check the path')}"
+    doing = "go on" if error.filename is None else f"use {os.fsdecode(error.filename)}"
+    return f"cannot {doing} ({what}): {REMEDIES.get(error.errno or 0, 'check the path')}"
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -37,6 +37,9 @@ def export_dataset(
     """
     if layout not in FORMATS:
         raise InputError(f"there is no format '{layout}'; known: {', '.join(FORMATS)}")
+    head, _, video_id = str(path).rpartition(":")
+    if isinstance(path, Path) and head and Path(head).exists() and not path.exists():
+        raise InputError(f"there is no {path}: name a data set, and one video of it as --video {video_id}")
     shards = ShardSet(path)
     chosen = choose_videos(shards, path, split, video_ids)
     bare = next((video.id for video in chosen if not video.has_colors), None)

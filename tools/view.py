@@ -45,6 +45,8 @@ def open_video(where: str) -> Video:
         if not shards.videos:
             raise InputError(f"{path} holds no finished video: render some first")
         return shards.video(video_id or shards.videos[0].id)
+    if (path.parent / MANIFEST).is_file():
+        raise InputError(f"{path} is a part of a data set: name {path.parent}")
     videos = {video.id: video for video in open_folder(path)}
     if not video_id:
         return next(iter(videos.values()))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ def check_folder(path: Path) -> None:
 
     For the time before long work whose results need a place; nothing is made.
     """
+    if re.fullmatch(r"[a-z][a-z0-9+.-]+:", path.parts[0] if path.parts else ""):
+        raise InputError(f"{path} is a URL, and only folders are written to: name one, and copy it afterwards")
     there = next((place for place in (path, *path.parents) if place.exists()), Path())
     if not there.is_dir():
         raise InputError(f"{there} is a file: name a folder for what is to be written")

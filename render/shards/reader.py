@@ -64,6 +64,8 @@ def open_shard(path: Place) -> h5py.File:
     except FileNotFoundError:
         raise InputError(f"there is no shard {path}") from None
     except DAMAGE as error:
+        if not path.name.endswith(".h5"):
+            raise InputError(f"{path} is no shard: name a data set's folder, or a shard (.h5) in it") from None
         raise InputError(f"{path} is not a whole HDF5 file ({first_line(error)}): render it again") from None
     if kind != FORMAT:
         file.close()
