@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from vosforge.errors import InputError, VOSForgeError, first_line
-from vosforge.files import MISPLACED, at_home
+from vosforge.files import MISPLACED, at_home, why
 from vosforge.processes import TERMINATED, end_on_sigterm
 
 FAILED, INTERRUPTED = 1, 130
@@ -62,9 +62,8 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _trouble(error: OSError) -> str:
-    what = error.strerror or first_line(error)
     doing = "go on" if error.filename is None else f"use {os.fsdecode(error.filename)}"
-    return f"cannot {doing} ({what}): {REMEDIES.get(error.errno or 0, 'check the path')}"
+    return f"cannot {doing} ({why(error)}): {REMEDIES.get(error.errno or 0, 'check the path')}"
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -16,7 +16,7 @@ from train.folders import FolderVideo
 from train.interactive import Networks, evaluate_interactive
 from train.video import VOID, MemoryVideo, Video, objects_in
 from vosforge.errors import InputError
-from vosforge.files import sealed_file
+from vosforge.files import room_to_write, sealed_file
 from vosforge.seeding import rng_for
 
 
@@ -45,6 +45,11 @@ def infer_video(
     if mask is not None and scribbles is not None:
         raise InputError("give either --mask or --scribbles, not both")
     video = open_video(where)
+    folder = out / "Annotations" / video.id
+    if isinstance(video, FolderVideo) and video.masks_folder and folder.resolve() == video.masks_folder.resolve():
+        raise InputError(f"{folder} has the masks that the video came with: name another folder to write to")
+    if not networks.is_dir():
+        raise InputError(f"there is no folder {networks}: name the one that 'vosforge train' wrote with --networks")
     loaded = Networks.load(networks)
     scores: tuple[RoundScore, ...] = ()
     if mask is not None:
@@ -57,14 +62,14 @@ def infer_video(
         result = evaluate_interactive(video, loaded, rounds, rng_for(0, "robot", video.id), short_side=short_side)
         masks = result.rounds[-1].masks
         scores = tuple(RoundScore(each.j, each.f, each.j_and_f) for each in result.rounds)
-    folder = out / "Annotations" / video.id
     numbered = [f"{t:05d}" for t in range(len(masks))]
     names = video.frame_names if isinstance(video, FolderVideo) else numbered
-    for name, each in zip(names, masks, strict=True):
-        image = Image.fromarray(each, mode="P")
-        image.putpalette(PALETTE.tobytes())
-        with sealed_file(folder / f"{name}.png") as temporary:
-            image.save(temporary, format="PNG")
+    with room_to_write(out):
+        for name, each in zip(names, masks, strict=True):
+            image = Image.fromarray(each, mode="P")
+            image.putpalette(PALETTE.tobytes())
+            with sealed_file(folder / f"{name}.png") as temporary:
+                image.save(temporary, format="PNG")
     view_video(MemoryVideo(video.id, video.frames(), masks), out)
     return Inferred(folder, scores)
 

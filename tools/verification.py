@@ -101,7 +101,7 @@ def _verify(path: Place, quick: bool, workers: int | None) -> Verification:
     listed = _read(found, [*shards, *unpacked], root or path.parent, quick, workers)
     if root is None:
         return found
-    manifest = _manifest(found, root) if shards else None
+    manifest = _manifest(found, root) if shards or (root / MANIFEST).exists() else None
     _find_members(found, root, shards, listed, manifest or {})
     if config and isinstance(path, Path) and path.is_dir():
         _find_unrendered(found, path, config, names)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from vosforge.errors import InputError, first_line
+from vosforge.errors import InputError
 from vosforge.files import at_home
 
 SHOWN = 80
@@ -72,7 +72,7 @@ def _loaded(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"cannot read the configuration {path}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # YAML reads dates, and refuses some by ValueError
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path} is not valid YAML: {_problem(error)}") from None
     if loaded is not None and not isinstance(loaded, dict):
         raise InputError(f"{path} must hold keys and values, not a {type(loaded).__name__}")
     return loaded or {}
@@ -87,8 +87,15 @@ def _override(text: str) -> tuple[list[str], object]:
     try:
         return keys, yaml.safe_load(raw)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        why = getattr(error, "problem", None) or first_line(error)
-        raise InputError(f"cannot read the setting '{text}': '{raw}' is not valid YAML ({why})") from None
+        raise InputError(f"cannot read the setting '{text}': '{raw}' is not valid YAML: {_problem(error)}") from None
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with a YAML text, and where, on one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -105,6 +112,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     value = repr(problem["input"])
     value = value if len(value) <= SHOWN else f"{value[: SHOWN - 2]} …"
+    if not key:
+        return message
     return f"'{key}' cannot be {value}: {message[:1].lower()}{message[1:]}"
 
 

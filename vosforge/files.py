@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vosforge.errors import InputError, VOSForgeError
+from vosforge.errors import InputError, VOSForgeError, first_line
 
 MISPLACED = (FileExistsError, NotADirectoryError, IsADirectoryError)
 """What the system says of a file where a folder should be, and the other way round."""
@@ -48,6 +48,11 @@ def check_folder(path: Path) -> None:
         raise VOSForgeError(f"cannot write to {there} (it is read-only): name a folder that you may write")
 
 
+def why(error: OSError) -> str:
+    """What the system says; HDF5 says more than anyone reads."""
+    return os.strerror(error.errno) if error.errno else first_line(error)
+
+
 @contextmanager
 def room_to_write(out: Path) -> Iterator[None]:
     """Turn a full disk or a folder that may not be written into one sentence that names ``out``."""
@@ -57,7 +62,7 @@ def room_to_write(out: Path) -> Iterator[None]:
         if not isinstance(error, MISPLACED) and error.errno not in NO_ROOM:
             raise
         kind = InputError if isinstance(error, MISPLACED) else VOSForgeError
-        raise kind(f"cannot write to {out} ({error.strerror}): name a folder with room that you may write") from None
+        raise kind(f"cannot write to {out} ({why(error)}): name a folder with room that you may write") from None
 
 
 @contextmanager
