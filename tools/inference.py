@@ -130,7 +130,7 @@ def _read_strokes(video: Video, path: Path) -> dict[int, np.ndarray]:
     """The stroke maps of the frames that a DAVIS scribble file draws on, by frame; InputError where one is wrong."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the scribbles {path}: {error}") from None
     frames = content.get("scribbles") if isinstance(content, dict) else None
     if not isinstance(frames, list) or not any(frames):
@@ -143,7 +143,10 @@ def _read_strokes(video: Video, path: Path) -> dict[int, np.ndarray]:
     drawn = {}
     for t, lines in enumerate(frames):
         if lines:
-            drawn[t] = rasterise(content, t, video.height, video.width)
+            try:
+                drawn[t] = rasterise(content, t, video.height, video.width)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
             if drawn[t].max() >= VOID:
                 raise InputError(f"{path} has object {drawn[t].max()} on frame {t}: masks hold the objects 1..254")
     return drawn
