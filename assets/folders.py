@@ -75,6 +75,8 @@ def _source(root: Path, path: Path) -> str:
 
 
 def _credits(root: Path) -> Credits:
+    if root.is_file():
+        raise InputError(f"{root} is a file: name the folder it is in")
     if not root.is_dir():
         raise InputError(f"there is no folder {root}: give a folder of models or images, or the name of a pack")
     path = root / "credits.yaml"

@@ -1,21 +1,25 @@
 """What a run's catalog is made of: settings, written into the data set's ``dataset.yaml``."""
 
-from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from vosforge.config import Record
+from vosforge.config import PathOfUser, Record
+from vosforge.files import at_home
+
+
+def _at_home(models: str) -> str:
+    return str(at_home(models)) if models.startswith("~") else models
 
 
 class AssetSettings(Record):
     """Where a run's assets come from, and how many of them are prepared."""
 
-    models: str = "procedural"
+    models: Annotated[str, AfterValidator(_at_home)] = "procedural"
     """``procedural``, the name of an installed pack, or a folder of mesh files."""
     num_meshes: Annotated[int, Field(ge=2)] = 100
-    textures: Path | None = None
+    textures: PathOfUser | None = None
     """A folder of images; None: procedural ones."""
     num_textures: Annotated[int, Field(ge=2)] = 60
-    hdris: Path | None = None
+    hdris: PathOfUser | None = None
     """A folder of HDRIs; None: those of bpy's wheel."""

@@ -68,7 +68,9 @@ class AssetStore:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"cannot create the asset store {self.root}: {error.strerror}") from None
+            raise InputError(
+                f"cannot create the asset store {self.root} ({error.strerror}): name another folder in VOSFORGE_CACHE"
+            ) from None
         self._checked: set[Path] = set()
 
     def put_mesh(self, mesh: PreparedMesh) -> str:

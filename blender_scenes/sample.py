@@ -36,18 +36,19 @@ from blender_scenes.trajectories import (
     sample_pauses,
     sample_walk,
 )
-from vosforge.config import Record
+from vosforge.config import Range, Record, Share
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.seeding import rng_for
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Range = tuple[float, float]
+Amount = Annotated[float, Field(ge=0)]
 
 # The region objects live in: a frustum seen from y = -6 that is 1.05 to either side at y = -2 (BL30K).
 FRUSTUM_APEX = -6.0
 FRUSTUM_SLOPE = 1.05 / (-2.0 - FRUSTUM_APEX)
 OBJECT_DEPTH = (-2.0, 5.0)
 LIGHT_DISTANCE = 11.0
+MOST_OBJECTS = 255
+"""Of a video: masks hold a label in a byte."""
 REDRAWS = 50
 LEAST_ANGLE = 0.15
 """Objects whose centres are seen closer together than this are taken to hide one another."""
@@ -60,12 +61,14 @@ class SceneConfig(Record):
     """
 
     preset: str = "basic"
-    objects: Annotated[tuple[int, int], Field(description="fewest and most objects")] = (3, 5)
+    objects: Annotated[
+        Range[Annotated[int, Field(ge=1, le=MOST_OBJECTS)]], Field(description="fewest and most objects")
+    ] = (3, 5)
     object_speed: Annotated[float, Field(ge=0, description="spread of an object's step on each axis")] = 0.06
     turn_speed: Annotated[float, Field(ge=0, description="spread of an object's turn about each axis")] = 0.04
     limits: Annotated[Limits, Field(description="whether steps are limited in both directions of an axis")] = "both"
     height: Annotated[float, Field(gt=0, description="height of the objects' region, relative to its width")] = 0.75
-    scale: Range = (1.25, 3.0)
+    scale: Range[Amount] = (1.25, 3.0)
     scale_change: Annotated[float, Field(gt=0, le=1, description="least scale factor over a video")] = 0.8
     least_distance: Annotated[float, Field(ge=0, description="least distance of two objects' centres")] = 0.75
     distance_test: Annotated[
@@ -73,17 +76,17 @@ class SceneConfig(Record):
     ] = "every_frame"
     in_view: Annotated[Share, Field(description="share of the frames an object's centre must be seen in")] = 0.5
     camera_speed: Annotated[float, Field(ge=0, description="spread of the camera's step on each axis")] = 0.06
-    fov: Range = (0.7, 0.8)
-    lights: tuple[int, int] = (1, 3)
-    light_energy: Range = (500.0, 4000.0)
+    fov: Range[Annotated[float, Field(gt=0, lt=3)]] = (0.7, 0.8)
+    lights: Range[Annotated[int, Field(ge=0)]] = (1, 3)
+    light_energy: Range[Amount] = (500.0, 4000.0)
     light_side: Annotated[
         Literal["camera", "all"], Field(description="lights on the camera's side of the scene, or all around")
     ] = "camera"
     world: Annotated[Share, Field(description="share of scenes lit by an HDRI")] = 1.0
-    world_strength: Range = (0.4, 1.1)
+    world_strength: Range[Amount] = (0.4, 1.1)
     backdrop: Annotated[Share, Field(description="share of scenes with a backdrop plane; others show the HDRI")] = 0.7
     backdrop_repeat: Annotated[float, Field(gt=0, description="copies of the image along the backdrop's side")] = 2.0
-    emission: Range = (0.2, 0.9)
+    emission: Range[Amount] = (0.2, 0.9)
     ground: Annotated[Share, Field(description="share of scenes without a backdrop that have a ground")] = 0.5
     retexture: Annotated[Share, Field(description="share of textured models whose texture is replaced")] = 0.5
     retexture_plain: Annotated[Share, Field(description="share of untextured models that get a texture")] = 0.6
@@ -269,7 +272,7 @@ def _camera(rng: np.random.Generator, config: SceneConfig, frames: int) -> Camer
     sigma = _step_sigma(config.camera_speed, frames)
     paused = sample_pauses(rng)
 
-    def walk(x: float, y: Range, z: float) -> Curve:
+    def walk(x: float, y: tuple[float, float], z: float) -> Curve:
         def draw() -> np.ndarray:
             return rng.uniform([-x, y[0], -z], [x, y[1], z])
 

@@ -14,10 +14,9 @@ from mivos_models.fusion import Fusion
 from mivos_models.propagation import Propagation
 from mivos_models.resnet import Depth
 from mivos_models.s2m import S2M
-from mivos_models.saved import read_tensors
+from mivos_models.saved import read_tensors, write_tensors
 from mivos_models.stcn import STCN
 from vosforge import InputError
-from vosforge.files import sealed_file
 
 _SHOWN = 3
 
@@ -70,8 +69,7 @@ def save_network(network: nn.Module, path: Path) -> None:
     """Write the network's state dict (on the CPU) to ``path``, whole or not at all. Missing folders are made."""
     path = Path(path)
     state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
-    with sealed_file(path) as temporary:
-        torch.save(state, temporary)
+    write_tensors(state, path)
 
 
 def _opened(weights: Path | str | Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:

@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from vosforge import InputError
+from vosforge import InputError, VOSForgeError
+from vosforge.errors import first_line
+from vosforge.files import sealed_file
 
 
 def read_tensors(path: Path, what: str, *, mapped: bool = False) -> Any:
@@ -19,5 +21,16 @@ def read_tensors(path: Path, what: str, *, mapped: bool = False) -> Any:
     except OSError as error:
         raise InputError(f"cannot read the {what} {path}: {error.strerror or error}") from None
     except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        reason = str(error).split("\n")[0] or type(error).__name__
+        reason = str(error).split("\n")[0].split(". ")[0] or type(error).__name__
         raise InputError(f"{path} is damaged, or no {what} of plain tensors saved by torch.save: {reason}") from None
+
+
+def write_tensors(held: Any, path: Path) -> None:
+    """Write ``held`` to ``path``, whole or not at all. Raises VOSForgeError where torch cannot, as on a full disk."""
+    with sealed_file(path) as temporary:
+        try:
+            torch.save(held, temporary)
+        except RuntimeError as error:
+            raise VOSForgeError(
+                f"cannot write {path} ({first_line(error)}): make room there, or name another place"
+            ) from None

@@ -22,7 +22,7 @@ def rasterise(scribbles: Mapping[str, Any], frame_index: int, height: int, width
     try:
         frames = scribbles["scribbles"]
         lines = [(np.asarray(line["path"], np.float64), line["object_id"]) for line in frames[frame_index]]
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"the scribbles do not follow the DAVIS format at frame {frame_index}: {type(error).__name__} {error}"
         ) from None
@@ -33,7 +33,7 @@ def rasterise(scribbles: Mapping[str, Any], frame_index: int, height: int, width
     for path, object_id in lines:
         if path.ndim != 2 or path.shape[1] != 2 or not len(path) or not np.isfinite(path).all():
             raise InputError(f"a scribble path on frame {frame_index} is not a list of [x, y] with x and y in 0..1")
-        if not isinstance(object_id, Integral) or isinstance(object_id, bool) or object_id < 0:
+        if not isinstance(object_id, Integral) or isinstance(object_id, bool) or not 0 <= int(object_id) < 2**63:
             raise InputError(
                 f"object_id = {object_id!r} on frame {frame_index}: objects are whole numbers, 0 is the background"
             )

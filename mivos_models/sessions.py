@@ -11,11 +11,10 @@ from torch import nn
 
 from mivos_models.fast import Precision
 from mivos_models.memory import Memory
-from mivos_models.saved import read_tensors
+from mivos_models.saved import read_tensors, write_tensors
 from mivos_models.spill import Probabilities
 from mivos_models.state import Remembered, State
 from vosforge import InputError
-from vosforge.files import sealed_file
 
 FORMAT = "vosforge session 2"
 
@@ -50,8 +49,7 @@ class Session:
             "replaced": sorted(state.replaced),
             "certain": [(known.frame, known.given, *(part.cpu() for part in known.memory)) for known in state.certain],
         }
-        with sealed_file(path) as temporary:
-            torch.save(held, temporary)
+        write_tensors(held, path)
 
     @classmethod
     def load(cls, path: Path, frames: np.ndarray, network: int) -> Self:

@@ -17,10 +17,11 @@ from render.devices import check_renderer
 from render.head import check_head
 from render.jobs import Dataset
 from render.layout import WHOLE_MACHINE, Layout, Resources, layout_for, worker_memory
+from render.local import lend_token, ray_folder
 from render.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, Event, cards_of
 from vosforge.errors import MachineError, VOSForgeError, first_line
 from vosforge.log import logger
-from vosforge.processes import cores, free_memory
+from vosforge.processes import cores, free_memory, sigterm_kept
 
 RAY_MEMORY = 800 * 2**20
 """Bytes that a local Ray takes for itself."""
@@ -97,7 +98,8 @@ def render_dataset(
         if missing:
             try:
                 worker = worker_memory(dataset.config.render)
-                layout = _start_ray(resources, len(missing), worker)
+                with sigterm_kept():
+                    layout = _start_ray(resources, len(missing), worker)
                 progress = _Run(dataset, store, resources, layout, worker, on_progress).work(missing)
             finally:
                 ray.shutdown()
@@ -130,6 +132,8 @@ def _start_ray(resources: Resources, videos: int, worker: int) -> Layout:
     layout = layout_for(resources, videos, cores=cores(), memory=memory, worker=worker, cards=cards)
     options |= {"num_cpus": layout.workers * layout.threads, "num_gpus": cards}
     options |= {"include_dashboard": False, "object_store_memory": 80 * 2**20, "_node_ip_address": "127.0.0.1"}
+    options["_temp_dir"] = str(ray_folder())
+    lend_token()
     ray.init(address="local", **options)
     return layout
 

@@ -4,14 +4,14 @@ import os
 import socket
 from urllib.parse import urlsplit
 
-from vosforge.errors import InputError, VOSForgeError, first_line
+from vosforge.errors import InputError, first_line
 
 PATIENCE = 15.0
 """Seconds that a head may take to answer."""
 
 
 def check_head(address: str) -> None:
-    """Raise VOSForgeError unless something listens at a cluster's ``address``, InputError when it is none.
+    """Raise InputError unless ``address`` is a cluster's, and something listens there.
 
     Nothing is asked where Ray is to find a cluster by itself ("auto" without RAY_ADDRESS).
     """
@@ -27,7 +27,7 @@ def check_head(address: str) -> None:
     try:
         socket.create_connection((host, port), timeout=PATIENCE).close()
     except OSError as error:
-        raise VOSForgeError(
+        raise InputError(
             f"nothing answers at {address}, where a Ray cluster should be ({first_line(error)}): start its head with "
             "'ray start --head', or check the address"
         ) from None

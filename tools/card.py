@@ -15,8 +15,8 @@ from render.shards import ShardSet
 from render.shards.cache import local_copy
 from tools.overlay import contact_sheet, evenly_spaced, labelled_picture
 from tools.stats import GROUP_COLUMNS, QUANTITY_COLUMNS, Distribution, Stats, group_rows, quantities_rows
-from vosforge.errors import InputError, VOSForgeError
-from vosforge.files import sealed_file, write_sealed
+from vosforge.errors import VOSForgeError
+from vosforge.files import room_to_write, sealed_file, write_sealed
 
 CARD = "DATASET_CARD.md"
 COLOUR = "#3b6fb6"
@@ -30,16 +30,14 @@ HUB_LICENCES = {"CC0-1.0": "cc0-1.0", "CC-BY-4.0": "cc-by-4.0", "CC-BY-SA-4.0": 
 def write_card(stats: Stats, out: Path) -> Path:
     """Write the card of ``stats`` and its pictures (``card/``) into the folder ``out``; returns the card's path.
 
-    Raises InputError when the folder cannot be written.
+    Raises VOSForgeError when the folder cannot be written.
     """
     folder = out / "card"
-    try:
+    with room_to_write(out):
         plots = _write_plots(stats, folder)
         _write_sheet(stats, folder / "videos.jpg")
         _write_credits(stats, folder / "credits.csv")
         write_sealed(out / CARD, "\n".join(_lines(stats, plots)) + "\n")
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise InputError(f"cannot write to {out} ({error.strerror}): name another folder with --out") from None
     return out / CARD
 
 

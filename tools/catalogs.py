@@ -54,14 +54,19 @@ def build_catalog(settings: AssetSettings, seed: int, store: AssetStore) -> Cata
     models can be prepared.
     """
     models, count = settings.models, settings.num_meshes
-    console.print(f"preparing up to {count} models ({models}), textures and surroundings")
-    own_meshes = count if models == "procedural" else 0
-    own_textures = settings.num_textures if settings.textures is None else 0
-    catalog = procedural_catalog(store, own_meshes, own_textures, seed)
+    known: tuple[Model, ...] = ()
     if models != "procedural":
         known = pack_models(models) if models in PACKS else folder_models(Path(models))
         if not known:
             raise InputError(f"{models} holds no mesh files: VOSForge reads {', '.join(MESH_SUFFIXES)}")
+    for folder in (settings.textures, settings.hdris):
+        if folder is not None and not folder.is_dir():
+            raise InputError(f"there is no folder {folder}: give a folder of images")
+    console.print(f"preparing up to {count} models ({models}), textures and surroundings")
+    own_meshes = count if models == "procedural" else 0
+    own_textures = settings.num_textures if settings.textures is None else 0
+    catalog = procedural_catalog(store, own_meshes, own_textures, seed)
+    if known:
         chosen = pick_models(known, count, rng_for(seed, "models", models))
         catalog = _prepared_catalog(models, chosen, store) + catalog
     if settings.textures is not None:
@@ -75,8 +80,8 @@ def check_folder(root: Path, quarantine: bool) -> Checked:
     """Try everything below ``root`` that could be an asset; with ``quarantine`` what cannot be used is moved aside.
 
     Meshes are imported in Blender processes, images and HDRIs are read, into a store that is thrown away. What the
-    machine kept from being read is told of and stays where it is. Raises InputError when there is no such folder,
-    BlenderUnusableError when Blender does not start.
+    machine kept from being read is told of and stays where it is. Raises InputError when there is no such folder, or
+    nothing of the kind in it, BlenderUnusableError when Blender does not start.
     """
     problems: list[str] = []
     unusable: list[Path] = []
@@ -97,6 +102,8 @@ def check_folder(root: Path, quarantine: bool) -> Checked:
                 problems.append(str(found))
                 unread += isinstance(found, MachineError)
                 unusable += [path] if not isinstance(found, MachineError) else []
+    if not usable and not problems:
+        raise InputError(f"{root} holds no mesh files, images or HDRIs: name another folder")
     if quarantine:
         for path in unusable:
             target = root / QUARANTINE / path.relative_to(root)

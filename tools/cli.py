@@ -2,31 +2,28 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tools.exits import run
 from vosforge import VOSForgeError, __version__
 from vosforge.config import read_config
-from vosforge.errors import InputError, MachineError, QuarantinedError
-from vosforge.log import console, logger, set_up_logging
-from vosforge.trouble import trouble
-
-INTERRUPTED = 130
+from vosforge.errors import InputError, QuarantinedError
+from vosforge.files import check_folder, sealed_file
+from vosforge.log import console, set_up_logging
 
 app = typer.Typer(
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Synthetic data for video object segmentation: render videos with exact masks, train MiVOS's networks on "
     "them, segment videos interactively. Start with `vosforge demo`.",
 )
-assets_app = typer.Typer(no_args_is_help=True, help="Models, textures and surroundings that scenes are made of.")
+assets_app = typer.Typer(help="Models, textures and surroundings that scenes are made of.")
 app.add_typer(assets_app, name="assets")
-scenes_app = typer.Typer(
-    no_args_is_help=True, help="Scenes as data: drawing specs and describing them, without Blender."
-)
+scenes_app = typer.Typer(help="Scenes as data: drawing specs and describing them, without Blender.")
 app.add_typer(scenes_app, name="scenes")
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="A YAML file with settings.", show_default=False)]
@@ -81,6 +78,7 @@ def demo(
         if wanted.dataset.assets.models == "procedural"
         else f"runs/demo-{Path(wanted.dataset.assets.models).name}"
     )
+    check_folder(folder)
     report, verdict = run_demo(wanted, folder, video or [], workers)
     for check in verdict.checks:
         console.print(f"{'[green]passed' if check.passed else '[red]failed'}[/]  {check.asked}: {check.found}")
@@ -194,9 +192,12 @@ def scenes_sample(
 ) -> None:
     """Draw scenes and write their specs, one JSON object a line."""
     from tools.scenes import catalog_for, draw_scenes, preset_config
-    from vosforge.files import sealed_file
 
     console.stderr = out is None  # the standard output holds nothing but specs
+    if out is not None:
+        if out.is_dir():
+            raise InputError(f"{out} is a folder: name a file for the scenes")
+        check_folder(out.parent)
     sources = asset_flags(assets, num_meshes, textures, num_textures, hdris)
     config = preset_config(preset, count, seed, [*sources, *(settings or [])])
     known = catalog_for(catalog, config)
@@ -243,6 +244,7 @@ def export(
     from render.shards import place
     from tools.exporting import export_dataset
 
+    check_folder(out)
     count = export_dataset(place(path), out, layout, split, video or (), shard_size)
     console.print(f"{count} videos in", style="bold", end=" ")
     typer.echo(str(out))
@@ -273,6 +275,7 @@ def import_(
     """
     from tools.importing import import_dataset
 
+    check_folder(out)
     rows = import_dataset(source, out, layout, masks, labelled_only, videos_per_shard, workers)
     console.print(f"{len(rows)} videos in", style="bold", end=" ")
     typer.echo(str(out))
@@ -327,12 +330,17 @@ def render(
     from tools.rendering import render_to
 
     scene = named(preset).model_dump_json() if preset else None
-    flags = {"scene": scene, "videos": videos, "render.frames": frames, "seed": seed}
-    flags["render.passes"] = f"[{passes}]" if passes else None
+    flags: dict[str, object] = {"scene": scene, "videos": videos, "render.frames": frames, "seed": seed}
+    if passes is not None:
+        names = [name.strip() for name in passes.split(",")]
+        if len(set(names)) < len(names):
+            raise InputError(f"--passes names a pass twice ({passes}): name each once")
+        flags["render.passes"] = json.dumps(names)
     chosen = [f"{key}={value}" for key, value in flags.items() if value is not None]
     chosen += quality_settings(quality) if quality else []
     chosen += asset_flags(assets, num_meshes, textures, num_textures, hdris)
     resources = Resources(workers, threads, device, workers_per_gpu, address, any_renderer)
+    check_folder(out)
     shards, missing = render_to(out, config, [*chosen, *(settings or [])], resources, retry_quarantined)
     console.print(f"{len(shards.videos)} videos in {out}", style="bold")
     for row in shards.quarantined:
@@ -365,6 +373,7 @@ def train(
     if unknown := set(network or ()) - set(NETWORKS):
         raise InputError(f"there is no network '{sorted(unknown)[0]}'; known: {', '.join(NETWORKS)}")
     wanted = read_config(Recipe, config, settings or [], base=named(recipe))
+    check_folder(out)
     train_networks(place(data), wanted, out, network or NETWORKS)
     console.print("networks in", style="bold", end=" ")
     typer.echo(str(out))
@@ -394,6 +403,7 @@ def infer(
     """Segment a video from a mask, from scribbles, or (where it has masks to learn from) with the DAVIS robot."""
     from tools.inference import infer_video
 
+    check_folder(out)
     result = infer_video(video, out, networks, mask, scribbles, frame, rounds, short_side)
     for number, score in enumerate(result.scores, start=1):
         console.print(f"round {number}: J {score.j:.3f}  F {score.f:.3f}  J&F {score.jf:.3f}")
@@ -409,6 +419,7 @@ def view(
     """Write a contact sheet (PNG, with its passes), a GIF and an MP4 of a video with its masks drawn over it."""
     from tools.view import open_video, view_video
 
+    check_folder(out)
     files = view_video(open_video(where), out)
     for path in (files.png, files.gif, files.mp4):
         typer.echo(str(path))
@@ -446,37 +457,21 @@ def stats(
     from tools.stats import collect_stats, stats_tables
 
     where = place(path)
+    folder = out or (where if isinstance(where, Path) and where.is_dir() else None)
+    if folder:
+        check_folder(folder)
     found = collect_stats(where)
     for table in stats_tables(found):
         console.print(table)
     for video, why in found.gaps.items():
         typer.echo(f"{video} is missing: {why}")
-    folder = out or (where if isinstance(where, Path) and where.is_dir() else None)
     if folder:
         typer.echo(str(write_card(found, folder)))
 
 
-def main() -> None:
-    """Run the command line; exits with 0, 1 (failed), 2 (bad input), 3 (videos quarantined) or 130 (interrupted)."""
-    try:
-        app()
-    except (OSError, RuntimeError, MemoryError) as error:
-        if (why := trouble(error)) is None:
-            raise
-        logger.debug("the machine's trouble", exc_info=True)
-        _complain(f"{getattr(error, 'filename', None) or 'the machine'}: {why}; see to it and run the command again")
-        sys.exit(MachineError.exit_code)
-    except VOSForgeError as error:
-        _complain(str(error))
-        sys.exit(error.exit_code)
-    except SystemExit as end:
-        if end.code == INTERRUPTED:  # what typer makes of Ctrl-C
-            _complain("interrupted; what was finished is kept, and the same command goes on from there")
-        raise
-
-
-def _complain(sentence: str) -> None:
-    print(f"vosforge: {sentence}", file=sys.stderr)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line, by default the process's; it ends as `tools.exits.run` says."""
+    run(app, sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

@@ -95,9 +95,11 @@ def run_demo(
     for video in real:
         if not video.has_masks:
             raise InputError(f"{video.path} has no masks for the robot: use 'vosforge infer' with your own")
+    data, networks = out / "data", out / "networks"
+    if not begun_with(data) and out.is_dir() and any(path != data for path in out.iterdir()):
+        raise InputError(f"{out} holds other things than a demo that was begun: name a new or an empty folder")
     timings = Timings()
     store = AssetStore()
-    data, networks = out / "data", out / "networks"
     with timings.stage("Assets") as notes:
         if begun_with(data):
             notes.append("reused")

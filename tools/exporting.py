@@ -1,8 +1,6 @@
 """Export: which videos of a data set go into which layout, into a folder that appears whole or not at all."""
 
-import errno
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from render.shards import Place, ShardSet, ShardVideo
@@ -14,7 +12,7 @@ from tools.convert.youtube import write_youtube
 from tools.progress import counting
 from tools.view import write_mp4
 from vosforge.errors import InputError
-from vosforge.files import sealed_folder
+from vosforge.files import room_to_write, sealed_folder
 
 FORMATS = ("davis", "bl30k", "youtube-vos", "coco", "webdataset", "mp4")
 MASKS_ALONE = ("davis", "bl30k", "mp4")
@@ -39,6 +37,9 @@ def export_dataset(
     """
     if layout not in FORMATS:
         raise InputError(f"there is no format '{layout}'; known: {', '.join(FORMATS)}")
+    head, _, video_id = str(path).rpartition(":")
+    if isinstance(path, Path) and head and Path(head).exists() and not path.exists():
+        raise InputError(f"there is no {path}: name a data set, and one video of it as --video {video_id}")
     shards = ShardSet(path)
     chosen = choose_videos(shards, path, split, video_ids)
     bare = next((video.id for video in chosen if not video.has_colors), None)
@@ -87,19 +88,6 @@ def choose_videos(shards: ShardSet, path: Place, split: str | None, video_ids: S
     for video in chosen:
         safe_name(video.id, f"a video of {video.path}")
     return chosen
-
-
-@contextmanager
-def room_to_write(out: Path) -> Iterator[None]:
-    """Turn a full disk or a folder that may not be written into one sentence that names ``out``."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise
-        raise InputError(
-            f"cannot write to {out} ({error.strerror}): name a folder with room that you may write"
-        ) from None
 
 
 def _counted(videos: Sequence[ShardVideo], advance: Callable[[str], None]) -> Iterator[ShardVideo]:

@@ -17,12 +17,11 @@ from render.shards.format import checksum, shard_name, to_json
 from tools.convert.layouts import LAYOUTS, SourceVideo, find_videos, recognise
 from tools.convert.sources import Tree, read_tree
 from tools.convert.staging import Job, worker_map
-from tools.exporting import room_to_write
 from tools.progress import counting
 from train.film import is_film
 from train.folders import FRAMES, MASKS
 from vosforge.errors import InputError
-from vosforge.files import remove_unfinished, write_sealed
+from vosforge.files import remove_unfinished, room_to_write, write_sealed
 from vosforge.locks import one_writer
 from vosforge.log import console, logger
 from vosforge.processes import cores

@@ -19,7 +19,7 @@ from train.masks import read_mask
 from train.palette import PALETTE
 from train.video import VOID, MemoryVideo, Video, objects_in
 from vosforge.errors import InputError
-from vosforge.files import sealed_file
+from vosforge.files import room_to_write, sealed_file
 from vosforge.log import console
 from vosforge.seeding import rng_for
 
@@ -49,6 +49,11 @@ def infer_video(
     if mask is not None and scribbles is not None:
         raise InputError("give either --mask or --scribbles, not both")
     video = open_video(where)
+    folder = out / "Annotations" / video.id
+    if isinstance(video, FolderVideo) and video.masks_folder and folder.resolve() == video.masks_folder.resolve():
+        raise InputError(f"{folder} has the masks that the video came with: name another folder to write to")
+    if not networks.is_dir():
+        raise InputError(f"there is no folder {networks}: name the one that 'vosforge train' wrote with --networks")
     loaded = Networks.load(networks)
     scores: tuple[RoundScore, ...] = ()
     if mask is not None:
@@ -61,12 +66,12 @@ def infer_video(
         result = evaluate_interactive(video, loaded, rounds, rng_for(0, "robot", video.id), short_side=short_side)
         masks = result.rounds[-1].masks
         scores = tuple(RoundScore(each.j, each.f, each.j_and_f) for each in result.rounds)
-    folder = out / "Annotations" / video.id
-    for name, each in zip(_names(video), masks, strict=True):
-        image = Image.fromarray(each, mode="P")
-        image.putpalette(PALETTE.tobytes())
-        with sealed_file(folder / f"{name}.png") as temporary:
-            image.save(temporary, format="PNG")
+    with room_to_write(out):
+        for name, each in zip(_names(video), masks, strict=True):
+            image = Image.fromarray(each, mode="P")
+            image.putpalette(PALETTE.tobytes())
+            with sealed_file(folder / f"{name}.png") as temporary:
+                image.save(temporary, format="PNG")
     view_video(MemoryVideo(video.id, video.frames(), masks), out)
     return Inferred(folder, scores)
 
@@ -129,7 +134,7 @@ def _read_strokes(video: Video, path: Path) -> dict[int, np.ndarray]:
     """The stroke maps of the frames that a DAVIS scribble file draws on, by frame; InputError where one is wrong."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the scribbles {path}: {error}") from None
     frames = content.get("scribbles") if isinstance(content, dict) else None
     if not isinstance(frames, list) or not any(frames):
@@ -142,7 +147,10 @@ def _read_strokes(video: Video, path: Path) -> dict[int, np.ndarray]:
     drawn = {}
     for t, lines in enumerate(frames):
         if lines:
-            drawn[t] = rasterise(content, t, video.height, video.width)
+            try:
+                drawn[t] = rasterise(content, t, video.height, video.width)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
             if drawn[t].max() >= VOID:
                 raise InputError(f"{path} has object {drawn[t].max()} on frame {t}: masks hold the objects 1..254")
     return drawn

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from assets.catalog import Catalog
 from assets.store import AssetStore
+from blender_scenes.sample import preset
 from render.head import check_head
 from render.jobs import Dataset, DatasetConfig, begun_with
 from render.layout import WHOLE_MACHINE, Resources
-from render.process import cards_of
+from render.process import BlenderUnusableError, cards_of
 from render.shards import ShardSet
 from tools.catalogs import build_catalog
 from tools.importing import PIN
@@ -36,14 +37,19 @@ def render_to(
     """Render the data set at ``out``, or what it still lacks, and return it.
 
     A folder that was begun keeps the settings and assets pinned in it: they are the defaults then, and other ones are
-    refused with an InputError. ``retry_quarantined``: quarantined videos lack, too. VOSForgeError, before anything is
-    written, when this machine lacks the device, or no Ray cluster is where one should be.
+    refused with an InputError. ``retry_quarantined``: quarantined videos lack, too. InputError, before anything is
+    written, when ``out`` is no place for a data set, this machine lacks the device, or no Ray cluster is where one
+    should be.
     """
     wanted = read_config(DatasetConfig, config, settings, None if config else begun_with(out))
+    check_place(out)
     if resources.address is not None:
         check_head(resources.address)
     elif resources.device != "cpu":
-        cards_of(resources.device)
+        try:
+            cards_of(resources.device)
+        except BlenderUnusableError as error:
+            raise InputError(str(error)) from None
     store = AssetStore()
     dataset = open_dataset(out, wanted, store)
     render_with_progress(dataset, store, resources, retry_quarantined)
@@ -53,11 +59,27 @@ def render_to(
 def open_dataset(root: Path, config: DatasetConfig, store: AssetStore) -> Dataset:
     """The data set at ``root``: begun now, with a catalog made as ``config`` says, or before.
 
-    Raises InputError when it was begun with other settings, or holds imported videos.
+    Raises InputError when it was begun with other settings, ``root`` is no place for it, or its preset is unknown.
     """
-    if (root / PIN).exists():
-        raise InputError(f"{root} holds imported videos: render into another folder")
+    check_place(root)
     if begun_with(root):
         console.print(f"{shown(root)} was begun before, reusing its catalog")
         return Dataset(root, config, Catalog.load(root / "catalog.jsonl"))
+    preset(config.scene.preset)  # of new scenes: those of stored data sets may bear any name
     return Dataset(root, config, build_catalog(config.assets, config.seed, store))
+
+
+def check_place(root: Path) -> None:
+    """Raise InputError unless ``root`` is a data set that was begun by rendering, an empty folder, or not there yet."""
+    if (root / PIN).exists():
+        raise InputError(f"{root} holds imported videos: render into another folder")
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root} is a file: name a folder for the data set")
+    if not root.exists() or all((root / name).exists() for name in ("dataset.yaml", "catalog.jsonl")):
+        return
+    # A killed run may leave the catalog, which is pinned first, and hidden files.
+    found = sorted(path.name for path in root.iterdir())
+    if foreign := [name for name in found if not name.startswith(".") and name != "catalog.jsonl"]:
+        raise InputError(
+            f"{root} holds other things ({foreign[0]}) and no data set that was begun: name a new or an empty folder"
+        )

@@ -60,4 +60,6 @@ def catalog_for(path: Path | None, config: DatasetConfig) -> Catalog:
 
 def preset_config(name: str, videos: int, seed: int, settings: Sequence[str] = ()) -> DatasetConfig:
     """The settings of a data set of ``videos`` scenes of the preset ``name``, changed by ``settings``."""
-    return read_config(DatasetConfig, None, settings, DatasetConfig(seed=seed, videos=videos, scene=preset(name)))
+    config = read_config(DatasetConfig, None, settings, DatasetConfig(seed=seed, videos=videos, scene=preset(name)))
+    preset(config.scene.preset)
+    return config

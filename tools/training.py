@@ -12,7 +12,7 @@ from train.s2m import train_s2m
 from train.settings import Recipe
 from train.video import Video
 from vosforge.errors import InputError
-from vosforge.files import write_sealed
+from vosforge.files import room_to_write, write_sealed
 from vosforge.log import console
 
 NETWORKS = ("s2m", "propagation", "fusion")
@@ -29,6 +29,8 @@ def train_networks(data: Place, recipe: Recipe, out: Path, networks: Sequence[st
     videos: Sequence[Video] = shards.split("train")
     if not videos:
         raise InputError(f"{data} has no videos in its split 'train': render some first")
+    if "fusion" in networks and "propagation" not in networks and not (out / "propagation.pth").exists():
+        raise InputError(f"{out} holds no propagation network, which fusion learns from: train propagation, too")
     content = hashlib.sha256("".join(row.model_dump_json() for row in shards.videos).encode()).hexdigest()
     reused = {}
     for kind in NETWORKS:
@@ -44,7 +46,7 @@ def train_networks(data: Place, recipe: Recipe, out: Path, networks: Sequence[st
                 console.print(f"{kind}: trained already on these videos, reusing {shown(out / f'{kind}.pth')}")
             else:
                 note.unlink(missing_ok=True)
-                with training_progress(kind) as on_step:
+                with room_to_write(out), training_progress(kind) as on_step:
                     if kind == "s2m":
                         train_s2m(videos, recipe.s2m, out, on_step)
                     elif kind == "propagation":

@@ -91,6 +91,8 @@ def _verify(path: Place, quick: bool, workers: int | None) -> Verification:
     config = read_config(DatasetConfig, pinned) if pinned and pinned.exists() else None
     # Staging first: what is packed meanwhile is then found among the shards.
     staged = _staged(path, config) if config and isinstance(path, Path) and path.is_dir() else {}
+    if isinstance(path, Path) and path.is_file() and path.suffix != ".h5":
+        raise InputError(f"{path} is no shard (shard-….h5): name a data set's folder, or a shard in it")
     shards: list[Place] = [path] if path.is_file() else sorted((path / "shards").glob("shard-*.h5"))
     if not shards and not config and not (path / MANIFEST).exists():
         raise InputError(f"{path} is neither a data set nor a shard: name what render or import has made")
@@ -100,7 +102,7 @@ def _verify(path: Place, quick: bool, workers: int | None) -> Verification:
     listed = _read(found, [*shards, *unpacked], root or path.parent, quick, workers)
     if root is None:
         return found
-    manifest = _manifest(found, root) if shards else None
+    manifest = _manifest(found, root) if shards or (root / MANIFEST).exists() else None
     _find_members(found, root, shards, listed, manifest or {})
     if config and isinstance(path, Path) and path.is_dir():
         _find_unrendered(found, path, config, names)

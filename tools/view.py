@@ -16,7 +16,7 @@ from train.film import is_film
 from train.folders import open_folder
 from train.video import Video
 from vosforge import InputError
-from vosforge.files import sealed_file
+from vosforge.files import room_to_write, sealed_file
 
 FRAMES_PER_SECOND = 12
 GIF_LONGEST_SIDE = 400
@@ -46,6 +46,8 @@ def open_video(where: str) -> Video:
         if not shards.videos:
             raise InputError(f"{path} holds no finished video: render some first")
         return shards.video(video_id or shards.videos[0].id)
+    if (path.parent / MANIFEST).is_file():
+        raise InputError(f"{path} is a part of a data set: name {path.parent}")
     videos = {video.id: video for video in open_folder(path)}
     if not video_id:
         return next(iter(videos.values()))
@@ -90,19 +92,17 @@ def view_video(video: Video, out: Path) -> ViewFiles:
     """Write ``<video>.png`` (contact sheet), ``.gif`` (overlays, small) and ``.mp4`` (colours beside overlays).
 
     ``out`` is the folder they go to, made when missing; each file appears whole or not at all. The GIF has at most
-    60 frames. Raises InputError when the folder cannot be written or the video cannot be read.
+    60 frames. Raises VOSForgeError when the folder cannot be written or the video cannot be read.
     """
     stem = video.id.replace("/", "_")
     files = ViewFiles(*(Path(out) / f"{stem}.{suffix}" for suffix in ("png", "gif", "mp4")))
-    try:
+    with room_to_write(out):
         with sealed_file(files.png) as temporary:
             Image.fromarray(video_sheet(video)).save(temporary, format="PNG", optimize=True)
         with sealed_file(files.gif) as temporary:
             _write_gif(video, temporary)
         with sealed_file(files.mp4) as temporary:
             write_mp4(video, temporary)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise InputError(f"cannot write to {out} ({error.strerror}): name a folder that can be written") from None
     return files
 
 

@@ -5,13 +5,14 @@ what lies beside the crop is real content wherever the frame has any.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import cv2
 import numpy as np
+from pydantic import Field
 
 from render.shards.codec import Region
-from vosforge.config import Record
+from vosforge.config import Range, Record, Share
 
 FILL = (124, 116, 104)
 """Colour outside the frame: the mean of ImageNet (RGB)."""
@@ -20,15 +21,18 @@ FILL = (124, 116, 104)
 MARGIN = 3
 """Pixels beside what a crop covers that its interpolation may read."""
 
+Amount = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+
 
 class Jitter(Record):
     """Largest changes of colour: brightness, contrast, saturation as factors 1 ± x, hue in turns; grey: probability."""
 
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    grey: float = 0.0
+    brightness: Amount = 0.0
+    contrast: Amount = 0.0
+    saturation: Amount = 0.0
+    hue: Amount = 0.0
+    grey: Share = 0.0
 
 
 class Geometry(Record):
@@ -39,14 +43,14 @@ class Geometry(Record):
     are), times a factor from ``zoom``, and a ``crop``-sized square is cut.
     """
 
-    crop: int = 384
-    area: tuple[float, float] | None = None
-    short_side: int | None = None
-    zoom: tuple[float, float] = (1.0, 1.0)
-    flip: float = 0.5
-    rotation: float = 0.0
+    crop: Annotated[int, Field(ge=16)] = 384
+    area: Range[Annotated[float, Field(gt=0, le=1)]] | None = None
+    short_side: Annotated[int, Field(ge=1)] | None = None
+    zoom: Range[Positive] = (1.0, 1.0)
+    flip: Share = 0.5
+    rotation: Amount = 0.0
     """Largest rotation of a frame, degrees."""
-    shear: float = 0.0
+    shear: Amount = 0.0
     """Largest shear of a frame, degrees."""
     cubic: bool = True
     """Bicubic interpolation of the images (as published), or bilinear (faster)."""

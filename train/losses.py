@@ -1,11 +1,14 @@
 """The training losses: cross entropy over soft-aggregated objects and its hardest pixels, and matching of cells."""
 
+from typing import Self
+
 import torch
+from pydantic import model_validator
 from torch import Tensor
 from torch.nn import functional
 
 from mivos_models import aggregate_logits
-from vosforge.config import Record
+from vosforge.config import Record, Share
 
 ABSENT = -1e4
 """The logit of an object that a sample does not have; its softmax is exactly 0 in float32."""
@@ -20,9 +23,15 @@ class Bootstrap(Record):
     ``start`` and ``end`` are shares of the run's iterations. Mask-Propagation (§ BL30K) uses 20k and 70k of 500k.
     """
 
-    start: float = 0.04
-    end: float = 0.14
-    top: float = 0.15
+    start: Share = 0.04
+    end: Share = 0.14
+    top: Share = 0.15
+
+    @model_validator(mode="after")
+    def _starts_before_it_ends(self) -> Self:
+        if self.start > self.end:
+            raise ValueError(f"start, {self.start}, comes after end, {self.end}")
+        return self
 
     def share(self, step: int, iterations: int) -> float:
         """The share of pixels that count at ``step`` (from 0)."""

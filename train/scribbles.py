@@ -13,25 +13,25 @@ from skimage.morphology import skeletonize
 
 from train.metrics import region_j
 from train.strokes import bezier, draw, region_strokes
-from vosforge.config import Record
+from vosforge.config import Range, Record, Share
 
 
 class ScribbleSettings(Record):
     """How often which mistakes and strokes appear; the defaults are the published ones."""
 
-    from_zero: float = 0.33
+    from_zero: Share = 0.33
     """Probability of an empty previous mask."""
-    target_iou: tuple[float, float] = (0.4, 0.95)
+    target_iou: Range[Share] = (0.4, 0.95)
     """IoU at which damaging the ground truth stops: uniform between."""
-    robot: float = 0.75
+    robot: Share = 0.75
     """Probability of the benchmark robot's strokes, where the previous mask is not empty."""
-    robot_from_zero: float = 0.0
+    robot_from_zero: Share = 0.0
     """The same where the previous mask is empty."""
-    second: float = 0.3
+    second: Share = 0.3
     """Probability of a second stroke in the same region."""
-    extra: float = 0.3
+    extra: Share = 0.3
     """Probability of free curves over the whole object and the whole background besides."""
-    other: float = 0.75
+    other: Share = 0.75
     """Probability that another object of the frame takes part: its strokes as negative ones, or its mask by mistake."""
     other_from_zero: bool = False
     """Whether it may also take part (by its strokes) where the previous mask is empty."""

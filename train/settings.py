@@ -5,7 +5,7 @@ networks in small, for minutes on two CPU cores from random weights.
 """
 
 import math
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,10 @@ from train.augment import Augmentation, Geometry, Jitter
 from train.losses import Bootstrap
 from train.scribbles import ScribbleSettings
 from vosforge import InputError
-from vosforge.config import Record
+from vosforge.config import ASCENDING, Record, Share
+
+Count = Annotated[int, Field(ge=1)]
+Shares = Annotated[tuple[Share, ...], ASCENDING]
 
 
 def check_crop(geometry: Geometry) -> None:
@@ -33,8 +36,8 @@ class TrainSettings(Record):
     """Iterations over which the learning rate rises linearly from 0."""
     schedule: Literal["step", "cosine"] = "step"
     """Learning rate after the warm-up: a tenth of it from each share in ``decay_at`` on, or a cosine to 1 %."""
-    decay_at: tuple[float, ...] = (0.9,)
-    clip_gradient: float | None = None
+    decay_at: Shares = (0.9,)
+    clip_gradient: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient; None leaves it as it is (published)."""
     loss: Bootstrap = Bootstrap()
     augmentation: Augmentation = Augmentation()
@@ -93,7 +96,7 @@ class PropagationSettings(TrainSettings):
     """Which network carries masks: MiVOS's, or STCN."""
     num_objects: int = Field(default=2, ge=1)
     """Objects a clip teaches at once; the others count as background."""
-    jumps: tuple[tuple[float, int], ...] = ((0.0, 5), (0.1, 10), (0.2, 15), (0.3, 20), (0.4, 25), (0.8, 5))
+    jumps: tuple[tuple[Share, Count], ...] = ((0.0, 5), (0.1, 10), (0.2, 15), (0.3, 20), (0.4, 25), (0.8, 5))
     """(share of the run, largest jump between a clip's frames from then on)."""
     batch_norm: Literal["frozen", "batch"] = "frozen"
     """Whether batch norm keeps the statistics it has (published), or uses and tracks those of each batch."""
@@ -104,9 +107,16 @@ class PropagationSettings(TrainSettings):
     """How clips change along the run; before the first stage they are as published."""
     focus: float = Field(default=0.0, ge=0, le=1)
     """Probability that the crop is placed on an object of the first frame; published: anywhere."""
-    small_areas: tuple[int, int, int] = (10, 20, 30)
+    small_areas: Annotated[tuple[Count, Count, Count], ASCENDING] = (10, 20, 30)
     """Sides a < b < c at crop 384: objects of at least c² pixels in the first frame are taught, those of a² to c²
     only if they stay under b² in the others, smaller ones never."""
+
+    @model_validator(mode="after")
+    def _jumps_are_known_from_the_start_on(self) -> Self:
+        shares = [share for share, _ in self.jumps]
+        if not shares or shares[0] > 0 or shares != sorted(shares):
+            raise ValueError("the shares of 'jumps' must ascend from 0")
+        return self
 
     def stage_at(self, step: int) -> ClipStage:
         """What clips are like at ``step`` (from 0)."""
@@ -121,34 +131,34 @@ class PropagationSettings(TrainSettings):
 class S2MSettings(TrainSettings):
     """One object of one frame: a made-up previous mask and made-up scribbles become its mask."""
 
-    iterations: int = 80_000
+    iterations: int = Field(default=80_000, ge=1)
     batch: int = Field(default=32, ge=2)
-    lr: float = 1e-4
-    decay_at: tuple[float, ...] = ()
+    lr: float = Field(default=1e-4, gt=0)
+    decay_at: Shares = ()
     loss: Bootstrap = Bootstrap(start=0.125, end=0.375)
     augmentation: Augmentation = Augmentation(
         geometry=Geometry(crop=480, short_side=480, zoom=(0.8, 1.25), rotation=20, shear=10),
         shared_colour=Jitter(brightness=0.1, contrast=0.03, saturation=0.03, grey=0.05),
     )
     scribbles: ScribbleSettings = ScribbleSettings()
-    min_side: int = 50
+    min_side: int = Field(default=50, ge=0)
     """Objects under min_side² pixels (at crop 480) are not drawn."""
 
 
 class FusionSettings(TrainSettings):
     """Two results for one frame, propagated from two others, become one; the propagation network stays as it is."""
 
-    iterations: int = 30_000
-    batch: int = 24
-    lr: float = 1e-4
-    decay_at: tuple[float, ...] = (2 / 3,)
+    iterations: int = Field(default=30_000, ge=1)
+    batch: int = Field(default=24, ge=1)
+    lr: float = Field(default=1e-4, gt=0)
+    decay_at: Shares = (2 / 3,)
     loss: Bootstrap = Bootstrap(start=0.2, end=0.5)
     augmentation: Augmentation = Augmentation(
         geometry=Geometry(crop=384),
         shared_colour=Jitter(brightness=0.1, contrast=0.03, saturation=0.03, hue=0.01),
     )
     num_objects: int = Field(default=2, ge=1)
-    short_side: int | None = None
+    short_side: int | None = Field(default=None, ge=1)
     """Height or width, whichever is less, of the frames that are propagated; None: as they are."""
     num_videos: int | None = Field(default=None, ge=1)
     """How many of the videos to propagate; None: all. Results are kept in memory."""
@@ -159,7 +169,7 @@ class FusionSettings(TrainSettings):
     between: bool = False
     """Whether a target must lie between its references, as it always does in use."""
     mem_every: int = Field(default=5, ge=1)
-    min_pixels: int = 100
+    min_pixels: int = Field(default=100, ge=0)
     """Objects smaller than this in a reference are not used; at least so many pixels must differ between the two
     results (by more than a tenth) for a sample to count as instructive."""
 

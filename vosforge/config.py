@@ -3,12 +3,16 @@
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from vosforge.errors import InputError
+from vosforge.files import at_home
+
+SHOWN = 80
+"""Characters of a bad value that an error repeats."""
 
 
 class Record(BaseModel):
@@ -18,6 +22,22 @@ class Record(BaseModel):
 
 
 RecordT = TypeVar("RecordT", bound=Record)
+Number = TypeVar("Number", int, float)
+
+
+def _ordered(ends: tuple[Number, ...]) -> tuple[Number, ...]:
+    if list(ends) != sorted(ends):
+        raise ValueError(f"the least comes first, as in {sorted(ends)}")
+    return ends
+
+
+ASCENDING = AfterValidator(_ordered)
+"""Refuses numbers that do not ascend."""
+Range = Annotated[tuple[Number, Number], ASCENDING]
+"""The least and the most of something."""
+Share = Annotated[float, Field(ge=0, le=1)]
+PathOfUser = Annotated[Path, AfterValidator(at_home)]
+"""A path, in which ~ is the user's home."""
 
 
 def read_config(
@@ -29,32 +49,53 @@ def read_config(
     Raises InputError in one sentence for a missing file, broken YAML, an unknown key or a bad value.
     """
     values: dict[str, Any] = base.model_dump(mode="json") if base else {}
-    where = "the command line"
     if path is not None:
-        where = str(path)
-        try:
-            loaded = yaml.safe_load(Path(path).read_text())
-        except OSError as error:
-            raise InputError(f"cannot read the configuration {path}: {error.strerror}") from None
-        except yaml.YAMLError as error:
-            raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-        if loaded is not None and not isinstance(loaded, dict):
-            raise InputError(f"{path} must hold keys and values, not a {type(loaded).__name__}")
-        _merge(values, loaded or {})
+        _merge(values, _loaded(path))
+    given = []
     for text in overrides:
-        key, separator, raw = text.partition("=")
-        if not separator:
-            raise InputError(f"cannot read the setting '{text}': write it as key=value, for example render.samples=8")
-        _set(values, key.split("."), yaml.safe_load(raw), text)
-    return validated(model, values, where)
-
-
-def validated(model: type[RecordT], values: Mapping[str, Any], where: str) -> RecordT:
-    """``values`` as a ``model``; what is wrong becomes one InputError sentence that names ``where`` and the key."""
+        keys, value = _override(text)
+        _set(values, keys, value, text)
+        given.append(keys)
     try:
         return model.model_validate(values)
     except ValidationError as error:
+        wrong = [str(part) for part in error.errors()[0]["loc"]]
+        of_line = any(keys[: len(wrong)] == wrong[: len(keys)] for keys in given)
+        where = "the command line" if of_line or path is None else str(path)
         raise InputError(f"{where}: {explain(error, model)}") from None
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file in UTF-8, or in UTF-16 with a byte order mark."""
+    try:
+        loaded = yaml.safe_load(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # YAML reads dates, and refuses some by ValueError
+        raise InputError(f"{path} is not valid YAML: {_problem(error)}") from None
+    if loaded is not None and not isinstance(loaded, dict):
+        raise InputError(f"{path} must hold keys and values, not a {type(loaded).__name__}")
+    return loaded or {}
+
+
+def _override(text: str) -> tuple[list[str], object]:
+    """The keys and the value of a text such as ``render.samples=8``."""
+    key, separator, raw = text.partition("=")
+    keys = [part.strip() for part in key.split(".")]
+    if not separator or not all(keys):
+        raise InputError(f"cannot read the setting '{text}': write it as key=value, for example render.samples=8")
+    try:
+        return keys, yaml.safe_load(raw)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read the setting '{text}': '{raw}' is not valid YAML: {_problem(error)}") from None
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with a YAML text, and where, on one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -69,7 +110,11 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     if problem["type"] == "missing":
         return f"the key '{key}' is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"'{key}' cannot be {problem['input']!r}: {message[:1].lower()}{message[1:]}"
+    value = repr(problem["input"])
+    value = value if len(value) <= SHOWN else f"{value[: SHOWN - 2]} …"
+    if not key:
+        return message
+    return f"'{key}' cannot be {value}: {message[:1].lower()}{message[1:]}"
 
 
 def _set(values: dict[str, Any], keys: list[str], value: object, text: str) -> None:

@@ -1,12 +1,21 @@
 """Files that are there whole or not at all, and the folder for those that can be had again."""
 
+import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from vosforge.errors import InputError, VOSForgeError, first_line
+
+MISPLACED = (FileExistsError, NotADirectoryError, IsADirectoryError)
+"""What the system says of a file where a folder should be, and the other way round."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+"""What it says of a full disk and of a place that may not be written."""
+UNFINISHED_FOLDER = ".unfinished-"
 UNFINISHED = ".writing-"
 """How the name of a file begins that nobody finished: safe to delete when no writer runs."""
 
@@ -14,7 +23,57 @@ UNFINISHED = ".writing-"
 def cache_dir() -> Path:
     """Where VOSForge keeps what it fetched and prepared: $VOSFORGE_CACHE, else ~/.cache/vosforge."""
     named = os.environ.get("VOSFORGE_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "vosforge"
+    return at_home(named) if named else Path.home() / ".cache" / "vosforge"
+
+
+def at_home(path: Path | str) -> Path:
+    """``path`` with a ~ at its beginning replaced by the home of the user, or of the one it names, if there is one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def check_folder(path: Path) -> None:
+    """Raise InputError unless ``path`` is a folder or can become one, VOSForgeError unless it may be written to.
+
+    For the time before long work whose results need a place; nothing is made.
+    """
+    if re.fullmatch(r"[a-z][a-z0-9+.-]+:", path.parts[0] if path.parts else ""):
+        raise InputError(f"{path} is a URL, and only folders are written to: name one, and copy it afterwards")
+    there = next((place for place in (path, *path.parents) if place.exists()), Path())
+    if not there.is_dir():
+        raise InputError(f"{there} is a file: name a folder for what is to be written")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise VOSForgeError(f"cannot write to {there} (it is read-only): name a folder that you may write")
+
+
+def why(error: OSError) -> str:
+    """What the system says; HDF5 says more than anyone reads."""
+    return os.strerror(error.errno) if error.errno else first_line(error)
+
+
+@contextmanager
+def room_to_write(out: Path) -> Iterator[None]:
+    """Turn a full disk or a folder that may not be written into one sentence that names ``out``."""
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error, MISPLACED) and error.errno not in NO_ROOM:
+            raise
+        kind = InputError if isinstance(error, MISPLACED) else VOSForgeError
+        raise kind(f"cannot write to {out} ({why(error)}): name a folder with room that you may write") from None
+
+
+@contextmanager
+def _naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Have the system's errors name ``path`` where they name its ``temporary`` form, or nothing (as on a full disk)."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename).startswith(str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 @contextmanager
@@ -25,15 +84,17 @@ def sealed_file(path: Path) -> Iterator[Path]:
     a file, whatever is killed when. When the block raises, nothing is left. Folders are made as needed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=UNFINISHED, suffix=path.suffix, dir=path.parent)
+    with _naming(path, path.parent / UNFINISHED):
+        handle, name = tempfile.mkstemp(prefix=UNFINISHED, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        with _naming(path, temporary):
+            yield temporary
+            temporary.chmod(0o644)
+            _sync(temporary)
+            temporary.replace(path)
+            _sync(path.parent)
     except BaseException:
         with suppress(OSError):  # the first error is the one to tell of
             temporary.unlink(missing_ok=True)
@@ -69,11 +130,13 @@ def sealed_folder(path: Path) -> Iterator[Path]:
     What a killed process leaves (``.unfinished-…``) is for the user to delete: another writer may be at work in it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=path.parent))
+    with _naming(path, path.parent / UNFINISHED_FOLDER):
+        temporary = Path(tempfile.mkdtemp(prefix=UNFINISHED_FOLDER, dir=path.parent))
     try:
-        yield temporary
-        temporary.chmod(0o755)
-        temporary.replace(path)
+        with _naming(path, temporary):
+            yield temporary
+            temporary.chmod(0o755)
+            temporary.replace(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

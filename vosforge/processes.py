@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+TERMINATED = 128 + signal.SIGTERM
+"""The exit code of a process that SIGTERM ended."""
 CONTROL_GROUPS = (
     ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
     ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -72,3 +74,27 @@ def interrupts_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def end_on_sigterm() -> None:
+    """Have SIGTERM end this process as Ctrl-C does, with all that is to be put in order before; its code is 143."""
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is put in order now is not interrupted again
+        sys.exit(TERMINATED)
+
+    if threading.current_thread() is threading.main_thread():  # Python sets signals in the main thread only
+        signal.signal(signal.SIGTERM, end)
+
+
+@contextmanager
+def sigterm_kept() -> Iterator[None]:
+    """Have SIGTERM do afterwards what it did before, whatever a library makes of it meanwhile, as Ray does."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as end:  # Ray's own code is that of an error
+        raise SystemExit(TERMINATED if end.code == signal.SIGTERM else end.code) from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)

@@ -36,13 +36,13 @@ def read_manifest(root: Place) -> tuple[VideoRow, ...]:
             return rows
         raise InputError(f"{root} has no {MANIFEST} and no shards/shard-*.h5: name a data set's folder, or one shard")
     try:
-        lines = local_copy(path).read_text().splitlines()
+        data = local_copy(path).read_bytes()
     except OSError as error:
         absent = InputError(f"{root} is no rendered data set (no {MANIFEST} in it): name a folder made by render")
         raise unread(path, error, absent) from None
     try:
-        return tuple(VideoRow.model_validate_json(line) for line in lines)
-    except ValidationError:
+        return tuple(VideoRow.model_validate_json(line) for line in data.decode().splitlines())
+    except (ValidationError, UnicodeDecodeError):
         raise InputError(f"{path} is damaged: delete it and run 'vosforge render' again to rebuild it") from None
 
 

@@ -66,6 +66,8 @@ def open_shard(path: Place) -> h5py.File:
         raise InputError(f"there is no shard {path}") from None
     except DAMAGE as error:
         damaged = InputError(f"{path} is not a whole HDF5 file ({first_line(error)}): render it again")
+        if not path.name.endswith(".h5"):
+            damaged = InputError(f"{path} is no shard: name a data set's folder, or a shard (.h5) in it")
         raise unread(path, error, damaged) from None
     if kind != FORMAT:
         file.close()

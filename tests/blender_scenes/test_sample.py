@@ -11,6 +11,7 @@ from blender_scenes.sample import SceneConfig, preset, sample_scene
 from blender_scenes.spec import CurveMotion, RenderSettings, SceneSpec
 from blender_scenes.trajectories import camera_poses, evaluate, intrinsics
 from vosforge import InputError, VOSForgeError
+from vosforge.config import read_config
 
 DISTRIBUTION = Path(__file__).parents[3] / "shared" / "reference" / "bl30k_distribution.tsv"
 RENDER = RenderSettings(width=384, height=256, frames=24)
@@ -140,3 +141,19 @@ def test_quantities_of_a_scene_that_is_known(paper_catalog):
 def test_an_unknown_preset_is_named():
     with pytest.raises(InputError, match="no preset 'bl3k'; known: basic, bl30k"):
         preset("bl3k")
+
+
+@pytest.mark.parametrize("key", ["objects", "scale", "fov", "lights", "light_energy", "world_strength", "emission"])
+def test_a_range_the_wrong_way_round_is_refused_with_its_key(key):
+    least, most = getattr(SceneConfig(), key)
+    with pytest.raises(InputError, match=f"'{key}' cannot be .* the least comes first"):
+        read_config(SceneConfig, None, [f"{key}=[{most}, {least}]"])
+    for empty in ("[]", "[1]", "[1, 2, 3]", "null", "[-1, -1]"):
+        with pytest.raises(InputError, match=key):
+            read_config(SceneConfig, None, [f"{key}={empty}"])
+
+
+def test_a_video_without_objects_or_with_more_than_labels_is_refused():
+    for objects in ("[0, 2]", "[1, 256]"):
+        with pytest.raises(InputError, match="'objects"):
+            read_config(SceneConfig, None, [f"objects={objects}"])

@@ -57,6 +57,8 @@ def test_coordinates_are_scaled_truncated_and_later_strokes_win() -> None:
         ({"scribbles": [[], [{"path": "ab", "object_id": 1}]]}, "DAVIS format"),
         ({"scribbles": [[], [{"path": [], "object_id": 1}]]}, r"not a list of \[x, y\]"),
         ({"scribbles": [[], [{"path": [[0, float("nan")]], "object_id": 1}]]}, r"not a list of \[x, y\]"),
+        ({"scribbles": [[], [{"path": [[0, 10**400]], "object_id": 1}]]}, "DAVIS format"),
+        ({"scribbles": [[], [{"path": [[0, 0]], "object_id": 10**30}]]}, "objects are whole numbers"),
         (strokes_of((1, [(0, 0)]), frame=2), r"no stroke on frame 1; they have some on \[2\]"),
     ],
 )

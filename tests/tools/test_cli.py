@@ -86,7 +86,7 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_pa
     if missing is None:
         pytest.skip("this machine has every kind of GPU")
     done = run("render", "out", "--videos", "1", "--device", missing, cwd=tmp_path)
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("vosforge: Cycles finds no ") and done.stderr.endswith("cpu\n")
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
@@ -96,7 +96,7 @@ def test_a_cluster_that_is_not_there_is_refused_before_anything_is_written(tmp_p
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
     done = run("render", "out", "--videos", "1", "--address", address, cwd=tmp_path)
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(f"vosforge: nothing answers at {address}, where a Ray cluster should be")
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []

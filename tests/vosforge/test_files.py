@@ -3,10 +3,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from vosforge.files import remove_unfinished, sealed_file, sealed_folder, write_sealed
+from vosforge import InputError
+from vosforge.files import check_folder, remove_unfinished, room_to_write, sealed_file, sealed_folder, write_sealed
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -57,3 +59,33 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
         (folder / "file").write_text("content")
         raise KeyboardInterrupt
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "empty", "new"]
+
+
+@pytest.mark.parametrize("name", ["afile", "afile/inside", "afile/inside/deeper"])
+def test_a_file_is_no_place_for_a_folder(tmp_path, name):
+    (tmp_path / "afile").write_text("")
+    with pytest.raises(InputError, match="afile is a file"):
+        check_folder(tmp_path / name)
+    with pytest.raises(InputError, match="cannot write to"), room_to_write(tmp_path / name):
+        write_sealed(tmp_path / name / "text", "")
+
+
+def test_a_folder_that_can_be_made_is_a_place_and_is_not_made(tmp_path):
+    check_folder(tmp_path)
+    check_folder(tmp_path / "a/b/c")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_url_is_no_place_for_a_folder():
+    with pytest.raises(InputError, match="is a URL"):
+        check_folder(Path("s3://bucket/data"))
+
+
+def test_a_full_disk_is_told_of_the_file_that_was_to_be(tmp_path):
+    def write():
+        with sealed_file(tmp_path / "a.txt"), Path("/dev/full").open("w") as full:
+            full.write("x" * 10**6)
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'"):
+        write()
+    assert not list(tmp_path.iterdir())

@@ -1,8 +1,9 @@
 import os
+import signal
 
 import pytest
 
-from vosforge.processes import CONTROL_GROUPS, TIME_LIMITS, cores, free_memory
+from vosforge.processes import CONTROL_GROUPS, TERMINATED, TIME_LIMITS, cores, end_on_sigterm, free_memory, sigterm_kept
 
 GIB = 2**30
 
@@ -55,3 +56,28 @@ def test_a_control_group_has_a_say_in_cores(tmp_path, monkeypatch, version, text
 
 def test_this_machine_has_both():
     assert cores() >= 1 and free_memory() > 0
+
+
+@pytest.fixture
+def sigterm():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_sigterm_raises_once(sigterm):
+    end_on_sigterm()
+    with pytest.raises(SystemExit) as end:
+        signal.raise_signal(signal.SIGTERM)
+    assert end.value.code == TERMINATED == 143
+    signal.raise_signal(signal.SIGTERM)  # while things are put in order
+
+
+def test_a_library_that_takes_sigterm_gives_it_back(sigterm):
+    end_on_sigterm()
+    ours = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end, sigterm_kept():
+        signal.signal(signal.SIGTERM, lambda number, _: exit(number))
+        signal.raise_signal(signal.SIGTERM)
+    assert end.value.code == TERMINATED
+    assert signal.getsignal(signal.SIGTERM) is ours

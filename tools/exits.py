@@ -1,0 +1,85 @@
+"""How the command line ends: what goes wrong becomes one sentence on the standard error, and an exit code."""
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from vosforge.errors import InputError, VOSForgeError, first_line
+from vosforge.files import MISPLACED, at_home, why
+from vosforge.processes import TERMINATED, end_on_sigterm
+from vosforge.trouble import trouble
+
+FAILED, INTERRUPTED = 1, 130
+STOPPED = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
+REMEDIES = {
+    errno.ENOSPC: "free some room, or name another place",
+    errno.EDQUOT: "free some room, or name another place",
+    errno.EROFS: "name a place that can be written",
+    errno.EACCES: "change its permissions, or name another place",
+    errno.EPERM: "change its permissions, or name another place",
+    errno.ENAMETOOLONG: "shorten it",
+}
+
+
+def run(app: typer.Typer, argv: Sequence[str]) -> None:
+    """Run the command in ``argv`` and end the process: 0, 1 (failed), 2 (wrong usage), 3 (videos quarantined), 130
+    (Ctrl-C) or 143 (SIGTERM).
+
+    A word or an option's value that begins with ~ is taken for a path in a home, as a shell does at a word's beginning.
+    """
+    end_on_sigterm()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names of files may be any bytes
+    try:
+        code = app([_with_home(word) for word in argv or ["--help"]], prog_name="vosforge", standalone_mode=False) or 0
+        sys.stdout.flush()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else FAILED * (end.code is not None)
+    except VOSForgeError as error:
+        code = _complain(str(error), error.exit_code)
+    except typer.TyperException as error:
+        code = _complain(_usage(error), error.exit_code)
+    except MemoryError as error:
+        code = _complain(f"memory is short ({first_line(error)}): use smaller frames or fewer workers", FAILED)
+    except OSError as error:
+        code = _complain(_sentence(error), InputError.exit_code if isinstance(error, MISPLACED) else FAILED)
+    except RuntimeError as error:  # as libraries report the system's trouble
+        if (words := trouble(error)) is None:
+            raise
+        code = _complain(f"the machine cannot go on ({words}): see to it and run the command again", FAILED)
+    if code in STOPPED:
+        _complain(f"{STOPPED[code]}; what was finished is kept, and the same command goes on from there", code)
+    _let_go_of_output()
+    sys.exit(code)
+
+
+def _with_home(word: str) -> str:
+    option, separator, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{option}{separator}{at_home(value)}" if value.startswith("~") else word
+
+
+def _usage(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "vosforge"
+    return f"{error.format_message().rstrip('.')}: see '{command} --help'"
+
+
+def _sentence(error: OSError) -> str:
+    doing = "go on" if error.filename is None else f"use {os.fsdecode(error.filename)}"
+    return f"cannot {doing} ({why(error)}): {REMEDIES.get(error.errno or 0, 'check the path')}"
+
+
+def _complain(sentence: str, code: int) -> int:
+    print("vosforge:", " ".join(sentence.splitlines()), file=sys.stderr)
+    return code
+
+
+def _let_go_of_output() -> None:
+    """Where nobody reads the output any more, or its disk is full, have Python not say so again as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
