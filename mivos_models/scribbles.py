@@ -1,8 +1,10 @@
 """Strokes as pixels: DAVIS scribble dictionaries and stroke maps."""
 
+import json
 from collections.abc import Mapping
 from itertools import pairwise
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,39 @@ import numpy as np
 from vosforge import InputError
 
 NO_STROKE = -1
+MAX_OBJECT = 254
+"""The largest label of a mask; 255 is void."""
+
+
+def read_scribbles(path: Path, num_frames: int, height: int, width: int) -> dict[int, np.ndarray]:
+    """The stroke maps ``[H,W]`` of the frames that a DAVIS scribble file draws on, by frame, in order.
+
+    Raises InputError where the file is no such file, or a stroke is wrong or beyond the ``num_frames`` of the video.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read the scribbles {path}: {error}") from None
+    frames = content.get("scribbles") if isinstance(content, dict) else None
+    if not isinstance(frames, list) or not any(frames):
+        raise InputError(f"{path} holds no DAVIS scribbles: expected {{'scribbles': [[stroke, …], …]}}")
+    if beyond := [t for t, lines in enumerate(frames) if lines and t >= num_frames]:
+        raise InputError(
+            f"{path} has strokes on frame {beyond[0]}, the video only the frames 0..{num_frames - 1}: "
+            "give the scribbles of this video"
+        )
+    drawn = {}
+    for t, lines in enumerate(frames):
+        if lines:
+            try:
+                drawn[t] = rasterise(content, t, height, width)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
+            if drawn[t].max() > MAX_OBJECT:
+                raise InputError(
+                    f"{path} has object {drawn[t].max()} on frame {t}: masks hold the objects 1..{MAX_OBJECT}"
+                )
+    return drawn
 
 
 def rasterise(scribbles: Mapping[str, Any], frame_index: int, height: int, width: int) -> np.ndarray:

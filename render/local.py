@@ -2,26 +2,14 @@
 
 import os
 import secrets
-import tempfile
 from pathlib import Path
 
-from vosforge.errors import InputError
-
-LONGEST = 40
-"""Characters of a folder below which Ray's sockets still have names of less than 108, the most Linux takes."""
-FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+from vosforge.processes import short_folder
 
 
 def ray_folder() -> Path:
-    """Where a local Ray keeps its sockets: below RAY_TMPDIR or TMPDIR where that is short, else a folder of `FOLDERS`.
-
-    Raises InputError where no such folder can be written.
-    """
-    wanted = (os.environ.get("RAY_TMPDIR"), tempfile.gettempdir(), *FOLDERS)
-    for folder in (Path(name).absolute() for name in wanted if name):
-        if len(str(folder)) <= LONGEST and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-            return folder / "ray"
-    raise InputError(f"Ray needs a folder with a path of at most {LONGEST} characters: name one in TMPDIR")
+    """Where a local Ray keeps its sockets: below RAY_TMPDIR or TMPDIR where that is short, else where it is."""
+    return short_folder(os.environ.get("RAY_TMPDIR", "")) / "ray"
 
 
 def lend_token() -> None:

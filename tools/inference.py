@@ -1,14 +1,13 @@
 """Segmenting one video with trained networks: from a mask, from scribbles, or with the robot that knows the truth."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mivos_models import InteractiveRunner, rasterise
-from mivos_models.scribbles import NO_STROKE
+from mivos_models import InteractiveRunner
+from mivos_models.scribbles import NO_STROKE, read_scribbles
 from render.shards import ShardVideo
 from tools.convert.writing import original_names
 from tools.report import RoundScore
@@ -17,7 +16,7 @@ from train.folders import FolderVideo, numbered
 from train.interactive import Networks, evaluate_interactive
 from train.masks import read_mask
 from train.palette import PALETTE
-from train.video import VOID, MemoryVideo, Video, objects_in
+from train.video import MemoryVideo, Video, objects_in
 from vosforge.errors import InputError
 from vosforge.files import room_to_write, sealed_file
 from vosforge.log import console
@@ -101,7 +100,7 @@ def _from_scribbles(video: Video, networks: Networks, path: Path, short_side: in
     An object joins at the first frame with a stroke of it. Frames before the first object's have only background
     strokes, which correct what that object's interaction carried there: they follow it.
     """
-    drawn = _read_strokes(video, path)
+    drawn = read_scribbles(path, video.num_frames, video.height, video.width)
     first = next((t for t, strokes in drawn.items() if strokes.max() > 0), None)
     if first is None:
         raise InputError(f"{path} marks only background: draw a stroke with an object_id of 1 or more")
@@ -128,29 +127,3 @@ def _from_scribbles(video: Video, networks: Networks, path: Path, short_side: in
             strokes[drawn[t] == label] = number
         masks = runner.interact(t, runner.scribble(t, strokes))
     return np.array(labels, np.uint8)[masks]
-
-
-def _read_strokes(video: Video, path: Path) -> dict[int, np.ndarray]:
-    """The stroke maps of the frames that a DAVIS scribble file draws on, by frame; InputError where one is wrong."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot read the scribbles {path}: {error}") from None
-    frames = content.get("scribbles") if isinstance(content, dict) else None
-    if not isinstance(frames, list) or not any(frames):
-        raise InputError(f"{path} holds no DAVIS scribbles: expected {{'scribbles': [[stroke, …], …]}}")
-    if beyond := [t for t, lines in enumerate(frames) if lines and t >= video.num_frames]:
-        raise InputError(
-            f"{path} has strokes on frame {beyond[0]}, the video only the frames 0..{video.num_frames - 1}: "
-            "give the scribbles of this video"
-        )
-    drawn = {}
-    for t, lines in enumerate(frames):
-        if lines:
-            try:
-                drawn[t] = rasterise(content, t, video.height, video.width)
-            except InputError as error:
-                raise InputError(f"{path}: {error}") from None
-            if drawn[t].max() >= VOID:
-                raise InputError(f"{path} has object {drawn[t].max()} on frame {t}: masks hold the objects 1..254")
-    return drawn

@@ -105,6 +105,8 @@ class FolderVideo:
             files = FrameFiles(self.path)
             self._frames, self.frame_names = files, [path.stem for path in files.paths]
         self.num_frames, self.height, self.width = len(self._frames), self._frames.height, self._frames.width
+        self._unmatched = ""
+        """Why its masks are no masks of its frames."""
         self._masks = self._matched()
 
     @property
@@ -137,7 +139,7 @@ class FolderVideo:
             raise InputError(f"the video '{self.id}' has no masks; only videos with ground truth can be used here")
         name = self.frame_names[t]
         if name not in self._masks:
-            raise InputError(f"the mask {self.masks_folder / name}.png is missing")
+            raise InputError(self._unmatched or f"the mask {self.masks_folder / name}.png is missing")
         mask = self._values(name)
         return mask.values if is_plain(mask) else self._numbering.apply(mask.values)
 
@@ -179,6 +181,7 @@ class FolderVideo:
             return match_masks(self.frame_names, files, str(self.masks_folder))
         except InputError as error:
             logger.warning("video '%s' is taken without masks: %s", self.id, error)
+            self._unmatched = str(error)
             return {}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from mivos_models import save_network
 from train.order import RunOrder
 from train.settings import TrainSettings
 from vosforge import InputError, VOSForgeError
+from vosforge.processes import short_folder
 from vosforge.seeding import rng_for
 
 OnStep = Callable[[int, int, float], None]
@@ -77,7 +79,7 @@ def fit(
         sampler=RunOrder(len(samples), settings.batch),  # type: ignore[arg-type]
         num_workers=settings.workers,
         multiprocessing_context="spawn" if settings.workers else None,  # OpenCV hangs in forked processes
-        worker_init_fn=_one_thread,
+        worker_init_fn=_prepare_worker,
         pin_memory=device.type == "cuda",
         generator=torch.Generator().manual_seed(0),  # only seeds the workers, which draw nothing from it
     )
@@ -134,5 +136,6 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return type(batch)(*(tensor.to(device, non_blocking=True) for tensor in batch))
 
 
-def _one_thread(_worker: int) -> None:
+def _prepare_worker(_worker: int) -> None:
     cv2.setNumThreads(1)
+    tempfile.tempdir = str(short_folder())  # where the sockets are through which it hands over its batches

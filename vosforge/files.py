@@ -71,7 +71,8 @@ def _naming(path: Path, temporary: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None or str(error.filename).startswith(str(temporary)):
+        nameless = error.filename is None and error.errno is not None
+        if nameless or str(error.filename).startswith(str(temporary)):
             error.filename, error.filename2 = str(path), None
         raise
 

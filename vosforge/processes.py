@@ -4,10 +4,13 @@ import ctypes
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from vosforge.errors import InputError
 
 PR_SET_PDEATHSIG = 1
 TERMINATED = 128 + signal.SIGTERM
@@ -25,6 +28,23 @@ TIME_LIMITS = (
     ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "sys/fs/cgroup/cpu/cpu.cfs_period_us"),
 )
 """Of versions 2 and 1: the files with the processor time that may be used, and within which time (then again)."""
+
+
+LONGEST_FOLDER = 40
+"""Characters of a folder below which sockets, Ray's too, have paths of less than 108 characters, the most there are."""
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+
+
+def short_folder(preferred: str = "") -> Path:
+    """A folder for sockets: ``preferred`` or that of temporary files where they are short, else one of SHORT_FOLDERS.
+
+    Raises InputError where no such folder can be written.
+    """
+    wanted = (preferred, tempfile.gettempdir(), *SHORT_FOLDERS)
+    for folder in (Path(name).absolute() for name in wanted if name):
+        if len(str(folder)) <= LONGEST_FOLDER and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise InputError(f"sockets need a folder with a path of at most {LONGEST_FOLDER} characters: name one in TMPDIR")
 
 
 def cores(root: Path = Path("/")) -> int:

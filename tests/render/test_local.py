@@ -2,8 +2,9 @@ import os
 
 import pytest
 
-from render.local import LONGEST, lend_token, ray_folder
+from render.local import lend_token, ray_folder
 from vosforge import InputError
+from vosforge.processes import LONGEST_FOLDER
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def test_a_long_tmpdir_is_not_where_ray_puts_its_sockets(tmp_path, tmpdir_of):
     folder = tmp_path / ("x" * 90)
     folder.mkdir()
     tmpdir_of(folder)
-    assert len(str(ray_folder().parent)) <= LONGEST
+    assert len(str(ray_folder().parent)) <= LONGEST_FOLDER
     # What Ray 2.60 calls the longest one: a session's date, microseconds and process.
     socket = ray_folder() / "session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
     assert len(os.fsencode(socket)) < 108
@@ -33,7 +34,7 @@ def test_a_short_tmpdir_is(tmpdir_of):
 
 def test_without_a_short_folder_there_is_a_sentence(tmp_path, tmpdir_of, monkeypatch):
     tmpdir_of(tmp_path)
-    monkeypatch.setattr("render.local.LONGEST", 1)
+    monkeypatch.setattr("vosforge.processes.LONGEST_FOLDER", 1)
     with pytest.raises(InputError, match="name one in TMPDIR"):
         ray_folder()
 
