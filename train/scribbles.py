@@ -75,7 +75,7 @@ def sample_scribbles(
 def perturb_mask(truth: np.ndarray, target_iou: float, rng: np.random.Generator) -> np.ndarray:
     """``truth`` damaged by dilating and eroding random rectangles until its IoU falls below ``target_iou``.
 
-    At most 250 rounds of 4 rectangles; an empty mask is returned as it is.
+    At most 250 rounds of 4 rectangles; some of ``truth`` is always kept; an empty mask is returned as it is.
     """
     mask = truth.astype(np.uint8)
     rows, columns = np.flatnonzero(truth.any(axis=1)), np.flatnonzero(truth.any(axis=0))
@@ -86,13 +86,16 @@ def perturb_mask(truth: np.ndarray, target_iou: float, rng: np.random.Generator)
         for _ in range(4):
             y0, y1 = np.sort(rng.integers(max(rows[0] - 20, 0), min(rows[-1] + 21, height) + 1, 2))
             x0, x1 = np.sort(rng.integers(max(columns[0] - 20, 0), min(columns[-1] + 21, width) + 1, 2))
-            part = mask[y0:y1, x0:x1]
+            part = mask[y0:y1, x0:x1].copy()
             if not part.size:
                 continue
+            before = part.copy()
             if rng.random() < 0.1:
                 part[part.shape[0] // 2, part.shape[1] // 2] = rng.integers(2)
             change = cv2.dilate if rng.random() < 0.5 else cv2.erode
-            mask[y0:y1, x0:x1] = change(np.ascontiguousarray(part), _random_element(rng))
+            mask[y0:y1, x0:x1] = change(part, _random_element(rng))
+            if not (mask[truth] > 0).any():  # nothing would be left to correct
+                mask[y0:y1, x0:x1] = before
         if region_j(truth, mask) < target_iou:
             break
     return mask.astype(bool)

@@ -147,5 +147,5 @@ def test_a_full_disk_is_one_sentence_whatever_the_command(monkeypatch, capsys, t
         main()
     assert ended.value.code == 1
     assert capsys.readouterr().err == (
-        "vosforge: runs/view: No space left on device; see to it and run the command again\n"
+        "vosforge: cannot use runs/view (No space left on device): free some room, or name another place\n"
     )

@@ -27,7 +27,7 @@ verify imp --repair | must be imported again
 stats emptydir | no rendered data set
 stats afile.txt | is no shard
 stats r1 --out afile.txt | afile.txt is a file
-view emptydir | neither frames nor JPEGImages
+view emptydir | neither frames nor films nor JPEGImages
 view nothere | there is no nothere
 view r1:999999 | there is no video '999999'
 view r1/shards | r1/shards is a part of a data set: name r1
@@ -98,8 +98,8 @@ render afile.txt/x | afile.txt is a file
 render s3://bucket/data | is a URL
 render r1 --videos 5 | was begun with videos = 7, not 5
 render r1 --frames 9 | was begun with render.frames = 3, not 9
-infer r1 zz --networks nets --mask small.png | must be an index PNG of 48
-infer r1 zz --networks nets --mask afile.txt | cannot read the mask afile.txt
+infer r1 zz --networks nets --mask small.png | is 8x8, its frame 48x32
+infer r1 zz --networks nets --mask afile.txt | the mask afile.txt is damaged or no PNG
 infer r1 zz --networks nets --mask small.png --frame -1 | --frame
 infer r1 zz --networks nothere --mask small.png | there is no folder nothere
 infer r1 zz --networks nets --scribbles bin.bin | cannot read the scribbles
