@@ -94,7 +94,7 @@ def perturb_mask(truth: np.ndarray, target_iou: float, rng: np.random.Generator)
                 part[part.shape[0] // 2, part.shape[1] // 2] = rng.integers(2)
             change = cv2.dilate if rng.random() < 0.5 else cv2.erode
             mask[y0:y1, x0:x1] = change(part, _random_element(rng))
-            if not (mask[truth] > 0).any():  # nothing would be left to correct
+            if not np.logical_and(mask, truth).any():  # nothing would be left to correct
                 mask[y0:y1, x0:x1] = before
         if region_j(truth, mask) < target_iou:
             break
