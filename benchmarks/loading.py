@@ -25,15 +25,15 @@ from torch.utils.data import DataLoader, Dataset
 from blender_scenes.sample import preset
 from mivos_models import normalise_planes
 from render.qualities import quality_settings
-from render.shards import ShardSet
-from tools.rendering import render_to
-from train.augment import Augmentation, Geometry, View, region_seen, sample_views
-from train.clips import ClipDataset, ClipSample, ShardDataset, sample_times, teachable
-from train.folders import FolderVideo, open_folder
-from train.order import RunOrder
+from tools.commands.rendering import render_to
+from train.data.augment import Augmentation, Geometry, View, region_seen, sample_views
+from train.data.clips import ClipDataset, ClipSample, ShardDataset, sample_times, teachable
+from train.data.order import RunOrder
 from train.settings import PropagationSettings
-from train.video import Video
 from vosforge.log import console
+from vosforge.videos import ShardSet
+from vosforge.videos.folders import FolderVideo, open_folder
+from vosforge.videos.video import Video
 
 # MiVOS on BL30K: a crop of 36 to 100 % of the frame to 384 x 384, bicubic; three frames up to five apart.
 CROP = Geometry(crop=384, area=(0.36, 1.0))

@@ -16,8 +16,8 @@ from assets.store import AssetStore
 from benchmarks.processes import MIB, memory
 from benchmarks.scenes import open_catalog, render_job
 from blender_scenes.spec import SceneSpec
-from render.process import BlenderProcess
-from tools.scenes import draw_scenes, preset_config
+from render.farm.process import BlenderProcess
+from tools.commands.scenes import draw_scenes, preset_config
 from vosforge.errors import InputError
 from vosforge.log import console
 

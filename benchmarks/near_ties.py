@@ -22,8 +22,9 @@ from torch import Tensor
 from benchmarks.networks import LIMIT, Networks, all_probabilities, moving_squares
 from benchmarks.published_core import PublishedCore
 from benchmarks.weights import filled
-from mivos_models import Fusion, InteractiveRunner, Propagation, memory
-from mivos_models.images import Padding
+from mivos_models import Fusion, InteractiveRunner, Propagation
+from mivos_models.networks import memory
+from mivos_models.networks.images import Padding
 from vosforge.log import console
 
 TOP_K = 50
@@ -59,8 +60,8 @@ def gaps_noted() -> Iterator[list[list[Gap]]]:
         return result
 
     with (
-        mock.patch("mivos_models.memory.largest", noting_largest),
-        mock.patch("mivos_models.spacetime.read", noting_read),
+        mock.patch("mivos_models.networks.memory.largest", noting_largest),
+        mock.patch("mivos_models.networks.spacetime.read", noting_read),
     ):
         yield noted
 

@@ -32,7 +32,7 @@ from rich.table import Table
 from benchmarks.published_core import PublishedCore
 from benchmarks.weights import filled
 from mivos_models import Fusion, InteractiveRunner, Propagation
-from mivos_models.fast import Precision
+from mivos_models.runner.fast import Precision
 from vosforge.log import console
 
 LIMIT = 2e-5

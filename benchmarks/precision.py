@@ -22,11 +22,12 @@ from rich.table import Table
 
 from benchmarks.networks import Networks, seconds
 from benchmarks.weights import filled
-from mivos_models import Fusion, InteractiveRunner, Propagation, fast, load_network
-from train.folders import open_folder
-from train.metrics import score_masks
-from train.video import Video
+from mivos_models import Fusion, InteractiveRunner, Propagation, load_network
+from mivos_models.runner import fast
+from train.evaluation.metrics import score_masks
 from vosforge.log import console
+from vosforge.videos.folders import open_folder
+from vosforge.videos.video import Video
 
 HOW = ("full", "reduced", "half")
 

@@ -59,7 +59,7 @@ class Peaks:
 
 def _is_blender(pid: int) -> bool:
     try:
-        return b"render.start" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"render.blender.start" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mivos_models.decoder import Decoder, ResBlock, UpsampleBlock
-from mivos_models.fusion import Fusion
-from mivos_models.images import Padding, normalise
-from mivos_models.propagation import Propagation
+from mivos_models.networks.decoder import Decoder, ResBlock, UpsampleBlock
+from mivos_models.networks.fusion import Fusion
+from mivos_models.networks.images import Padding, normalise
+from mivos_models.networks.propagation import Propagation
 
 CACHED_FRAMES = 105
 

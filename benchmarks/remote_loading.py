@@ -21,11 +21,11 @@ from torch.utils.data import Dataset
 
 from benchmarks.loading import BATCH, SETTINGS, clips_per_second, one_thread, rendered
 from benchmarks.s3 import local_s3, upload
-from render.shards import build_manifest, place
-from render.shards.cache import local_copy
-from render.shards.format import shard_name
-from train.clips import ClipSample, ShardDataset
+from train.data.clips import ClipSample, ShardDataset
 from vosforge.log import console
+from vosforge.videos import build_manifest, place
+from vosforge.videos.cache import local_copy
+from vosforge.videos.format import shard_name
 
 
 class Late(Dataset[ClipSample]):

@@ -31,12 +31,12 @@ from benchmarks.references import References, own_noise, psnr, ssim, to_srgb
 from benchmarks.scenes import VIDEO_FRAMES, BenchScene, open_catalog, open_scenes, render_job, with_settings
 from benchmarks.tables import aims, draw_plot, result_table
 from blender_scenes.spec import RenderSettings, SceneSpec
-from render.process import BlenderProcess
+from render.farm.process import BlenderProcess
 from render.qualities import QUALITIES
-from render.shards import ShardSet
-from render.shards.codec import decode, encode
 from vosforge.errors import InputError
 from vosforge.log import console
+from vosforge.videos import ShardSet
+from vosforge.videos.codec import decode, encode
 
 FRAMES = 8
 """Frames of a stretch. Those of its middle count; its ends are as the ends of a video are."""

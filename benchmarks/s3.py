@@ -11,8 +11,8 @@ from pathlib import Path
 
 import fsspec
 
-from render.shards.manifest import MANIFEST
 from vosforge.processes import end_with_owner
+from vosforge.videos.manifest import MANIFEST
 
 STARTING_SECONDS = 60.0
 

@@ -18,9 +18,9 @@ from assets.procedural import procedural_catalog
 from assets.store import AssetStore
 from assets.surroundings import hdri_catalog
 from blender_scenes.spec import LensSpec, SceneSpec
-from render.process import BlenderProcess
+from render.farm.process import BlenderProcess
 from render.qualities import quality_settings
-from tools.scenes import draw_scenes, preset_config
+from tools.commands.scenes import draw_scenes, preset_config
 
 PRESETS = ("basic", "bl30k")
 SMALL = ["render.width=192", "render.height=128", "render.frames=3", "assets.num_meshes=8", "assets.num_textures=6"]

@@ -24,12 +24,12 @@ from rich.table import Table
 from assets.store import AssetStore
 from benchmarks.processes import MIB, watching
 from benchmarks.scenes import open_catalog
-from render.cluster import RAY_MEMORY, Progress, render_dataset
-from render.jobs import Dataset, DatasetConfig
-from render.layout import Layout, Resources, layout_for, worker_memory
-from render.process import cards_of
+from render.farm.cluster import RAY_MEMORY, Progress, render_dataset
+from render.farm.jobs import Dataset, DatasetConfig
+from render.farm.layout import Layout, Resources, layout_for, worker_memory
+from render.farm.process import cards_of
 from render.qualities import quality_settings
-from tools.scenes import preset_config
+from tools.commands.scenes import preset_config
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.log import console
 from vosforge.processes import cores, free_memory

@@ -24,12 +24,12 @@ from blender_scenes.spec import (
     RenderSettings,
     SceneSpec,
 )
-from render.process import BlenderProcess
+from render.farm.prepare import build_catalog
+from render.farm.process import BlenderProcess
 from render.qualities import QUALITIES
-from render.shards import ShardSet
-from tools.catalogs import build_catalog
-from tools.scenes import draw_scenes, preset_config
+from tools.commands.scenes import draw_scenes, preset_config
 from vosforge.log import console
+from vosforge.videos import ShardSet
 
 VIDEO_FRAMES = 160
 """How long the videos are that stretches are cut from: BL30K's length, by which curves get their speed."""

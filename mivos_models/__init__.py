@@ -3,18 +3,18 @@
 STCN (Cheng, Tai, Tang, NeurIPS 2021) can take the propagation network's place.
 """
 
-from mivos_models.aggregate import aggregate, aggregate_logits
-from mivos_models.checkpoints import load_network, load_propagation, save_network
-from mivos_models.fusion import Fusion, difference_maps
-from mivos_models.images import Padding, normalise, normalise_planes
-from mivos_models.memory import Memory, affinity, join, proximity, read
-from mivos_models.propagation import Propagation
-from mivos_models.runner import InteractiveRunner
-from mivos_models.s2m import S2M
-from mivos_models.scribbles import rasterise
-from mivos_models.semi_supervised import propagate
-from mivos_models.spacetime import Query, SpaceTimeNetwork
-from mivos_models.stcn import STCN
+from mivos_models.networks.aggregate import aggregate, aggregate_logits
+from mivos_models.networks.checkpoints import load_network, load_propagation, save_network
+from mivos_models.networks.fusion import Fusion, difference_maps
+from mivos_models.networks.images import Padding, normalise, normalise_planes
+from mivos_models.networks.memory import Memory, affinity, join, proximity, read
+from mivos_models.networks.propagation import Propagation
+from mivos_models.networks.s2m import S2M
+from mivos_models.networks.spacetime import Query, SpaceTimeNetwork
+from mivos_models.networks.stcn import STCN
+from mivos_models.runner.runner import InteractiveRunner
+from mivos_models.runner.scribbles import rasterise
+from mivos_models.runner.semi_supervised import propagate
 
 __all__ = [
     "S2M",

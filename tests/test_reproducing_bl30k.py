@@ -12,9 +12,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from render.jobs import DatasetConfig
-from render.shards import ShardSet
+from render.farm.jobs import DatasetConfig
 from vosforge.config import read_config
+from vosforge.videos import ShardSet
 
 PAGE = (Path(__file__).parents[1] / "docs" / "reproducing-bl30k.md").read_text()
 COMMANDS = re.findall(r"^    vosforge (.*)$", PAGE, re.MULTILINE)

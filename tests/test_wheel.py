@@ -38,16 +38,17 @@ def run(installed, code, tmp_path):
 
 def test_it_holds_every_folder_and_its_data(installed):
     names = {path.relative_to(installed).as_posix() for path in installed.rglob("*") if path.is_file()}
-    for source in ("tools/report.html.jinja", "tools/cli.py", "render/shards/writer.py", "train/s2m.py"):
+    for source in ("tools/demo/report.html.jinja", "tools/cli.py", "vosforge/videos/writer.py", "train/s2m.py"):
         assert source in names
     assert not any(name.startswith("tests/") for name in names)
 
 
 def test_the_command_line_and_the_shards_run_from_it(installed, tmp_path):
     code = (
-        "import render.shards, tools.report, mivos_models, sys\n"
+        "import vosforge.videos, tools.demo.report, mivos_models, sys\n"
         "from tools.cli import main\n"
-        f"assert all(m.__file__.startswith({str(installed)!r}) for m in (render.shards, tools.report, mivos_models))\n"
+        "modules = (vosforge.videos, tools.demo.report, mivos_models)\n"
+        f"assert all(m.__file__.startswith({str(installed)!r}) for m in modules)\n"
         "sys.argv = ['vosforge', '--version']\n"
         "main()\n"
     )
@@ -58,7 +59,8 @@ def test_training_and_segmenting_need_neither_blender_nor_ray(installed, tmp_pat
     code = (
         "import sys\n"
         "sys.modules['bpy'] = sys.modules['ray'] = None\n"
-        "import train.propagation, train.s2m, train.fusion, train.interactive, mivos_models, render.shards\n"
-        "import blender_scenes.sample, assets.procedural, render.jobs, tools.report, tools.view\n"
+        "import train.propagation, train.s2m, train.fusion, train.evaluation.interactive\n"
+        "import mivos_models, vosforge.videos\n"
+        "import blender_scenes.sample, assets.procedural, render.farm.jobs, tools.demo.report, tools.inspect.view\n"
     )
     run(installed, code, tmp_path)

@@ -69,7 +69,7 @@ def demo(
     A second run reuses what is there. Fails when a frame is black or has no mask, or when training adds less than 10
     points of J&F on the held-out videos.
     """
-    from tools.demo import DemoConfig, run_demo
+    from tools.demo.demo import DemoConfig, run_demo
 
     chosen = [f"dataset.assets.models={assets}"] if assets else []
     wanted = read_config(DemoConfig, config, [*chosen, *(settings or [])], DemoConfig())
@@ -109,7 +109,7 @@ def assets_check(
     ] = False,
 ) -> None:
     """Report every problem of a folder's models and images, a line each; exits with 1 when there is one."""
-    from tools.catalogs import check_folder
+    from render.farm.prepare import check_folder
 
     found = check_folder(path, quarantine)
     for line in found.problems:
@@ -191,7 +191,7 @@ def scenes_sample(
     settings: Set = None,
 ) -> None:
     """Draw scenes and write their specs, one JSON object a line."""
-    from tools.scenes import catalog_for, draw_scenes, preset_config
+    from tools.commands.scenes import catalog_for, draw_scenes, preset_config
 
     console.stderr = out is None  # the standard output holds nothing but specs
     if out is not None:
@@ -216,7 +216,7 @@ def scenes_describe(
     path: Annotated[Path, typer.Argument(help="Specs as JSON lines, as 'scenes sample' writes them.")],
 ) -> None:
     """Print what scenes are like: a table of quantities with their means and quantiles."""
-    from tools.scenes import quantities_table, read_scenes
+    from tools.commands.scenes import quantities_table, read_scenes
 
     console.print(quantities_table(read_scenes(path)))
 
@@ -241,8 +241,8 @@ def export(
     shard_size: Annotated[int, typer.Option(min=1, help="Megabytes of a webdataset tar.")] = 1000,
 ) -> None:
     """Write a data set in another layout. Stored JPEGs are written as they are, masks to the bit."""
-    from render.shards import place
-    from tools.exporting import export_dataset
+    from tools.convert.exporting import export_dataset
+    from vosforge.videos import place
 
     check_folder(out)
     count = export_dataset(place(path), out, layout, split, video or (), shard_size)
@@ -273,7 +273,7 @@ def import_(
 
     JPEG and PNG frames keep their bytes, masks their values. Interrupt it at any time: the same command goes on.
     """
-    from tools.importing import import_dataset
+    from tools.convert.importing import import_dataset
 
     check_folder(out)
     rows = import_dataset(source, out, layout, masks, labelled_only, videos_per_shard, workers)
@@ -325,9 +325,9 @@ def render(
     videos are there, 1 when some are missing (the same command goes on), 3 when all are there but quarantined ones.
     """
     from blender_scenes.sample import preset as named
-    from render.layout import Resources
+    from render.farm.layout import Resources
     from render.qualities import quality_settings
-    from tools.rendering import render_to
+    from tools.commands.rendering import render_to
 
     scene = named(preset).model_dump_json() if preset else None
     flags: dict[str, object] = {"scene": scene, "videos": videos, "render.frames": frames, "seed": seed}
@@ -365,10 +365,10 @@ def train(
     settings: Set = None,
 ) -> None:
     """Train the networks on a data set's training videos, with loss curves for TensorBoard."""
-    from render.shards import place
-    from tools.training import NETWORKS, train_networks
+    from tools.commands.training import NETWORKS, train_networks
     from train.settings import Recipe
     from train.settings import recipe as named
+    from vosforge.videos import place
 
     if unknown := set(network or ()) - set(NETWORKS):
         raise InputError(f"there is no network '{sorted(unknown)[0]}'; known: {', '.join(NETWORKS)}")
@@ -401,7 +401,7 @@ def infer(
     ] = None,
 ) -> None:
     """Segment a video from a mask, from scribbles, or (where it has masks to learn from) with the DAVIS robot."""
-    from tools.inference import infer_video
+    from tools.commands.inference import infer_video
 
     check_folder(out)
     result = infer_video(video, out, networks, mask, scribbles, frame, rounds, short_side)
@@ -417,7 +417,7 @@ def view(
     out: Annotated[Path, typer.Option(help="The folder the pictures go to.")] = Path("runs/view"),
 ) -> None:
     """Write a contact sheet (PNG, with its passes), a GIF and an MP4 of a video with its masks drawn over it."""
-    from tools.view import open_video, view_video
+    from tools.inspect.view import open_video, view_video
 
     check_folder(out)
     files = view_video(open_video(where), out)
@@ -433,8 +433,8 @@ def verify(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core.")] = None,
 ) -> None:
     """Check every video of a data set: checksums, frames, masks, tables, manifest; exits with 1 when one is bad."""
-    from render.shards import place
-    from tools.verification import verify_path
+    from tools.inspect.verification import verify_path
+    from vosforge.videos import place
 
     found = verify_path(place(path), quick, repair, workers)
     for line in found.lines():
@@ -452,9 +452,9 @@ def stats(
     ] = None,
 ) -> None:
     """Say in numbers what a data set is like, and write DATASET_CARD.md with plots, licences and credits."""
-    from render.shards import place
-    from tools.card import write_card
-    from tools.stats import collect_stats, stats_tables
+    from tools.inspect.card import write_card
+    from tools.inspect.stats import collect_stats, stats_tables
+    from vosforge.videos import place
 
     where = place(path)
     folder = out or (where if isinstance(where, Path) and where.is_dir() else None)

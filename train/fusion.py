@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from mivos_models import Fusion, SpaceTimeNetwork, difference_maps, load_propagation
-from train.fusion_data import FusionDataset, FusionSample, propagate_references
+from train.data.fusion_data import FusionDataset, FusionSample, propagate_references
 from train.loop import OnStep, Step, choose_device, fit, initialised
 from train.losses import bootstrapped_cross_entropy, object_logits
 from train.settings import FusionSettings
-from train.video import Video, in_memory
 from vosforge.log import logger
+from vosforge.videos.video import Video, in_memory
 
 
 def train_fusion(

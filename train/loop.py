@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
 from mivos_models import save_network
-from train.order import RunOrder
+from train.data.order import RunOrder
 from train.settings import TrainSettings
 from vosforge import InputError, VOSForgeError
 from vosforge.processes import short_folder

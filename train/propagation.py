@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from mivos_models import STCN, Propagation, SpaceTimeNetwork, join, normalise_planes
-from train.clips import ClipDataset, ClipSample
+from train.data.clips import ClipDataset, ClipSample
 from train.loop import OnStep, Step, choose_device, fit, initialised
 from train.losses import bootstrapped_cross_entropy, cell_shares, matching_loss, object_logits, one_hot
 from train.settings import PropagationSettings
-from train.video import Video, in_memory
+from vosforge.videos.video import Video, in_memory
 
 
 def train_propagation(

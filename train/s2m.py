@@ -11,14 +11,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mivos_models import S2M, normalise
-from train.augment import point_in, sample_views, see_frame, warp_mask
+from train.data.augment import point_in, sample_views, see_frame, warp_mask
+from train.data.scribbles import sample_scribbles
 from train.loop import OnStep, Step, choose_device, fit, initialised
 from train.losses import bootstrapped_cross_entropy, object_logits
-from train.scribbles import sample_scribbles
 from train.settings import S2MSettings
-from train.video import VOID, Video, in_memory, label_areas, usable_for_training
 from vosforge import VOSForgeError
 from vosforge.seeding import rng_for
+from vosforge.videos.video import VOID, Video, in_memory, label_areas, usable_for_training
 
 DRAWS = 120
 

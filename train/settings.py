@@ -9,9 +9,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from train.augment import Augmentation, Geometry, Jitter
+from train.data.augment import Augmentation, Geometry, Jitter
+from train.data.scribbles import ScribbleSettings
 from train.losses import Bootstrap
-from train.scribbles import ScribbleSettings
 from vosforge import InputError
 from vosforge.config import ASCENDING, Record, Share
 

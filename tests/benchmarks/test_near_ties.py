@@ -5,7 +5,8 @@ import torch
 from benchmarks.near_ties import CLOSEST, compare, gaps_noted
 from benchmarks.networks import Networks
 from benchmarks.weights import filled
-from mivos_models import Fusion, Memory, Propagation, affinity, spacetime
+from mivos_models import Fusion, Memory, Propagation, affinity
+from mivos_models.networks import spacetime
 
 
 def test_the_gaps_are_those_of_the_similarities() -> None:

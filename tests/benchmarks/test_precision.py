@@ -6,12 +6,12 @@ from benchmarks.networks import Networks, moving_squares
 from benchmarks.precision import HOW, measure, result_table
 from benchmarks.weights import filled
 from mivos_models import Fusion, Propagation
-from train.video import MemoryVideo
+from vosforge.videos.video import MemoryVideo
 
 
 def test_precisions_are_held_against_the_full_one(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in ("_WORTHWHILE", "_FEW_CELLS"):  # small networks and frames would not do otherwise
-        monkeypatch.setattr(f"mivos_models.fast.{limit}", 1)
+        monkeypatch.setattr(f"mivos_models.runner.fast.{limit}", 1)
     frames, masks = moving_squares(3, 96, 128, 1)
     networks = Networks(filled(Propagation(18, 0.25)), filled(Fusion(0.25)))
     row = measure(networks, MemoryVideo("squares", frames, masks), None)

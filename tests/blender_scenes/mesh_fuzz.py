@@ -244,7 +244,7 @@ def main(folder, count, seed):
     from blender_scenes.blender import mesh_import
     from blender_scenes.blender.materials import prepared_materials
     from blender_scenes.blender.meshes import mesh_from_arrays
-    from render.engine import Engine
+    from render.blender.engine import Engine
     from tests.blender_scenes.mesh_views import look_at, reset
 
     store, report, engine = AssetStore(folder / "store"), [], Engine()

@@ -12,10 +12,10 @@ from assets.store import AssetStore
 from assets.surroundings import hdri_catalog
 from blender_scenes.sample import SceneConfig
 from blender_scenes.spec import RenderSettings
-from render.jobs import DatasetConfig
-from render.shards import SceneRecord, VideoRecord
-from render.shards.codec import Encoding, encode
+from render.farm.jobs import DatasetConfig
 from vosforge.seeding import rng_for
+from vosforge.videos import SceneRecord, VideoRecord
+from vosforge.videos.codec import Encoding, encode
 
 
 def make_record(

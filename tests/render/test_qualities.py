@@ -1,7 +1,7 @@
 import pytest
 
 from blender_scenes.spec import RenderSettings
-from render.jobs import DatasetConfig
+from render.farm.jobs import DatasetConfig
 from render.qualities import QUALITIES, quality_settings
 from vosforge import InputError
 from vosforge.config import read_config

@@ -7,11 +7,11 @@ import numpy as np
 from assets.catalog import Asset, Catalog
 from blender_scenes.sample import SceneConfig
 from blender_scenes.spec import RenderSettings, SceneSpec
-from render.jobs import Dataset, DatasetConfig
-from render.records import video_record
-from render.shards import VideoRecord, stage_video
-from render.shards.codec import encode
+from render.blender.records import video_record
+from render.farm.jobs import Dataset, DatasetConfig
 from vosforge.seeding import rng_for
+from vosforge.videos import VideoRecord, stage_video
+from vosforge.videos.codec import encode
 
 CONFIG = DatasetConfig(
     videos=7,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from render.process import BlenderUnusableError, cards_of
-from render.shards import stage_video
+from render.farm.process import BlenderUnusableError, cards_of
 from tests.render.conftest import make_record
 from tests.tools.painted import painted_dataset
 from tools.cli import main
+from vosforge.videos import stage_video
 
 COMMANDS = (
     "demo",
@@ -128,7 +128,7 @@ def test_what_a_data_set_lacks_after_a_run_is_its_exit_code(
     if missing:  # as a run leaves videos whose process was killed
         dataset.shard_path(0).unlink()
         stage_video(dataset.staged_path(2), make_record(2))
-    monkeypatch.setattr("tools.rendering.render_with_progress", lambda dataset, *_: dataset.manifest())
+    monkeypatch.setattr("tools.commands.rendering.render_with_progress", lambda dataset, *_: dataset.manifest())
     monkeypatch.setattr(sys, "argv", ["vosforge", "render", "data"])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -140,8 +140,8 @@ def test_a_full_disk_is_one_sentence_whatever_the_command(monkeypatch, capsys, t
     def refuse(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/view")
 
-    monkeypatch.setattr("tools.view.view_video", refuse)
-    monkeypatch.setattr("tools.view.open_video", lambda where: where)
+    monkeypatch.setattr("tools.inspect.view.view_video", refuse)
+    monkeypatch.setattr("tools.inspect.view.open_video", lambda where: where)
     monkeypatch.setattr(sys, "argv", ["vosforge", "view", "data"])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -9,12 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.s3 import upload
-from render.shards import ShardSet, place
 from tests.tools.painted import painted_dataset
 from tools.cli import app
-from tools.verification import verify_path
-from tools.view import open_video
+from tools.inspect.verification import verify_path
+from tools.inspect.view import open_video
 from vosforge.errors import InputError
+from vosforge.videos import ShardSet, place
 
 
 @pytest.fixture

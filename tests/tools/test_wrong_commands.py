@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from mivos_models import S2M, Fusion, Propagation, save_network
-from render.shards import ShardSet
 from tests.tools.painted import painted_dataset
 from tools.cli import main
 from tools.convert.davis import write_davis
-from tools.importing import import_dataset
+from tools.convert.importing import import_dataset
+from vosforge.videos import ShardSet
 
 WRONG = """
 verify emptydir | neither a data set nor a shard

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from train.video import MemoryVideo
 from vosforge.seeding import rng_for
+from vosforge.videos.video import MemoryVideo
 
 
 def blob_video(

@@ -7,20 +7,20 @@ import pytest
 import torch
 
 from mivos_models import STCN, affinity, load_network, normalise
-from train.augment import Augmentation, Geometry
-from train.clips import ClipDataset
+from train.data.augment import Augmentation, Geometry
+from train.data.clips import ClipDataset
+from train.data.scribbles import ScribbleSettings
+from train.evaluation.interactive import Networks, evaluate_interactive
+from train.evaluation.metrics import score_masks
 from train.fusion import train_fusion
-from train.interactive import Networks, evaluate_interactive
 from train.loop import initialised
 from train.losses import Bootstrap, cell_shares, matching_loss, one_hot
-from train.metrics import score_masks
 from train.propagation import propagation_loss, train_propagation
 from train.s2m import train_s2m
-from train.scribbles import ScribbleSettings
 from train.settings import ClipStage, FusionSettings, PropagationSettings, S2MSettings
-from train.video import MemoryVideo
 from vosforge import InputError, VOSForgeError
 from vosforge.seeding import rng_for
+from vosforge.videos.video import MemoryVideo
 
 ALL_PIXELS = Bootstrap(start=1.0, end=1.0)
 TINY: dict[str, Any] = {

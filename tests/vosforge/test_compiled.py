@@ -8,9 +8,9 @@ from vosforge import compiled
 ADD = """
 import vosforge.compiled as here
 from vosforge.compiled import compiled
-from render.raster import NOTHING
-import render.shards.jpeg
-print(here.numba.config.CACHE_DIR, render.shards.jpeg._BIT_LENGTH[5])
+from render.light.raster import NOTHING
+import vosforge.videos.jpeg
+print(here.numba.config.CACHE_DIR, vosforge.videos.jpeg._BIT_LENGTH[5])
 """
 
 

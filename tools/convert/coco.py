@@ -13,9 +13,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from render.shards import ShardVideo
 from tools.convert.runs import encode_runs
 from tools.convert.writing import categories, frame_names, objects_seen, write_frames
+from vosforge.videos import ShardVideo
 
 LISTS = ("videos", "tracks", "images", "annotations")
 

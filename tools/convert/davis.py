@@ -7,10 +7,10 @@ the folder is called 480p whatever the frames' size, because that is where the p
 from collections.abc import Iterable
 from pathlib import Path
 
-from render.shards import ShardVideo
 from tools.convert.writing import frame_names, objects_seen, write_frames, write_masks
-from train.folders import numbered
 from vosforge.log import logger
+from vosforge.videos import ShardVideo
+from vosforge.videos.folders import numbered
 
 
 def write_davis(videos: Iterable[ShardVideo], folder: Path) -> None:

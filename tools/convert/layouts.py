@@ -7,13 +7,13 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from render.shards.format import Split
 from tools.convert.sources import Entry, Tree, shown
 from tools.convert.writing import safe_name
-from train.film import is_film
-from train.folders import FRAMES, MASKS, OTHER_FRAMES, OTHER_MASKS, USUAL, in_time, is_frame
-from train.masks import match_masks
 from vosforge.errors import InputError
+from vosforge.videos.film import is_film
+from vosforge.videos.folders import FRAMES, MASKS, OTHER_FRAMES, OTHER_MASKS, USUAL, in_time, is_frame
+from vosforge.videos.format import Split
+from vosforge.videos.masks import match_masks
 
 LAYOUTS = ("davis", "bl30k", "youtube-vos", "folders")
 

@@ -7,14 +7,14 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from render.shards import VideoRecord
-from render.shards.codec import MOST_PIXELS, Encoding, decode, encode, image_size
-from render.shards.format import VOID
 from tools.convert.layouts import SourceVideo
 from tools.convert.sources import Entry, frame_times
-from train.folders import numbered
-from train.masks import NO_IMAGE, number_objects, read_values
 from vosforge.errors import InputError
+from vosforge.videos import VideoRecord
+from vosforge.videos.codec import MOST_PIXELS, Encoding, decode, encode, image_size
+from vosforge.videos.folders import numbered
+from vosforge.videos.format import VOID
+from vosforge.videos.masks import NO_IMAGE, number_objects, read_values
 
 NO_CATEGORY = "object"
 """Of objects for which the source names none."""
@@ -25,7 +25,7 @@ def read_video(video: SourceVideo, attributes: dict[str, Any]) -> VideoRecord:
     """Read all of a video, which must have a mask for every frame.
 
     JPEG and PNG frames keep their bytes; a video that mixes them or has others becomes PNGs of the same pixels, a film
-    JPEGs. Masks become labels as `train.masks` says. InputError names a file that is damaged or of another
+    JPEGs. Masks become labels as `vosforge.videos.masks` says. InputError names a file that is damaged or of another
     size than the first frame.
     """
     places = [_place(entry, video.folder, name) for name, entry in video.frames]

@@ -8,10 +8,10 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from render.shards.codec import encode
-from train.film import Film, is_film
-from train.folders import is_hidden, numbered
 from vosforge.errors import InputError
+from vosforge.videos.codec import encode
+from vosforge.videos.film import Film, is_film
+from vosforge.videos.folders import is_hidden, numbered
 
 BLOCK = 512
 """Of a tar, which ends with one of zeros."""

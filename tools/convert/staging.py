@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from render.shards import stage_video
 from tools.convert.layouts import SourceVideo
 from tools.convert.reading import read_video
 from vosforge.errors import VOSForgeError
 from vosforge.processes import end_with_owner, interrupts_ignored
+from vosforge.videos import stage_video
 
 
 class Job(NamedTuple):

@@ -13,9 +13,9 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from render.shards import ShardVideo
 from tools.convert.writing import categories, frame_names, jpeg, label_mask, palette_png
 from vosforge.errors import InputError
+from vosforge.videos import ShardVideo
 
 MEGABYTE = 1_000_000
 

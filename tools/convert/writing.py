@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from render.shards import ShardVideo
-from render.shards.codec import encode
-from render.shards.format import VOID
-from render.shards.reader import DAMAGE
-from render.shards.texts import read_texts
 from tools.convert.sources import JPEG_QUALITY
-from train.folders import numbered
-from train.palette import PALETTE
 from vosforge.errors import InputError
+from vosforge.videos import ShardVideo
+from vosforge.videos.codec import encode
+from vosforge.videos.folders import numbered
+from vosforge.videos.format import VOID
+from vosforge.videos.palette import PALETTE
+from vosforge.videos.reader import DAMAGE
+from vosforge.videos.texts import read_texts
 
 
 def safe_name(name: str, what: str) -> str:

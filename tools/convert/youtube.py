@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from render.shards import ShardVideo
 from tools.convert.writing import (
     categories,
     frame_names,
@@ -26,6 +25,7 @@ from tools.convert.writing import (
     write_frames,
     write_masks,
 )
+from vosforge.videos import ShardVideo
 
 
 def write_youtube(videos: Iterable[ShardVideo], folder: Path) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from render.shards import ShardSet, VideoRecord, build_manifest, pack_shard, stage_video
-from render.shards.codec import Encoding, encode
-from train.palette import PALETTE
 from vosforge.seeding import rng_for
+from vosforge.videos import ShardSet, VideoRecord, build_manifest, pack_shard, stage_video
+from vosforge.videos.codec import Encoding, encode
+from vosforge.videos.palette import PALETTE
 
 
 def make_record(

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from render.shards import ShardSet, build_manifest
-from render.shards.codec import encode
 from tests.tools.convert.conftest import RECORDS, make_record, write_set
 from tests.tools.convert.test_runs import decode_runs
+from tools.convert.exporting import export_dataset
 from tools.convert.webdataset import write_webdataset
-from tools.exporting import export_dataset
-from train.palette import PALETTE
 from vosforge.errors import VOSForgeError
+from vosforge.videos import ShardSet, build_manifest
+from vosforge.videos.codec import encode
+from vosforge.videos.palette import PALETTE
 
 
 def read_mask(path: Path) -> np.ndarray:

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from render.shards import ShardSet, ShardVideo
 from tests.tools.convert.conftest import label_mask, pack, png_mask, tree_files, write_files
-from tests.train.films import flat_frames, write_film
+from tests.vosforge.videos.films import flat_frames, write_film
+from tools.convert.importing import import_dataset
 from tools.convert.writing import original_names
-from tools.importing import import_dataset
 from vosforge.errors import InputError
+from vosforge.videos import ShardSet, ShardVideo
 
 SHOWN = [0, 40, 50, 1000]
 

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 import tools.convert.staging
-from render.shards import ShardSet
-from render.shards.texts import read_texts
 from tests.tools.convert.conftest import Files, label_mask, pack, picture, png_mask, tree_files, write_files
-from tools.importing import import_dataset
+from tools.convert.importing import import_dataset
 from vosforge.errors import InputError
+from vosforge.videos import ShardSet
+from vosforge.videos.texts import read_texts
 
 
 def check(out: Path, files: Files, top: str = "", middle: str = "") -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from render.shards import ShardSet
 from tests.tools.convert.conftest import RECORDS, make_record, write_set
-from tools.exporting import export_dataset
+from tools.convert.exporting import export_dataset
 from vosforge.log import logger
+from vosforge.videos import ShardSet
 
 BY_ID = {record.id: record for record in RECORDS}
 NUMBERED = [record.id for record in RECORDS if not record.attributes]

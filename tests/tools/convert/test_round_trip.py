@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from render.shards import ShardSet, VideoRecord
-from render.shards.codec import encode
 from tests.tools.convert.conftest import RECORDS, write_set
+from tools.convert.exporting import export_dataset
+from tools.convert.importing import import_dataset
 from tools.convert.writing import categories, objects_seen
-from tools.exporting import export_dataset
-from tools.importing import import_dataset
+from vosforge.videos import ShardSet, VideoRecord
+from vosforge.videos.codec import encode
 
 LAYOUTS = ("davis", "bl30k", "youtube-vos")
 

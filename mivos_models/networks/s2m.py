@@ -1,0 +1,106 @@
+"""S2M (scribble to mask): one frame, one object's current mask and strokes become that object's new mask.
+
+DeepLabV3+ (Chen et al., ECCV 2018) with output stride 16 and six input channels, as in MiVOS.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mivos_models.networks.aggregate import aggregate
+from mivos_models.networks.images import View
+from mivos_models.networks.resnet import Depth, ResNet, scaled
+
+_RATES = (6, 12, 18)
+
+
+def _conv_bn_relu(channels: int, out_channels: int, kernel: int, dilation: int = 1) -> list[nn.Module]:
+    padding = dilation * (kernel // 2)
+    return [
+        nn.Conv2d(channels, out_channels, kernel, padding=padding, dilation=dilation, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    ]
+
+
+class SpatialPyramid(nn.Module):
+    """Atrous spatial pyramid pooling: the same features seen at several rates and as a whole."""
+
+    def __init__(self, channels: int, out_channels: int):
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Sequential(*_conv_bn_relu(channels, out_channels, 1))])
+        for rate in _RATES:
+            self.convs.append(nn.Sequential(*_conv_bn_relu(channels, out_channels, 3, rate)))
+        self.convs.append(nn.Sequential(nn.AdaptiveAvgPool2d(1), *_conv_bn_relu(channels, out_channels, 1)))
+        self.project = nn.Sequential(*_conv_bn_relu(len(self.convs) * out_channels, out_channels, 1), nn.Dropout(0.1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,channels,h,w] -> [B,out_channels,h,w]."""
+        branches = [conv(x) for conv in self.convs]
+        branches[-1] = branches[-1].expand_as(branches[0])  # one cell, enlarged
+        return self.project(torch.cat(branches, dim=1))
+
+
+class Head(nn.Module):
+    """Joins the pyramid's output with low-level features at a quarter of the resolution."""
+
+    def __init__(self, low_channels: int, channels: int, width: float):
+        super().__init__()
+        low, middle = scaled(48, width), scaled(256, width)
+        self.project = nn.Sequential(*_conv_bn_relu(low_channels, low, 1))
+        self.aspp = SpatialPyramid(channels, middle)
+        self.classifier = nn.Sequential(*_conv_bn_relu(low + middle, middle, 3), nn.Conv2d(middle, 1, 1))
+
+    def forward(self, low_level: Tensor, x: Tensor) -> Tensor:
+        """low_level: [B,low_channels,4h,4w]; x: [B,channels,h,w] -> logits [B,1,4h,4w]."""
+        low_level = self.project(low_level)
+        x = functional.interpolate(self.aspp(x), size=low_level.shape[2:], mode="bilinear", align_corners=False)
+        return self.classifier(torch.cat([low_level, x], dim=1))
+
+
+class S2M(nn.Module):
+    """One object's mask logits from a frame, the object's mask so far, and positive and negative strokes.
+
+    Training needs batches of at least two (the pooled branch's batch norm sees one cell per image). The published
+    weights are ``S2M(50, 1.0)``.
+    """
+
+    def __init__(self, depth: Depth = 50, width: float = 1.0):
+        super().__init__()
+        self.backbone = ResNet(depth, width, 6, ("layer1", "layer2", "layer3", "layer4"), dilate_last=True)
+        self.classifier = Head(self.backbone.channels[0], self.backbone.channels[-1], width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B,6,H,W], the normalised RGB frame, the current mask, positive and negative strokes (0 or 1).
+
+        Returns logits [B,1,H,W]. The pooled branch sees all of the input: padding or cropping changes the result.
+        """
+        features = self.backbone(x)
+        logits = self.classifier(features[0], features[-1])
+        return functional.interpolate(logits, size=x.shape[2:], mode="bilinear", align_corners=False)
+
+
+@torch.inference_mode()
+def corrected(
+    network: S2M,
+    frame: np.ndarray,
+    mask: np.ndarray,
+    strokes: np.ndarray,
+    view: View,
+    device: torch.device,
+) -> Tensor:
+    """Background's and objects' probabilities, almost 0 or 1, as strokes correct a mask: float32 [K+1,H,W].
+
+    frame: uint8 RGB [H,W,3]; mask: uint8 [H,W]; strokes: bool [K,2,H,W], where each object is and is not; view: how
+    the network, which is on ``device``, sees H by W.
+    """
+    objects = torch.arange(1, len(strokes) + 1).view(-1, 1, 1)
+    current = (torch.from_numpy(mask) == objects).float()
+    # No stroke is too thin to survive where the network sees less: any of its pixels counts. Then 3×3 dilation.
+    drawn = functional.adaptive_max_pool2d(torch.from_numpy(strokes).float(), view.size)
+    drawn = view.padding.pad(functional.max_pool2d(drawn, 3, 1, 1))
+    inputs = torch.cat([view.reduced(current).round().unsqueeze(1), drawn], dim=1).to(device)
+    image = view.image(frame).to(device).expand(len(strokes), -1, -1, -1)
+    logits = network(torch.cat([image, inputs], dim=1))
+    return view.enlarged(aggregate(torch.sigmoid(logits.squeeze(1)), hard=True))

@@ -1,0 +1,1 @@
+"""The interactive runner: strokes and clicks in, masks of a whole video out."""

@@ -1,0 +1,38 @@
+"""What of a video's frames is kept for when they are visited again."""
+
+from mivos_models.networks.spacetime import Query
+from mivos_models.runner.spill import Spill, Spilled
+
+MEMORY_BYTES = 2**30
+DISK_BYTES = 2**32
+"""Beside the memory, where frames are segmented by a processor: reading one there is nothing to computing it again."""
+
+
+class Queries:
+    """The queries of the first frames that were kept: some in memory, more on disk, no others.
+
+    Passes visit frames in order, so that giving up one for another would never pay.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[int, Query] = {}
+        self._on_disk: dict[int, list[Spilled]] = {}
+        self._spill = Spill()
+        self._room = [MEMORY_BYTES, DISK_BYTES]
+
+    def get(self, frame: int) -> Query | None:
+        """The frame's query, if it is kept."""
+        if frame in self._on_disk:
+            return Query(*(part.read().permute(0, 3, 1, 2) for part in self._on_disk[frame]))
+        return self._held.get(frame)
+
+    def keep(self, frame: int, query: Query) -> None:
+        """Keep the frame's query, while there is room."""
+        size = sum(part.nbytes for part in query)
+        if size <= self._room[0]:
+            self._room[0] -= size
+            self._held[frame] = query
+        elif size <= self._room[1] and query.key.device.type == "cpu":
+            self._room[1] -= size
+            # Channels last, as they lie in memory, too.
+            self._on_disk[frame] = [self._spill.put(part.permute(0, 2, 3, 1)) for part in query]

@@ -1,0 +1,112 @@
+"""Semi-supervised segmentation: masks of objects where they first appear, carried through the rest of a video.
+
+As Mask-Propagation evaluates it (Cheng et al., CVPR 2021, supplement): given masks are aggregated before they are
+memorised, and each object is remembered from its own first frame on.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+
+from mivos_models.networks.aggregate import aggregate
+from mivos_models.networks.images import View
+from mivos_models.networks.memory import Bank, Memory
+from mivos_models.networks.spacetime import SpaceTimeNetwork
+from mivos_models.runner.fast import Precision, accelerated, check_precision
+from vosforge import InputError
+
+
+@torch.inference_mode()
+def propagate(
+    frames: np.ndarray,
+    first_mask: np.ndarray,
+    propagation: SpaceTimeNetwork,
+    *,
+    later: Mapping[int, np.ndarray] | None = None,
+    top_k: int | Literal["published"] | None = "published",
+    mem_every: int = 5,
+    short_side: int | None = None,
+    precision: Precision = "full",
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """The masks of all frames, uint8 [T,H,W], from objects' masks where each first appears.
+
+    frames: uint8 RGB [T,H,W,3]; first_mask: index mask [H,W] of frame 0; later: by frame, index masks of objects that
+    enter there (labels that no earlier mask has; other pixels 0), which win over what was carried to that frame.
+    ``top_k``, ``mem_every``, ``short_side``, ``precision``: as `InteractiveRunner` has them; progress: told frames
+    done, and of how many. Raises InputError for masks that do not fit the frames or one another, ValueError for a
+    network in training mode.
+    """
+    given = _checked({0: first_mask, **(later or {})}, frames)
+    top_k = propagation.published_top_k if top_k == "published" else top_k
+    if propagation.training:
+        raise ValueError("the propagation network is in training mode; call its eval() first")
+    check_precision(precision)
+    device, network = next(propagation.parameters()).device, accelerated(propagation, precision)
+    T, H, W = frames.shape[:3]
+    view, masks = View(H, W, short_side), np.zeros((T, H, W), np.uint8)
+    sizes: list[int] = []  # of groups of objects that entered together, and what is remembered of each
+    banks: list[Bank] = []
+    labels = np.zeros(1, np.uint8)
+    last_permanent = 0
+    for t in range(T):
+        image = view.image(np.asarray(frames[t])).to(device)
+        query = network.query(image)
+        found = torch.zeros(0, *view.padded_size, device=device)
+        if banks:
+            found = torch.cat([network.segment(query, bank.memory, top_k)[0] for bank in banks])
+        if t in given:
+            new = np.unique(given[t][given[t] > 0])
+            shown = torch.from_numpy(np.stack([given[t] == label for label in new])).float()
+            shown = view.reduced(shown).to(device)
+            if banks:
+                found = aggregate(found)[1:]  # once before the new masks are put in and once after, as published
+            found = torch.cat([found * (shown.sum(dim=0) <= 0.5), shown])
+            labels = np.concatenate([labels, new])
+            sizes.append(len(new))
+        probabilities = aggregate(found)
+        masks[t] = labels[view.enlarged(probabilities).max(dim=0).indices.cpu().numpy()]
+        if t in given:
+            masks[t] = np.where(given[t] > 0, given[t], masks[t])
+        permanent = t in given or t - last_permanent >= mem_every
+        if sizes and t < T - 1 and (permanent or propagation.keeps_previous):
+            last_permanent = t if permanent else last_permanent
+            memory = network.memorize(image, probabilities[1:].unsqueeze(0), query)
+            for number, part in enumerate(_split(memory, sizes)):
+                if number == len(banks):
+                    banks.append(Bank(part, (T - t) // mem_every + len(given) + 1))
+                banks[number].add(part, for_good=permanent)
+        if progress is not None:
+            progress(t + 1, T)
+    return masks
+
+
+def _split(memory: Memory, sizes: Sequence[int]) -> Iterator[Memory]:
+    """A frame's memory in groups of so many objects."""
+    parts = (part.split(sizes, dim=1) if part.shape[1] > 1 else [part] * len(sizes) for part in memory)
+    return map(Memory, *parts)
+
+
+def _checked(given: Mapping[int, np.ndarray], frames: np.ndarray) -> dict[int, np.ndarray]:
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
+        raise InputError(f"frames must be uint8 [T,H,W,3] with T ≥ 1, not {frames.dtype} {list(frames.shape)}")
+    known: set[int] = set()
+    result = {}
+    for t, mask in sorted(given.items()):
+        mask = np.asarray(mask)
+        if not 0 <= t < len(frames):
+            raise InputError(f"there is no frame {t}: the video has frames 0..{len(frames) - 1}")
+        if mask.shape != frames.shape[1:3] or mask.dtype.kind not in "iub" or mask.min() < 0 or mask.max() > 255:
+            raise InputError(
+                f"the mask of frame {t} must be labels 0..255 of {list(frames.shape[1:3])}, "
+                f"not {mask.dtype} {list(mask.shape)}"
+            )
+        new = set(np.unique(mask).tolist()) - {0}
+        if again := new & known:
+            raise InputError(f"the mask of frame {t} shows object {min(again)}, which has a mask at an earlier frame")
+        if new:
+            known |= new
+            result[t] = mask.astype(np.uint8)
+    return result

@@ -1,0 +1,93 @@
+"""A runner's session in a file: what was done, without the networks and the frames."""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from mivos_models.networks.memory import Memory
+from mivos_models.networks.saved import read_tensors, write_tensors
+from mivos_models.runner.fast import Precision
+from mivos_models.runner.spill import Probabilities
+from mivos_models.runner.state import Remembered, State
+from vosforge import InputError
+
+FORMAT = "vosforge session 2"
+
+
+@dataclass
+class Session:
+    """What was done, by which network (see `fingerprint`), and by which rules."""
+
+    state: State
+    network: int
+    top_k: int | None
+    mem_every: int
+    short_side: int | None
+    precision: Precision
+
+    def save(self, path: Path, frames: np.ndarray) -> None:
+        """Write it to ``path``, whole or not at all; ``frames``: those it is about, [T,H,W,3] uint8."""
+        state = self.state
+        held = {
+            "format": FORMAT,
+            "frames": _checksum(frames),
+            "network": self.network,
+            "top_k": self.top_k,
+            "mem_every": self.mem_every,
+            "short_side": self.short_side,
+            "precision": self.precision,
+            "channels": state.probabilities.channels,
+            "size": state.probabilities.size,
+            "probabilities": state.probabilities.mapped(),
+            "masks": torch.from_numpy(state.masks),
+            "given": {t: torch.from_numpy(mask) for t, mask in state.given.items()},
+            "replaced": sorted(state.replaced),
+            "certain": [(known.frame, known.given, *(part.cpu() for part in known.memory)) for known in state.certain],
+        }
+        write_tensors(held, path)
+
+    @classmethod
+    def load(cls, path: Path, frames: np.ndarray, network: int) -> Self:
+        """Read it. Raises InputError when it is no session, or one of other frames or another network."""
+        held = _read(path)
+        if held["frames"] != _checksum(frames):
+            raise InputError(f"the session {path} is about other frames: hand over those it was saved with")
+        if held["network"] != network:
+            raise InputError(f"the session {path} was made by another propagation network: hand over its weights")
+        probabilities = Probabilities(held["channels"], held["size"])
+        for t, planes in held["probabilities"].items():
+            probabilities[t] = planes
+        certain = [
+            Remembered(frame, given.clone(), Memory(*(part.clone() for part in memory)))
+            for frame, given, *memory in held["certain"]
+        ]
+        given = {t: mask.numpy().copy() for t, mask in held["given"].items()}
+        state = State(probabilities, held["masks"].numpy().copy(), given, certain, set(held["replaced"]))
+        return cls(state, network, held["top_k"], held["mem_every"], held["short_side"], held["precision"])
+
+
+def fingerprint(network: nn.Module) -> int:
+    """A checksum of the network's weights."""
+    checksum = 0
+    for value in network.state_dict().values():
+        checksum = zlib.crc32(value.detach().cpu().contiguous().numpy().data, checksum)
+    return checksum
+
+
+def _checksum(frames: np.ndarray) -> int:
+    checksum = zlib.crc32(str(frames.shape).encode())
+    for frame in frames:
+        checksum = zlib.crc32(np.ascontiguousarray(frame).data, checksum)
+    return checksum
+
+
+def _read(path: Path) -> dict[str, Any]:
+    held = read_tensors(path, "session", mapped=True)
+    if not isinstance(held, dict) or held.get("format") != FORMAT:
+        raise InputError(f"{path} is no session that a runner saved, or one of another version of VOSForge")
+    return held

@@ -1,0 +1,1 @@
+"""The Blender process: the engine, its jobs and the records they write."""

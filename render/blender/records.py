@@ -1,0 +1,54 @@
+"""What a shard keeps of a rendered video, from its scene and its pixels."""
+
+import platform
+
+import numpy as np
+
+from assets.catalog import Catalog
+from blender_scenes.spec import SceneSpec
+from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
+from vosforge import __version__
+from vosforge.videos.format import SceneRecord, VideoRecord
+
+
+def video_record(
+    spec: SceneSpec,
+    catalog: Catalog,
+    rgb: tuple[bytes, ...],
+    mask: np.ndarray,
+    darkest: float | None,
+    renderer: str,
+    passes: dict[str, np.ndarray] | None = None,
+) -> VideoRecord:
+    """The record of the video of ``spec``.
+
+    ``rgb``: its T encoded frames, none at all without colours; ``mask``: uint8 ``[T, H, W]``; ``darkest``: the least
+    mean brightness of a frame, 0 to 255, None without colours; ``renderer``: what rendered it; ``passes``: the data
+    sets of its optional passes. Raises VOSForgeError when ``catalog`` lacks one of the scene's assets.
+    """
+    settings = spec.render
+    return VideoRecord(
+        id=spec.video_id,
+        split=spec.split,
+        rgb=rgb,
+        encoding=settings.encoding,
+        mask=mask,
+        passes=passes or {},
+        category=tuple(item.category for item in spec.objects),
+        darkest=None if darkest is None else round(darkest, 3),
+        scene=SceneRecord(
+            spec=spec.model_dump_json(),
+            intrinsics=np.tile(intrinsics(spec.camera, settings.width, settings.height), (settings.frames, 1, 1)),
+            world_to_camera=camera_poses(spec.camera, settings.frames),
+            pose=np.stack([object_poses(item, settings.frames) for item in spec.objects], axis=1),
+            asset=tuple(item.mesh for item in spec.objects),
+        ),
+        attributes={
+            "seed": spec.seed,
+            "attempt": spec.attempt,
+            "vosforge": __version__,
+            "renderer": renderer,
+            "cpu": platform.processor() or platform.machine(),
+            "credits": [catalog.by_hash(content).model_dump(mode="json") for content in sorted(spec.assets)],
+        },
+    )

@@ -1,0 +1,32 @@
+"""``python -m render.blender.start FD THREADS DEVICE``: a Blender process with no more threads than it is to have.
+
+Blender and Intel's denoiser start a thread for each core they see, whatever Cycles is told, and those that have nothing
+to do spin: a fourth of a frame's processor time. So they see only a few cores while they count them.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import cv2
+
+
+def main() -> None:
+    """Import Blender, set the engine up, and serve."""
+    connection, threads, device = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(cores)[:threads])
+    cv2.setNumThreads(threads)
+    from render.blender.worker import run  # imports bpy
+
+    run(connection, threads, device, ready=lambda: _let_run_on(cores))
+
+
+def _let_run_on(cores: set[int]) -> None:
+    """Let every thread of this process run on any of ``cores``."""
+    for thread in Path("/proc/self/task").iterdir():
+        os.sched_setaffinity(int(thread.name), cores)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""What a Blender process does, which `render.blender.start` starts: it takes jobs until its owner is gone.
+
+An error the user can mend is answered as one sentence, and so is the machine's trouble. Any other ends the process,
+whose log then has the traceback.
+"""
+
+import math
+import os
+import signal
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from assets.catalog import Catalog
+from assets.store import AssetStore, MissingAssetError
+from blender_scenes.blender.mesh_import import prepare_model
+from blender_scenes.spec import SceneSpec
+from render.blender.engine import Engine
+from render.blender.records import video_record
+from render.farm.devices import check_renderer
+from render.farm.process import Event
+from render.labels.passes import PassMaker
+from render.labels.tracks import make_tracks
+from vosforge.errors import MachineError, VOSForgeError
+from vosforge.processes import end_with_owner
+from vosforge.trouble import NOT_ENOUGH, attempting
+from vosforge.videos.codec import encode
+from vosforge.videos.format import visible_area
+from vosforge.videos.gates import color_refusal, label_refusal
+from vosforge.videos.writer import stage_video
+
+
+@cache
+def _catalog(path: str) -> Catalog:
+    return Catalog.load(Path(path))
+
+
+def render_job(engine: Engine, job: Event) -> Iterator[Event]:
+    """Render ``job["spec"]`` and stage it at ``job["staged"]``; yields an event a frame, then the outcome.
+
+    With ``job["gates"]`` a video that does not show enough is refused instead. Nothing is rendered where
+    ``job["renderer"]``, what its data set was begun with, is another one.
+    """
+    _check_there(job)
+    try:
+        check_renderer(job["renderer"], engine.version)
+    except VOSForgeError as error:
+        yield {"unusable": str(error)}
+        return
+    with _named_assets(Path(job["catalog"])):
+        yield from _rendered(engine, job)
+
+
+def _rendered(engine: Engine, job: Event) -> Iterator[Event]:
+    spec = SceneSpec.model_validate_json(job["spec"])
+    store = AssetStore(Path(job["store"]))
+    settings = spec.render
+    rgb: list[bytes] = []
+    brightness: list[float] = []
+    contrast: list[float] = []
+    masks = np.empty((settings.frames, settings.height, settings.width), np.uint8)
+    maker = PassMaker(spec, store) if settings.passes else None
+    passes: dict[str, np.ndarray] = {}
+    for t, frame in enumerate(engine.render(spec, store)):
+        masks[t] = frame.mask
+        if frame.rgb is not None:
+            jpeg = settings.jpeg_quality, settings.jpeg_subsampling, settings.jpeg_tables
+            rgb.append(encode(frame.rgb, settings.encoding, *jpeg))
+            brightness.append(float(frame.rgb.mean()))
+            contrast.append(float(frame.rgb.mean(axis=2).std()))
+        if maker is not None and frame.depth is not None:
+            for name, array in maker.frame(t, frame.seen, frame.depth).items():
+                if name not in passes:
+                    passes[name] = _on_disk((settings.frames, *array.shape), array.dtype)
+                passes[name][t] = array
+        yield {"frame": t}
+    areas = visible_area(masks, len(spec.objects))
+    reason = color_refusal(brightness, contrast) or label_refusal(areas, masks[0].size)
+    if job["gates"] and reason is not None:
+        yield {"refused": reason}
+        return
+    if maker is not None and "tracks" in settings.passes:
+        passes |= make_tracks(spec, maker.surfaces, masks)
+    darkest = min(brightness, default=None)
+    record = video_record(spec, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.version, passes)
+    staged = Path(job["staged"])
+    with attempting(f"write to {staged.parent}"):
+        _check_there(job)
+        row = stage_video(staged, record)
+    yield {"done": row.model_dump(mode="json"), "renderer": engine.version}
+
+
+@contextmanager
+def _named_assets(catalog: Path) -> Iterator[None]:
+    """Where the store lacks an asset, the error says which it is and where it came from."""
+    try:
+        yield
+    except MissingAssetError as error:
+        held = [asset for asset in _catalog(str(catalog)).assets if error.content in (asset.hash, *asset.textures)]
+        which = f" (it is {held[0].name}, {held[0].source})" if held else ""
+        raise MachineError(f"{error}{which}") from None
+
+
+def _check_there(job: Event) -> None:
+    """Raise MachineError for a share that went away: nothing must be written below its empty mount point."""
+    catalog = Path(job["catalog"])
+    if not catalog.is_file():
+        raise MachineError(
+            f"{catalog.parent} is not there any more: see to its disk or share, and run the command again"
+        )
+
+
+def _on_disk(shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
+    """An array in a file without a name: a video's passes may be larger than the memory."""
+    with attempting(f"write to {tempfile.gettempdir()}"), tempfile.TemporaryFile() as file:
+        # Room that is not there would end the process later, when the array is filled.
+        os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape) * np.dtype(kind).itemsize))
+        return np.memmap(file, kind, "w+", shape=shape)
+
+
+def prepare_job(engine: Engine, job: Event) -> Iterator[Event]:
+    """Prepare the pack model ``job["model"]`` in the store; yields its catalog entry and what was left out."""
+    asset, warnings = prepare_model(job["model"], AssetStore(Path(job["store"])))
+    yield {"done": asset, "warnings": warnings}
+
+
+def prove_job(engine: Engine, job: Event) -> Iterator[Event]:
+    """Show that the engine can render; yields how many cards it has."""
+    try:
+        engine.prove()
+    except VOSForgeError as error:
+        yield {"unusable": str(error)}
+    else:
+        yield {"done": engine.device.cards}
+
+
+JOBS: dict[str, Callable[[Engine, Event], Iterator[Event]]] = {
+    "prepare": prepare_job,
+    "prove": prove_job,
+    "render": render_job,
+}
+
+
+def serve(connection: Connection, engine: Engine) -> None:
+    """Answer jobs until the other end closes."""
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        try:
+            with attempting(f"{job['do']} here"):
+                for event in JOBS[job["do"]](engine, job):
+                    connection.send(event)
+        except MachineError as error:
+            if error.why == NOT_ENOUGH:  # of this job; the end of the process gives back what it took
+                raise
+            traceback.print_exc()
+            connection.send({"machine": str(error)})
+        except VOSForgeError as error:
+            connection.send({"error": str(error)})
+
+
+def run(connection: int, threads: int, device: str, ready: Callable[[], None]) -> None:
+    """Set the process up and serve; ``connection``: a file descriptor; ``ready`` is called once Blender stands."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
+    end_with_owner()
+    owner = Connection(connection)
+    try:
+        engine = Engine(threads, device)
+    except VOSForgeError as error:
+        owner.send({"unusable": str(error)})
+    else:
+        ready()
+        owner.send({"ready": True})
+        serve(owner, engine)

@@ -1,0 +1,1 @@
+"""Many Blender processes: which videos are missing, who renders them, what seals a shard."""

@@ -1,0 +1,291 @@
+"""Rendering on Ray: a pool of actors, each the owner of one Blender process, works through a data set's videos."""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from assets.store import AssetStore
+from render.farm.devices import check_renderer
+from render.farm.head import check_head
+from render.farm.jobs import Dataset
+from render.farm.layout import WHOLE_MACHINE, Layout, Resources, layout_for, worker_memory
+from render.farm.local import lend_token, ray_folder
+from render.farm.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, Event, cards_of
+from vosforge.errors import MachineError, VOSForgeError, first_line
+from vosforge.log import logger
+from vosforge.processes import cores, free_memory, sigterm_kept
+
+RAY_MEMORY = 800 * 2**20
+"""Bytes that a local Ray takes for itself."""
+CRASHES_ALLOWED = 2
+"""How often one video may lose its Blender process in a run."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: counts since it began, and seconds. Redrawn videos count in the frames each time.
+
+    ``left``: videos whose process was killed, or had no memory, again and again; they stay missing.
+    """
+
+    frames_done: int
+    frames_total: int
+    videos_done: int
+    videos_total: int
+    redrawn: int
+    quarantined: int
+    left: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Task:
+    index: int
+    attempt: int = 0
+    crashes: int = 0
+
+
+class _Renderer:
+    """The actor: owns one Blender process and passes its events on."""
+
+    def __init__(self, log: str, threads: int, device: str) -> None:
+        self._blender = BlenderProcess(Path(log), threads, device)
+
+    def run(self, job: Event) -> Iterator[Event]:
+        """Yield the job's events; a crash, a mendable error and the machine's trouble become events too."""
+        try:
+            yield from self._blender.run(job)
+        except BlenderCrashError as error:
+            yield {"crashed": str(error), "lost": error.lost}
+        except BlenderUnusableError as error:
+            yield {"unusable": str(error)}
+        except MachineError as error:
+            yield {"machine": str(error)}
+        except VOSForgeError as error:
+            yield {"error": str(error)}
+
+
+def render_dataset(
+    dataset: Dataset,
+    store: AssetStore,
+    resources: Resources = WHOLE_MACHINE,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    retry_quarantined: bool = False,
+) -> Progress:
+    """Render every missing video of ``dataset`` and seal its shards; returns the final counts.
+
+    A video that fails its checks is drawn again under the next attempt; one that keeps failing or crashing Blender is
+    quarantined with its reason (``retry_quarantined`` takes up those of earlier runs again). One whose process is
+    killed again and again stays missing. When interrupted, what is sealed stays, and the next call goes on from there.
+    Raises MachineError when the folder cannot be written to or the machine fails otherwise, and BlenderUnusableError
+    where Blender cannot render as ``resources`` ask, or is not the one, on the device, that the data set was begun
+    with; both with nothing quarantined.
+    """
+    with dataset.writing():
+        dataset.pack()
+        if retry_quarantined:
+            dataset.retry_quarantined()
+        missing = dataset.missing()
+        progress = Progress(0, len(missing) * dataset.config.render.frames, 0, len(missing), 0, 0, 0, 0.0)
+        if missing:
+            try:
+                worker = worker_memory(dataset.config.render)
+                with sigterm_kept():
+                    layout = _start_ray(resources, len(missing), worker)
+                progress = _Run(dataset, store, resources, layout, worker, on_progress).work(missing)
+            finally:
+                ray.shutdown()
+        dataset.manifest()
+        return progress
+
+
+def _start_ray(resources: Resources, videos: int, worker: int) -> Layout:
+    """Join the cluster, or start a local one; returns how ``videos`` videos are dealt out to it.
+
+    ``worker``: bytes that a worker takes.
+    """
+    # Ray reports usage to its makers unless told not to; a render farm should not.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if resources.address is not None:
+        check_head(resources.address)
+        # One try of 40 s for what no longer answers as Ray, for example the last cluster that "auto" finds a note of.
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
+        try:
+            ray.init(address=resources.address, **options)
+        except ConnectionError as error:
+            raise VOSForgeError(
+                f"cannot join the Ray cluster at {resources.address} ({first_line(error)}): check the address, and "
+                "RAY_AUTH_TOKEN where the cluster has one"
+            ) from None
+        return _layout_of_cluster(resources, videos, worker)
+    cards = cards_of(resources.device) if resources.device != "cpu" else 0
+    memory = free_memory() - RAY_MEMORY
+    layout = layout_for(resources, videos, cores=cores(), memory=memory, worker=worker, cards=cards)
+    options |= {"num_cpus": layout.workers * layout.threads, "num_gpus": cards}
+    options |= {"include_dashboard": False, "object_store_memory": 80 * 2**20, "_node_ip_address": "127.0.0.1"}
+    options["_temp_dir"] = str(ray_folder())
+    lend_token()
+    ray.init(address="local", **options)
+    return layout
+
+
+def _layout_of_cluster(resources: Resources, videos: int, worker: int) -> Layout:
+    """What fits on all nodes together: an actor that fits nowhere would keep its video waiting for ever."""
+    threads = resources.threads or 1
+    each = replace(resources, workers=None, threads=threads)
+    fitting = 0
+    for node in ray.nodes():
+        has = {kind: int(amount) for kind, amount in node["Resources"].items()}
+        cores, memory = has.get("CPU", 0), has.get("memory", 0)
+        if node["Alive"] and cores >= threads and memory >= worker:
+            layout = layout_for(each, videos, cores=cores, memory=memory, worker=worker, cards=has.get("GPU", 0))
+            fitting += layout.workers
+    if not fitting:
+        needed = f"{threads} core{'s' * (threads > 1)} and {worker / 2**30:.1f} GiB"
+        needed += " and a GPU" if resources.device != "cpu" else ""
+        raise VOSForgeError(
+            f"a worker takes {needed}, which no node of the Ray cluster at {resources.address} has: add such a node, "
+            "or render without --address"
+        )
+    return Layout(min(fitting, resources.workers or fitting, videos), threads)
+
+
+class _Run:
+    """One pass over the missing videos: which actor is busy with what, and the counts."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        store: AssetStore,
+        resources: Resources,
+        layout: Layout,
+        worker: int,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._dataset, self._store, self._on_progress = dataset, store, on_progress
+        needs: dict[str, Any] = {"num_cpus": layout.threads}
+        if resources.device != "cpu":
+            needs["num_gpus"] = 1 / resources.workers_per_gpu  # Ray shows each process one card only
+        if resources.address is not None:
+            needs["memory"] = worker
+        self._actor_class = ray.remote(**needs)(_Renderer)
+        self._threads, self._device = layout.threads, resources.device
+        self._any_renderer = resources.any_renderer
+        self._renderer = None if resources.any_renderer else dataset.renderer()
+        self._idle: list[Any] = [self._new_actor(number) for number in range(layout.workers)]
+        self._busy: dict[Any, tuple[Any, _Task]] = {}
+        self._queue: deque[_Task] = deque()
+        self._videos = self._redrawn = self._quarantined = self._left = self._actors = 0
+
+    def work(self, missing: list[int]) -> Progress:
+        self._queue.extend(_Task(index) for index in missing)
+        started = time.monotonic()
+        frames = self._dataset.config.render.frames
+        rendered = 0
+        left: dict[int, int] = {}
+        while True:
+            while self._queue and self._idle:
+                task = self._queue.popleft()
+                left[task.index] = frames
+                self._submit(self._idle.pop(), task)
+            progress = Progress(
+                frames_done=rendered,
+                frames_total=rendered + len(self._queue) * frames + sum(left.values()),
+                videos_done=self._videos,
+                videos_total=len(missing),
+                redrawn=self._redrawn,
+                quarantined=self._quarantined,
+                left=self._left,
+                seconds=time.monotonic() - started,
+            )
+            self._on_progress(progress)
+            if not self._busy:
+                return progress
+            ready, _ = ray.wait(list(self._busy), num_returns=1, timeout=1.0)
+            for stream in ready:
+                actor, task = self._busy[stream]
+                event = self._next_event(stream)
+                if "frame" in event:
+                    rendered += 1
+                    left[task.index] -= 1
+                else:
+                    del left[task.index]
+                    self._finish(stream, actor, task, event)
+
+    def _new_actor(self, number: int) -> Any:
+        log = self._dataset.root / "logs" / f"blender-{number:03d}.log"
+        return self._actor_class.remote(str(log.resolve()), self._threads, self._device)
+
+    def _submit(self, actor: Any, task: _Task) -> None:
+        job = {
+            "do": "render",
+            "spec": self._dataset.spec(task.index, task.attempt).model_dump_json(),
+            "store": str(self._store.root.resolve()),
+            "catalog": str((self._dataset.root / "catalog.jsonl").resolve()),
+            "staged": str(self._dataset.staged_path(task.index).resolve()),
+            "gates": self._dataset.config.scene.gates,
+            "renderer": self._renderer,
+        }
+        self._busy[actor.run.options(num_returns="streaming").remote(job)] = actor, task
+
+    @staticmethod
+    def _next_event(stream: Any) -> Event:
+        try:
+            event: Event = ray.get(next(stream))
+        except RayTaskError:  # a bug
+            raise
+        except RayError as error:
+            return {"actor_died": f"the render worker died ({first_line(error)})"}
+        return event
+
+    def _finish(self, stream: Any, actor: Any, task: _Task, event: Event) -> None:
+        del self._busy[stream]
+        if "unusable" in event:  # not this video's fault, and all others would fare the same
+            raise BlenderUnusableError(event["unusable"])
+        if "machine" in event:
+            raise MachineError(event["machine"])
+        if "actor_died" in event:
+            self._actors += 1
+            actor = self._new_actor(1000 + self._actors)
+        self._idle.append(actor)
+        if "done" in event:
+            self._hold_to_renderer(task.index, event["renderer"])
+            self._videos += 1
+            self._dataset.pack()
+        elif "refused" in event and task.attempt + 1 < self._dataset.config.attempts:
+            logger.debug("video %d: %s; drawn again", task.index, event["refused"])
+            self._redrawn += 1
+            self._queue.append(_Task(task.index, task.attempt + 1))
+        elif ("crashed" in event or "actor_died" in event) and task.crashes + 1 < CRASHES_ALLOWED:
+            logger.warning("video %d: %s; tried again", task.index, next(iter(event.values())))
+            self._queue.append(_Task(task.index, task.attempt, task.crashes + 1))
+        elif "actor_died" in event or event.get("lost"):
+            logger.warning("video %d is left for the next run: %s", task.index, next(iter(event.values())))
+            self._left += 1
+        else:
+            reason = next(iter(event.values()))
+            logger.error("video %d is quarantined: %s", task.index, reason)
+            self._quarantined += 1
+            self._videos += 1
+            self._dataset.quarantine(task.index, reason)
+            self._dataset.pack()
+
+    def _hold_to_renderer(self, index: int, renderer: str) -> None:
+        """Take video ``index`` out, and raise, when the nodes of a cluster that begins a data set are not alike."""
+        if self._any_renderer:
+            return
+        self._renderer = self._renderer or renderer
+        try:
+            check_renderer(self._renderer, renderer)
+        except VOSForgeError:
+            self._dataset.discard(index)
+            raise

@@ -1,0 +1,278 @@
+"""The job planner: which videos a data set has, which of them are missing, and what seals a shard.
+
+A data set's folder holds ``dataset.yaml`` and ``catalog.jsonl`` (what it is rendered from, pinned), ``staging/``
+(sealed single videos on their way into a shard), ``shards/``, ``quarantine/`` (shards and videos that were taken out),
+``manifest.jsonl`` and ``logs/``.
+"""
+
+import itertools
+import json
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import Field
+
+from assets.catalog import Catalog
+from assets.settings import AssetSettings
+from blender_scenes.sample import SceneConfig, sample_scene
+from blender_scenes.spec import RenderSettings, SceneSpec, Split, video_id
+from render.qualities import QUALITIES
+from vosforge.config import Record, read_config
+from vosforge.errors import InputError
+from vosforge.files import move_sealed, remove_sealed, remove_unfinished, write_sealed
+from vosforge.locks import one_writer
+from vosforge.log import logger
+from vosforge.trouble import attempting
+from vosforge.videos import ShardSet, VideoRow, build_manifest, pack_shard, quarantine_video
+from vosforge.videos.format import shard_name
+from vosforge.videos.reader import shard_rows
+from vosforge.videos.writer import unpack_video
+
+
+class DatasetConfig(Record):
+    """What a data set is: the same config and the same catalog give the same videos."""
+
+    seed: int = 0
+    videos: Annotated[int, Field(ge=1, le=10_000_000)] = 100
+    held_out_every: Annotated[int, Field(ge=0, description="every n-th video is held out (split val); 0: none")] = 5
+    held_out_assets: Annotated[float, Field(gt=0, lt=1, description="share of the assets kept for them")] = 0.2
+    videos_per_shard: Annotated[int, Field(ge=1, le=10_000)] = 25
+    attempts: Annotated[int, Field(ge=1, le=100, description="draws before a video is quarantined")] = 10
+    assets: AssetSettings = AssetSettings()
+    scene: SceneConfig = SceneConfig()
+    render: RenderSettings = RenderSettings(**QUALITIES["standard"])
+
+
+def split_assets(config: DatasetConfig, catalog: Catalog) -> dict[Split, Catalog]:
+    """What the videos of each split are drawn from: nothing in common, or all for "train" when none is held out."""
+    if not config.held_out_every:
+        return {"train": catalog, "val": Catalog()}
+    return catalog.split(config.held_out_assets, config.seed)
+
+
+def split_of(config: DatasetConfig, index: int) -> tuple[Split, int]:
+    """The split video ``index`` belongs to, and its number among the videos of that split."""
+    if not config.held_out_every:
+        return "train", index
+    turn, place = divmod(index, config.held_out_every)
+    return ("val", turn) if place == config.held_out_every - 1 else ("train", index - turn)
+
+
+def scene_of(config: DatasetConfig, splits: Mapping[Split, Catalog], index: int, attempt: int = 0) -> SceneSpec:
+    """The scene of video ``index`` of a data set, drawn from the assets of its split only."""
+    split, place = split_of(config, index)
+    return sample_scene(
+        config.scene,
+        config.render,
+        splits[split],
+        seed=config.seed,
+        index=index,
+        split=split,
+        attempt=attempt,
+        place=place,
+    )
+
+
+def begun_with(root: Path) -> DatasetConfig | None:
+    """The settings pinned in a data set's folder; None when it has not been begun."""
+    pinned = root / "dataset.yaml"
+    return read_config(DatasetConfig, pinned) if pinned.exists() and (root / "catalog.jsonl").exists() else None
+
+
+def _difference(begun: Record, wanted: Record, prefix: str = "") -> str:
+    """The first setting in which two configs of one kind differ, as "key = value, not value"."""
+    for key, value in begun:
+        other = getattr(wanted, key)
+        if isinstance(value, Record) and value != other:
+            return _difference(value, other, f"{prefix}{key}.")
+        if value != other:
+            return f"{prefix}{key} = {value}, not {other}"
+    raise ValueError("the configs are equal")
+
+
+def shard_numbers(config: DatasetConfig) -> range:
+    """The numbers of all shards of a data set."""
+    return range(-(-config.videos // config.videos_per_shard))
+
+
+def shard_members(config: DatasetConfig, shard: int) -> range:
+    """The videos of a shard: membership is fixed."""
+    size = config.videos_per_shard
+    return range(shard * size, min((shard + 1) * size, config.videos))
+
+
+class Dataset:
+    """A data set's folder as the planner sees it: its pinned config and catalog, and what is done."""
+
+    def __init__(self, root: Path, config: DatasetConfig, catalog: Catalog) -> None:
+        """Pin ``config`` and ``catalog`` in ``root``, or hold them against what is pinned there.
+
+        Raises InputError when the folder was begun with other settings or other assets.
+        """
+        self.root, self.config, self.catalog = root, config, catalog
+        self._retried: set[int] = set()
+        self._splits = split_assets(config, catalog)
+        if begun := begun_with(root):
+            if begun != config:
+                raise InputError(
+                    f"{root} was begun with {_difference(begun, config)}: keep to it or use another folder"
+                )
+            if Catalog.load(root / "catalog.jsonl") != catalog:
+                raise InputError(f"{root} was begun with other assets: use its catalog.jsonl or another folder")
+        else:
+            with attempting(f"write to {root}"):
+                catalog.save(root / "catalog.jsonl")
+                write_sealed(root / "dataset.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the folder's one writer. Raises InputError when another process is; mends what a killed one left."""
+        with one_writer(self.root, "rendering into"):
+            with self._attempting():
+                for folder in (self.root, self.root / "staging", self.root / "shards"):
+                    remove_unfinished(folder)
+            yield
+
+    def spec(self, index: int, attempt: int = 0) -> SceneSpec:
+        """The scene of video ``index``, drawn from the assets of its split only."""
+        return scene_of(self.config, self._splits, index, attempt)
+
+    def staged_path(self, index: int) -> Path:
+        """Where the finished video ``index`` is sealed until its shard is packed."""
+        return self.root / "staging" / f"{video_id(index)}.h5"
+
+    def shard_path(self, number: int) -> Path:
+        """Where shard ``number`` is."""
+        return self.root / "shards" / shard_name(number)
+
+    def members(self, shard: int) -> range:
+        """The videos of a shard: membership is fixed."""
+        return shard_members(self.config, shard)
+
+    def shards(self) -> range:
+        """The numbers of all shards."""
+        return shard_numbers(self.config)
+
+    def missing(self) -> list[int]:
+        """The videos that are neither sealed nor quarantined, and those that are retried, in order."""
+        wanted = (
+            index
+            for shard in self.shards()
+            for index in (self._retried_in(shard) if self.shard_path(shard).exists() else self.members(shard))
+        )
+        return [index for index in wanted if not self._settled(index)]
+
+    def renderer(self) -> str | None:
+        """What rendered the first video that is there ("Blender 5.0.1 Cycles CPU"); None when nothing says so."""
+        shards = (self.shard_path(number) for number in self.shards())
+        staged = (self.staged_path(index) for shard in self.shards() for index in self.members(shard))
+        for path in filter(Path.exists, (*shards, *staged)):
+            for video in ShardSet(path):
+                renderer: str | None = video.attributes.get("renderer")
+                return renderer
+        return None
+
+    def quarantine(self, index: int, reason: str) -> None:
+        """Record that video ``index`` cannot be had, and why."""
+        with self._attempting():
+            quarantine_video(self._quarantine_path(index), video_id(index), reason)
+
+    def retry_quarantined(self) -> None:
+        """Have quarantined videos count as missing, also those of sealed shards; what is sealed of these stays."""
+        with self._attempting():
+            for shard in self.shards():
+                for index in self.members(shard):
+                    self._quarantine_path(index).unlink(missing_ok=True)
+                if (path := self.shard_path(shard)).exists():
+                    self._retried |= {int(row.id) for row in shard_rows(path) if row.state == "quarantined"}
+
+    def pack(self) -> list[Path]:
+        """Seal every shard whose members are all settled; returns the new ones. Staged copies are removed after.
+
+        A sealed shard is made anew when a video that is quarantined in it is staged, and nothing else of it is retried.
+        Raises MachineError when the folder cannot be written to, or is not there any more.
+        """
+        with self._attempting():
+            return [self.shard_path(shard) for shard in self.shards() if self._pack(shard)]
+
+    def _pack(self, shard: int) -> bool:
+        path, members = self.shard_path(shard), self.members(shard)
+        sealed = path.exists()
+        if not all(self._settled(index) for index in (self._retried_in(shard) if sealed else members)):
+            return False
+        settled = [index for index in members if self._settled(index)]
+        if not settled:
+            return False
+        rows = shard_rows(path) if sealed else []
+        there = {row.id for row in rows if row.state == "sealed"}
+        reasons = {row.id: row.reason or "" for row in rows if row.state == "quarantined"}
+        staged = [i for i in settled if self.staged_path(i).exists() and video_id(i) not in there]
+        for index in settled:
+            if index in staged:
+                reasons.pop(video_id(index), None)
+            elif (note := self._quarantine_path(index)).exists():
+                reasons[video_id(index)] = json.loads(note.read_text())["reason"]
+        new = bool(staged) or not sealed
+        if new:
+            sources = [self.staged_path(index) for index in staged]
+            pack_shard(self.root / "shards", shard, [path, *sources] if sealed else sources, reasons)
+        for index in settled:  # also what a kill between sealing and removing left behind
+            self.staged_path(index).unlink(missing_ok=True)
+            self._quarantine_path(index).unlink(missing_ok=True)
+        self._retried -= {*members}
+        return new
+
+    def reopen(self, shard: int, good: Collection[int], quarantined: Mapping[int, str]) -> None:
+        """Take shard ``shard`` apart: its ``good`` videos go back to staging as stored, all others are missing then.
+
+        The shard is moved into ``quarantine/``, and only when everything worth keeping is sealed and read back, so that
+        a kill at any instant loses nothing. Raises VOSForgeError, with the shard still there, when a video turns out
+        not to be good.
+        """
+        with self._attempting():
+            for index in set(self.members(shard)).difference(good, quarantined):
+                self.discard(index)  # what a kill after packing left behind counts for no more than what it became
+            for index in good:
+                unpack_video(self.shard_path(shard), video_id(index), self.staged_path(index))
+            for index, reason in quarantined.items():
+                self.quarantine(index, reason)
+            self._set_aside(self.shard_path(shard))
+
+    def discard(self, index: int) -> None:
+        """Move what is staged of video ``index`` into ``quarantine/``, so that it is rendered again."""
+        with self._attempting():
+            if self.staged_path(index).exists():
+                self._set_aside(self.staged_path(index))
+            remove_sealed(self._quarantine_path(index))
+
+    def _set_aside(self, path: Path) -> None:
+        """Move a file into ``quarantine/``, beside what lies there already."""
+        folder = self.root / "quarantine"
+        names = (f"{path.stem}-{number}{path.suffix}" for number in itertools.count(1))
+        target = next(folder / name for name in names if not (folder / name).exists())
+        move_sealed(path, target)
+        logger.info("%s is kept as %s", path.name, target)
+
+    def manifest(self) -> tuple[VideoRow, ...]:
+        """Rebuild the manifest from the sealed shards and return its rows."""
+        with self._attempting():
+            return build_manifest(self.root)
+
+    @contextmanager
+    def _attempting(self) -> Iterator[None]:
+        """Raise MachineError when the folder cannot be written to, or is not there: a share that went away."""
+        with attempting(f"write to {self.root}"):
+            (self.root / "dataset.yaml").stat()
+            yield
+
+    def _retried_in(self, shard: int) -> set[int]:
+        return self._retried & {*self.members(shard)} if self._retried else set()
+
+    def _quarantine_path(self, index: int) -> Path:
+        return self.root / "staging" / f"{video_id(index)}.quarantined.json"
+
+    def _settled(self, index: int) -> bool:
+        return self.staged_path(index).exists() or self._quarantine_path(index).exists()

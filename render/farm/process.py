@@ -1,0 +1,176 @@
+"""A Blender process as its owner sees it: jobs go in, events come out, and it never outlives its owner."""
+
+import functools
+import importlib.util
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any, Self
+
+from vosforge.errors import MachineError, VOSForgeError
+from vosforge.trouble import NO_MEMORY, attempting
+
+Event = dict[str, Any]
+"""What a worker says: ``{"frame": t}`` while it renders, last ``{"done": result}``, ``{"refused": reason}`` or
+``{"error": sentence}``; ``{"unusable": sentence}`` when no job can be done here, ``{"machine": sentence}`` when disk,
+memory or network kept it from being done. The first thing it says is ``{"ready": True}``, or ``unusable``."""
+
+SILENCE = 900.0
+"""Seconds without an event after which a Blender process counts as hung."""
+
+
+OWN_FAULTS = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL}
+"""How a process ends by what itself does; other signals come from outside, from the kernel or from a user."""
+
+
+class BlenderCrashError(VOSForgeError):
+    """The Blender process died or hung; the next job starts a new one."""
+
+    def __init__(self, sentence: str, code: int | None = None) -> None:
+        """``code``: how the process ended, negative for a signal; None when it hung."""
+        super().__init__(sentence)
+        self.code = code
+
+    @property
+    def lost(self) -> bool:
+        """Whether this may have nothing to do with the job: it hung, was killed, or had no memory."""
+        by_itself = self.code is not None and (self.code >= 0 or self.code in OWN_FAULTS)
+        return not by_itself or NO_MEMORY.search(str(self)) is not None
+
+
+class BlenderUnusableError(VOSForgeError):
+    """No job can be done here: Blender is missing, is not supported, or has no device to render on."""
+
+
+class BlenderProcess:
+    """One Blender process, started with the first job and again after a crash.
+
+    What Blender prints goes to ``log``. Use as a context manager, or call `close`.
+    """
+
+    def __init__(self, log: Path, threads: int = 1, device: str = "cpu") -> None:
+        """Nothing is started yet. ``threads``: how many cores one render may use; ``device``: what it runs on."""
+        self._log, self._threads, self._device = log, threads, device
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, None while there is none."""
+        return self._process.pid if self._process else None
+
+    def run(self, job: Event) -> Iterator[Event]:
+        """Send a job and yield its events up to the last one.
+
+        Raises BlenderCrashError when the process dies or stays silent, BlenderUnusableError when it can do no job at
+        all, MachineError when disk, memory or network are in the way, VOSForgeError for what the worker refuses.
+        """
+        connection = self._connection or self._start()
+        with self._watched(job["do"]):
+            connection.send(job)
+        while True:
+            event = self._receive(connection, job["do"])
+            if "machine" in event:
+                raise MachineError(event["machine"])
+            if "error" in event:
+                raise VOSForgeError(event["error"])
+            yield event
+            if "done" in event or "refused" in event:
+                return
+
+    def close(self) -> None:
+        """End the process now."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _start(self) -> Connection:
+        if importlib.util.find_spec("bpy") is None:
+            raise BlenderUnusableError(
+                "rendering needs Blender's module bpy: pip install 'vosforge[render]' on Python 3.11"
+            )
+        with attempting(f"write to {self._log.parent}"):
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            log = self._log.open("ab")
+        with log, attempting("start a Blender process"):
+            here, there = Pipe()
+            command = [
+                sys.executable,
+                "-m",
+                "render.blender.start",
+                str(there.fileno()),
+                str(self._threads),
+                self._device,
+            ]
+            self._process = subprocess.Popen(
+                command, pass_fds=[there.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+            there.close()
+        self._connection = here
+        try:
+            self._receive(here, "start")
+        except BlenderCrashError as error:
+            if error.lost:
+                raise
+            raise BlenderUnusableError(str(error)) from None  # no job was begun: none is to blame
+        return here
+
+    def _receive(self, connection: Connection, doing: str) -> Event:
+        with self._watched(doing):
+            if not connection.poll(SILENCE):
+                self.close()
+                raise BlenderCrashError(f"Blender said nothing for {SILENCE:.0f} s during '{doing}' and was ended")
+            event: Event = connection.recv()
+        if "unusable" in event:
+            self.close()
+            raise BlenderUnusableError(event["unusable"])
+        return event
+
+    @contextmanager
+    def _watched(self, doing: str) -> Iterator[None]:
+        """Raise BlenderCrashError, with what the log says last, when the other end of the connection is gone."""
+        try:
+            yield
+        except (EOFError, ConnectionError):
+            assert self._process is not None
+            code = self._process.wait()
+            self.close()
+            told = f"the Blender process died (exit code {code}) during '{doing}'; its log {self._log} ends: "
+            raise BlenderCrashError(told + self._tail(), code) from None
+
+    def _tail(self) -> str:
+        try:
+            return " | ".join(self._log.read_text(errors="replace").strip().splitlines()[-3:])
+        except OSError as error:
+            return f"it cannot be read ({error.strerror})"
+
+
+@functools.cache
+def cards_of(device: str) -> int:
+    """How many cards of the kind ``device`` Cycles can render on here: 0 for "cpu".
+
+    Starts a Blender process once, to find out and to render a tiny frame. Raises BlenderUnusableError when Blender is
+    not there, is not supported, or cannot render on that device.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="vosforge-device-") as folder,
+        BlenderProcess(Path(folder) / "blender.log", device=device) as blender,
+    ):
+        *_, outcome = blender.run({"do": "prove"})
+    cards: int = outcome["done"]
+    return cards

@@ -1,0 +1,1 @@
+"""Where rays meet surfaces, from the spec and the meshes alone."""

@@ -1,0 +1,174 @@
+"""The surfaces of a scene as its spec and the prepared meshes have them, in the camera axes of any frame; no Blender.
+
+Numbers are those of ``RenderedFrame.seen``: the objects' from 1 on, then the distractors'; 0 is planes and nothing.
+"""
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from assets.prepared import SOLID, Material, PreparedMesh
+from assets.store import AssetStore
+from blender_scenes.spec import LightSpec, ObjectSpec, PlaneSpec, SceneSpec
+from blender_scenes.trajectories import camera_poses, deformed, intrinsics, object_poses
+from render.geometry.raycast import NEAR, Hits, Points, cast
+
+MEETS = 0.01
+"""Blender's first sample and its arithmetic may see a triangle so many pixels beyond its outline."""
+OUTSIDE = 1e-3
+"""A triangle that a ray meets only so is taken when all others differ in depth by more than this share of it."""
+
+
+class Surfaces:
+    """Where everything in a scene is at any of its frames."""
+
+    def __init__(self, spec: SceneSpec, store: AssetStore) -> None:
+        """Raises VOSForgeError when ``store`` lacks a mesh."""
+        settings = spec.render
+        self.items: tuple[ObjectSpec, ...] = (*spec.objects, *spec.distractors)
+        self.planes = tuple((plane, up) for plane, up in ((spec.backdrop, True), (spec.ground, False)) if plane)
+        self.frames, self.size = settings.frames, (settings.height, settings.width)
+        self.K = intrinsics(spec.camera, settings.width, settings.height)
+        self.to_camera = camera_poses(spec.camera, settings.frames)
+        self._mesh = functools.cache(store.mesh)
+        self._alpha = functools.cache(lambda content: alpha_of(store, content))
+        self._poses = [object_poses(item, settings.frames) for item in self.items]
+
+    def mesh(self, number: int) -> PreparedMesh:
+        """The mesh of object ``number``, before any deformation."""
+        return self._mesh(self.items[number - 1].mesh)
+
+    def pose(self, number: int, t: int) -> np.ndarray:
+        """From object ``number``'s own coordinates to camera axes at frame ``t``: float64 ``[4, 4]``."""
+        return self.to_camera[t] @ self._poses[number - 1][t]
+
+    def placed(self, number: int, t: int, vertices: np.ndarray) -> np.ndarray:
+        """Vertices of the undeformed mesh ``[V, 3]`` where they are at frame ``t``: float64 ``[V, 3]``, camera axes."""
+        how = self.items[number - 1].deformation
+        if how is not None:
+            vertices = deformed(vertices, how, t / (self.frames - 1))
+        return moved(vertices.astype(np.float64), self.pose(number, t))
+
+    def vertices(self, number: int, t: int) -> np.ndarray:
+        """All vertices of object ``number`` at frame ``t``: float64 ``[V, 3]``, camera axes."""
+        return self.placed(number, t, self.mesh(number).vertices)
+
+    def corners(self, number: int, t: int, face: np.ndarray) -> np.ndarray:
+        """The corners of the triangles ``face [N]`` of object ``number`` at frame ``t``: float64 ``[N, 3, 3]``."""
+        mesh = self.mesh(number)
+        return self.placed(number, t, mesh.vertices[mesh.faces[face]].reshape(-1, 3)).reshape(-1, 3, 3)
+
+    def hits(self, number: int, t: int, points: Points) -> Iterator[Hits]:
+        """Where the rays of ``points`` meet object ``number`` at frame ``t``, as far as labels see it there."""
+        mesh, item = self.mesh(number), self.items[number - 1]
+        materials = materials_shown(item, mesh)
+        for hits in cast(self.vertices(number, t), mesh.faces, points):
+            if all(material.solid for material in materials):
+                yield hits
+            else:
+                solid = self._alphas(mesh, materials, hits) > SOLID
+                yield Hits(*(values[solid] for values in hits))
+
+    def first_hits(self, number: int, t: int, points: Points) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The nearest of them: metres along z ``[N]`` (inf for none), triangles ``[N]``, weights ``[N, 3]``."""
+        z, face, weights = np.full(len(points), np.inf), np.zeros(len(points), np.int64), np.zeros((len(points), 3))
+        for hits in self.hits(number, t, points):
+            np.minimum.at(z, hits.point, hits.z)
+            first = hits.z == z[hits.point]
+            face[hits.point[first]], weights[hits.point[first]] = hits.face[first], hits.weights[first]
+        return z, face, weights
+
+    def _alphas(self, mesh: PreparedMesh, materials: tuple[Material, ...], hits: Hits) -> np.ndarray:
+        """How opaque a mesh is where rays meet it: float64 ``[M]``."""
+        place = mesh.material_index[hits.face] if len(materials) > 1 else np.zeros(len(hits.face), np.int64)
+        alphas = np.array([material.alpha for material in materials])[place]
+        for number, material in enumerate(materials):
+            if material.cutout and material.texture is not None:
+                here = place == number
+                uv = np.zeros((int(here.sum()), 2))
+                if mesh.corner_uv is not None:
+                    uv = np.einsum("mk,mkd->md", hits.weights[here], mesh.corner_uv[hits.face[here]])
+                alpha = sampled(self._alpha(material.texture), uv)
+                alphas[here] = alpha if material.cutoff is None else alpha > material.cutoff
+        return alphas
+
+    def seen_faces(self, number: int, t: int, points: Points, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which triangles of object ``number`` the rays of ``points`` meet at depth ``z [N]``, and where on them.
+
+        Returns int64 ``[N]`` and weights of the corners, float64 ``[N, 3]``, NaN for rays that pass it by.
+        """
+        face, weights = np.zeros(len(points), np.int64), np.full((len(points), 3), np.nan)
+        nearest = np.full(len(points), np.inf)
+        for hits in cast(self.vertices(number, t), self.mesh(number).faces, points, slack=MEETS):
+            off = abs(hits.z - z[hits.point]) + np.where(hits.weights.min(axis=1) < 0, OUTSIDE * hits.z, 0.0)
+            np.minimum.at(nearest, hits.point, off)
+            best = off == nearest[hits.point]
+            face[hits.point[best]], weights[hits.point[best]] = hits.face[best], hits.weights[best]
+        return face, weights
+
+
+def square(plane: PlaneSpec) -> np.ndarray:
+    """A ground as two triangles: float64 ``[2, 3, 3]``."""
+    half = plane.size / 2
+    corners = np.array([[-half, -half], [half, -half], [half, half], [-half, half]])
+    return np.insert(corners, 2, plane.offset, axis=1)[[[0, 1, 2], [0, 2, 3]]]
+
+
+def lamp_box(light: LightSpec) -> np.ndarray:
+    """What a lamp lies in, a sphere that Cycles shows the camera too: float64 ``[12, 3, 3]``."""
+    corners = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3, indexing="ij"), axis=-1).reshape(8, 3)
+    sides = [[0, 1, 3, 2], [4, 5, 7, 6], [0, 1, 5, 4], [2, 3, 7, 6], [0, 2, 6, 4], [1, 3, 7, 5]]
+    faces = [[side[k] for k in half] for side in sides for half in ((0, 1, 2), (0, 2, 3))]
+    return np.array(light.location) + light.radius * corners[faces]
+
+
+def alpha_of(store: AssetStore, content: str) -> np.ndarray:
+    """The alpha channel of an image, float64 ``[h, w]`` in 0 to 1, bottom row first."""
+    with Image.open(store.image_path(content)) as image:
+        return np.asarray(image.convert("RGBA"))[::-1, :, 3] / 255
+
+
+def sampled(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
+    """An image ``[h, w]``, bottom row first and repeated without end, at ``uv [N, 2]``, evenly between its texels."""
+    x, y = (uv * image.shape[::-1] - 0.5).T
+    left, low = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    columns, rows = (
+        (left % image.shape[1], (left + 1) % image.shape[1]),
+        (low % image.shape[0], (low + 1) % image.shape[0]),
+    )
+    below, above = (image[row, columns[0]] * (1 - x + left) + image[row, columns[1]] * (x - left) for row in rows)
+    return below * (1 - y + low) + above * (y - low)
+
+
+def moved(places: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """Places ``[N, 3]`` moved by a matrix ``[4, 4]``."""
+    return places @ pose[:3, :3].T + pose[:3, 3]
+
+
+def plane_depth(plane: PlaneSpec, upright: bool, to_camera: np.ndarray, rays: np.ndarray) -> np.ndarray:
+    """Where rays in camera axes ``[N, 3]``, one metre long along z, meet a plane: metres along z, inf where they miss.
+
+    ``upright``: a backdrop, facing y; otherwise a ground, facing z. to_camera: float64 ``[4, 4]``, world to camera.
+    """
+    rotation = to_camera[:3, :3]
+    origin, directions = -rotation.T @ to_camera[:3, 3], rays @ rotation
+    facing = 1 if upright else 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = (plane.offset - origin[facing]) / directions[:, facing]
+        places = origin + z[:, None] * directions
+        met = (abs(np.delete(places, facing, axis=1)) <= plane.size / 2).all(axis=1) & (z > NEAR)
+    return np.where(met, z, np.inf)
+
+
+def plane_normal(upright: bool, to_camera: np.ndarray) -> np.ndarray:
+    """The direction a plane faces, in camera axes, one of the two: float64 ``[3]``."""
+    return to_camera[:3, 1 if upright else 2]
+
+
+def materials_shown(item: ObjectSpec, mesh: PreparedMesh) -> tuple[Material, ...]:
+    """What an object's faces look like, by their material index (any index, where there is only one)."""
+    if item.texture is not None:
+        return (Material(),)
+    return mesh.materials if item.material is None else (item.material,)

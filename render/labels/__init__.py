@@ -1,0 +1,1 @@
+"""Optional passes and point tracks."""

@@ -1,0 +1,197 @@
+"""The colours of a frame's surfaces without light, as exactly as a fine grid has them; no Blender.
+
+What makes a rendered frame noisy is light. How much of a pixel a surface covers, and which part of its texture lies
+there, follows from the scene alone.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from assets.prepared import MATT, SPECULAR, Material
+from assets.store import AssetStore
+from blender_scenes.spec import PlaneSpec, SceneSpec
+from render.geometry.surfaces import Surfaces, lamp_box, materials_shown, moved, square
+from render.light.raster import (
+    BY_BOX,
+    BY_MIRRORED_UV,
+    BY_UV,
+    LEVELS,
+    NOTHING,
+    PLAIN,
+    Images,
+    Painted,
+    draw,
+    filtered,
+    linear_light,
+    paint,
+    pixel_filter,
+)
+from vosforge.videos.codec import Region
+
+GRID = 4
+"""Points a pixel on each axis."""
+
+GeometryOf = Callable[[int], tuple[np.ndarray | None, np.ndarray]]
+"""What Blender gives the mesh of object 1 and so on beyond what is prepared: the UVs of its corners, which it may have
+made, float32 ``[F, 3, 2]``, and the normals they are shaded with, ``[F, 3, 3]``, in the mesh's own axes."""
+
+
+class Shown(NamedTuple):
+    """What a region of a frame shows, each pixel under Cycles' filter."""
+
+    reflectance: np.ndarray
+    """float32 ``[h, w, 3]``: what surfaces reflect of any light, their colours and a little of all, times coverage."""
+    coverage: np.ndarray
+    """float32 ``[h, w]``: the share of the pixel that surfaces cover."""
+    known: np.ndarray
+    """bool ``[h, w]``: whether that is exact; not so where a lamp is seen, or anything that is not opaque."""
+
+
+class Albedo:
+    """The objects and the ground of a scene in the colours of their materials, at any of its frames."""
+
+    def __init__(self, spec: SceneSpec, surfaces: Surfaces, store: AssetStore, geometry: GeometryOf) -> None:
+        """``surfaces``: those of ``spec``. Raises VOSForgeError when ``store`` lacks an asset."""
+        self._surfaces = surfaces
+        self._images = _Images(store)
+        looks = [self._object_looks(number, *geometry(number)) for number in self._numbers]
+        still = []
+        """Triangles that stand still: float64 ``[F, 3, 3]``, in the world."""
+        if spec.ground is not None:
+            still.append(square(spec.ground))
+            looks.append(self._ground_looks(spec.ground))
+        for light in spec.lights:
+            still.append(lamp_box(light))
+            looks.append(_plain(len(still[-1]), 0.0))
+            looks[-1].known[:] = False
+        self._still = still
+        self._first = np.cumsum([0, *(len(each.known) for each in looks)])
+        self._looks = Painted(*(np.concatenate(parts) for parts in zip(*looks, strict=True)))
+        self._texels = self._images.together()
+
+    @property
+    def _numbers(self) -> range:
+        return range(1, len(self._surfaces.items) + 1)
+
+    def shown(self, t: int, regions: Sequence[Region]) -> list[Shown]:
+        """What frame ``t`` shows in each of ``regions``."""
+        parts = list(self._corners(t))
+        return [self._shown(parts, region) for region in regions]
+
+    def _shown(self, parts: Sequence[np.ndarray], region: Region) -> Shown:
+        K, origin = self._surfaces.K, (region.top - 1, region.left - 1)  # the filter reaches a pixel around
+        size = (region.bottom - region.top + 2) * GRID, (region.right - region.left + 2) * GRID
+        z, face = np.full(size, np.inf), np.full(size, NOTHING, np.int32)
+        for first, corners in zip(self._first, parts, strict=False):
+            draw(corners, int(first), K, origin, GRID, z, face)
+        grid = np.zeros((*size, 5), np.float32)
+        paint(np.concatenate(parts), self._looks, self._texels, _linear(), K, origin, GRID, face, grid)
+        pixels = filtered(grid, pixel_filter(GRID), GRID)
+        return Shown(pixels[:, :, :3], pixels[:, :, 3], pixels[:, :, 4] == 0)
+
+    def _corners(self, t: int) -> Iterator[np.ndarray]:
+        """The triangles of each thing at frame ``t``: float64 ``[F, 3, 3]``, camera axes."""
+        surfaces = self._surfaces
+        for number in self._numbers:
+            yield surfaces.vertices(number, t)[surfaces.mesh(number).faces]
+        for corners in self._still:
+            yield moved(corners.reshape(-1, 3), surfaces.to_camera[t]).reshape(-1, 3, 3)
+
+    def _object_looks(self, number: int, uv: np.ndarray | None, normals: np.ndarray) -> Painted:
+        """How the triangles of an object look."""
+        item, mesh = self._surfaces.items[number - 1], self._surfaces.mesh(number)
+        looks = _plain(len(mesh.faces), SPECULAR)
+        if item.texture is not None:
+            self._set_image(looks, slice(None), item.texture)
+            if item.wrap == "box":
+                looks.kind[:] = BY_BOX
+                looks.place[:] = mesh.box_places[mesh.faces]
+                looks.normal[:] = normals
+                looks.known[:] &= item.deformation is None  # it would turn the normals
+        else:
+            materials = materials_shown(item, mesh)
+            place = mesh.material_index if len(materials) > 1 else np.zeros(len(mesh.faces), np.int64)
+            for which, material in enumerate(materials):
+                self._set_material(looks, place == which, material)
+            looks.known[:] &= item.material is not None or mesh.corner_color is None
+        if uv is not None:
+            by_uv = looks.kind == BY_UV
+            looks.place[by_uv, :, :2] = uv[by_uv]
+        return looks
+
+    def _set_material(self, looks: Painted, here: np.ndarray, material: Material) -> None:
+        if material.texture is None:
+            looks.color[here] += np.array(material.base_color, np.float32)
+        else:
+            self._set_image(looks, here, material.texture)
+        looks.known[here] &= material.alpha == 1.0 and not material.cutout
+
+    def _set_image(self, looks: Painted, here: np.ndarray | slice, content: str) -> None:
+        looks.kind[here] = BY_UV
+        looks.image[here], looks.known[here] = self._images.number(content)
+
+    def _ground_looks(self, plane: PlaneSpec) -> Painted:
+        looks = _plain(2, MATT)
+        self._set_image(looks, slice(None), plane.texture)
+        looks.kind[:] = BY_MIRRORED_UV
+        looks.place[:, :, :2] = (square(plane)[:, :, :2] / plane.size + 0.5) * plane.repeat
+        return looks
+
+
+def _plain(faces: int, besides: float) -> Painted:
+    """So many triangles that reflect ``besides`` and have no colour."""
+    return Painted(
+        np.full(faces, PLAIN, np.int8),
+        np.full((faces, 3), besides, np.float32),
+        np.zeros(faces, np.int32),
+        np.zeros((faces, 3, 3), np.float32),
+        np.zeros((faces, 3, 3), np.float32),
+        np.ones(faces, bool),
+    )
+
+
+class _Images:
+    """Images by their content, each once."""
+
+    def __init__(self, store: AssetStore) -> None:
+        self._store = store
+        self._numbers: dict[str, tuple[int, bool]] = {}
+        self._levels: list[list[np.ndarray]] = []
+
+    def number(self, content: str) -> tuple[int, bool]:
+        """Which image this is, and whether it has eight bits and no transparency, on which opinions differ."""
+        if content not in self._numbers:
+            with Image.open(self._store.image_path(content)) as image:
+                self._numbers[content] = len(self._levels), image.mode in ("RGB", "L")
+                self._levels.append(_levels(np.asarray(image.convert("RGB"))[::-1]))
+        return self._numbers[content]
+
+    def together(self) -> Images:
+        """All of them."""
+        levels = [level for image in self._levels for level in image] or [np.zeros((1, 1, 3), np.uint8)]
+        size = np.array([level.shape[:2] for level in levels])
+        start = np.cumsum(size.prod(axis=1)) - size.prod(axis=1)
+        first = np.cumsum([0, *map(len, self._levels)])
+        return Images(np.concatenate([level.reshape(-1, 3) for level in levels]), start, size, first)
+
+
+def _levels(image: np.ndarray) -> list[np.ndarray]:
+    """An image uint8 ``[H, W, 3]`` and itself at half its size and so on down to a texel, each the mean of light."""
+    levels = [image]
+    light = _linear()[np.rint(image * (LEVELS / 255)).astype(np.int64)]
+    while max(light.shape[:2]) > 1:
+        height, width = (max(side // 2, 1) for side in light.shape[:2])
+        light = cv2.resize(light, (width, height), interpolation=cv2.INTER_AREA)
+        levels.append((np.searchsorted(_linear(), light) * (255 / LEVELS) + 0.5).astype(np.uint8))
+    return levels
+
+
+@functools.cache
+def _linear() -> np.ndarray:
+    """Scene-linear light by sRGB in LEVELS steps, float32."""
+    return linear_light(np.linspace(0.0, 1.0, LEVELS + 1))

@@ -1,0 +1,137 @@
+"""An emissive backdrop without rendering it: its image laid under what Cycles renders of everything before it.
+
+A plane that shines evenly looks the same under any light, so what the camera sees of it is a homography of its texture.
+Only the part of a frame that objects can touch is left to Cycles.
+"""
+
+from typing import Self
+
+import cv2
+import numpy as np
+from scipy.spatial import ConvexHull, QhullError
+
+from assets.store import AssetStore
+from blender_scenes.spec import ObjectSpec, PlaneSpec, SceneSpec
+from blender_scenes.trajectories import camera_poses, deformed, intrinsics, object_poses
+from render.geometry.raycast import NEAR
+from render.light.raster import filtered, linear_light, pixel_filter
+
+MOST_TEXELS = 2.5
+"""Texels a pixel above which the texture is made smaller first."""
+
+
+class Backdrop:
+    """What the camera of a scene sees of its emissive backdrop where nothing is before it."""
+
+    def __init__(self, spec: SceneSpec, plane: PlaneSpec, texture: np.ndarray) -> None:
+        """``texture``: the plane's image, uint8 ``[H, W, 3]`` sRGB."""
+        settings = spec.render
+        self._size = settings.height, settings.width
+        self._plane = plane
+        self._to_camera = camera_poses(spec.camera, settings.frames)
+        self._intrinsics = intrinsics(spec.camera, settings.width, settings.height)
+        texels = plane.repeat * max(texture.shape[:2]) / (plane.size * self._pixels_per_metre)
+        if texels > MOST_TEXELS:
+            scale = MOST_TEXELS / texels
+            texture = cv2.resize(texture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        self._texture = texture
+        self._light = np.float32(plane.emission) * _LINEAR
+        self._samples = 3 if texels <= 1.2 else 5
+
+    @classmethod
+    def of(cls, spec: SceneSpec, store: AssetStore) -> Self | None:
+        """The backdrop of a scene, or None where it cannot be laid under the rest.
+
+        That takes a plane that alone stands behind the objects, fills the frame throughout, and is seen sharply.
+        """
+        plane, camera = spec.backdrop, spec.camera
+        alone = spec.ground is None and spec.world is None and spec.atmosphere is None
+        if plane is None or not plane.emission or not alone or camera.lens is not None or camera.shutter:
+            return None
+        texture = cv2.imread(str(store.image_path(plane.texture)), cv2.IMREAD_UNCHANGED)
+        if texture is None or texture.dtype != np.uint8 or texture.shape[2:] != (3,):
+            return None
+        backdrop = cls(spec, plane, cv2.cvtColor(texture, cv2.COLOR_BGR2RGB))
+        before = _reach(spec, store) < plane.offset
+        return backdrop if before and backdrop._fills_the_frame else None
+
+    def light(self, t: int) -> np.ndarray:
+        """What the camera sees of the plane in frame ``t``: scene-linear float32 ``[H, W, 3]``.
+
+        Each pixel is the mean of ``_samples`` by ``_samples`` samples a pixel under Cycles' filter. Cycles, too,
+        interpolates the image before it turns it into linear light.
+        """
+        (height, width), n = self._size, self._samples
+        to_pixels = np.array([[1 / n, 0, 0.5 / n - 1], [0, 1 / n, 0.5 / n - 1], [0, 0, 1]])
+        to_centres = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])  # OpenCV's integers are pixel centres
+        seen = cv2.warpPerspective(
+            self._texture,
+            to_centres @ self._to_texture(t) @ to_pixels,
+            (n * (width + 2), n * (height + 2)),  # the filter reaches a pixel around
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT,  # as the material mirrors the image
+        )
+        return filtered(cv2.LUT(seen, self._light), pixel_filter(n), n)
+
+    def _to_texture(self, t: int) -> np.ndarray:
+        """The homography from the frame's pixels to the texture's (corners at integers), ``[3, 3]``."""
+        plane, (height, width) = self._plane, self._texture.shape[:2]
+        copy = plane.size / plane.repeat
+        to_plane = np.array([[copy / width, 0, 0], [0, -copy / height, copy], [0, 0, 1]])
+        to_world = np.array([[1, 0, -plane.size / 2], [0, 0, plane.offset], [0, 1, -plane.size / 2]]) @ to_plane
+        matrix = self._to_camera[t]
+        to_camera = matrix[:3, :3] @ to_world
+        to_camera[:, 2] += matrix[:3, 3]
+        return np.linalg.inv(self._intrinsics @ to_camera)
+
+    @property
+    def _pixels_per_metre(self) -> float:
+        """How large a metre of the plane is in the image, where the camera comes nearest to it, pixels."""
+        distance = self._plane.offset - np.linalg.inv(self._to_camera)[:, 1, 3].max()
+        return float(self._intrinsics[0, 0] / max(distance, NEAR))
+
+    @property
+    def _fills_the_frame(self) -> bool:
+        """Whether every ray of every frame ends on the plane unless something is before it."""
+        plane, (height, width) = self._plane, self._size
+        to_world = np.linalg.inv(self._to_camera)
+        corners = np.array([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]])
+        rays = corners @ np.linalg.inv(self._intrinsics).T @ to_world[:, :3, :3].swapaxes(1, 2)
+        origins = to_world[:, None, :3, 3]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distance = (plane.offset - origins[..., 1]) / rays[..., 1]
+            hits = origins + distance[..., None] * rays
+        inside = (distance > 0) & (np.abs(hits[..., [0, 2]]) <= plane.size / 2).all(axis=-1)
+        return bool(inside.all())
+
+
+def _reach(spec: SceneSpec, store: AssetStore) -> float:
+    """How far along y anything in the scene but its planes ever reaches, metres."""
+    lamps = [light.location[1] + light.radius for light in spec.lights]  # Cycles' lights are spheres
+    items = [_reach_of(item, store, spec.render.frames) for item in (*spec.objects, *spec.distractors)]
+    return max([*items, *lamps], default=-np.inf)
+
+
+def _reach_of(item: ObjectSpec, store: AssetStore, frames: int) -> float:
+    vertices, how = store.mesh(item.mesh).vertices.astype(np.float64), item.deformation
+    if how is None:
+        shapes = [_hull(vertices)]
+    else:
+        shapes = [_box(deformed(vertices, how, u)) for u in np.linspace(0.0, 1.0, frames)]
+    poses = object_poses(item, frames)
+    return float((np.stack(shapes) @ poses[:, 1, :3, None] + poses[:, 1, None, 3:]).max())
+
+
+def _hull(points: np.ndarray) -> np.ndarray:
+    try:
+        return points[ConvexHull(points).vertices]
+    except QhullError:  # it is flat
+        return _box(points)
+
+
+def _box(points: np.ndarray) -> np.ndarray:
+    low, high = points.min(axis=0), points.max(axis=0)
+    return np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(8, 3).astype(float)
+
+
+_LINEAR = linear_light(np.arange(256) / 255)

@@ -1,0 +1,214 @@
+"""Where in a frame things can be seen at all: a few rectangles that hold them, so that nothing else need be rendered.
+
+The frame is a grid of cells. Those that a triangle touches, or comes close to, are marked; cuts from edge to edge then
+take them apart for as long as what is left out saves more rays than another rectangle costs.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from blender_scenes.spec import LightSpec, PlaneSpec, RenderSettings
+from render.geometry.raycast import NEAR
+from render.geometry.surfaces import Surfaces, lamp_box, moved, square
+from render.light.raster import compiled
+from vosforge.videos.codec import Region
+
+CELL = 8
+"""Pixels a side of a cell."""
+MARGIN = 2.0
+"""Pixels around a triangle that its antialiased rim may touch."""
+PART_RAYS = 16_000
+"""What it costs to render one more rectangle, in rays that meet nothing."""
+
+DENSE = 0.4
+"""A frame of which a larger share is rendered gets all samples, and the better denoiser if its settings allow."""
+
+
+class Regions:
+    """The parts of a video's frames in which some of the things in its scene can be seen."""
+
+    def __init__(
+        self,
+        surfaces: Surfaces,
+        numbers: Sequence[int],
+        rays: int,
+        lights: Sequence[LightSpec] = (),
+        ground: PlaneSpec | None = None,
+    ) -> None:
+        """``numbers``: those of the objects that count; ``rays``: how many of them a pixel gets."""
+        self._surfaces, self._numbers = surfaces, numbers
+        self._part = PART_RAYS / rays / CELL**2
+        still = [square(ground)] if ground is not None else []
+        still += [lamp_box(light) for light in lights]
+        self._still = np.concatenate([np.zeros((0, 3, 3)), *still])
+
+    def at(self, t: int) -> list[Region]:
+        """The parts of frame ``t`` outside of which nothing of them is seen; no two of them overlap."""
+        height, width = self._surfaces.size
+        cells = np.zeros((-(-height // CELL), -(-width // CELL)), bool)
+        for number in self._numbers:
+            mark(self._surfaces.vertices(number, t), self._surfaces.mesh(number).faces, self._surfaces.K, cells)
+        corners = moved(self._still.reshape(-1, 3), self._surfaces.to_camera[t])
+        mark(corners, np.arange(len(corners)).reshape(-1, 3), self._surfaces.K, cells)
+        return [
+            Region(CELL * part.top, CELL * part.left, min(CELL * part.bottom, height), min(CELL * part.right, width))
+            for part in parts(cells, self._part)
+        ]
+
+
+@compiled
+def mark(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, cells: np.ndarray) -> None:
+    """Mark the ``cells [h, w]`` that triangles come closer to than MARGIN; none that is touched is ever left out.
+
+    vertices: float64 ``[V, 3]``, camera axes; faces: ``[F, 3]``; K: the camera's matrix; cells: bool.
+    """
+    rows, columns = cells.shape
+    fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
+    xs, ys = np.empty(4), np.empty(4)  # a triangle cut by a plane has four corners at most
+    for f in range(len(faces)):
+        count = 0
+        for k in range(3):
+            here, there = vertices[faces[f, k]], vertices[faces[f, (k + 1) % 3]]
+            if here[2] > NEAR:
+                xs[count], ys[count] = here[0] / here[2] * fx + cx, here[1] / here[2] * fy + cy
+                count += 1
+            if (here[2] > NEAR) != (there[2] > NEAR):
+                share = (NEAR - here[2]) / (there[2] - here[2])
+                xs[count] = (here[0] + share * (there[0] - here[0])) / NEAR * fx + cx
+                ys[count] = (here[1] + share * (there[1] - here[1])) / NEAR * fy + cy
+                count += 1
+        if count == 0:
+            continue
+        low, high = ys[:count].min() - MARGIN, ys[:count].max() + MARGIN
+        if not (low < rows * CELL and high >= 0):
+            continue
+        for row in range(int(max(low, 0.0)) // CELL, int(min(high, rows * CELL - 1.0)) // CELL + 1):
+            # How far the triangle reaches to both sides between the row's upper and lower edge.
+            top, bottom = row * CELL - MARGIN, (row + 1) * CELL + MARGIN
+            left, right = np.inf, -np.inf
+            for k in range(count):
+                x0, y0, x1, y1 = xs[k], ys[k], xs[(k + 1) % count], ys[(k + 1) % count]
+                if y0 > y1:
+                    x0, y0, x1, y1 = x1, y1, x0, y0
+                if y1 < top or y0 > bottom:
+                    continue
+                begin = x0 + (x1 - x0) * (top - y0) / (y1 - y0) if y0 < top else x0
+                end = x0 + (x1 - x0) * (bottom - y0) / (y1 - y0) if y1 > bottom else x1
+                left, right = min(left, begin, end), max(right, begin, end)
+            if left - MARGIN < columns * CELL and right + MARGIN >= 0:
+                first, last = max(left - MARGIN, 0.0), min(right + MARGIN, columns * CELL - 1.0)
+                cells[row, int(first) // CELL : int(last) // CELL + 1] = True
+
+
+def parts(cells: np.ndarray, cost: float) -> list[Region]:
+    """Rectangles of cells that hold all that are marked in ``cells [h, w]``; one more costs as much as ``cost`` cells.
+
+    They are found by the best cut from edge to edge of what is left, and so on with both sides.
+    """
+    return _parts(cells, cost, 0, 0)
+
+
+def _parts(cells: np.ndarray, cost: float, top: int, left: int) -> list[Region]:
+    rows, columns = np.flatnonzero(cells.any(axis=1)), np.flatnonzero(cells.any(axis=0))
+    if not len(rows):
+        return []
+    top, left = top + int(rows[0]), left + int(columns[0])
+    cells = cells[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    across, down = _after_cuts(cells), _after_cuts(cells.T)
+    if min(across.min(initial=cells.size), down.min(initial=cells.size)) + cost >= cells.size:
+        return [Region(top, left, top + cells.shape[0], left + cells.shape[1])]
+    if across.min(initial=cells.size) <= down.min(initial=cells.size):
+        row = int(across.argmin()) + 1
+        return _parts(cells[:row], cost, top, left) + _parts(cells[row:], cost, top + row, left)
+    column = int(down.argmin()) + 1
+    return _parts(cells[:, :column], cost, top, left) + _parts(cells[:, column:], cost, top, left + column)
+
+
+def _after_cuts(cells: np.ndarray) -> np.ndarray:
+    """How many cells the boxes around what is marked hold after a cut below row 0, 1 and so on: int64 ``[h - 1]``."""
+    return _above(cells)[:-1] + _above(cells[::-1])[-2::-1]
+
+
+def _above(cells: np.ndarray) -> np.ndarray:
+    """How many cells the box around all that is marked down to each row holds: int64 ``[h]``."""
+    height, width = cells.shape
+    some = cells.any(axis=1)
+    first = np.minimum.accumulate(np.where(some, cells.argmax(axis=1), width))
+    last = np.maximum.accumulate(np.where(some, width - cells[:, ::-1].argmax(axis=1), 0))
+    upper, lower = np.argmax(some), np.maximum.accumulate(np.where(some, np.arange(1, height + 1), 0))
+    area: np.ndarray = np.maximum(lower - upper, 0) * np.maximum(last - first, 0)
+    return area
+
+
+def enclosing(regions: Sequence[Region]) -> list[Region]:
+    """Boxes around regions, those that touch one another in one: no two of the boxes overlap or touch."""
+    boxes: list[Region] = []
+    for box in regions:
+        while touching := [other for other in boxes if _touch(box, other)]:
+            boxes = [other for other in boxes if other not in touching]
+            tops, lefts, bottoms, rights = zip(box, *touching, strict=True)
+            box = Region(min(tops), min(lefts), max(bottoms), max(rights))
+        boxes.append(box)
+    return boxes
+
+
+def neighbourhoods(regions: Sequence[Region], margin: int, size: tuple[int, int]) -> list[tuple[Region, list[Region]]]:
+    """Boxes, each with the ``regions`` that it holds and, within the frame, has at least ``margin`` pixels around.
+
+    Every region is in one of them. Boxes that overlap so much that one around both has no more pixels become one,
+    the most wasteful pair first. size: the frame's height and width.
+    """
+
+    def box(held: Sequence[Region]) -> Region:
+        return _around(held, margin, size)
+
+    def saved(pair: tuple[list[Region], list[Region]]) -> int:
+        one, other = pair
+        return _pixels(box(one)) + _pixels(box(other)) - _pixels(box(one + other))
+
+    groups = [[region] for region in regions]
+    while len(groups) > 1:
+        one, other = max(itertools.combinations(groups, 2), key=saved)
+        if saved((one, other)) < 0:
+            break
+        groups = [group for group in groups if group is not one and group is not other] + [one + other]
+    return [(box(held), held) for held in groups]
+
+
+def _around(regions: Sequence[Region], margin: int, size: tuple[int, int]) -> Region:
+    tops, lefts, bottoms, rights = zip(*regions, strict=True)
+    return Region(
+        max(min(tops) - margin, 0),
+        max(min(lefts) - margin, 0),
+        min(max(bottoms) + margin, size[0]),
+        min(max(rights) + margin, size[1]),
+    )
+
+
+def _pixels(region: Region) -> int:
+    return (region.bottom - region.top) * (region.right - region.left)
+
+
+def denoiser_for(
+    settings: RenderSettings, regions: Sequence[Region] | None, *, surrounded: bool = False
+) -> Literal["fast", "high"]:
+    """How much work the denoiser does on such a frame."""
+    if settings.denoiser != "adaptive":
+        return settings.denoiser
+    return "high" if _demanding(settings, regions, surrounded) else "fast"
+
+
+def _demanding(settings: RenderSettings, regions: Sequence[Region] | None, surrounded: bool) -> bool:
+    if surrounded:
+        return False
+    if regions is None:
+        return True
+    return sum(map(_pixels, regions)) > DENSE * settings.width * settings.height
+
+
+def _touch(one: Region, other: Region) -> bool:
+    rows = one.top <= other.bottom and other.top <= one.bottom
+    return rows and one.left <= other.right and other.left <= one.right

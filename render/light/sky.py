@@ -1,0 +1,53 @@
+"""The surroundings as the camera sees them, without rendering them: an HDRI behind everything else."""
+
+import cv2
+import numpy as np
+
+from blender_scenes.spec import SceneSpec
+from blender_scenes.trajectories import camera_poses, intrinsics
+from render.light.raster import filtered, pixel_filter
+
+
+class Sky:
+    """What the camera of a scene sees where nothing stands before its surroundings."""
+
+    def __init__(self, spec: SceneSpec, hdri: np.ndarray) -> None:
+        """``hdri``: scene-linear float32 ``[h, w, 3]``, equirectangular, top row first."""
+        settings = spec.render
+        self._size = settings.height, settings.width
+        self._to_camera = camera_poses(spec.camera, settings.frames)
+        self._intrinsics = intrinsics(spec.camera, settings.width, settings.height)
+        assert spec.world is not None
+        self._turn, self._hdri = spec.world.turn, np.float32(spec.world.strength) * hdri
+        texels = hdri.shape[1] / (2 * np.pi * float(self._intrinsics[0, 0]))
+        self._samples = 1 if texels <= 0.3 else 3 if texels <= 1.2 else 5
+
+    @staticmethod
+    def fits(spec: SceneSpec) -> bool:
+        """Whether surroundings alone stand behind the objects and the ground, and are seen sharply, through no haze."""
+        sharp = spec.camera.lens is None and not spec.camera.shutter
+        return spec.world is not None and spec.backdrop is None and spec.atmosphere is None and sharp
+
+    def light(self, t: int) -> np.ndarray:
+        """What the camera sees in frame ``t`` if nothing is before it: scene-linear float32 ``[H, W, 3]``."""
+        (height, width), n = self._size, self._samples
+        # The filter reaches a pixel around.
+        xy = [(np.arange((side + 2) * n, dtype=np.float32) + 0.5) / n - 1 for side in (width, height)]
+        x, y = np.meshgrid(*xy)
+        turn = np.array(
+            [[np.cos(self._turn), -np.sin(self._turn), 0], [np.sin(self._turn), np.cos(self._turn), 0], [0, 0, 1]]
+        )
+        to_world = turn @ self._to_camera[t, :3, :3].T @ np.linalg.inv(self._intrinsics)
+        right, ahead, up = (row[0] * x + row[1] * y + row[2] for row in to_world.astype(np.float32))
+        rows, columns = self._hdri.shape[:2]
+        # Cycles' mapping: the middle of the image lies along x, its left half turns to y (kernel/camera/projection.h).
+        u = 0.5 - np.arctan2(ahead, right) / (2 * np.pi)
+        v = 0.5 - np.arctan2(up, np.hypot(right, ahead)) / np.pi
+        seen = cv2.remap(
+            self._hdri,
+            (u * columns - 0.5).astype(np.float32),
+            (v * rows - 0.5).astype(np.float32),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_WRAP,
+        )
+        return filtered(seen, pixel_filter(n), n)

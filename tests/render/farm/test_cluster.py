@@ -1,0 +1,249 @@
+"""A real local Ray with real worker processes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from render.farm.cluster import _layout_of_cluster, _Run, _Task, render_dataset
+from render.farm.jobs import Dataset
+from render.farm.layout import WHOLE_MACHINE, Layout, Resources
+from render.farm.process import BlenderUnusableError
+from tests.render.conftest import make_record
+from vosforge import VOSForgeError
+from vosforge.errors import MachineError
+from vosforge.files import UNFINISHED
+from vosforge.videos import ShardSet, stage_video
+
+pytestmark = [pytest.mark.blender, pytest.mark.ray]
+
+
+def descendants(marker: str) -> dict[int, str]:
+    """Live processes whose environment carries ``marker``: every child of a run inherits it."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and marker.encode() in (folder / "environ").read_bytes():
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if command:
+                    found[int(folder.name)] = command[:120]
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return condition()
+
+
+def test_a_data_set_is_rendered_sealed_and_not_rendered_twice(tmp_path, small_config, catalog, store):
+    dataset = Dataset(tmp_path / "data", small_config, catalog)
+    seen = []
+    done = render_dataset(dataset, store, Resources(workers=2), on_progress=seen.append)
+    assert done.videos_done == small_config.videos
+    assert done.quarantined == 0
+    assert done.frames_done == done.frames_total >= 7 * 3
+    assert [p.frames_done for p in seen] == sorted(p.frames_done for p in seen)
+    shards = ShardSet(dataset.root)
+    assert [row.id for row in shards.videos] == [f"{index:06d}" for index in range(7)]
+    assert sorted(path.name for path in (dataset.root / "shards").iterdir()) == [
+        "shard-00000.h5",
+        "shard-00001.h5",
+        "shard-00002.h5",
+    ]
+    for video in shards:
+        video.verify()
+        assert video.spec_json == dataset.spec(int(video.id), video.row.attempt).model_dump_json()
+        assert video.attributes["credits"]
+        assert all(video.mask(t).any() for t in range(video.num_frames))
+    manifest = (dataset.root / "manifest.jsonl").read_bytes()
+    again = render_dataset(dataset, store, Resources(workers=2))
+    assert again.frames_total == 0
+    assert (dataset.root / "manifest.jsonl").read_bytes() == manifest
+
+
+def test_what_another_renderer_began_is_not_gone_on_with_unless_allowed(tmp_path, small_config, catalog, store):
+    dataset = Dataset(tmp_path / "data", small_config.model_copy(update={"videos": 2}), catalog)
+    record = make_record(0)
+    before = {**record.attributes, "renderer": "Blender 4.5.15 Cycles OPTIX"}
+    stage_video(dataset.staged_path(0), replace(record, attributes=before))
+    with pytest.raises(BlenderUnusableError, match=r"begun with Blender 4\.5\.15 Cycles OPTIX, and Blender .* CPU may"):
+        render_dataset(dataset, store, Resources(workers=1))
+    assert dataset.missing() == [1]
+    render_dataset(dataset, store, Resources(workers=1, any_renderer=True))
+    assert len({video.attributes["renderer"] for video in ShardSet(dataset.root)}) == 2
+
+
+@pytest.mark.parametrize(("resources", "missing"), [(WHOLE_MACHINE, {1, 2}), (Resources(any_renderer=True), {2})])
+def test_nodes_that_differ_do_not_begin_a_data_set_together(
+    monkeypatch, tmp_path, small_config, catalog, store, resources, missing
+):
+    monkeypatch.setattr(
+        "render.farm.cluster.ray.remote", lambda **_: lambda _: SimpleNamespace(remote=lambda *_: "actor")
+    )
+    dataset = Dataset(tmp_path / "data", small_config.model_copy(update={"videos": 3}), catalog)
+    run = _Run(dataset, store, resources, Layout(2, 1), 0, lambda _: None)
+    with pytest.raises(VOSForgeError, match="begun with one, and another") if 1 in missing else nullcontext():
+        for index, renderer in enumerate(("one", "another")):
+            run._busy[renderer] = "actor", _Task(index)
+            stage_video(dataset.staged_path(index), make_record(index))
+            run._finish(renderer, "actor", _Task(index), {"done": {}, "renderer": renderer})
+    assert set(dataset.missing()) == missing
+
+
+@pytest.fixture
+def bare_run(monkeypatch, tmp_path, small_config, catalog, store):
+    """A run of two videos whose events the test makes up."""
+    monkeypatch.setattr(
+        "render.farm.cluster.ray.remote", lambda **_: lambda _: SimpleNamespace(remote=lambda *_: "actor")
+    )
+    dataset = Dataset(tmp_path / "data", small_config.model_copy(update={"videos": 2}), catalog)
+    return _Run(dataset, store, WHOLE_MACHINE, Layout(1, 1), 0, lambda _: None)
+
+
+def finish(run, event, task):
+    run._busy["stream"] = "actor", task
+    run._finish("stream", "actor", task, event)
+
+
+def test_the_machines_trouble_ends_the_run_and_quarantines_nothing(bare_run):
+    with pytest.raises(MachineError, match="No space left"):
+        finish(bare_run, {"machine": "cannot write to data (No space left on device)"}, _Task(0))
+    assert bare_run._dataset.missing() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("event", "missing"),
+    [
+        ({"crashed": "killed", "lost": True}, [0, 1]),
+        ({"actor_died": "the render worker died"}, [0, 1]),
+        ({"crashed": "a traceback", "lost": False}, [1]),
+        ({"error": "a mesh is broken"}, [1]),
+    ],
+)
+def test_only_what_a_video_did_itself_quarantines_it(bare_run, event, missing):
+    finish(bare_run, event, _Task(0, crashes=1))
+    assert bare_run._dataset.missing() == missing
+    assert (bare_run._left, bare_run._quarantined) == ((1, 0) if len(missing) == 2 else (0, 1))
+
+
+@pytest.mark.parametrize("room", [8_000, 60_000, 110_000])
+def test_a_full_disk_quarantines_nothing_and_with_room_the_run_goes_on(small_disk, small_config, catalog, store, room):
+    dataset = Dataset(small_disk / "data", small_config, catalog)
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - room))
+    with pytest.raises(MachineError, match=r"No space left on device.*run the same command again"):
+        render_dataset(dataset, store, Resources(workers=2))
+    assert not list(dataset.root.rglob("*.quarantined.json"))
+    ballast.unlink()
+    done = render_dataset(dataset, store, Resources(workers=2))
+    assert (done.quarantined, done.left) == (0, 0)
+    shards = ShardSet(dataset.root)
+    assert len(shards.videos) == small_config.videos and not shards.quarantined
+
+
+def test_a_worker_that_is_always_killed_leaves_its_video_missing(tmp_path, small_config, catalog, store, monkeypatch):
+    dataset = Dataset(tmp_path / "data", small_config.model_copy(update={"videos": 1}), catalog)
+    monkeypatch.setenv("VOSFORGE_TEST_RUN", tmp_path.name)
+
+    def kill(progress):
+        for pid, command in descendants(f"VOSFORGE_TEST_RUN={tmp_path.name}").items():
+            if "render.blender.start" in command:
+                os.kill(pid, signal.SIGKILL)
+
+    done = render_dataset(dataset, store, Resources(workers=1), kill)
+    assert (done.left, done.quarantined, done.videos_done) == (1, 0, 0)
+    assert dataset.missing() == [0]
+    assert render_dataset(dataset, store, Resources(workers=1)).videos_done == 1
+    assert dataset.missing() == []
+
+
+def node(alive=True, **resources):
+    return {"Alive": alive, "Resources": {"node:127.0.0.1": 1.0, **resources}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "layout"),
+    [
+        (Resources(address="a"), Layout(7, 1)),  # four by cores, three by memory
+        (Resources(address="a", workers=99), Layout(7, 1)),
+        (Resources(address="a", workers=2), Layout(2, 1)),
+        (Resources(address="a", threads=2), Layout(5, 2)),
+        (Resources(address="a", device="gpu"), Layout(2, 1)),
+        (Resources(address="a", threads=16), None),
+    ],
+)
+def test_a_cluster_is_given_no_more_than_fits_on_its_nodes(monkeypatch, wanted, layout):
+    there = [
+        node(CPU=4.0, memory=9e9),
+        node(CPU=8.0, memory=3.5e9, GPU=1.0),
+        node(memory=9e9),
+        node(CPU=8.0, memory=0.5e9),
+        node(alive=False, CPU=8.0, memory=9e9),
+    ]
+    monkeypatch.setattr("render.farm.cluster.ray.nodes", lambda: there)
+    if layout is None:
+        with pytest.raises(VOSForgeError, match=r"takes 16 cores and 0\.9 GiB, which no node"):
+            _layout_of_cluster(wanted, 100, int(1e9))
+    else:
+        assert _layout_of_cluster(wanted, 100, int(1e9)) == layout
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_run_leaves_no_process_and_whole_files_and_goes_on(tmp_path, small_config, catalog, store, how):
+    root, marker = tmp_path / "data", f"VOSFORGE_TEST_RUN={tmp_path.name}-{how}"
+    root.mkdir()
+    catalog.save(root / "catalog.jsonl")
+    config = small_config.model_copy(update={"videos": 30, "videos_per_shard": 2})
+    (root / "dataset.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    key, value = marker.split("=")
+    command = [sys.executable, "-m", "tools.cli", "render", str(root), "--workers", "2"]
+    environment = {**os.environ, key: value, "VOSFORGE_CACHE": str(store.root.parent / "cache")}
+    (store.root.parent / "cache").mkdir(exist_ok=True)
+    link = store.root.parent / "cache" / "store"
+    if not link.exists():
+        link.symlink_to(store.root)
+
+    run = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    try:
+        assert wait_for(lambda: list(root.rglob("0*.h5")) or run.poll() is not None, 120)
+        assert run.poll() is None, run.stderr.read()
+        if how == signal.SIGINT:
+            os.killpg(run.pid, how)  # as Ctrl-C in a terminal: the whole group gets it
+        else:
+            run.send_signal(how)
+        _, stderr = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    if how != signal.SIGKILL:
+        assert run.returncode == 128 + how, stderr
+        assert ("interrupted" if how == signal.SIGINT else "terminated") in stderr
+    # Nobody is left to end Ray's own two agents after a SIGKILL: they notice within a minute or so by themselves.
+    agents = ("Agent",) if how == signal.SIGKILL else ()
+
+    def left():
+        return [name for name in descendants(marker).values() if not any(agent in name for agent in agents)]
+
+    assert wait_for(lambda: not left(), 30), left()
+
+    sealed = [path for path in root.rglob("*.h5") if not path.name.startswith(UNFINISHED)]
+    assert sealed
+    for path in sealed:
+        for video in ShardSet(path):
+            video.verify()
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert finished.returncode == 0, finished.stderr
+    assert [row.id for row in ShardSet(root).videos] == [f"{index:06d}" for index in range(30)]
+    assert not list(root.rglob(f"{UNFINISHED}*"))

@@ -1,0 +1,106 @@
+"""How a Blender process ends, with scripts in Blender's place."""
+
+import errno
+import os
+import sys
+
+import pytest
+
+from render.farm.process import BlenderCrashError, BlenderProcess, BlenderUnusableError
+from vosforge.errors import MachineError, VOSForgeError
+
+pytestmark = pytest.mark.blender  # only for the module, which is looked for
+
+READY = "from multiprocessing.connection import Connection; import sys, os\n"
+READY += "owner = Connection(int(sys.argv[3])); owner.send({'ready': True}); job = owner.recv()\n"
+
+
+@pytest.fixture
+def blender(tmp_path, monkeypatch):
+    """A Blender process that runs a script instead."""
+
+    def made(script):
+        (tmp_path / "script.py").write_text(script)
+        python = tmp_path / "python"
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path / "script.py"} "$@"\n')
+        python.chmod(0o755)
+        monkeypatch.setattr("render.farm.process.sys.executable", str(python))
+        return BlenderProcess(tmp_path / "logs" / "blender.log")
+
+    return made
+
+
+def test_a_process_that_does_not_start_blames_no_job(blender):
+    with blender("raise RuntimeError('no place for a cache')") as process:
+        with pytest.raises(BlenderUnusableError, match=r"exit code 1.*'start'.*no place for a cache"):
+            list(process.run({"do": "render"}))
+        assert process.pid is None
+
+
+def test_a_process_that_is_killed_while_it_starts_is_lost(blender):
+    with blender("import os; os.kill(os.getpid(), 9)") as process, pytest.raises(BlenderCrashError) as caught:
+        list(process.run({"do": "render"}))
+    assert caught.value.lost and caught.value.code == -9
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "lost"),
+    [
+        ("os.kill(os.getpid(), 9)", -9, True),
+        ("os.kill(os.getpid(), 15)", -15, True),
+        ("os.kill(os.getpid(), 7)", -7, True),
+        ("os.kill(os.getpid(), 11)", -11, False),
+        ("raise MemoryError", 1, True),
+        ("raise ValueError('a bug')", 1, False),
+    ],
+)
+def test_a_process_that_was_killed_or_had_no_memory_is_told_from_one_that_failed(blender, how, code, lost):
+    with blender(READY + how) as process, pytest.raises(BlenderCrashError) as caught:
+        list(process.run({"do": "render"}))
+    assert (caught.value.code, caught.value.lost) == (code, lost)
+
+
+def test_a_job_that_reaches_nobody_is_a_crash(blender):
+    with blender(READY + "owner.send({'done': 1}); os._exit(0)") as process:
+        assert list(process.run({"do": "render"})) == [{"done": 1}]
+        process._process.wait()
+        with pytest.raises(BlenderCrashError):
+            list(process.run({"do": "render"}))
+
+
+def test_a_hung_process_is_lost(blender, monkeypatch):
+    with blender(READY + "owner.send({'frame': 0}); owner.recv()") as process:
+        events = process.run({"do": "render"})
+        next(events)
+        monkeypatch.setattr("render.farm.process.SILENCE", 0.2)
+        with pytest.raises(BlenderCrashError, match="said nothing") as caught:
+            next(events)
+    assert caught.value.lost
+
+
+@pytest.mark.parametrize(("event", "kind"), [("machine", MachineError), ("error", VOSForgeError)])
+def test_what_the_worker_tells_of_the_machine_is_of_a_kind_of_its_own(blender, event, kind):
+    process = blender(READY + f"owner.send({{'{event}': 'no room'}}); owner.recv()")
+    with process, pytest.raises(VOSForgeError, match="no room") as caught:
+        list(process.run({"do": "render"}))
+    assert type(caught.value) is kind
+
+
+def test_a_log_that_cannot_be_written_is_the_machines(blender, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with blender("") as process:
+        monkeypatch.setattr("pathlib.Path.open", refuse)
+        with pytest.raises(MachineError, match=r"cannot write to .*logs \(No space left"):
+            list(process.run({"do": "render"}))
+
+
+def test_a_process_that_cannot_be_begun_is_the_machines(blender, monkeypatch):
+    def refuse(*_, **__):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    with blender("") as process:
+        monkeypatch.setattr("render.farm.process.subprocess.Popen", refuse)
+        with pytest.raises(MachineError, match="cannot start a Blender process"):
+            list(process.run({"do": "render"}))

@@ -1,0 +1,215 @@
+"""The optional passes of real renders, against what one ray at a time says, from the spec and the meshes alone."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from blender_scenes.sample import SceneConfig, sample_scene
+from blender_scenes.spec import BakedMotion, Deformation, PlaneSpec, RenderSettings
+from blender_scenes.trajectories import object_poses
+from render.farm.process import BlenderProcess
+from tests.render.conftest import cut_out
+from tests.render.raycast import cast_mask
+from tests.render.truth import Truth
+from vosforge.seeding import rng_for
+from vosforge.videos import ShardSet
+
+pytestmark = pytest.mark.blender
+
+PASSES = ("depth", "flow", "normal", "amodal", "tracks")
+SETTINGS = RenderSettings(width=96, height=64, frames=4, samples=2, passes=PASSES, tracks=60)
+LOOKED_AT = 250
+"""Pixels of a frame that are compared: all would take minutes."""
+
+
+@pytest.fixture(scope="module")
+def specs(store, catalog):
+    """A bent object, a baked one with holes, a distractor; before a backdrop, on a ground, before nothing."""
+    net, netted = cut_out(store, catalog)
+    drawn = sample_scene(SceneConfig(objects=(4, 4)), SETTINGS, catalog, seed=5, index=1, split="train")
+    bent, baked, plain, hidden = drawn.objects
+    how = Deformation(twist=(0.0, 3.0), wave=(0.1, 0.1), wavelength=0.4, phase=(0.0, 0.3))
+    poses = BakedMotion(poses=object_poses(baked, SETTINGS.frames)[::-1].tolist())
+    rich = drawn.model_copy(
+        update={
+            "objects": (
+                bent.model_copy(update={"deformation": how}),
+                baked.model_copy(update={"motion": poses, "mesh": netted, "texture": None, "material": net}),
+                plain,
+            ),
+            "distractors": (hidden,),
+            "backdrop": None,
+            "ground": None,
+        }
+    )
+    image = next(asset.hash for asset in catalog.of_kind("texture"))
+    return {
+        "a backdrop": rich.model_copy(
+            update={"backdrop": PlaneSpec(texture=image, offset=9.0, size=9.0, emission=0.5)}
+        ),
+        "a ground": rich.model_copy(update={"ground": PlaneSpec(texture=image, offset=-1.2, size=60.0)}),
+        "nothing": rich,
+    }
+
+
+@pytest.fixture(scope="module")
+def videos(specs, store, catalog, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("passes")
+    catalog.save(folder / "catalog.jsonl")
+    found = {}
+    with BlenderProcess(folder / "blender.log") as blender:
+        for number, (name, spec) in enumerate(specs.items()):
+            staged = folder / f"{number}.h5"
+            job = {"do": "render", "spec": spec.model_dump_json(), "store": str(store.root), "gates": False}
+            job["renderer"] = None
+            *_, last = blender.run({**job, "catalog": str(folder / "catalog.jsonl"), "staged": str(staged)})
+            assert "done" in last, last
+            found[name] = ShardSet(staged).video(spec.video_id)
+    return found
+
+
+@pytest.fixture(scope="module", params=["a backdrop", "a ground", "nothing"])
+def case(request, specs, videos, store):
+    """A video, and what is seen at many of its pixels: frame, row, column, depth and place (None for nothing)."""
+    spec, video = specs[request.param], videos[request.param]
+    truth = Truth(spec, store)
+    looked = []
+    rng = rng_for("pixels", request.param)
+    for t in range(SETTINGS.frames):
+        mask = video.mask(t)
+        different = 0
+        on_objects, elsewhere = (rng.permutation(np.argwhere(where)) for where in (mask > 0, mask == 0))
+        for row, column in (*on_objects[: LOOKED_AT // 2], *elsewhere[: LOOKED_AT // 2]):
+            meetings = truth.meetings(t, column + 0.5, row + 0.5)
+            z, place = meetings[0] if meetings else (np.inf, None)
+            number = place.number if place and place.number <= len(spec.objects) else 0
+            if number == mask[row, column]:
+                looked.append((t, row, column, z, place))
+            else:
+                different += 1
+        assert different <= 1
+    numbers = {place.number if place else None for *_, place in looked}
+    assert numbers >= {1, 2, 3, 4, None if request.param == "nothing" else 0}
+    return video, truth, looked
+
+
+def test_depth_is_the_distance_along_the_axis(case):
+    video, _, looked = case
+    for t in range(SETTINGS.frames):
+        depth = video.depth(t)
+        assert depth.dtype == np.float16
+        found, wanted = np.array([(depth[row, column], z) for at, row, column, z, _ in looked if at == t]).T
+        near = np.isfinite(wanted)
+        assert np.array_equal(np.isfinite(found), near)
+        found, wanted = found[near], wanted[near]
+        # Half a step of float16, and what a two-thousandth of a pixel does to a surface seen at a flat angle.
+        off = np.abs(found - wanted) / wanted
+        assert np.quantile(off, 0.98) <= 2**-11 + 1e-6 and off.max() < 0.01
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_flow_is_where_the_surface_goes(case, backward):
+    video, truth, looked = case
+    worst = 0.0
+    for t, row, column, _, place in looked:
+        other = t - 1 if backward else t + 1
+        flow = video.flow(t, backward)[row, column].astype(float)
+        if not 0 <= other < SETTINGS.frames:
+            assert np.isnan(flow).all()
+            continue
+        here = np.array([column + 0.5, row + 0.5])
+        if place is None:
+            there = truth.pixel_of_direction(*here, t, other)
+        else:
+            there = truth.pixel(truth.where(place, other), other)
+        worst = max(worst, np.abs(flow - (there - here)).max())
+    print(f"flow is off by {worst:.4f} pixels at most")
+    assert worst <= 0.05
+
+
+def test_normals_face_the_camera_from_their_triangles(case):
+    video, truth, looked = case
+    cosines = []
+    for t, row, column, _, place in looked:
+        normal = video.normal(t)[row, column] / 127
+        if place is None:
+            assert not normal.any()
+        else:
+            assert abs(np.linalg.norm(normal) - 1) < 0.01
+            cosines.append(normal @ truth.normal(place, t) / np.linalg.norm(normal))
+    angles = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
+    print(f"normals are off by {np.quantile(angles, 0.99):.2f}° at 99 %, {angles.max():.2f}° at most")
+    assert np.quantile(angles, 0.99) < 0.5  # rounding to 1/127; on an edge, the ray may meet the next triangle
+
+
+def test_poses_camera_and_boxes_say_where_the_objects_are_seen(specs, videos, store):
+    """By scipy's rotations and polynomials; an object that nothing hides is as large as its box."""
+    spec, video = specs["nothing"], videos["nothing"]
+    pose, box = video.group["objects/pose"][()], video.group["objects/box"][()]
+    to_camera, K = video.group["camera/world_to_camera"][()], video.group["camera/intrinsics"][()]
+    compared = 0
+    for t in range(SETTINGS.frames):
+        u = t / (SETTINGS.frames - 1)
+
+        def at(curve, u=u):
+            return np.array([np.polyval(axis[::-1], u) for axis in curve.axes])
+
+        eye, target = at(spec.camera.motion.location), at(spec.camera.motion.look_at)
+        right, down, forward = to_camera[t, :3, :3]
+        assert np.allclose(to_camera[t] @ [*eye, 1], [0, 0, 0, 1])
+        assert np.allclose(forward, (target - eye) / np.linalg.norm(target - eye))
+        assert abs(right[2]) < 1e-12 and down[2] < 0 and np.allclose(np.cross(right, down), forward)
+        assert np.allclose(2 * np.arctan(SETTINGS.width / 2 / K[t, 0, 0]), spec.camera.fov) and K[t, 0, 0] == K[t, 1, 1]
+        assert K[t, :2, 2].tolist() == [SETTINGS.width / 2, SETTINGS.height / 2]
+        for k in (0, 2):
+            motion = spec.objects[k].motion
+            turned = Rotation.from_euler("xyz", at(motion.rotation)).as_matrix() * at(motion.scale)
+            assert np.allclose(pose[t, k], np.block([[turned, at(motion.location)[:, None]], [np.eye(4)[3]]]))
+        vertices = store.mesh(spec.objects[2].mesh).vertices.astype(float)
+        seen = (to_camera[t] @ pose[t, 2] @ np.c_[vertices, np.ones(len(vertices))].T)[:3]
+        x, y, z = K[t] @ seen
+        low, high = np.array([x / z, y / z]).min(axis=1), np.array([x / z, y / z]).max(axis=1)
+        whole = (low > 0).all() and (high < [SETTINGS.width, SETTINGS.height]).all()
+        if whole and video.visibility()[t, 2] == 1:
+            assert np.abs(box[t, 2] - [*low, *high]).max() <= 1
+            compared += 1
+    assert compared
+
+
+def test_amodal_masks_are_what_the_objects_cover_alone(specs, videos, store):
+    spec, video = specs["a ground"], videos["a ground"]
+    shown = 0
+    for t in range(SETTINGS.frames):
+        mask, amodal, visibility = video.mask(t), video.amodal(t), video.visibility()[t]
+        for k, item in enumerate(spec.objects):
+            alone = spec.model_copy(update={"objects": (item,), "distractors": (), "ground": None})
+            covered = cast_mask(alone, store, t) > 0
+            assert np.array_equal(amodal[k], covered | (mask == k + 1))
+            assert (covered ^ amodal[k]).sum() <= 1
+            if covered.any():
+                assert visibility[k] == pytest.approx((mask == k + 1).sum() / amodal[k].sum())
+                shown += visibility[k] < 0.9
+            else:
+                assert np.isnan(visibility[k])
+    assert shown, "something is hidden"
+
+
+def test_tracks_stay_on_their_surfaces_and_know_when_they_are_hidden(case, specs):
+    video, truth, _ = case
+    points, occluded, on = video.tracks()
+    assert points.shape == (SETTINGS.frames, 60, 2) and np.bincount(on).tolist() == [0, 20, 20, 20]
+    assert occluded.any() and not occluded.all(axis=0).any()
+    off = []
+    for n in range(points.shape[1]):
+        t = int(np.argmin(occluded[:, n]))  # a frame that shows it says where on which triangle it is
+        z, place = truth.meetings(t, *points[t, n].astype(float))[0]
+        assert place.number == on[n]
+        for other in range(SETTINGS.frames):
+            there = truth.pixel(truth.where(place, other), other)
+            off.append(np.abs(there - points[other, n]).max())
+            inside = (there >= 0).all() and (there < [SETTINGS.width, SETTINGS.height]).all()
+            z = (truth.cameras[other] @ [*truth.where(place, other), 1.0])[2]
+            hidden = not inside or any(nearer < z * (1 - 1e-4) for nearer, _ in truth.meetings(other, *there))
+            assert hidden == occluded[other, n]
+    print(f"tracks are off by {max(off):.5f} pixels at most")
+    assert max(off) < 0.01

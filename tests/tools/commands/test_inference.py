@@ -1,0 +1,164 @@
+"""The `infer` command on a folder of frames, with untrained networks: what goes in comes out in the right places."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mivos_models import S2M, Fusion, InteractiveRunner, Propagation, rasterise, save_network
+from tests.vosforge.videos.films import flat_frames, write_film
+from tools.commands.inference import _from_scribbles, _names, infer_video
+from tools.convert.importing import import_dataset
+from tools.inspect.view import open_video
+from train.evaluation.interactive import Networks
+from vosforge import InputError
+from vosforge.videos.video import MemoryVideo
+
+T, H, W = 4, 48, 64
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("infer")
+    torch.manual_seed(0)
+    for kind, network in (("s2m", S2M(18, 0.125)), ("propagation", Propagation(18, 0.125)), ("fusion", Fusion(0.5))):
+        save_network(network.eval(), root / "networks" / f"{kind}.pth")
+    rng = np.random.default_rng(0)
+    (root / "clip").mkdir()
+    for t in range(T):
+        cv2.imwrite(str(root / "clip" / f"{t:05d}.jpg"), rng.integers(0, 256, (H, W, 3), np.uint8))
+    return root
+
+
+def infer(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tools.cli", "infer", "clip", "out", "--networks", "networks", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+def read_masks(folder: Path) -> np.ndarray:
+    return np.stack([np.array(Image.open(folder / "out/Annotations/clip" / f"{t:05d}.png")) for t in range(T)])
+
+
+def test_a_mask_is_carried_with_its_own_labels(folder: Path) -> None:
+    given = np.zeros((H, W), np.uint8)
+    given[4:30, 4:30], given[20:44, 36:60] = 2, 7
+    Image.fromarray(given).save(folder / "given.png")
+    done = infer(folder, "--mask", "given.png", "--frame", "1")
+    assert done.returncode == 0, done.stderr
+    masks = read_masks(folder)
+    assert np.array_equal(masks[1], given)
+    assert set(np.unique(masks)) <= {0, 2, 7}
+    assert masks[0].any() or masks[3].any()
+    assert done.stdout.strip().endswith("out/Annotations/clip")
+
+
+def test_scribbles_become_masks(folder: Path) -> None:
+    stroke = {"object_id": 1, "path": [[0.2, 0.2], [0.5, 0.5]], "start_time": 0, "end_time": 1}
+    other = {"object_id": 2, "path": [[0.8, 0.2], [0.9, 0.8]], "start_time": 1, "end_time": 2}
+    strokes = {"sequence": "clip", "scribbles": [[], [], [stroke, other], []]}
+    (folder / "strokes.json").write_text(json.dumps(strokes))
+    done = infer(folder, "--scribbles", "strokes.json")
+    assert done.returncode == 0, done.stderr
+    assert set(np.unique(read_masks(folder))) <= {0, 1, 2}
+
+
+def line(object_id: object, *points: tuple[float, float]) -> dict:
+    return {"path": list(points), "object_id": object_id}
+
+
+def test_strokes_on_several_frames_are_all_used(folder: Path) -> None:
+    strokes = {"scribbles": [[line(0, (0.1, 0.1))], [line(3, (0.2, 0.2), (0.4, 0.4))], [], [line(9, (0.6, 0.5))]]}
+    path = folder / "several.json"
+    path.write_text(json.dumps(strokes), encoding="utf-8-sig")
+    frames = np.stack([cv2.imread(str(folder / "clip" / f"{t:05d}.jpg"))[..., ::-1] for t in range(T)])
+    networks = Networks.load(folder / "networks")
+    video = MemoryVideo("clip", frames, np.zeros((T, H, W), np.uint8))
+    runner = InteractiveRunner(networks.propagation, frames, 1, s2m=networks.s2m, fusion=networks.fusion)
+    for t, number in ((1, 1), (0, 0), (3, 2)):
+        if number == 2:
+            runner.add_object()
+        drawn = rasterise(strokes, t, H, W)
+        runner.interact(t, runner.scribble(t, np.where(drawn > 0, number, drawn)))
+    found = _from_scribbles(video, networks, path, None)
+    assert np.array_equal(found, np.array([0, 3, 9], np.uint8)[runner.masks])
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        ([[line(1, (20, 45), (30, 50))]], "x = 20 on frame 0: DAVIS scribbles are in 0..1, divide by width and height"),
+        ([[], [line(1, (0.5, -0.1))]], "y = -0.1 on frame 1"),
+        ([[line(1, (0.5, float("nan")))]], "x and y in 0..1"),
+        ([[line(-1, (0.5, 0.5))]], "object_id = -1 on frame 0"),
+        ([[line(1.5, (0.5, 0.5))]], "object_id = 1.5 on frame 0"),
+        ([[line(255, (0.5, 0.5))]], "has object 255 on frame 0"),
+        ([[line(0, (0.5, 0.5))]], "marks only background"),
+        ([[line(1, (0.5, 0.5))], [], [], [], [line(1, (0.5, 0.5))]], "strokes on frame 4, the video only"),
+        ([[], []], "holds no DAVIS scribbles"),
+    ],
+)
+def test_wrong_scribbles_are_refused_with_what_was_found(folder: Path, frames: list, reason: str) -> None:
+    path = folder / "wrong.json"
+    path.write_text(json.dumps({"scribbles": frames}))
+    video = MemoryVideo("clip", np.zeros((T, H, W, 3), np.uint8), np.zeros((T, H, W), np.uint8))
+    with pytest.raises(InputError, match=re.escape(reason)):
+        _from_scribbles(video, Networks.load(folder / "networks"), path, None)
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ((), "give --mask or --scribbles"),
+        (("--mask", "given.png", "--scribbles", "strokes.json"), "not both"),
+        (("--mask", "clip/00000.jpg"), "is a JPEG file, which cannot hold labels"),
+        (("--mask", "nowhere.png"), "cannot read the mask nowhere.png"),
+        (("--scribbles", "clip/00000.jpg"), "cannot read the scribbles clip/00000.jpg"),
+    ],
+)
+def test_bad_input_is_told_in_a_sentence_and_writes_nothing(folder: Path, words: tuple[str, ...], reason: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    done = infer(folder, *words)
+    assert done.returncode == 2
+    assert reason in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_masks_are_named_like_the_frames(folder: Path) -> None:
+    rng = np.random.default_rng(1)
+    (folder / "sparse").mkdir()
+    for number in (10, 15):
+        cv2.imwrite(str(folder / "sparse" / f"{number:05d}.jpg"), rng.integers(0, 256, (H, W, 3), np.uint8))
+    Image.fromarray(np.pad(np.ones((20, 20), np.uint8), ((0, H - 20), (0, W - 20)))).save(folder / "sparse.png")
+    words = ("infer", "sparse", "out", "--networks", "networks", "--mask", "sparse.png")
+    subprocess.run([sys.executable, "-m", "tools.cli", *words], cwd=folder, timeout=300, check=True)
+    written = sorted(path.name for path in (folder / "out/Annotations/sparse").iterdir())
+    assert written == ["00010.png", "00015.png"]
+
+
+def test_an_imported_videos_masks_keep_its_frames_names(tmp_path: Path) -> None:
+    for folder, suffix in (("frames", "jpg"), ("masks", "png")):
+        (tmp_path / folder).mkdir()
+        for number in (8, 10):
+            Image.new("L", (W, H)).save(tmp_path / folder / f"shot{number}.{suffix}")
+    import_dataset(tmp_path / "frames", tmp_path / "data", masks=tmp_path / "masks", workers=1)
+    assert _names(open_video(str(tmp_path / "data"))) == ["shot8", "shot10"]
+
+
+@pytest.mark.parametrize(("values", "objects"), [((0, 255), (1,)), ((0, 38, 113), (38, 113))])
+def test_a_film_is_segmented_from_any_mask(folder: Path, values: tuple[int, ...], objects: tuple[int, ...]) -> None:
+    film = write_film(folder / "film.mp4", flat_frames(3, H, W))
+    given = np.repeat(np.array(values, np.uint8), -(-W // len(values)))[None, :W].repeat(H, axis=0)
+    Image.fromarray(given).save(folder / "first.png")
+    done = infer_video(str(film), folder / "out", folder / "networks", folder / "first.png", None, 0, 1, None)
+    assert sorted(path.name for path in done.masks.iterdir()) == ["00000.png", "00001.png", "00002.png"]
+    with Image.open(done.masks / "00000.png") as image:
+        assert set(np.unique(np.asarray(image))) == {0, *objects}

@@ -1,0 +1,1 @@
+"""What the commands render, train, infer and scenes do."""

@@ -1,0 +1,129 @@
+"""Segmenting one video with trained networks: from a mask, from scribbles, or with the robot that knows the truth."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mivos_models import InteractiveRunner
+from mivos_models.runner.scribbles import NO_STROKE, read_scribbles
+from tools.convert.writing import original_names
+from tools.demo.report import RoundScore
+from tools.inspect.view import open_video, view_video
+from train.evaluation.interactive import Networks, evaluate_interactive
+from vosforge.errors import InputError
+from vosforge.files import room_to_write, sealed_file
+from vosforge.log import console
+from vosforge.seeding import rng_for
+from vosforge.videos import ShardVideo
+from vosforge.videos.folders import FolderVideo, numbered
+from vosforge.videos.masks import read_mask
+from vosforge.videos.palette import PALETTE
+from vosforge.videos.video import MemoryVideo, Video, objects_in
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """Where the masks were written, and J, F, J&F of each round where the truth is known."""
+
+    masks: Path
+    scores: tuple[RoundScore, ...] = ()
+
+
+def infer_video(
+    where: str,
+    out: Path,
+    networks: Path,
+    mask: Path | None,
+    scribbles: Path | None,
+    frame: int,
+    rounds: int,
+    short_side: int | None,
+) -> Inferred:
+    """Segment the video at ``where`` and write its masks (DAVIS layout) and a preview below ``out``.
+
+    Raises InputError for a video, mask, scribble file or network that cannot be used, before anything is written.
+    """
+    if mask is not None and scribbles is not None:
+        raise InputError("give either --mask or --scribbles, not both")
+    video = open_video(where)
+    folder = out / "Annotations" / video.id
+    if isinstance(video, FolderVideo) and video.masks_folder and folder.resolve() == video.masks_folder.resolve():
+        raise InputError(f"{folder} has the masks that the video came with: name another folder to write to")
+    if not networks.is_dir():
+        raise InputError(f"there is no folder {networks}: name the one that 'vosforge train' wrote with --networks")
+    loaded = Networks.load(networks)
+    scores: tuple[RoundScore, ...] = ()
+    if mask is not None:
+        masks = _from_mask(video, loaded, mask, frame, short_side)
+    elif scribbles is not None:
+        masks = _from_scribbles(video, loaded, scribbles, short_side)
+    else:
+        if not video.has_masks:
+            raise InputError(f"the video '{video.id}' has no masks for the robot: give --mask or --scribbles")
+        result = evaluate_interactive(video, loaded, rounds, rng_for(0, "robot", video.id), short_side=short_side)
+        masks = result.rounds[-1].masks
+        scores = tuple(RoundScore(each.j, each.f, each.j_and_f) for each in result.rounds)
+    with room_to_write(out):
+        for name, each in zip(_names(video), masks, strict=True):
+            image = Image.fromarray(each, mode="P")
+            image.putpalette(PALETTE.tobytes())
+            with sealed_file(folder / f"{name}.png") as temporary:
+                image.save(temporary, format="PNG")
+    view_video(MemoryVideo(video.id, video.frames(), masks), out)
+    return Inferred(folder, scores)
+
+
+def _names(video: Video) -> list[str]:
+    """The names of a video's frames, without suffix."""
+    if isinstance(video, FolderVideo):
+        return video.frame_names
+    return original_names(video) if isinstance(video, ShardVideo) else numbered(video.num_frames)
+
+
+def _from_mask(video: Video, networks: Networks, path: Path, frame: int, short_side: int | None) -> np.ndarray:
+    given, numbering = read_mask(path, (video.height, video.width))
+    labels = objects_in(given)
+    if not labels or frame >= video.num_frames:
+        raise InputError(f"{path} shows no object" if not labels else f"there is no frame {frame}: see --frame")
+    console.print(f"{path}: {numbering.described()}")
+    index = np.zeros(256, np.uint8)
+    index[list(labels)] = np.arange(1, len(labels) + 1)
+    runner = InteractiveRunner(networks.propagation, video.frames(), len(labels), short_side=short_side)
+    return np.array([0, *labels], np.uint8)[runner.interact(frame, index[given])]
+
+
+def _from_scribbles(video: Video, networks: Networks, path: Path, short_side: int | None) -> np.ndarray:
+    """The masks after one interaction per frame with strokes, in the order of the frames.
+
+    An object joins at the first frame with a stroke of it. Frames before the first object's have only background
+    strokes, which correct what that object's interaction carried there: they follow it.
+    """
+    drawn = read_scribbles(path, video.num_frames, video.height, video.width)
+    first = next((t for t, strokes in drawn.items() if strokes.max() > 0), None)
+    if first is None:
+        raise InputError(f"{path} marks only background: draw a stroke with an object_id of 1 or more")
+    labels: list[int] = [0]
+    runner: InteractiveRunner | None = None
+    masks = np.zeros((video.num_frames, video.height, video.width), np.uint8)
+    for t in [first, *(t for t in drawn if t != first)]:
+        new = [label for label in np.unique(drawn[t]).tolist() if label > 0 and label not in labels]
+        labels += new
+        if runner is None:
+            runner = InteractiveRunner(
+                networks.propagation,
+                video.frames(),
+                len(new),
+                s2m=networks.s2m,
+                fusion=networks.fusion,
+                short_side=short_side,
+            )
+        else:
+            for _ in new:
+                runner.add_object()
+        strokes = np.full_like(drawn[t], NO_STROKE)
+        for number, label in enumerate(labels):
+            strokes[drawn[t] == label] = number
+        masks = runner.interact(t, runner.scribble(t, strokes))
+    return np.array(labels, np.uint8)[masks]

@@ -1,0 +1,108 @@
+"""Rendering a data set from the command line: settings and assets are chosen once, then pinned in its folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from assets.catalog import Catalog
+from assets.store import AssetStore
+from blender_scenes.sample import preset
+from render.farm.head import check_head
+from render.farm.jobs import Dataset, DatasetConfig, begun_with
+from render.farm.layout import WHOLE_MACHINE, Resources
+from render.farm.prepare import build_catalog
+from render.farm.process import BlenderUnusableError, cards_of
+from tools.convert.importing import PIN
+from vosforge.config import read_config
+from vosforge.errors import InputError
+from vosforge.log import console, progress_bar
+from vosforge.progress import shown
+from vosforge.videos import ShardSet
+
+if TYPE_CHECKING:
+    from render.farm.cluster import Progress
+
+
+class Rendered(NamedTuple):
+    """A data set after a run, and how many of its videos are still missing: neither sealed nor quarantined."""
+
+    shards: ShardSet
+    missing: int
+
+
+def render_with_progress(
+    dataset: Dataset, store: AssetStore, resources: Resources = WHOLE_MACHINE, retry_quarantined: bool = False
+) -> "Progress":
+    """Render what ``dataset`` misses, showing frames done, frames a second and the time left."""
+    from render.farm.cluster import render_dataset  # Ray takes seconds to import, and only rendering needs it
+
+    with progress_bar() as bar:
+        task = bar.add_task("rendering", total=None, rate="starting")
+
+        def show(progress: "Progress") -> None:
+            rate = progress.frames_done / progress.seconds if progress.frames_done else 0.0
+            text = f"{rate:.2f} frames/s" if rate else "starting"
+            bar.update(task, total=progress.frames_total, completed=progress.frames_done, rate=text)
+
+        done = render_dataset(dataset, store, resources, show, retry_quarantined)
+    if done.redrawn or done.quarantined:
+        console.print(f"drawn again after a failed check: {done.redrawn}; quarantined: {done.quarantined}")
+    return done
+
+
+def render_to(
+    out: Path,
+    config: Path | None,
+    settings: Sequence[str],
+    resources: Resources = WHOLE_MACHINE,
+    retry_quarantined: bool = False,
+) -> Rendered:
+    """Render the data set at ``out``, or what it still lacks, and return it.
+
+    A folder that was begun keeps the settings and assets pinned in it: they are the defaults then, and other ones are
+    refused with an InputError. ``retry_quarantined``: quarantined videos lack, too. InputError, before anything is
+    written, when ``out`` is no place for a data set, this machine lacks the device, or no Ray cluster is where one
+    should be.
+    """
+    wanted = read_config(DatasetConfig, config, settings, None if config else begun_with(out))
+    check_place(out)
+    if resources.address is not None:
+        check_head(resources.address)
+    elif resources.device != "cpu":
+        try:
+            cards_of(resources.device)
+        except BlenderUnusableError as error:
+            raise InputError(str(error)) from None
+    store = AssetStore()
+    dataset = open_dataset(out, wanted, store)
+    render_with_progress(dataset, store, resources, retry_quarantined)
+    return Rendered(ShardSet(out), len(dataset.missing()))
+
+
+def open_dataset(root: Path, config: DatasetConfig, store: AssetStore) -> Dataset:
+    """The data set at ``root``: begun now, with a catalog made as ``config`` says, or before.
+
+    Raises InputError when it was begun with other settings, ``root`` is no place for it, or its preset is unknown.
+    """
+    check_place(root)
+    if begun_with(root):
+        console.print(f"{shown(root)} was begun before, reusing its catalog")
+        return Dataset(root, config, Catalog.load(root / "catalog.jsonl"))
+    preset(config.scene.preset)  # of new scenes: those of stored data sets may bear any name
+    return Dataset(root, config, build_catalog(config.assets, config.seed, store))
+
+
+def check_place(root: Path) -> None:
+    """Raise InputError unless ``root`` is a data set that was begun by rendering, an empty folder, or not there yet."""
+    if (root / PIN).exists():
+        raise InputError(f"{root} holds imported videos: render into another folder")
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root} is a file: name a folder for the data set")
+    if not root.exists() or all((root / name).exists() for name in ("dataset.yaml", "catalog.jsonl")):
+        return
+    # A killed run may leave the catalog, which is pinned first, and hidden files.
+    found = sorted(path.name for path in root.iterdir())
+    if foreign := [name for name in found if not name.startswith(".") and name != "catalog.jsonl"]:
+        raise InputError(
+            f"{root} holds other things ({foreign[0]}) and no data set that was begun: name a new or an empty folder"
+        )

@@ -1,0 +1,65 @@
+"""Scenes as data: drawing specs without Blender, and describing them in numbers."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+from rich.table import Table
+
+from assets.catalog import Catalog
+from assets.store import AssetStore
+from blender_scenes.describe import QUANTILES, scene_quantities
+from blender_scenes.sample import preset
+from blender_scenes.spec import SceneSpec
+from render.farm.jobs import DatasetConfig, scene_of, split_assets
+from render.farm.prepare import build_catalog
+from vosforge.config import explain, read_config
+from vosforge.errors import InputError
+
+
+def draw_scenes(config: DatasetConfig, catalog: Catalog) -> Iterator[SceneSpec]:
+    """The scenes of all videos of a data set, in order, as rendering it would draw them first."""
+    splits = split_assets(config, catalog)
+    return (scene_of(config, splits, index) for index in range(config.videos))
+
+
+def read_scenes(path: Path) -> Iterator[SceneSpec]:
+    """The specs in a file of JSON lines; InputError names the file and line of one that is none."""
+    try:
+        with path.open() as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    yield SceneSpec.model_validate_json(line)
+                except ValidationError as error:
+                    raise InputError(f"{path}, line {number}: {explain(error, SceneSpec)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the scenes {path}: {error}") from None
+
+
+def quantities_table(scenes: Iterator[SceneSpec]) -> Table:
+    """A table of the quantities of ``scenes``: how many values, their mean, their quantiles."""
+    table = Table("quantity", "n", "mean", *(f"q{round(100 * share):02d}" for share in QUANTILES))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.columns[0].no_wrap = True
+    for name, values in scene_quantities(scenes).items():
+        shown = (f"{value:.4g}" for value in (values.mean(), *np.quantile(values, QUANTILES)))
+        table.add_row(name, str(len(values)), *shown)
+    if not table.row_count:
+        raise InputError("there are no scenes to describe")
+    return table
+
+
+def catalog_for(path: Path | None, config: DatasetConfig) -> Catalog:
+    """The catalog at ``path`` (a file, or a data set's folder), or a new one as ``config`` says, made in the cache."""
+    if path is not None:
+        return Catalog.load(path / "catalog.jsonl" if path.is_dir() else path)
+    return build_catalog(config.assets, config.seed, AssetStore())
+
+
+def preset_config(name: str, videos: int, seed: int, settings: Sequence[str] = ()) -> DatasetConfig:
+    """The settings of a data set of ``videos`` scenes of the preset ``name``, changed by ``settings``."""
+    config = read_config(DatasetConfig, None, settings, DatasetConfig(seed=seed, videos=videos, scene=preset(name)))
+    preset(config.scene.preset)
+    return config

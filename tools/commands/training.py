@@ -1,0 +1,61 @@
+"""Training all three networks on a rendered data set, in their order, reusing what is already trained."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from train.fusion import train_fusion
+from train.propagation import train_propagation
+from train.s2m import train_s2m
+from train.settings import Recipe
+from vosforge.errors import InputError
+from vosforge.files import room_to_write, write_sealed
+from vosforge.log import console
+from vosforge.progress import shown, training_progress
+from vosforge.videos import Place, ShardSet
+from vosforge.videos.video import Video
+
+NETWORKS = ("s2m", "propagation", "fusion")
+"""In the order they are trained: fusion learns from what propagation gives."""
+
+
+def train_networks(data: Place, recipe: Recipe, out: Path, networks: Sequence[str] = NETWORKS) -> dict[str, bool]:
+    """Train ``networks`` on the training split of the data set ``data``; returns which were reused.
+
+    A network already trained in ``out`` by the same recipe on the same videos is kept. Raises InputError when there
+    is nothing to train on, and when fusion is asked for and there is no propagation network in ``out``.
+    """
+    shards = ShardSet(data)
+    videos: Sequence[Video] = shards.split("train")
+    if not videos:
+        raise InputError(f"{data} has no videos in its split 'train': render some first")
+    if "fusion" in networks and "propagation" not in networks and not (out / "propagation.pth").exists():
+        raise InputError(f"{out} holds no propagation network, which fusion learns from: train propagation, too")
+    content = hashlib.sha256("".join(row.model_dump_json() for row in shards.videos).encode()).hexdigest()
+    reused = {}
+    for kind in NETWORKS:
+        settings = getattr(recipe, kind)
+        # Fusion is trained on what the propagation network in ``out`` gives, whoever trained that.
+        teacher = out / "propagation.pth"
+        taught_by = _file_hash(teacher) if kind == "fusion" and teacher.exists() else ""
+        basis = f"{settings.model_dump_json()}\n{content}\n{taught_by}\n"
+        note = out / f"{kind}.basis"
+        if kind in networks:
+            reused[kind] = (out / f"{kind}.pth").exists() and note.exists() and note.read_text() == basis
+            if reused[kind]:
+                console.print(f"{kind}: trained already on these videos, reusing {shown(out / f'{kind}.pth')}")
+            else:
+                note.unlink(missing_ok=True)
+                with room_to_write(out), training_progress(kind) as on_step:
+                    if kind == "s2m":
+                        train_s2m(videos, recipe.s2m, out, on_step)
+                    elif kind == "propagation":
+                        train_propagation(videos, recipe.propagation, out, on_step)
+                    else:
+                        train_fusion(videos, recipe.fusion, out, on_step)
+                write_sealed(note, basis)
+    return reused
+
+
+def _file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,180 @@
+"""Import: a source's videos become a data set of shards, video by video, so that an interrupted import goes on.
+
+The folder is as one that was rendered (``staging/``, ``shards/``, ``manifest.jsonl``), with ``import.json`` in place of
+``dataset.yaml``: what is imported, held against what a later run finds.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tools.convert.layouts import LAYOUTS, SourceVideo, find_videos, recognise
+from tools.convert.sources import Tree, read_tree
+from tools.convert.staging import Job, worker_map
+from vosforge.errors import InputError
+from vosforge.files import remove_unfinished, room_to_write, write_sealed
+from vosforge.locks import one_writer
+from vosforge.log import console, logger
+from vosforge.processes import cores
+from vosforge.progress import counting
+from vosforge.videos import VideoRow, build_manifest, pack_shard
+from vosforge.videos.film import is_film
+from vosforge.videos.folders import FRAMES, MASKS
+from vosforge.videos.format import checksum, shard_name, to_json
+
+PIN = "import.json"
+VIDEOS_PER_SHARD = 25
+
+
+def import_dataset(
+    source: Path,
+    out: Path,
+    layout: str | None = None,
+    masks: Path | None = None,
+    labelled_only: bool = False,
+    videos_per_shard: int = VIDEOS_PER_SHARD,
+    workers: int | None = None,
+) -> tuple[VideoRow, ...]:
+    """Make the videos of ``source`` a data set in the folder ``out``, or go on with it; returns its rows.
+
+    ``layout``: one of LAYOUTS, else found out; ``masks``: a folder of the same shape that holds the masks;
+    ``labelled_only``: leave out frames without a mask, which are refused otherwise; ``workers``: processes, one a core
+    by default. InputError when a file is missing, damaged or of a wrong size: what was finished stays in ``out``, and
+    the same call goes on from there.
+    """
+    if layout is not None and layout not in LAYOUTS:
+        raise InputError(f"there is no format '{layout}' to import; known: {', '.join(LAYOUTS)}")
+    layout, videos = find_source(source, layout, masks)
+    videos = annotated(videos, labelled_only)
+    origin = {"format": layout, "source": source.resolve().name}
+    pin = {
+        **origin,
+        "videos": len(videos),
+        "videos_per_shard": videos_per_shard,
+        "labelled_only": labelled_only,
+        "listing": _listing(videos),
+    }
+    console.print(f"{layout}: {len(videos)} videos, {sum(len(video.frames) for video in videos)} frames")
+    with room_to_write(out), _only_writer(out, pin):
+        _stage_and_pack(videos, out, origin, videos_per_shard, workers or cores())
+        return build_manifest(out)
+
+
+def find_source(source: Path, layout: str | None, masks: Path | None) -> tuple[str, list[SourceVideo]]:
+    """The layout of a source and its videos. A folder inside JPEGImages is taken with the masks it has beside it."""
+    part = ""
+    parts = source.resolve().parts
+    if masks is None and FRAMES in parts and (source.is_dir() or is_film(source.name)):
+        parts = (*parts[:-1], source.stem) if is_film(source.name) else parts
+        at = len(parts) - 1 - parts[::-1].index(FRAMES)
+        source, part = Path(*parts[:at]), "/".join(parts[at:])
+    tree = read_tree(source)
+    if part:
+        tree = {folder: files for folder, files in tree.items() if _belongs(folder, part)}
+    mask_tree: Tree | None = None if masks is None else read_tree(masks)
+    found = layout or ("folders" if masks else recognise(source, tree))
+    return found, find_videos(source, tree, mask_tree, found)
+
+
+def annotated(videos: Sequence[SourceVideo], labelled_only: bool) -> list[SourceVideo]:
+    """The videos whose frames all have masks; with ``labelled_only`` each without its other frames.
+
+    InputError for a frame without a mask, or when no frame has one.
+    """
+    if not labelled_only:
+        for video in videos:
+            if not any(video.masks):
+                where = video.masks_folder or "the masks' folder"
+                raise InputError(
+                    f"video '{video.id}' has no masks in {where}: add PNGs named like its frames, "
+                    f"{video.frame_names[0]}.png, or leave such videos out with --labelled-only"
+                )
+            if None in video.masks:
+                name = video.frames[video.masks.index(None)][0]
+                raise InputError(
+                    f"{video.masks.count(None)} of the {len(video.masks)} frames of video '{video.id}' have no mask in "
+                    f"{video.masks_folder} (the first is {name}): add --labelled-only to import the others only"
+                )
+        return list(videos)
+    result = []
+    for video in videos:
+        times = [t for t, mask in enumerate(video.masks) if mask is not None]
+        if times:
+            frames, masks = tuple(video.frames[t] for t in times), tuple(video.masks[t] for t in times)
+            result.append(replace(video, frames=frames, masks=masks))
+    if not result:
+        raise InputError("no frame has a mask, so there is nothing to import: add PNGs named like the frames")
+    if left_out := len(videos) - len(result):
+        logger.warning("%d videos without any mask are left out", left_out)
+    return result
+
+
+def _belongs(folder: str, part: str) -> bool:
+    """Whether a folder is at or below ``part`` (which begins with JPEGImages), holds its masks, or says more of it."""
+    inside = folder.replace(MASKS, FRAMES, 1) if folder.startswith(MASKS) else folder
+    return inside == part or inside.startswith(f"{part}/") or folder == "" or folder.startswith("ImageSets")
+
+
+def _listing(videos: Sequence[SourceVideo]) -> str:
+    """A checksum of which videos and frames there are, and of their splits."""
+    text = to_json([[video.id, video.split, video.frame_names] for video in videos])
+    return checksum(np.frombuffer(text.encode(errors="surrogateescape"), np.uint8))
+
+
+@contextmanager
+def _only_writer(out: Path, pin: dict[str, object]) -> Iterator[None]:
+    """Pin what is imported in ``out``, or hold it against what is pinned there, and be the folder's one writer."""
+    if out.is_dir() and not (out / PIN).is_file() and any(not path.name.startswith(".") for path in out.iterdir()):
+        raise InputError(f"{out} is not empty and no import was begun in it: name a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    with one_writer(out, "importing into"):
+        for folder in (out, out / "staging", out / "shards"):
+            remove_unfinished(folder)
+        if (out / PIN).is_file():
+            _check_pin(out, pin)
+        else:
+            write_sealed(out / PIN, json.dumps(pin, indent=2))
+        yield
+
+
+def _check_pin(out: Path, pin: dict[str, object]) -> None:
+    try:
+        begun = json.loads((out / PIN).read_text())
+        differs = next((key for key in pin if begun[key] != pin[key]), None)
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{out / PIN} is damaged: delete {out} and import again") from None
+    if differs == "listing":
+        raise InputError(f"{out} was begun with other videos or frames: import them into another folder")
+    if differs:
+        raise InputError(f"{out} was begun with {differs} {begun[differs]}, not {pin[differs]}: use another folder")
+
+
+def _stage_and_pack(
+    videos: Sequence[SourceVideo], out: Path, origin: dict[str, str], videos_per_shard: int, workers: int
+) -> None:
+    """Stage what is missing and seal each shard as soon as its members are all there."""
+    shards = [range(at, min(at + videos_per_shard, len(videos))) for at in range(0, len(videos), videos_per_shard)]
+    paths = [out / "staging" / f"{index:06d}.h5" for index in range(len(videos))]
+    waiting = {
+        number: members for number, members in enumerate(shards) if not (out / "shards" / shard_name(number)).exists()
+    }
+    missing = [index for members in waiting.values() for index in members if not paths[index].exists()]
+    to_come = set(missing)
+    with counting("importing", len(videos)) as advance, worker_map(min(workers, len(missing))) as mapped:
+        for _ in range(len(videos) - len(missing)):
+            advance("")
+        staged = mapped(Job(videos[index], paths[index], {"source": origin}) for index in missing)
+        for number, members in enumerate(shards):
+            for index in members:
+                if index in to_come:
+                    advance(next(staged))
+            if number in waiting:
+                pack_shard(out / "shards", number, [paths[index] for index in members], {})
+            for index in members:  # also what a kill between sealing and removing left behind
+                paths[index].unlink(missing_ok=True)
+    if (out / "staging").is_dir():
+        (out / "staging").rmdir()

@@ -1,0 +1,98 @@
+"""What a verification found: problems with their remedies, and how they are told."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Literal
+
+from render.farm.jobs import DatasetConfig
+from vosforge.progress import shown
+from vosforge.videos import Place, VideoRow
+
+TOLD_ONE_BY_ONE = 3
+"""So many videos in a row that were never rendered get lines of their own; more are told of as from … to …"""
+
+Cure = Literal["requeue", "render", "manifest", "hands"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as it should be: a video, or with no ``video`` a whole file."""
+
+    video: str
+    file: str
+    """Relative to the data set's folder; empty for a video that is in no file."""
+    what: str
+    cure: Cure
+    """Rendering it again, rendering it at all, rebuilding the manifest, or nothing that a program should do."""
+
+
+@dataclass
+class Verification:
+    """What was found; ``good`` maps files to the ids of their good videos."""
+
+    path: Place
+    config: DatasetConfig | None = None
+    good: dict[Place, list[str]] = field(default_factory=dict)
+    quarantined: dict[Place, dict[str, str]] = field(default_factory=dict)
+    rows: list[VideoRow] = field(default_factory=list)
+    """Of the videos in shards, as the shards have them."""
+    problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
+    """By video and file: the first problem of each."""
+    frames: int = 0
+    repaired: bool = False
+
+    def add(self, video: str, file: str, what: str, cure: Cure) -> None:
+        """Note a problem, unless one is known of the same video in the same file."""
+        self.problems.setdefault((video, file), Problem(video, file, what, cure))
+
+    def leave_manifest(self) -> None:
+        """Note that the manifest is not rebuilt, because a shard could not be read."""
+        for key, problem in self.problems.items():
+            if problem.cure == "manifest":
+                self.problems[key] = replace(problem, cure="hands")
+
+    def bad(self) -> set[str]:
+        """The ids of the videos that must be rendered (or imported) again."""
+        return {problem.video for problem in self.problems.values() if problem.cure in ("requeue", "render")} - {""}
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong, or nothing any more."""
+        return not self.problems or (self.repaired and all(p.cure != "hands" for p in self.problems.values()))
+
+    def lines(self) -> Iterator[str]:
+        """One line for each bad video: id, file, what is wrong, the remedy."""
+        ordered = sorted(self.problems.values(), key=lambda problem: (problem.video, problem.file))
+        for alike, group in groupby(ordered, key=lambda problem: (problem.what, problem.cure)):
+            run = list(group)
+            if alike[1] == "render" and len(run) > TOLD_ONE_BY_ONE:
+                run = [Problem(f"{run[0].video} to {run[-1].video} ({len(run)} videos)", "", *alike)]
+            for problem in run:
+                yield ": ".join(filter(None, (problem.video, problem.file, problem.what, self._remedy(problem.cure))))
+
+    def summary(self) -> str:
+        """One sentence: how much is good, how much is not."""
+        good = len({video for videos in self.good.values() for video in videos} - self.bad())
+        missing = sum(map(len, self.quarantined.values()))
+        kept = f"{good} good videos with {self.frames} frames" + (f", {missing} quarantined" if missing else "")
+        files = sum(not problem.video for problem in self.problems.values())
+        others = f" and {files} bad files" if files else ""
+        videos = len({problem.video for problem in self.problems.values()} - {""})
+        found = f"{shown(self.path)}: {kept}" + (f"; {videos} bad or missing videos{others}" if self.problems else "")
+        if self.repaired and self.bad():
+            return f"{found}; all are queued: 'vosforge render {shown(self.path)}' renders them"
+        return found
+
+    def _remedy(self, cure: Cure) -> str:
+        folder = shown(self.path if self.path.is_dir() else self.path.parent.parent)
+        if self.repaired:
+            return {"requeue": "queued", "render": "queued", "manifest": "rebuilt", "hands": "left as it is"}[cure]
+        if cure == "hands":
+            return "look at it yourself"
+        if self.config is None:
+            return "import it again, or copy it again from where it is whole"
+        if cure == "render":
+            return f"'vosforge render {folder}' renders it"
+        done = "queues it for rendering" if cure == "requeue" else "rebuilds it"
+        return f"'vosforge verify {folder} --repair' {done}"

@@ -1,0 +1,294 @@
+"""What a data set is like in numbers: one pass over its tables, no frame decoded, memory that does not grow with it.
+
+Every quantity is counted into the bins of a histogram, from which quantiles are read: to 1.5 % of their value, or
+1/400 of the range of a share.
+"""
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from vosforge.errors import InputError, VOSForgeError
+from vosforge.progress import counting
+from vosforge.videos import Place, ShardSet, ShardVideo
+from vosforge.videos.reader import DAMAGE
+from vosforge.videos.texts import read_texts
+from vosforge.videos.verify import check_tables
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+BINS_A_DECADE = 80
+MOST_VALUES = 24
+"""An attribute with more different values gets no group for each of them."""
+SAME_PLACE = 0.01
+"""Moves below this, in pixels, count as none in a logarithmic histogram."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that is counted: what it is called, where its bins begin and end, and how they are spaced."""
+
+    title: str
+    least: float
+    most: float
+    spacing: str = "log"
+
+    def edges(self) -> np.ndarray:
+        """The bins' edges, float64 ``[N + 1]``; whole numbers stand in the middle of theirs."""
+        if self.spacing == "whole":
+            return np.arange(self.least, self.most + 2) - 0.5
+        if self.spacing == "even":
+            half = (self.most - self.least) / 400  # 0 and 1 stand in the middle of a bin, as many values do
+            return np.linspace(self.least - half, self.most + half, 202)
+        decades = np.log10(self.most / self.least)
+        return np.geomspace(self.least, self.most, round(BINS_A_DECADE * decades) + 1)
+
+
+QUANTITIES = {
+    "frames": Quantity("frames a video", 1, 1e5),
+    "objects": Quantity("objects a video", 0, 255, "whole"),
+    "size": Quantity("object's share of the frame, where seen", 1e-7, 1),
+    "seen": Quantity("share of the frames an object is seen in", 0, 1, "even"),
+    "returns": Quantity("times an object comes back", 0, 100, "whole"),
+    "border": Quantity("share of an object's boxes at the border", 0, 1, "even"),
+    "visibility": Quantity("share of an object not hidden by others", 0, 1, "even"),
+    "motion": Quantity("motion of a box, pixels a frame", SAME_PLACE, 1e4),
+    "relative_motion": Quantity("motion of a box, diagonals a frame", 1e-5, 2),
+    "camera_path": Quantity("camera's path, metres", 1e-4, 1e4),
+    "rgb_bytes": Quantity("bytes a frame, colours", 10, 1e9),
+    "mask_bytes": Quantity("bytes a frame, masks", 1, 1e9),
+    "darkest": Quantity("mean brightness of the darkest frame, of 255", 0, 255, "even"),
+}
+
+
+class Distribution:
+    """Values counted in bins, with their exact count, mean and ends."""
+
+    def __init__(self, quantity: Quantity) -> None:
+        self.quantity, self.edges = quantity, quantity.edges()
+        self.counts = np.zeros(len(self.edges) - 1, np.int64)
+        self.count, self.total = 0, 0.0
+        self.least, self.most = np.inf, -np.inf
+
+    def add(self, values: np.ndarray) -> None:
+        """Count finite ``values`` ``[N]``; those beyond the bins count in the outermost ones."""
+        if values.size:
+            place = np.searchsorted(self.edges, values, side="right") - 1
+            self.counts += np.bincount(place.clip(0, len(self.counts) - 1), minlength=len(self.counts))
+            self.count += values.size
+            self.total += float(values.sum())
+            self.least, self.most = min(self.least, float(values.min())), max(self.most, float(values.max()))
+
+    @property
+    def mean(self) -> float:
+        """The exact mean; NaN of nothing."""
+        return self.total / self.count if self.count else np.nan
+
+    def quantile(self, share: float) -> float:
+        """The value that ``share`` of the values are not above, to within a bin; NaN of nothing."""
+        if not self.count:
+            return np.nan
+        upto = np.cumsum(self.counts)
+        bin_ = int(np.searchsorted(upto, max(share * self.count, 1e-9)))
+        value = (self.edges[bin_] + self.edges[bin_ + 1]) / 2
+        return float(np.clip(value, self.least, self.most))
+
+
+class Summary:
+    """Videos, frames and objects of a group of videos, and how their quantities are distributed."""
+
+    def __init__(self) -> None:
+        self.videos = self.frames = self.objects = 0
+        self.distributions = {name: Distribution(quantity) for name, quantity in QUANTITIES.items()}
+
+    def add(self, video: ShardVideo, measured: dict[str, np.ndarray]) -> None:
+        """Count a video with what ``measure`` found."""
+        self.videos += 1
+        self.frames += video.num_frames
+        self.objects += int(measured["objects"].sum())
+        for name, values in measured.items():
+            self.distributions[name].add(values)
+
+
+Credit = tuple[str, str, str, str]
+"""Name, source, licence, creator."""
+
+
+@dataclass
+class Stats:
+    """Everything that is said of a data set."""
+
+    path: Place
+    whole: Summary = field(default_factory=Summary)
+    groups: dict[str, dict[str, Summary]] = field(default_factory=lambda: defaultdict(dict))
+    """By "split", "preset" and each attribute of the scenes, then by its value."""
+    crowded: set[str] = field(default_factory=set)
+    """Attributes with too many values for groups."""
+    sizes: Counter[str] = field(default_factory=Counter)
+    categories: Counter[str] = field(default_factory=Counter)
+    """Objects of each."""
+    makers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """Videos by renderer, VOSForge version and processor."""
+    credits: Counter[Credit] = field(default_factory=Counter)
+    """Videos in which each asset is seen."""
+    gaps: dict[str, str] = field(default_factory=dict)
+    """Videos that are not there or cannot be read, and why."""
+    rendered: int = 0
+
+
+def collect_stats(path: Place) -> Stats:
+    """Go once through the data set's folder or shard at ``path``. Raises InputError when it holds no video."""
+    shards, stats = ShardSet(path), Stats(path)
+    if not shards.videos:
+        raise InputError(f"{path} holds no finished video: render some first")
+    stats.gaps = {row.id: row.reason or "no reason is kept" for row in shards.quarantined}
+    with counting("reading", len(shards.videos)) as advance:
+        for video in shards:
+            try:
+                _add(stats, video)
+            except VOSForgeError as error:
+                stats.gaps[video.id] = f"cannot be read: {error}"
+            except DAMAGE as error:
+                stats.gaps[video.id] = f"cannot be read: {error}; 'vosforge verify' says more"
+            advance(video.id)
+    return stats
+
+
+def measure(video: ShardVideo) -> dict[str, np.ndarray]:
+    """The values of each quantity of one video, float64 ``[N]``: one a video, object, or moment of an object.
+
+    Raises VOSForgeError when a table is missing or damaged.
+    """
+    check_tables(video)
+    group, row = video.group, video.row
+    area, box = group["objects/visible_area"][()], group["objects/box"][()].astype(float)
+    seen = area > 0
+    # An import may leave labels out (38, 75, 113); a rendered object that is never seen is there all the same.
+    there = np.ones(row.num_objects, bool) if video.spec_json else seen.any(axis=0)
+    first = np.maximum.accumulate(seen, axis=0)
+    back = seen[1:] & ~seen[:-1] & first[:-1]
+    at_border = (box[..., :2] <= 0).any(axis=2) | (box[..., 2] >= row.width) | (box[..., 3] >= row.height)
+    moments = seen.sum(axis=0)
+    moved = np.linalg.norm(np.diff((box[..., :2] + box[..., 2:]) / 2, axis=0), axis=2)
+    moved = moved[np.isfinite(moved)]
+    measured = {
+        "frames": np.array([row.num_frames]),
+        "objects": np.array([there.sum()]),
+        "size": area[seen] / (row.height * row.width),
+        "seen": seen.mean(axis=0)[there],
+        "returns": back.sum(axis=0)[there],
+        "border": (at_border & seen).sum(axis=0)[moments > 0] / moments[moments > 0],
+        "motion": moved,
+        "relative_motion": moved / np.hypot(row.height, row.width),
+        "mask_bytes": np.array([group["mask"].id.get_storage_size() / row.num_frames]),
+    }
+    if row.colors:
+        measured |= {"rgb_bytes": np.array([row.bytes / row.num_frames]), "darkest": np.array([row.darkest])}
+    if "objects/visibility" in group:
+        visibility = group["objects/visibility"][()].ravel()
+        measured["visibility"] = visibility[np.isfinite(visibility)]
+    if "camera/world_to_camera" in group:
+        places = np.linalg.inv(group["camera/world_to_camera"][()])[:, :3, 3]
+        measured["camera_path"] = np.linalg.norm(np.diff(places, axis=0), axis=1).sum(keepdims=True)
+    return {name: np.asarray(values, float) for name, values in measured.items()}
+
+
+def _add(stats: Stats, video: ShardVideo) -> None:
+    measured, attributes = measure(video), video.attributes
+    scene = json.loads(video.spec_json) if video.spec_json else {}
+    labels = {"split": str(video.row.split)}
+    if scene:
+        stats.rendered += 1
+        labels |= {"preset": str(scene.get("preset", ""))}
+        labels |= {name: _label(value) for name, value in scene.get("attributes", {}).items()}
+    stats.whole.add(video, measured)
+    for name, label in labels.items():
+        _add_to_group(stats, name, label, video, measured)
+    stats.sizes[f"{video.width}×{video.height}"] += 1
+    stats.categories.update(read_texts(video.group["objects/category"]))
+    renderer, version, cpu = _texts(attributes, "renderer", "vosforge", "cpu")
+    stats.makers[renderer, version, cpu] += 1
+    for credit in attributes.get("credits", []):
+        name, source, licence, creator = _texts(credit, "name", "source", "licence", "creator")
+        stats.credits[name, source, licence, creator] += 1
+
+
+def _add_to_group(stats: Stats, name: str, label: str, video: ShardVideo, measured: dict[str, np.ndarray]) -> None:
+    group = stats.groups[name]
+    if label not in group:
+        if len(group) >= MOST_VALUES or name in stats.crowded:
+            stats.crowded.add(name)
+            group.clear()
+            return
+        group[label] = Summary()
+    group[label].add(video, measured)
+
+
+def _label(value: Any) -> str:
+    """An attribute's value as a group; numbers to one digit, so that they make groups at all."""
+    return f"about {value:.1g}" if isinstance(value, float) else str(value)
+
+
+def _texts(values: dict[str, Any], *names: str) -> list[str]:
+    return [str(values.get(name, "")) for name in names]
+
+
+def quantities_rows(summary: Summary) -> list[list[str]]:
+    """A line for each quantity that has values: title, how many, mean, quantiles, as texts."""
+    return [
+        [found.quantity.title, f"{found.count:,}", *(_number(value) for value in (found.mean, *_quantiles(found)))]
+        for found in summary.distributions.values()
+        if found.count
+    ]
+
+
+GROUP_COLUMNS = ("videos", "frames", "objects", "size", "seen", "returns", "motion, px", "camera, m")
+
+
+def group_rows(groups: dict[str, Summary]) -> list[list[str]]:
+    """A line for each group: its name, counts, and means of some quantities, as texts."""
+    names = ("size", "seen", "returns", "motion", "camera_path")
+    return [
+        [
+            label,
+            *(f"{count:,}" for count in (summary.videos, summary.frames, summary.objects)),
+            *(_number(summary.distributions[name].mean) for name in names),
+        ]
+        for label, summary in sorted(groups.items())
+    ]
+
+
+QUANTITY_COLUMNS = ("quantity", "n", "mean", *(f"q{round(100 * share):02d}" for share in QUANTILES))
+
+
+def stats_tables(stats: Stats) -> list[Table]:
+    """What a terminal shows: the quantities, then a table for each way to group the videos."""
+    tables = [_table(None, QUANTITY_COLUMNS, quantities_rows(stats.whole))]
+    for name, groups in stats.groups.items():
+        if groups:
+            tables.append(_table(f"means by {name}", (name, *GROUP_COLUMNS), group_rows(groups)))
+    counted = [[name, f"{count:,}"] for name, count in stats.categories.most_common(10)]
+    tables.append(_table(f"categories: {len(stats.categories):,}", ("category", "objects"), counted))
+    return tables
+
+
+def _table(title: str | None, columns: tuple[str, ...], rows: list[list[str]]) -> Table:
+    table = Table(*columns, title=title, title_justify="left", title_style="bold")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _quantiles(found: Distribution) -> list[float]:
+    return [found.quantile(share) for share in QUANTILES]
+
+
+def _number(value: float) -> str:
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

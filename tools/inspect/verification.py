@@ -1,0 +1,321 @@
+"""Verifying a data set or one shard, and putting what is bad back into the queue for rendering.
+
+What one video must be like is `vosforge.videos.verify`'s to say; here is which videos there should be, and where.
+"""
+
+import json
+import re
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from assets.catalog import Catalog
+from blender_scenes.spec import SceneSpec, video_id
+from render.farm.jobs import Dataset, DatasetConfig, begun_with, shard_members, shard_numbers
+from tools.inspect.findings import Cure, Verification
+from vosforge.config import explain, read_config
+from vosforge.errors import InputError, MachineError, VOSForgeError
+from vosforge.guarded import Lost, guarded
+from vosforge.processes import cores
+from vosforge.progress import counting
+from vosforge.trouble import trouble
+from vosforge.videos import Place, VideoRow, read_manifest
+from vosforge.videos.cache import local_copy
+from vosforge.videos.format import shard_name
+from vosforge.videos.manifest import MANIFEST
+from vosforge.videos.verify import Listing, find_problem, list_videos
+
+LISTING_SECONDS = 120.0
+VIDEO_SECONDS, FRAME_SECONDS = 60.0, 1.0
+"""After so long, and so much longer for every frame, a video is taken for one that would never be read."""
+FETCHING_SECONDS = 3600.0
+"""So much longer for what is not on this machine."""
+
+
+@dataclass(frozen=True)
+class _Check:
+    """One video to be looked at."""
+
+    path: Place
+    row: VideoRow
+    decode: bool
+    gates: bool
+
+
+def verify_path(path: Place, quick: bool = False, repair: bool = False, workers: int | None = None) -> Verification:
+    """Verify the data set's folder or the shard at ``path``, in ``workers`` processes (default: one a core).
+
+    ``quick`` decodes nothing. ``repair`` puts bad videos back into the queue for rendering. Raises InputError when
+    there is nothing to verify, or nothing that could be repaired.
+    """
+    if not repair:
+        return _verify(path, quick, workers)
+    if quick:
+        raise InputError("--repair must know every bad video: leave --quick out")
+    if not isinstance(path, Path):
+        raise InputError(f"{path} can only be read: repair the data set where it was rendered, and copy it again")
+    if path.is_file():
+        raise InputError(f"{path} is one shard: name its data set's folder to repair it")
+    config = begun_with(path) if path.is_dir() else None
+    if config is None:
+        raise InputError(f"{path} has no dataset.yaml to render from: what was imported must be imported again")
+    dataset = Dataset(path, config, Catalog.load(path / "catalog.jsonl"))
+    with dataset.writing():
+        found = _verify(path, quick, workers)
+        _repair(dataset, found)
+    return found
+
+
+def spec_problem(spec: str, row: VideoRow) -> str | None:
+    """What is wrong with a spec (JSON) as that of the video of ``row``; None when nothing is."""
+    try:
+        scene = SceneSpec.model_validate_json(spec)
+    except ValidationError as error:
+        return f"its spec is no valid scene ({explain(error, SceneSpec)})"
+    settings = scene.render
+    stated = (scene.video_id, scene.split, scene.attempt, settings.frames, settings.height, settings.width)
+    if (*stated, len(scene.objects), settings.colors) != (
+        *(row.id, row.split, row.attempt, row.num_frames, row.height, row.width),
+        *(row.num_objects, row.colors),
+    ):
+        return "its spec is that of another video"
+    return None
+
+
+def _verify(path: Place, quick: bool, workers: int | None) -> Verification:
+    root = path if path.is_dir() else path.parent.parent if path.parent.name == "shards" else None
+    # What is not on this machine is held against its manifest, not against what is still to be rendered.
+    pinned = root / "dataset.yaml" if isinstance(root, Path) else None
+    config = read_config(DatasetConfig, pinned) if pinned and pinned.exists() else None
+    # Staging first: what is packed meanwhile is then found among the shards.
+    staged = _staged(path, config) if config and isinstance(path, Path) and path.is_dir() else {}
+    if isinstance(path, Path) and path.is_file() and path.suffix != ".h5":
+        raise InputError(f"{path} is no shard (shard-….h5): name a data set's folder, or a shard in it")
+    shards: list[Place] = [path] if path.is_file() else sorted((path / "shards").glob("shard-*.h5"))
+    if not shards and not config and not (path / MANIFEST).exists():
+        raise InputError(f"{path} is neither a data set nor a shard: name what render or import has made")
+    found = Verification(path, config)
+    names = {shard.name for shard in shards}
+    unpacked = [file for file, shard in staged.items() if shard not in names]
+    listed = _read(found, [*shards, *unpacked], root or path.parent, quick, workers)
+    if root is None:
+        return found
+    manifest = _manifest(found, root) if shards or (root / MANIFEST).exists() else None
+    _find_members(found, root, shards, listed, manifest or {})
+    if config and isinstance(path, Path) and path.is_dir():
+        _find_unrendered(found, path, config, names)
+    if manifest is not None:
+        _compare_manifest(found, manifest, set(shards) & listed, root)
+    return found
+
+
+def _staged(root: Path, config: DatasetConfig) -> dict[Path, str]:
+    """The staged videos of a data set, in order, each with the name of the shard it belongs to."""
+    files = sorted((root / "staging").glob("*.h5"))
+    numbered = {path: int(path.stem) for path in files if re.fullmatch(r"[0-9]{6,8}", path.stem)}
+    return {
+        path: shard_name(index // config.videos_per_shard)
+        for path, index in numbered.items()
+        if index < config.videos and path.stem == video_id(index)
+    }
+
+
+def _read(found: Verification, files: list[Place], root: Place, quick: bool, workers: int | None) -> set[Place]:
+    """Read all files and the videos in them; returns those whose list of videos could be read."""
+    gates = bool(found.config and found.config.scene.gates)
+    tasks: deque[Place | _Check] = deque(files)
+    listed: set[Place] = set()
+    with counting("verifying", len(files)) as advance:
+        for task, result in guarded(_work, tasks, workers or cores(), _patience):
+            path = task.path if isinstance(task, _Check) else task
+            file, staged, more = _name(path, root), path.parent.name == "staging", 0
+            if staged and not path.exists():
+                pass  # packed meanwhile
+            elif isinstance(task, _Check):
+                if result is None:
+                    found.good.setdefault(path, []).append(task.row.id)
+                    found.frames += task.row.num_frames
+                elif isinstance(result, Lost):
+                    found.add(task.row.id, file, f"it {result.why}", "hands")
+                else:
+                    found.add(task.row.id, file, str(result), "requeue" if _opens(path) else "hands")
+            elif isinstance(result, Listing):
+                listed.add(path)
+                _note(found, path, file, result)
+                tasks.extend(_Check(path, row, not quick, gates) for row in result.rows.values())
+                more = len(result.rows)
+            elif isinstance(result, Lost):
+                found.add(path.stem if staged else "", file, result.why, "hands")
+            else:
+                found.add(path.stem if staged else "", file, str(result), "requeue" if _opens(path) else "hands")
+            advance(path.stem, more=more)
+    return listed
+
+
+def _note(found: Verification, path: Place, file: str, listing: Listing) -> None:
+    for video, what in listing.damaged.items():
+        found.add(video, file, what, "requeue")
+    if path.parent.name == "staging":
+        if {*listing.rows, *listing.damaged} != {path.stem}:
+            found.add(path.stem, file, "it does not hold the one video of its name", "requeue")
+    else:
+        found.rows += listing.rows.values()
+        if listing.quarantined:
+            found.quarantined[path] = listing.quarantined
+
+
+def _work(task: Place | _Check) -> Listing | Lost | str | None:
+    """List a file or check a video, in a process that may be lost to it."""
+    try:
+        if isinstance(task, _Check):
+            return find_problem(task.path, task.row, spec_problem, task.decode, task.gates)
+        return list_videos(task)
+    except MachineError as error:
+        return Lost(f"cannot be read here ({error.why}), which says nothing of its content")
+    except VOSForgeError as error:
+        return str(error).removeprefix(f"{task} ").removesuffix(": render it again")
+
+
+def _patience(task: Place | _Check) -> float:
+    path = task.path if isinstance(task, _Check) else task
+    seconds = VIDEO_SECONDS + FRAME_SECONDS * task.row.num_frames if isinstance(task, _Check) else LISTING_SECONDS
+    return seconds if isinstance(path, Path) else seconds + FETCHING_SECONDS
+
+
+def _manifest(found: Verification, root: Place) -> dict[str, VideoRow] | None:
+    """The manifest's rows by id; None, and a problem, when it cannot be read."""
+    try:
+        return {row.id: row for row in read_manifest(root)}
+    except MachineError as error:
+        found.add("", MANIFEST, f"cannot be read here ({error.why})", "hands")
+        return None
+    except (InputError, UnicodeDecodeError):
+        what = "is damaged" if (root / MANIFEST).exists() else "is missing"
+        found.add("", MANIFEST, what, "manifest")
+        return None
+
+
+def _find_members(
+    found: Verification, root: Place, shards: list[Place], listed: set[Place], manifest: dict[str, VideoRow]
+) -> None:
+    """Name the videos that a shard should hold and does not, and those that it holds and should not."""
+    held: dict[str, set[str]] = defaultdict(set)
+    told: dict[str, set[str]] = defaultdict(set)
+    told_by_manifest: dict[str, set[str]] = defaultdict(set)
+    for row in found.rows:
+        held[row.shard].add(row.id)
+    for video, file in found.problems:
+        told[file].add(video)
+    for row in manifest.values():
+        told_by_manifest[row.shard].add(row.id)
+    for path in shards:
+        file = _name(path, root)
+        members = _members(found.config, path) if found.config else told_by_manifest[path.name]
+        if members is None:
+            found.add("", file, "it is no shard of this data set", "hands")
+        elif path in listed:
+            known = held[path.name] | {*found.quarantined.get(path, ())} | told[file]
+            for video in sorted(members - known):
+                found.add(video, file, "it is missing from its shard", "requeue")
+            if found.config is not None:
+                for video in sorted(known - members):
+                    found.add(video, file, "it does not belong to this shard", "requeue")
+        elif members:
+            whole = found.problems.pop(("", file))
+            for video in sorted(members):
+                found.add(video, file, f"its shard {whole.what}", whole.cure)
+
+
+def _members(config: DatasetConfig, path: Place) -> set[str] | None:
+    """The videos of the shard at ``path``; None when the data set has no such shard."""
+    number = re.fullmatch(r"shard-([0-9]{5,8})\.h5", path.name)
+    if number is None or int(number[1]) not in shard_numbers(config):
+        return None
+    return {video_id(index) for index in shard_members(config, int(number[1]))}
+
+
+def _find_unrendered(found: Verification, root: Path, config: DatasetConfig, names: set[str]) -> None:
+    """Name the videos of unpacked shards that are not staged, and the notes on quarantined ones that cannot be read."""
+    for shard in shard_numbers(config):
+        if shard_name(shard) in names:
+            continue
+        for video in map(video_id, shard_members(config, shard)):
+            staged, note = root / "staging" / f"{video}.h5", root / "staging" / f"{video}.quarantined.json"
+            if note.exists():
+                try:
+                    found.quarantined[note] = {video: json.loads(note.read_text())["reason"]}
+                except (OSError, ValueError, TypeError, KeyError) as error:
+                    cure: Cure = "requeue" if trouble(error) is None else "hands"
+                    found.add(video, _name(note, root), "why it is quarantined cannot be read", cure)
+            elif not staged.exists():
+                found.add(video, "", "it is in no shard", "render")
+
+
+def _compare_manifest(found: Verification, manifest: dict[str, VideoRow], listed: set[Place], root: Place) -> None:
+    """Name the videos of which the manifest says something else than their shard, which is the truth."""
+    truth: dict[str, VideoRow] = {}
+    for row in found.rows:
+        if row.id in truth and found.config is None:
+            found.add(row.id, f"shards/{row.shard}", f"{truth[row.id].shard} has it too", "hands")
+        truth[row.id] = row
+    for path, videos in found.quarantined.items():
+        if path in listed:
+            for video, reason in videos.items():
+                truth[video] = VideoRow(id=video, state="quarantined", reason=reason, shard=path.name)
+    bad = {video for video, _ in found.problems}
+    names = {path.name for path in listed}
+    for video in sorted(truth.keys() - bad):
+        if video not in manifest:
+            found.add(video, MANIFEST, "the manifest does not have it", "manifest")
+        elif manifest[video] != truth[video]:
+            found.add(video, MANIFEST, "the manifest says other things of it than its shard", "manifest")
+    for video in sorted(manifest.keys() - truth.keys() - bad):
+        shard = root / "shards" / manifest[video].shard
+        if shard.name in names or (found.path.is_dir() and not shard.exists()):
+            cure: Cure = "manifest" if found.config else "requeue"
+            found.add(video, MANIFEST, "the manifest has it, but no shard does", cure)
+
+
+def _repair(dataset: Dataset, found: Verification) -> None:
+    """Take apart the shards that hold something bad, set aside what is bad in staging, and rebuild the manifest.
+
+    A shard of which something could not be read is left as it is: what is not known to be bad may be good.
+    """
+    root = dataset.root
+    unread = {problem.file for problem in found.problems.values() if problem.cure == "hands"}
+    requeued = {problem.file for problem in found.problems.values() if problem.cure == "requeue"} - unread
+    for problem in found.problems.values():
+        if problem.cure == "requeue" and problem.file.startswith("staging/"):
+            dataset.discard(int(problem.video))
+    for shard in dataset.shards():
+        path, members = dataset.shard_path(shard), dataset.members(shard)
+        if _name(path, root) in requeued:
+            bad = {video for video, file in found.problems if file == _name(path, root)}
+            good = {*found.good.get(path, ())} - bad
+            reasons = found.quarantined.get(path, {})
+            dataset.reopen(
+                shard,
+                [index for index in members if video_id(index) in good],
+                {index: reasons[video_id(index)] for index in members if video_id(index) in reasons},
+            )
+    if any(file.startswith("shards/") for file in unread):
+        found.leave_manifest()
+    else:
+        dataset.manifest()
+    found.repaired = True
+
+
+def _opens(path: Place) -> bool:
+    """Whether the file can be read at all: what cannot may be whole, and must not be thrown away."""
+    try:
+        with local_copy(path).open("rb") as file:
+            file.read(1)
+    except (OSError, VOSForgeError):
+        return False
+    return True
+
+
+def _name(path: Place, root: Place) -> str:
+    return path.name if path.parent == root else f"{path.parent.name}/{path.name}"

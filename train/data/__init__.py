@@ -1,0 +1,1 @@
+"""Samples for training: clips, frames with scribbles, fusion's states, and their augmentation."""

@@ -1,0 +1,255 @@
+"""Augmentation of a few frames of one video: one affine warp a frame, and one colour matrix a frame.
+
+Crop, flip, scale, rotation and shear are composed before any pixel is touched, so a frame is interpolated once and
+what lies beside the crop is real content wherever the frame has any.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, NamedTuple
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from vosforge.config import Range, Record, Share
+from vosforge.videos.codec import Region
+
+FILL = (124, 116, 104)
+"""Colour outside the frame: the mean of ImageNet (RGB)."""
+
+
+MARGIN = 3
+"""Pixels beside what a crop covers that its interpolation may read."""
+
+Amount = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Jitter(Record):
+    """Largest changes of colour: brightness, contrast, saturation as factors 1 ± x, hue in turns; grey: probability."""
+
+    brightness: Amount = 0.0
+    contrast: Amount = 0.0
+    saturation: Amount = 0.0
+    hue: Amount = 0.0
+    grey: Share = 0.0
+
+
+class Geometry(Record):
+    """How frames are cut and bent: a crop shared by the frames of a sample, and a small affine map for each.
+
+    With ``area`` the crop covers a random share of the frame, of a random aspect ratio up to 4:3 or 3:4 (torchvision's
+    RandomResizedCrop). Otherwise frames are scaled so that the short side is ``short_side`` pixels (None: as they
+    are), times a factor from ``zoom``, and a ``crop``-sized square is cut.
+    """
+
+    crop: Annotated[int, Field(ge=16)] = 384
+    area: Range[Annotated[float, Field(gt=0, le=1)]] | None = None
+    short_side: Annotated[int, Field(ge=1)] | None = None
+    zoom: Range[Positive] = (1.0, 1.0)
+    flip: Share = 0.5
+    rotation: Amount = 0.0
+    """Largest rotation of a frame, degrees."""
+    shear: Amount = 0.0
+    """Largest shear of a frame, degrees."""
+    cubic: bool = True
+    """Bicubic interpolation of the images (as published), or bilinear (faster)."""
+
+
+class Augmentation(Record):
+    """Everything a training sample goes through: geometry, colour shared by its frames, colour of each frame."""
+
+    geometry: Geometry = Geometry()
+    shared_colour: Jitter = Jitter()
+    frame_colour: Jitter = Jitter()
+
+
+class View(NamedTuple):
+    """How a sample sees one frame: through ``to_frame``, then ``colours``.
+
+    ``to_frame``: 3x3 from the sample's coordinates to the frame's (pixel corners at integers); ``colours``: 3x4
+    matrices on RGB in 0..255.
+    """
+
+    to_frame: np.ndarray
+    colours: list[np.ndarray]
+
+
+def sample_views(
+    size: tuple[int, int],
+    num_frames: int,
+    settings: Augmentation,
+    rng: np.random.Generator,
+    anchor: tuple[float, float] | None = None,
+) -> list[View]:
+    """A random view of each of ``num_frames`` frames of ``size`` (H, W); crop and change of colour are shared.
+
+    ``anchor``: a point (x, y) in pixels that the crop must contain, where the geometry allows.
+    """
+    shared = sample_window(*size, settings.geometry, rng, anchor)
+    colour = colour_matrix(settings.shared_colour, rng)
+    return [
+        View(shared @ sample_affine(settings.geometry, rng), [colour, colour_matrix(settings.frame_colour, rng)])
+        for _ in range(num_frames)
+    ]
+
+
+def see_frame(
+    read: Callable[[Region], np.ndarray], size: tuple[int, int], view: View, geometry: Geometry
+) -> np.ndarray:
+    """What ``view`` shows of a frame of ``size`` (H, W): ``[crop, crop, 3]`` uint8 RGB.
+
+    ``read(region)`` gives the pixels of a region of the frame; no more is asked for than is seen.
+    """
+    region = region_seen(view.to_frame, size, geometry.crop)
+    shift = np.array([[1, 0, -region.left], [0, 1, -region.top], [0, 0, 1]])
+    image = warp_image(read(region), shift @ view.to_frame, geometry.crop, geometry.cubic)
+    return apply_colour(image, view.colours)
+
+
+def region_seen(to_frame: np.ndarray, size: tuple[int, int], crop: int) -> Region:
+    """The part of a frame of ``size`` (H, W) that a crop touches, with a margin for cubic interpolation."""
+    corners = to_frame[:2] @ np.array([[0, crop, crop, 0], [0, 0, crop, crop], [1, 1, 1, 1]])
+    low, high = np.floor(corners.min(axis=1)) - MARGIN, np.ceil(corners.max(axis=1)) + MARGIN
+    limits = np.array([size[1], size[0]])
+    left, top = np.clip(low, 0, limits - 1).astype(int).tolist()
+    right, bottom = np.clip(high, [left + 1, top + 1], limits).astype(int).tolist()
+    return Region(top, left, bottom, right)
+
+
+def sample_window(
+    height: int,
+    width: int,
+    geometry: Geometry,
+    rng: np.random.Generator,
+    anchor: tuple[float, float] | None = None,
+) -> np.ndarray:
+    """A random crop and flip as a 3x3 matrix from output coordinates to the frame's (pixel corners at integers)."""
+    if geometry.area is not None:
+        window_w, window_h = _resized_crop(height, width, geometry.area, rng)
+    else:
+        scale = 1.0 if geometry.short_side is None else geometry.short_side / min(height, width)
+        window_w = window_h = geometry.crop / (scale * float(rng.uniform(*geometry.zoom)))
+    left = _offset(width, window_w, None if anchor is None else anchor[0], rng)
+    top = _offset(height, window_h, None if anchor is None else anchor[1], rng)
+    if not geometry.rotation and not geometry.shear:  # whole pixels are cut and resized much faster than warped
+        left, top, right, bottom = (float(round(x)) for x in (left, top, left + window_w, top + window_h))
+        window_w, window_h = max(right - left, 1.0), max(bottom - top, 1.0)
+    scale_x, scale_y = window_w / geometry.crop, window_h / geometry.crop
+    if rng.random() < geometry.flip:
+        return np.array([[-scale_x, 0, left + window_w], [0, scale_y, top], [0, 0, 1]])
+    return np.array([[scale_x, 0, left], [0, scale_y, top], [0, 0, 1]])
+
+
+def sample_affine(geometry: Geometry, rng: np.random.Generator) -> np.ndarray:
+    """A random rotation and x-shear about the crop's centre, as a 3x3 matrix on output coordinates."""
+    if not geometry.rotation and not geometry.shear:
+        return np.eye(3)
+    angle = np.deg2rad(rng.uniform(-geometry.rotation, geometry.rotation))
+    shear = np.tan(np.deg2rad(rng.uniform(-geometry.shear, geometry.shear)))
+    linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ [[1, shear], [0, 1]]
+    centre = np.full(2, geometry.crop / 2)
+    matrix = np.eye(3)
+    matrix[:2, :2] = linear
+    matrix[:2, 2] = centre - linear @ centre
+    return matrix
+
+
+def warp_image(frame: np.ndarray, to_frame: np.ndarray, crop: int, cubic: bool) -> np.ndarray:
+    """``frame`` seen through ``to_frame``: ``[crop, crop, 3]`` uint8, FILL outside."""
+    window = _whole_window(to_frame, frame.shape, crop)
+    if window is not None:
+        cut = frame[window.top : window.bottom, window.left : window.right]
+        image = cv2.resize(cut, (crop, crop), interpolation=cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR)
+        return cv2.flip(image, 1) if to_frame[0, 0] < 0 else image
+    flags = (cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(frame, _at_centres(to_frame), (crop, crop), flags=flags, borderValue=FILL)
+
+
+def warp_mask(mask: np.ndarray, to_frame: np.ndarray, crop: int) -> np.ndarray:
+    """An index mask seen through ``to_frame``: nearest labels, 0 outside."""
+    window = _whole_window(to_frame, mask.shape, crop)
+    if window is not None:
+        cut = mask[window.top : window.bottom, window.left : window.right]
+        labels = cv2.resize(cut, (crop, crop), interpolation=cv2.INTER_NEAREST_EXACT)
+        return cv2.flip(labels, 1) if to_frame[0, 0] < 0 else labels
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(mask, _at_centres(to_frame), (crop, crop), flags=flags, borderValue=(0,))
+
+
+def _whole_window(to_frame: np.ndarray, shape: tuple[int, ...], crop: int) -> Region | None:
+    """The upright window of whole pixels inside a frame that a crop shows, flipped or not; None for any other."""
+    if to_frame[0, 1] or to_frame[1, 0]:
+        return None
+    (x0, y0), (x1, y1) = to_frame[:2, 2], to_frame[:2, 2] + crop * np.diag(to_frame)[:2]
+    sides = np.array([y0, min(x0, x1), y1, max(x0, x1)])
+    whole = np.round(sides)
+    if np.abs(sides - whole).max() > 1e-6 or (whole < 0).any() or whole[2] > shape[0] or whole[3] > shape[1]:
+        return None
+    return Region(*whole.astype(int).tolist())
+
+
+def colour_matrix(jitter: Jitter, rng: np.random.Generator) -> np.ndarray:
+    """A random colour change as a 3x4 matrix on RGB in 0..255; contrast pivots on mid-grey.
+
+    Brightness, contrast, saturation and hue (a rotation about the grey axis) are all affine maps of the colour.
+    """
+    if jitter == Jitter():
+        return np.eye(3, 4)
+    luma = np.tile([0.299, 0.587, 0.114], (3, 1))
+    brightness, contrast, saturation = (
+        float(rng.uniform(1 - x, 1 + x)) for x in (jitter.brightness, jitter.contrast, jitter.saturation)
+    )
+    turn = 2 * np.pi * float(rng.uniform(-jitter.hue, jitter.hue))
+    if rng.random() < jitter.grey:
+        saturation = 0.0
+    matrix = (saturation * _rotation_about_grey(turn) + (1 - saturation) * luma) * brightness * contrast
+    return np.column_stack([matrix, np.full(3, (1 - contrast) * 127.5)])
+
+
+def apply_colour(image: np.ndarray, matrices: list[np.ndarray]) -> np.ndarray:
+    """``image [H, W, 3]`` uint8 through 3x4 colour ``matrices`` one after the other, rounded once."""
+    total = np.eye(3, 4)
+    for matrix in matrices:
+        total = np.column_stack([matrix[:, :3] @ total[:, :3], matrix[:, :3] @ total[:, 3] + matrix[:, 3]])
+    return image if np.array_equal(total, np.eye(3, 4)) else cv2.transform(image, total)
+
+
+def _resized_crop(height: int, width: int, area: tuple[float, float], rng: np.random.Generator) -> tuple[float, float]:
+    for _ in range(10):
+        target = height * width * float(rng.uniform(*area))
+        aspect = float(np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3))))
+        window_w, window_h = np.sqrt(target * aspect), np.sqrt(target / aspect)
+        if window_w <= width and window_h <= height:
+            return float(window_w), float(window_h)
+    side = float(min(height, width))  # wider than 4:3: the largest square
+    return side, side
+
+
+def _offset(size: int, window: float, anchor: float | None, rng: np.random.Generator) -> float:
+    """Where a window starts on an axis: inside the frame if it fits, spread over the frame's outside if not."""
+    low, high = min(0.0, size - window), max(0.0, size - window)
+    if anchor is not None:
+        low, high = np.clip([anchor - 0.9 * window, anchor - 0.1 * window], low, high)
+    return float(rng.uniform(low, high))
+
+
+def _rotation_about_grey(angle: float) -> np.ndarray:
+    axis = np.full(3, 1 / np.sqrt(3))
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    return np.cos(angle) * np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * np.outer(axis, axis)
+
+
+def _at_centres(matrix: np.ndarray) -> np.ndarray:
+    """The same map for OpenCV, whose integer coordinates are pixel centres."""
+    to_corner, to_centre = (np.array([[1, 0, shift], [0, 1, shift], [0, 0, 1]]) for shift in (0.5, -0.5))
+    return (to_centre @ matrix @ to_corner)[:2]
+
+
+def point_in(region: np.ndarray, rng: np.random.Generator) -> tuple[float, float] | None:
+    """A random pixel (x, y) of the nonzero ``region [H, W]``, an anchor for a crop; None for an empty one."""
+    pixels = np.flatnonzero(region)
+    if not len(pixels):
+        return None
+    y, x = divmod(int(pixels[rng.integers(len(pixels))]), region.shape[1])
+    return x + 0.5, y + 0.5

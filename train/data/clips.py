@@ -1,0 +1,139 @@
+"""Training samples for propagation: three frames of a video, a few jumps apart, and up to a few objects in them.
+
+Four pieces: videos (``ShardVideo``, or folders), which frames and objects of them (``sample_times``, ``teachable``),
+decoding no more than a crop sees (``see_frame``), and the typed batch (``ClipSample``).
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from train.data.augment import point_in, sample_views, see_frame, warp_mask
+from train.settings import PropagationSettings
+from vosforge import VOSForgeError
+from vosforge.seeding import rng_for
+from vosforge.videos import ShardSet
+from vosforge.videos.video import VOID, Video, label_areas, objects_in, usable_for_training
+
+CLIP_FRAMES = 3
+DRAWS_OF_A_VIDEO = 6
+DRAWS = 120
+
+
+class ClipSample(NamedTuple):
+    """A clip, or a batch of them with B in front.
+
+    frames: [T, 3, H, W] uint8 RGB; labels: [T, H, W] uint8, 0..K; present: [K] bool, False for an object that only
+    fills the batch.
+    """
+
+    frames: Tensor
+    labels: Tensor
+    present: Tensor
+
+
+class ClipDataset(Dataset[ClipSample]):
+    """The clips of a whole run, in order: item i belongs to step i // batch and depends on the seed and i only.
+
+    Videos are dealt out by seeded permutations: each is drawn from once before any is drawn from again.
+    """
+
+    def __init__(self, videos: Sequence[Video], settings: PropagationSettings) -> None:
+        self.videos = usable_for_training(videos, CLIP_FRAMES)
+        self.settings = settings
+
+    def __len__(self) -> int:
+        return self.settings.iterations * self.settings.batch
+
+    def __getitem__(self, index: int) -> ClipSample:
+        """Clip ``index``. VOSForgeError when the videos hardly ever show an object large enough."""
+        rng = rng_for(self.settings.seed, "clip", index)
+        epoch, place = divmod(index, len(self.videos))
+        video = self.videos[_permutation(self.settings.seed, epoch, len(self.videos))[place]]
+        for draw in range(1, DRAWS + 1):
+            clip = self._draw(video, index // self.settings.batch, rng)
+            if clip is not None:
+                return clip
+            if draw % DRAWS_OF_A_VIDEO == 0:
+                video = self.videos[rng.integers(len(self.videos))]
+        raise VOSForgeError(
+            f"{DRAWS} random crops in a row showed no object large enough to teach propagation (last video: "
+            f"'{video.id}'); render larger objects or lower small_areas"
+        )
+
+    def _draw(self, video: Video, step: int, rng: np.random.Generator) -> ClipSample | None:
+        """A random clip of ``video``, or None when its first frame shows nothing to teach."""
+        settings, stage = self.settings, self.settings.stage_at(step)
+        size = video.height, video.width
+        times = sample_times(video.num_frames, settings.max_jump(step), rng)[: stage.frames]
+        masks = [video.mask(t) for t in times]
+        anchor = _object_point(masks[0], rng) if rng.random() < settings.focus else None
+        augmentation = settings.augmentation.model_copy(update={"geometry": stage.geometry})
+        views = sample_views(size, len(times), augmentation, rng, anchor)
+        crop = stage.geometry.crop
+        seen = np.stack([warp_mask(mask, view.to_frame, crop) for mask, view in zip(masks, views, strict=True)])
+        candidates = teachable(seen, settings.small_areas)
+        if not len(candidates):
+            return None
+        chosen = rng.permutation(candidates)[: settings.num_objects]
+        frames = np.empty((len(times), 3, crop, crop), np.uint8)
+        for t, view, planes in zip(times, views, frames, strict=True):
+            cv2.split(see_frame(partial(video.frame, t), size, view, stage.geometry), list(planes))
+        return _sample(frames, seen, chosen, settings.num_objects)
+
+
+class ShardDataset(ClipDataset):
+    """The clips of a rendered or imported data set's training videos, for a ``torch.utils.data.DataLoader``.
+
+    It may be pickled, forked and spawned: shards are opened in the process that reads them.
+    """
+
+    def __init__(self, path: Path | str, settings: PropagationSettings, split: str = "train") -> None:
+        """The videos of ``split`` in the data set (or shard) at ``path``, here or at a URL. InputError without any."""
+        super().__init__(ShardSet(path).split(split), settings)
+
+
+@lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, videos: int) -> np.ndarray:
+    return rng_for(seed, "videos", epoch).permutation(videos)
+
+
+def sample_times(num_frames: int, max_jump: int, rng: np.random.Generator) -> list[int]:
+    """Three frame indices, at most ``max_jump`` + 1 apart, in reverse with probability 1/2 (published, § BL30K)."""
+    jump = min(num_frames, max_jump)
+    start = int(rng.integers(num_frames - jump + 1))
+    second = min(start + 1 + int(rng.integers(jump + 1)), num_frames - jump, num_frames - 1)
+    third = min(second + 1 + int(rng.integers(jump + 1)), num_frames - jump // 2, num_frames - 1)
+    times = [start, second, third]
+    return times[::-1] if rng.random() < 0.5 else times
+
+
+def teachable(masks: np.ndarray, small_areas: tuple[int, int, int]) -> np.ndarray:
+    """Labels in the first of ``masks [T, S, S]`` that are large enough, or small and small for good (published)."""
+    tiny, small, large = (side**2 * masks[0].size / 384**2 for side in small_areas)
+    first = label_areas(masks[0])
+    taught, maybe = first >= large, (first >= tiny) & (first < large)
+    taught[[0, VOID]] = maybe[[0, VOID]] = False
+    if maybe.any():
+        taught |= maybe & np.all([label_areas(mask) < small for mask in masks[1:]], axis=0)
+    return np.flatnonzero(taught)
+
+
+def _object_point(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, float] | None:
+    """A random point of a random object, whatever its size."""
+    labels = objects_in(mask)
+    return point_in(mask == rng.choice(labels), rng) if labels else None
+
+
+def _sample(frames: np.ndarray, masks: np.ndarray, chosen: np.ndarray, num_objects: int) -> ClipSample:
+    renumber = np.zeros(VOID + 1, np.uint8)
+    renumber[chosen] = np.arange(1, len(chosen) + 1)
+    present = torch.arange(num_objects) < len(chosen)
+    return ClipSample(torch.from_numpy(frames), torch.from_numpy(cv2.LUT(masks, renumber)), present)

@@ -1,0 +1,136 @@
+"""Lines over pixel regions: skeletons, their longest paths, Bezier curves, rasterising. Shared by robot and training.
+
+The robot's geometry follows the DAVIS interactive challenge (Caelles et al., "The 2018 DAVIS Challenge on Video
+Object Segmentation").
+"""
+
+import math
+from collections import deque
+
+import cv2
+import numpy as np
+from skimage.morphology import disk
+
+from train.data.skeleton import medial_axis
+
+OPENING = 0.15
+MAX_OPENING_RADIUS = 16.0
+MIN_STROKE_NODES = 4
+MIN_LINE_AREA = 16
+CURVE_POINTS = 1000
+
+
+def region_strokes(
+    region: np.ndarray, rng: np.random.Generator, min_nodes: int = MIN_STROKE_NODES, opening: float = OPENING
+) -> list[np.ndarray]:
+    """A smooth stroke through each part of a binary ``region [H, W]``: ``[N, 2]`` float64 (x, y) pixels each.
+
+    The region is opened (radius ``opening`` * sqrt(area) / 2, at most 16), its medial axis taken; in each connected
+    piece of the axis with at least ``min_nodes`` pixels the longest path of a spanning tree becomes one Bezier curve.
+    A part of at least 16 pixels whose axis is shorter than that, a disc for example, gets a short line.
+    """
+    kept = opened(region, opening)
+    paths = longest_paths(medial_axis(kept, rng), min_nodes)
+    count, parts = cv2.connectedComponents(kept.astype(np.uint8), connectivity=8)
+    served = {int(parts[y, x]) for path in paths for x, y in path}
+    missed = [parts == part for part in range(1, count) if part not in served]
+    lines = [short_line(part) for part in missed if np.count_nonzero(part) >= MIN_LINE_AREA]
+    return [*(bezier(path) for path in paths), *lines]
+
+
+def short_line(part: np.ndarray) -> np.ndarray:
+    """A line ``[2, 2]`` (x, y) in a connected, binary ``part [H, W]``, along its principal axis.
+
+    It goes through the point farthest from the part's edge, half that distance to both sides, so it stays inside.
+    """
+    depth = cv2.distanceTransform(np.pad(part, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), part.shape)
+    axis = np.linalg.eigh(np.cov(np.argwhere(part)[:, ::-1].T))[1][:, -1]
+    reach = np.trunc(axis * depth[y, x] / 2)
+    return np.array([x, y], np.float64) + np.stack([-reach, reach])
+
+
+def opened(region: np.ndarray, opening: float = OPENING) -> np.ndarray:
+    """``region`` without its thin parts, as bool; the radius shrinks until something is left."""
+    region = region.astype(np.uint8)
+    radius = min(opening * np.sqrt(np.count_nonzero(region)) / 2, MAX_OPENING_RADIUS)
+    while radius > 1.0:
+        element = disk(radius).astype(np.uint8)
+        result = cv2.dilate(cv2.erode(region, element), element)
+        if result.any():
+            return result.astype(bool)
+        radius *= 0.9
+    return region.astype(bool)
+
+
+def longest_paths(skeleton: np.ndarray, min_nodes: int) -> list[np.ndarray]:
+    """The longest path in a spanning tree of each 8-connected piece of a ``skeleton [H, W]``, in raster order.
+
+    Each is ``[N, 2]`` int (x, y). The tree is grown breadth first over straight steps before diagonal ones, so a cycle
+    is cut on its far side, as an annotator would stop before closing a ring.
+    """
+    ys, xs = np.nonzero(skeleton)
+    index = {(int(x), int(y)): n for n, (x, y) in enumerate(zip(xs, ys, strict=True))}
+    steps = ((1, 0), (0, 1), (-1, 0), (0, -1), (1, 1), (-1, 1), (-1, -1), (1, -1))
+    neighbours = [[index[x + dx, y + dy] for dx, dy in steps if (x + dx, y + dy) in index] for x, y in index]
+    tree: list[list[int]] = [[] for _ in index]
+    seen = np.zeros(len(index), bool)
+    paths = []
+    for start in range(len(index)):
+        if seen[start]:
+            continue
+        seen[start] = True
+        piece = deque([start])
+        size = 1
+        while piece:
+            node = piece.popleft()
+            for other in neighbours[node]:
+                if not seen[other]:
+                    seen[other] = True
+                    size += 1
+                    tree[node].append(other)
+                    tree[other].append(node)
+                    piece.append(other)
+        if size >= min_nodes:
+            end = _farthest(tree, start)[-1]
+            path = _farthest(tree, end)
+            paths.append(np.stack([xs[path], ys[path]], axis=1))
+    return paths
+
+
+def bezier(points: np.ndarray, count: int = CURVE_POINTS) -> np.ndarray:
+    """``count`` points ``[count, 2]`` on the Bezier curve that ``points [N, 2]`` control, from the first to the last.
+
+    More control points than ``count`` are returned as they are.
+    """
+    points = np.asarray(points, np.float64)
+    degree = len(points) - 1
+    if len(points) > count:
+        return points
+    t = np.linspace(0.0, 1.0, count)[:, None]
+    i = np.arange(degree + 1)
+    binomials = np.array([math.comb(degree, k) for k in range(degree + 1)], np.float64)
+    return (binomials * t**i * (1 - t) ** (degree - i)) @ points
+
+
+def draw(canvas: np.ndarray, path: np.ndarray, value: int, thickness: int = 1) -> None:
+    """Draw the polyline ``path [N, 2]`` (x, y pixels, truncated to integers) into ``canvas [H, W]`` with ``value``."""
+    cv2.polylines(canvas, [path.astype(np.int32)[:, None]], False, (value,), thickness)
+
+
+def _farthest(tree: list[list[int]], start: int) -> list[int]:
+    """The path in ``tree`` from ``start`` to the node most steps away."""
+    parent = {start: -1}
+    queue = deque([start])
+    node = start
+    while queue:
+        node = queue.popleft()
+        for other in tree[node]:
+            if other not in parent:
+                parent[other] = node
+                queue.append(other)
+    path = []
+    while node != -1:
+        path.append(node)
+        node = parent[node]
+    return path[::-1]

@@ -1,0 +1,1 @@
+"""Measuring networks: J and F, the robot, interactive rounds."""

@@ -1,0 +1,138 @@
+"""How good a set of networks is in use: a robot scribbles, the runner answers, round by round (DAVIS interactive)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+
+from mivos_models import S2M, Fusion, InteractiveRunner, SpaceTimeNetwork, load_network, load_propagation
+from train.evaluation.metrics import Scores, score_masks
+from train.evaluation.robot import NO_SCRIBBLE, first_frame, robot_scribbles, worst_frame
+from vosforge import InputError
+from vosforge.videos.video import VOID, Video, objects_in
+
+
+class Networks(NamedTuple):
+    """The three networks of a runner, in eval mode, all on one device."""
+
+    s2m: S2M
+    propagation: SpaceTimeNetwork
+    fusion: Fusion
+
+    @classmethod
+    def load(cls, folder: Path, suffix: str = "") -> Self:
+        """``s2m<suffix>.pth``, ``propagation<suffix>.pth`` and ``fusion<suffix>.pth`` of a training run's folder.
+
+        ``suffix`` "_init": the same networks before training. InputError for a missing or wrong file.
+        """
+        return cls(
+            load_network("s2m", folder / f"s2m{suffix}.pth"),
+            load_propagation(folder / f"propagation{suffix}.pth"),
+            load_network("fusion", folder / f"fusion{suffix}.pth"),
+        )
+
+    def to(self, device: str) -> "Networks":
+        """The same networks on ``device``."""
+        return Networks(self.s2m.to(device), self.propagation.to(device), self.fusion.to(device))
+
+
+@dataclass(frozen=True)
+class Round:
+    """One interaction and what came of it.
+
+    frame: the scribbled frame; scribbles: [H,W] int16 (-1 none, 0 background, else the object's label); masks:
+    [T,H,W] uint8; both with the video's own labels; scores: J and F of every frame and object.
+    """
+
+    frame: int
+    scribbles: np.ndarray
+    masks: np.ndarray
+    scores: Scores
+
+    @property
+    def j(self) -> float:
+        """Mean region similarity."""
+        return self.scores.mean_j
+
+    @property
+    def f(self) -> float:
+        """Mean boundary accuracy."""
+        return self.scores.mean_f
+
+    @property
+    def j_and_f(self) -> float:
+        """Mean of J and F."""
+        return self.scores.j_and_f
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All rounds of one video; ``object_ids``: the labels the scores' columns belong to."""
+
+    video_id: str
+    object_ids: tuple[int, ...]
+    rounds: tuple[Round, ...]
+
+    @property
+    def j_and_f(self) -> float:
+        """J&F after the last round."""
+        return self.rounds[-1].j_and_f
+
+
+def evaluate_interactive(
+    video: Video,
+    networks: Networks,
+    rounds: int,
+    rng: np.random.Generator,
+    *,
+    mem_every: int = 5,
+    top_k: int | Literal["published"] | None = "published",
+    short_side: int | None = None,
+) -> Evaluation:
+    """Segment ``video`` in ``rounds`` interactions of the DAVIS robot and score every one of them.
+
+    Round 1 scribbles all objects on the frame where the least visible one is seen best; each later round corrects the
+    frame with the lowest J among those not corrected yet (all of them once every frame was). S2M turns the strokes
+    into a mask, propagation carries it through the video, fusion merges it with earlier rounds. A round whose frame
+    offers no stroke (it is right, or wrong by specks only) leaves the masks as they are.
+
+    ``mem_every``, ``top_k`` and ``short_side`` are the runner's; scores are taken at the video's own size. InputError
+    for a video without masks or objects, or less than one round.
+    """
+    if rounds < 1:
+        raise InputError(f"an evaluation needs at least one round, not {rounds}")
+    if not video.has_masks:
+        raise InputError(f"the video '{video.id}' has no masks to score against; evaluate videos with ground truth")
+    truth = video.masks()
+    object_ids = objects_in(truth)
+    if not object_ids:
+        raise InputError(f"the masks of the video '{video.id}' show no object")
+    to_index = np.zeros(VOID + 1, np.uint8)
+    to_index[list(object_ids)] = np.arange(1, len(object_ids) + 1)
+    to_index[VOID] = VOID
+    to_label = np.array([0, *object_ids], np.uint8)
+    truth = to_index[truth]
+    indices = range(1, len(object_ids) + 1)
+    runner = InteractiveRunner(
+        networks.propagation,
+        video.frames(),
+        len(object_ids),
+        s2m=networks.s2m,
+        fusion=networks.fusion,
+        mem_every=mem_every,
+        top_k=top_k,
+        short_side=short_side,
+    )
+    masks = np.zeros_like(truth)
+    used: set[int] = set()
+    done: list[Round] = []
+    for _ in range(rounds):
+        frame = worst_frame(truth, masks, indices, used) if done else first_frame(truth, indices)
+        used.add(frame)
+        scribbles = robot_scribbles(truth[frame], masks[frame], len(object_ids), rng)
+        if (scribbles != NO_SCRIBBLE).any():
+            masks = runner.interact(frame, runner.scribble(frame, scribbles))
+        strokes = np.where(scribbles > 0, to_label[scribbles], scribbles)
+        done.append(Round(frame, strokes, to_label[masks], score_masks(truth, masks, indices)))
+    return Evaluation(video.id, object_ids, tuple(done))

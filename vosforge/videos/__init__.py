@@ -1,0 +1,23 @@
+"""HDF5 shards: the contract between rendering and everything else."""
+
+from vosforge.videos.dataset import ShardSet
+from vosforge.videos.format import SceneRecord, VideoRecord, VideoRow
+from vosforge.videos.manifest import build_manifest, read_manifest
+from vosforge.videos.reader import ShardVideo
+from vosforge.videos.remote import Place, place
+from vosforge.videos.writer import pack_shard, quarantine_video, stage_video
+
+__all__ = [
+    "Place",
+    "SceneRecord",
+    "ShardSet",
+    "ShardVideo",
+    "VideoRecord",
+    "VideoRow",
+    "build_manifest",
+    "pack_shard",
+    "place",
+    "quarantine_video",
+    "read_manifest",
+    "stage_video",
+]

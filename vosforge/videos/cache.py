@@ -1,0 +1,129 @@
+"""Copies on this machine of files that are elsewhere: fetched whole when they are first read, shared by all processes.
+
+Whole files and not ranges of them: a clip takes a handful of reads, each of which would wait for the network in every
+epoch, whereas a copy is read like any local shard. A copy is never changed: its name holds the version of what it is a
+copy of, and it gets that name when it is whole. A file that is opened once stays readable when its copy is removed.
+"""
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+from vosforge.errors import InputError
+from vosforge.files import UNFINISHED, cache_dir, sealed_file
+from vosforge.locks import lock
+from vosforge.log import logger
+from vosforge.videos.remote import Place, RemotePath, Version
+
+MOST_GIGABYTES = 200.0
+IN_USE_SECONDS = 30.0
+"""A copy that was handed out so recently is not removed: who asked for it may not have opened it yet."""
+STALLED_SECONDS = 3600.0
+"""A download that has not written anything for so long has no process any more."""
+LOCK = ".lock"
+
+_fetched: set[Path] = set()
+"""By this process."""
+
+
+def local_copy(place: Place) -> Path:
+    """The file at ``place`` on this machine: itself, or a copy in the cache, fetched when there is none.
+
+    Open it right away. The least recently used copies make room for new ones. Raises InputError or VOSForgeError when
+    the file is not there, cannot be fetched or cannot be kept.
+    """
+    if isinstance(place, Path):
+        return place
+    version = place.version
+    if version is None:
+        raise InputError(f"there is no {place}: check its spelling")
+    folder = cache_dir() / "remote"
+    digest = hashlib.sha256(f"{place}\n{version.size}\n{version.mark}".encode()).hexdigest()[:16]
+    copy = folder / f"{digest}-{place.name}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(copy, fcntl.LOCK_SH):
+            if _is_whole(copy, version):
+                return copy
+        _make_room(folder, version.size)
+        with _locked(copy, fcntl.LOCK_EX):  # whoever waits here finds the file that the first one fetched
+            if not _is_whole(copy, version):
+                _fetch(place, copy)
+    except OSError as error:
+        remedy = "free some room, lower VOSFORGE_REMOTE_GB, or name another folder in VOSFORGE_CACHE"
+        raise InputError(f"cannot keep a copy of {place} in {folder} ({error.strerror}): {remedy}") from None
+    return copy
+
+
+def most_bytes() -> float:
+    """How large all copies together may become: $VOSFORGE_REMOTE_GB, else 200 gigabytes."""
+    text = os.environ.get("VOSFORGE_REMOTE_GB", str(MOST_GIGABYTES))
+    try:
+        return float(text) * 1e9
+    except ValueError:
+        raise InputError(f"VOSFORGE_REMOTE_GB must be a number of gigabytes, not '{text}'") from None
+
+
+def _fetch(place: RemotePath, copy: Path) -> None:
+    logger.debug(f"fetching {place}")
+    with sealed_file(copy) as temporary:
+        place.download(temporary)
+    _fetched.add(copy)
+
+
+@cache
+def _say_that_room_is_short() -> None:
+    size = f"{most_bytes() / 1e9:g} GB"
+    logger.warning(f"{size} of copies are less than this run reads, so it fetches some again: raise VOSFORGE_REMOTE_GB")
+
+
+def _is_whole(copy: Path, version: Version) -> bool:
+    """Whether there is such a copy; if so it is the most recently used one from now on."""
+    try:
+        os.utime(copy)
+        return copy.stat().st_size == version.size
+    except FileNotFoundError:
+        return False
+
+
+def _make_room(folder: Path, size: int) -> None:
+    """Remove the least recently used copies until ``size`` bytes more fit, but none that is in use."""
+    copies = []
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process makes room too
+            copies.append((path.stat().st_mtime, path.stat().st_size, path))
+    excess = sum(size for _, size, _ in copies) + size - most_bytes()
+    for _, freed, path in sorted(copies):
+        if excess <= 0:
+            break
+        if path.suffix != LOCK and _remove_unused(path):
+            excess -= freed
+            if path in _fetched:
+                _say_that_room_is_short()
+
+
+def _remove_unused(copy: Path) -> bool:
+    try:
+        with _locked(copy, fcntl.LOCK_EX | fcntl.LOCK_NB) as beside:
+            kept = STALLED_SECONDS if copy.name.startswith(UNFINISHED) else IN_USE_SECONDS
+            if time.time() - copy.stat().st_mtime < kept:
+                return False
+            copy.unlink()
+            beside.unlink()  # who waits for it finds no copy, and at worst fetches one that another fetches too
+            return True
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+@contextmanager
+def _locked(copy: Path, how: int) -> Iterator[Path]:
+    """Hold the lock of a copy (a file beside it), which ends with its process, however that ends."""
+    path = copy.with_name(copy.name + LOCK)
+    with path.open("w+") as file:  # NFS gives a shared lock to those only who may read
+        lock(file, how)  # without locks, two processes may fetch the same file, and the later copy stays
+        yield path

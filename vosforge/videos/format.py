@@ -1,0 +1,141 @@
+"""The shard format, version 1: names, types and what one video's record holds.
+
+A shard is an HDF5 file with one group ``/videos/<id>`` a video. T frames, K objects; pixel centres at half-integers, x
+right and y down; camera axes x right, y down, z forward.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import h5py
+import numpy as np
+from pydantic import Field
+
+from vosforge.config import Record
+from vosforge.videos.codec import Encoding
+from vosforge.videos.texts import read_text
+
+Split = Literal["train", "val"]
+
+FORMAT = "vosforge-shard"
+FORMAT_VERSION = 1
+VOID = 255
+"""The mask value that counts for nothing, in videos that have it."""
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One finished video, as it goes into a shard."""
+
+    id: str
+    split: Split
+    rgb: tuple[bytes, ...]
+    """T encoded frames, each readable without the others; none at all for a video without colours."""
+    encoding: Encoding
+    mask: np.ndarray
+    """uint8 ``[T, H, W]``: instance id, 0 background, 255 counts for nothing where ``void`` says so."""
+    category: tuple[str, ...]
+    """K names."""
+    darkest: float | None
+    """The mean brightness, 0 to 255, of the darkest frame; None without colours."""
+    void: bool = False
+    """Whether 255 in the mask is no object (DAVIS)."""
+    scene: "SceneRecord | None" = None
+    """What is known of a rendered video; None for an imported one."""
+    passes: dict[str, np.ndarray] = field(default_factory=dict)
+    """The data sets of its optional passes by name, as `vosforge.videos.passes` has them."""
+    attributes: dict[str, Any] = field(default_factory=dict)
+    """Seed, attempt, renderer, versions, credits: plain JSON values."""
+
+
+@dataclass(frozen=True)
+class SceneRecord:
+    """Where everything was in a rendered video, and what it was rendered from."""
+
+    spec: str
+    """The SceneSpec as JSON."""
+    intrinsics: np.ndarray
+    """float64 ``[T, 3, 3]``."""
+    world_to_camera: np.ndarray
+    """float64 ``[T, 4, 4]``."""
+    pose: np.ndarray
+    """float64 ``[T, K, 4, 4]``, object to world."""
+    asset: tuple[str, ...]
+    """K content hashes."""
+
+
+class VideoRow(Record):
+    """One line of the manifest: where a video is, what it is, and what its labels measure."""
+
+    id: str
+    state: Literal["sealed", "quarantined"] = "sealed"
+    reason: str | None = None
+    """Why a quarantined video is missing."""
+    shard: str
+    split: Split | None = None
+    num_frames: int = 0
+    height: int = 0
+    width: int = 0
+    num_objects: Annotated[int, Field(ge=0, le=255)] = 0
+    attempt: int = 0
+    """How often the video was drawn again before it passed its checks."""
+    colors: bool = True
+    """Whether it has colours, and not masks alone."""
+    bytes: int = 0
+    """Of the encoded frames."""
+    least_coverage: float = 0.0
+    """The smallest share of a frame that its labelled objects cover."""
+    passes: tuple[str, ...] = ()
+    """What it has beside colours and masks."""
+    darkest: float | None = 0.0
+    """The mean brightness, 0 to 255, of the darkest frame; None without colours."""
+
+
+def shard_name(number: int) -> str:
+    """The file name of shard ``number``."""
+    return f"shard-{number:05d}.h5"
+
+
+def checksum(array: np.ndarray) -> str:
+    """The BLAKE2b-128 of an array's bytes in C order, as ``blake2b:<hex>``."""
+    return checksum_of_parts([array])
+
+
+def checksum_of_parts(parts: Iterable[np.ndarray]) -> str:
+    """The checksum of an array that is given piece by piece, in C order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(np.ascontiguousarray(part).data)
+    return f"blake2b:{digest.hexdigest()}"
+
+
+def attributes_checksum(attributes: h5py.AttributeManager) -> str:
+    """The checksum of what a video's group says of it: its row, its attributes and its spec, if it has one."""
+    texts = (read_text(attributes, name, "") for name in ("row", "attributes", "spec"))
+    return checksum(np.frombuffer("\n".join(texts).encode(), np.uint8))
+
+
+def visible_area(mask: np.ndarray, num_objects: int) -> np.ndarray:
+    """Pixels of each object: masks ``[T, H, W]`` to int32 ``[T, K]``."""
+    counts = [np.bincount(frame.ravel(), minlength=num_objects + 1)[1 : num_objects + 1] for frame in mask]
+    return np.stack(counts).astype(np.int32)
+
+
+def boxes(mask: np.ndarray, num_objects: int) -> np.ndarray:
+    """The boxes of what is seen of each object: float32 ``[T, K, 4]`` x0, y0, x1, y1 in pixels; NaN where unseen."""
+    result = np.full((len(mask), num_objects, 4), np.nan, np.float32)
+    for t, frame in enumerate(mask):
+        for k in range(num_objects):
+            seen = frame == k + 1
+            rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+            if len(rows):
+                result[t, k] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    return result
+
+
+def to_json(value: Any) -> str:
+    """Canonical JSON: sorted keys, no spaces, so that equal content has equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,261 @@
+"""Masks as users save them: image files whose values say which object each pixel shows. Reading only.
+
+A file's values become labels by what all masks of its video hold (`Numbering`), so that an object keeps its label from
+frame to frame:
+
+- grey, palette and 1-bit masks: the values are the labels, 255 is void; where a video holds nothing but 0 and 255, as
+  drawn in black and white, 255 is object 1;
+- masks of 16 bits with values above 255: the objects are counted in the order of their values;
+- colour masks: DAVIS's colours are its labels, other colours are counted in the order of red, green and blue.
+
+What cannot be labels is refused in a sentence that says what was found: JPEGs, soft edges, too many colours.
+"""
+
+import io
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from vosforge import InputError
+from vosforge.videos.palette import PALETTE
+from vosforge.videos.video import VOID, objects_in
+
+MAX_OBJECTS = VOID - 1
+NO_IMAGE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for files that are damaged, no image, or absurdly large."""
+LOSSY = (".jpg", ".jpeg", ".webp", ".mp4", ".mov", ".m4v", ".mkv", ".webm")
+"""Files that blur values."""
+REMEDY = "save the masks again from where they were drawn, as PNGs with one value an object"
+SHARPEN = "save it without anti-aliasing, blur or compression, one value an object (one object alone: threshold it)"
+MIN_SOFT_VALUES = 3
+"""So many values that never fill a block of 3×3 pixels make edges soft; fewer may be thin objects."""
+
+
+Kind = Literal["labels", "16-bit values", "colours"]
+
+
+class MaskValues(NamedTuple):
+    """What a mask file holds, before it is known which object each value stands for."""
+
+    kind: Kind
+    values: np.ndarray
+    """``[H, W]``: uint8 labels, uint16 values, or uint32 colours as 0xRRGGBB."""
+
+
+class Numbering(NamedTuple):
+    """The label of each value, 0 included, that the masks of a video hold."""
+
+    kind: Kind
+    values: np.ndarray
+    """Ascending."""
+    labels: np.ndarray
+    """uint8, of the same length."""
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """The labels ``[H, W]`` uint8 of values that were counted."""
+        return self.labels[np.searchsorted(self.values, values)]
+
+    def described(self) -> str:
+        """What was found, in a few words: ``2 objects`` and, where values are not the labels, which is which."""
+        pairs = [(int(k), int(v)) for v, k in zip(self.values, self.labels, strict=True) if k not in (0, VOID)]
+        renamed = [f"{k} = {f'#{v:06x}' if self.kind == 'colours' else v}" for k, v in sorted(pairs) if v != k]
+        shown = ", ".join(renamed[:6]) + (", …" if len(renamed) > 6 else "")
+        return f"{len(pairs)} object{'s' * (len(pairs) != 1)}" + (f" ({shown})" if renamed else "")
+
+
+def read_values(data: bytes, place: str, size: tuple[int, int]) -> MaskValues:
+    """The values of the PNG ``data``, which must be of ``size`` (H, W); ``place`` is how messages call it.
+
+    Transparent pixels are background. InputError for another format or size, damage, soft edges and too many colours.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.format != "PNG":
+                why = "which cannot hold labels" if image.format == "JPEG" else "no PNG"
+                raise InputError(f"the mask {place} is a {image.format} file, {why}: {REMEDY}")
+            if (image.height, image.width) != size:
+                raise InputError(
+                    f"the mask {place} is {image.width}x{image.height}, its frame {size[1]}x{size[0]}: make them equal"
+                )
+            image.load()
+            values, colors = _pixels(image, data[24], place)
+    except NO_IMAGE:
+        raise InputError(f"the mask {place} is damaged or no PNG: replace it") from None
+    kind: Kind = "labels"
+    if values.dtype == np.uint32:
+        kind = "colours"
+    elif values.dtype == np.uint16:
+        kind = "16-bit values"
+        if values.max() <= VOID:
+            kind, values = "labels", values.astype(np.uint8)
+    if colors is not None:
+        _refuse_soft_edges(values, colors, place)
+    return MaskValues(kind, values)
+
+
+def _pixels(image: Image.Image, depth: int, place: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """A mask's values ``[H, W]``, and what to look for soft edges in, ``[H, W]`` or ``[H, W, 3]``, if anything.
+
+    ``depth``: the bits of a channel, in every PNG's first chunk; Pillow stretches grey ones of 2 and 4 bits to 0..255.
+    """
+    if image.mode == "P":
+        labels = np.array(image)
+        palette = np.zeros((256, 3), np.uint8)
+        given = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        palette[: len(given)] = given
+        used = _found(labels)
+        # DAVIS's colours are nobody's shades: such a mask is what it says.
+        return labels, None if np.array_equal(palette[used], PALETTE[used]) else palette[labels]
+    if image.mode == "1":
+        return np.array(image, np.uint8), None
+    if image.mode == "L":
+        grey = np.array(image)
+        grey = grey // (VOID // (2**depth - 1)) if depth in (2, 4) else grey
+        return grey, grey
+    if image.mode.startswith("I"):
+        deep = np.array(image).astype(np.uint16)
+        return deep, deep
+    if image.mode not in ("RGB", "RGBA", "LA"):
+        raise InputError(f"the mask {place} has {image.mode} pixels: {REMEDY}")
+    colors = np.array(image.convert("RGB"))
+    if image.mode in ("RGBA", "LA"):
+        alpha = np.array(image.getchannel("A"))
+        if not colors.any():  # a black silhouette: only how opaque it is says where
+            return alpha, alpha
+        colors = (colors * alpha.astype(np.uint16)[..., None] // VOID).astype(np.uint8)
+    codes = colors.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    return codes, colors
+
+
+def _refuse_soft_edges(values: np.ndarray, colors: np.ndarray, place: str) -> None:
+    """InputError for a mask whose edges fade, and for one with more values than there are labels.
+
+    Edges fade where most values never fill 3×3 pixels, and lie between a darker and a brighter neighbour: an object
+    of a few pixels is brighter than all around it.
+    """
+    found = _found(values)
+    many = len(found) > VOID + 1
+    lowest, highest = (change(colors, np.ones((3, 3), np.uint8)) for change in (cv2.erode, cv2.dilate))
+    flat, between = lowest == highest, (lowest < colors) & (colors < highest)
+    if colors.ndim == 3:
+        flat, between = flat.all(axis=2), between.any(axis=2)
+    thin = np.setdiff1d(found[found > 0], _found(values[flat]))
+    most = max(MIN_SOFT_VALUES, np.count_nonzero(found) / 2)
+    fading = len(thin) >= most and between[np.isin(values, thin)].mean() > 0.5
+    if fading or many:
+        grey = colors.ndim == 2 or bool((colors == colors[..., :1]).all())
+        what = f"{np.count_nonzero(found)} {'grey values' if grey else 'colours'}"
+        edges = f"is a mask with soft edges: {what}" if fading else f"has {what}, more than a mask can hold"
+        raise InputError(f"{place} {edges}; {SHARPEN}")
+
+
+def _found(values: np.ndarray) -> np.ndarray:
+    """The distinct values, ascending; for bytes much faster than ``np.unique``."""
+    return np.flatnonzero(np.bincount(values.ravel())) if values.dtype == np.uint8 else np.unique(values)
+
+
+def is_plain(values: MaskValues) -> bool:
+    """Whether the values of a mask are its labels whatever else its video holds."""
+    return values.kind == "labels" and (objects_in(values.values) != () or values.values.max(initial=0) < VOID)
+
+
+def number_objects(masks: Iterable[MaskValues], place: str) -> Numbering:
+    """The labels of the values in the masks of a video; ``place`` is how messages call them.
+
+    InputError for masks of several kinds, and for more objects than there are labels.
+    """
+    found: dict[Kind, set[int]] = defaultdict(set)
+    for kind, values in masks:
+        found[kind].update(_found(values).tolist())
+    kinds = [kind for kind, values in found.items() if values - {0}]
+    if len(kinds) > 1:
+        raise InputError(f"{place}: some masks hold {kinds[0]}, others {kinds[1]}; save all of them in one way")
+    values = np.array(sorted(set().union(*found.values(), {0})))
+    only = kinds[0] if kinds else "labels"
+    return Numbering(only, values, _labels_of(values, only, place))
+
+
+def _labels_of(values: np.ndarray, kind: Kind, place: str) -> np.ndarray:
+    """The label of each of ``values``, which are ascending from 0 on."""
+    if kind == "colours":
+        parts = np.stack([values >> 16, values >> 8 & 0xFF, values & 0xFF], axis=1)
+        if (parts == parts[:, :1]).all():  # grey, saved with three channels
+            values, kind = parts[:, 0], "labels"
+        elif set(values.tolist()) <= _DAVIS_COLORS.keys():
+            return np.array([_DAVIS_COLORS[value] for value in values.tolist()], np.uint8)
+    if kind == "labels":
+        return np.minimum(values, 1).astype(np.uint8) if values.tolist() == [0, VOID] else values.astype(np.uint8)
+    if len(values) > VOID:
+        raise InputError(f"{place}: {len(values) - 1} {kind} are more than the {MAX_OBJECTS} objects of a mask")
+    return np.arange(len(values), dtype=np.uint8)
+
+
+_DAVIS_COLORS = {
+    int(r) << 16 | int(g) << 8 | int(b): label
+    for colors in (PALETTE, np.where(PALETTE == 192, 191, PALETTE))
+    for label, (r, g, b) in enumerate(colors)
+}
+
+
+def read_mask(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, Numbering]:
+    """The labels ``[H, W]`` uint8 of one mask that stands for itself, and what they were before."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the mask {path} ({error.strerror}): give a PNG of labels") from None
+    mask = read_values(data, str(path), size)
+    numbering = number_objects([mask], str(path))
+    return numbering.apply(mask.values), numbering
+
+
+def match_masks(frames: Sequence[str], files: Collection[str], folder: str) -> dict[str, str]:
+    """Which of ``files`` is the mask of which frame: the PNG of the same name, else the one with the same numbers.
+
+    So ``00000_mask.png`` and ``mask_0.png`` belong to ``00000.jpg``. ``frames`` are names without suffix. InputError
+    where masks are JPEGs or films, where none belongs to a frame, and for one whose frame is missing.
+    """
+    pngs = {PurePosixPath(name).stem: name for name in sorted(files) if name.lower().endswith(".png")}
+    if not pngs:
+        if lossy := sorted(name for name in files if name.lower().endswith(LOSSY)):
+            raise InputError(
+                f"the masks in {folder} are {PurePosixPath(lossy[0]).suffix[1:].upper()} files (the first is "
+                f"{lossy[0]}), which cannot hold labels: {REMEDY}"
+            )
+        return {}
+    matched = {stem: pngs.pop(stem) for stem in frames if stem in pngs}
+    if not matched:
+        matched, pngs = _by_numbers(frames, pngs, folder)
+    if pngs and not matched:
+        raise InputError(
+            f"no mask in {folder} is named like a frame (the first mask is {min(pngs.values())}, the first frame "
+            f"{frames[0]}): give masks their frames' names, {frames[0]}.png"
+        )
+    if pngs:
+        raise InputError(f"the mask {min(pngs.values())} in {folder} has no frame: add its frame, or remove it")
+    return matched
+
+
+def _by_numbers(frames: Sequence[str], pngs: dict[str, str], folder: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The masks with the numbers of a frame, by frame, and those without one."""
+    stems = {_numbers(stem): stem for stem in frames}
+    matched: dict[str, str] = {}
+    left = {}
+    for stem, name in pngs.items():
+        frame = stems.get(_numbers(stem)) if len(stems) == len(frames) else None
+        if frame is None:
+            left[stem] = name
+        elif frame in matched:
+            raise InputError(f"{folder} has two masks of frame {frame}, {matched[frame]} and {name}: keep one")
+        else:
+            matched[frame] = name
+    return matched, left
+
+
+def _numbers(stem: str) -> tuple[int, ...] | None:
+    return tuple(int(part) for part in re.findall(r"\d+", stem)) or None

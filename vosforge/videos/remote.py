@@ -1,0 +1,152 @@
+"""Files and folders behind fsspec's URLs (``s3://bucket/data``): what they are called, and what can be asked of them.
+
+A ``RemotePath`` has the few names of ``pathlib.Path`` that readers of shards use. Reading what is in a file is not its
+business: that goes through a copy on this machine (`vosforge.videos.cache`).
+"""
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import fsspec
+
+from vosforge.errors import InputError, VOSForgeError, first_line
+
+MARKS = ("ETag", "etag", "md5Hash", "Content-MD5", "LastModified", "Last-Modified", "last_modified", "mtime", "created")
+"""What stores call the mark that changes with a file; the first one that there is counts."""
+
+
+CREDENTIALS = "name credentials that may read it; for S3, AWS_PROFILE or FSSPEC_S3_ANON=true where it is public"
+
+
+class Version(NamedTuple):
+    """What tells a file from what it was before it changed."""
+
+    size: int
+    mark: str
+
+
+@dataclass(frozen=True, order=True)
+class RemotePath:
+    """A file or folder on a store: scheme and the rest after ``://``. It holds no connection, so pickle it, fork it."""
+
+    scheme: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.key}"
+
+    def __truediv__(self, name: str) -> "RemotePath":
+        return RemotePath(self.scheme, f"{self.key}/{name}")
+
+    @property
+    def name(self) -> str:
+        """The last part of the URL."""
+        return self.key.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def parent(self) -> "RemotePath":
+        """The folder it is in."""
+        return RemotePath(self.scheme, self.key.rpartition("/")[0])
+
+    def resolve(self) -> "RemotePath":
+        """Itself: a URL is whole."""
+        return self
+
+    def is_file(self) -> bool:
+        """Whether it is called as shards are; many stores know files only, and no folders."""
+        return self.name.endswith(".h5")
+
+    def is_dir(self) -> bool:
+        """Whether it is taken for a data set's folder."""
+        return not self.is_file()
+
+    @cached_property
+    def version(self) -> Version | None:
+        """The file's version, asked for once, so that all who share this object agree; None when there is no file."""
+        with _reaching(self):
+            filesystem, path = fsspec.url_to_fs(str(self))
+            filesystem.invalidate_cache()
+            try:
+                info = filesystem.info(path)
+            except FileNotFoundError as error:
+                _raise_hidden(error)
+                return None
+        if info.get("size") is None:
+            raise InputError(f"{self} has no size its server tells, so a cut download would not show: use another one")
+        return Version(int(info["size"]), next((str(info[mark]) for mark in MARKS if info.get(mark)), ""))
+
+    def exists(self) -> bool:
+        """Whether there is such a file. Raises InputError when the store does not say."""
+        return self.version is not None
+
+    def glob(self, pattern: str) -> Iterator["RemotePath"]:
+        """The files of this folder whose names match. Raises InputError when the store cannot be asked."""
+        with _reaching(self):
+            filesystem, path = fsspec.url_to_fs(str(self))
+            filesystem.invalidate_cache()
+            names = [PurePosixPath(found).name for found in filesystem.glob(f"{path}/{pattern}")]
+        return (self / name for name in names)
+
+    def download(self, to: Path) -> None:
+        """Write the whole file to ``to``. Raises VOSForgeError when it was cut short, or changed meanwhile."""
+        with _reaching(self):
+            filesystem, path = fsspec.url_to_fs(str(self))
+            filesystem.get_file(path, str(to))
+        wanted, found = self.version, to.stat().st_size
+        if wanted is None or RemotePath(self.scheme, self.key).version != wanted:
+            raise VOSForgeError(f"{self} changed while it was read: run the command again")
+        if found != wanted.size:
+            raise VOSForgeError(f"{self} came cut short ({found:,} of {wanted.size:,} bytes): run the command again")
+
+
+Place = Path | RemotePath
+"""Where a data set or a shard is: on this machine or not."""
+
+
+def place(where: Place | str) -> Place:
+    """What a user calls a data set or a shard: a path, or one of fsspec's URLs."""
+    url = re.fullmatch(r"([a-z][a-z0-9+.-]*)://(.+?)/*", where) if isinstance(where, str) else None
+    if url is None:
+        return Path(where) if isinstance(where, str) else where
+    return Path(url[2]) if url[1] in ("file", "local") else RemotePath(url[1], url[2])
+
+
+@contextmanager
+def _reaching(path: RemotePath) -> Iterator[None]:
+    """Turn whatever a store's library raises into one sentence with a remedy."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"there is no {path}: check its spelling") from None
+    except ImportError as error:
+        remedy = "pip install 'vosforge[remote]' brings what s3:// and https:// need"
+        raise InputError(f"{path} needs a package that is not installed ({first_line(error)}): {remedy}") from None
+    except PermissionError as error:
+        raise InputError(f"{path} may not be read ({first_line(error)}): {CREDENTIALS}") from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # not the store's fault
+        remedy = CREDENTIALS if "credentials" in str(error) else "check the address and the network"
+        raise InputError(f"{path} cannot be read ({first_line(error)}): {remedy}") from None
+
+
+def _raise_hidden(error: FileNotFoundError) -> None:
+    """Raise the real reason where fsspec's HTTP calls every failure a missing file."""
+    cause = error.__cause__
+    status = getattr(cause, "status", None)
+    if status in (401, 403):
+        raise PermissionError(first_line(error))
+    if status not in (None, 404, 410) or (isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)):
+        assert cause is not None
+        raise cause
