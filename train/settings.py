@@ -81,7 +81,21 @@ class ClipStage(Record):
         return self
 
 
-class PropagationSettings(TrainSettings):
+class TrunkSettings(TrainSettings):
+    """What the runs of the two networks that have trunks have in common."""
+
+    imagenet: str | None = None
+    """What trunks of width 1 start from: "IMAGENET1K_V1" or another of torchvision's weights for ImageNet, downloaded
+    once, or a file of such weights; None: random weights."""
+
+    @model_validator(mode="after")
+    def _imagenet_fits(self) -> Self:
+        if self.imagenet is not None and self.width != 1:
+            raise ValueError(f"imagenet needs width 1, not {self.width:g}")
+        return self
+
+
+class PropagationSettings(TrunkSettings):
     """Three frames of a video: the masks of the first are given, the other two are segmented one after the other."""
 
     augmentation: Augmentation = Augmentation(
@@ -118,7 +132,7 @@ class PropagationSettings(TrainSettings):
         return [jump for share, jump in self.jumps if step >= share * self.iterations][-1]
 
 
-class S2MSettings(TrainSettings):
+class S2MSettings(TrunkSettings):
     """One object of one frame: a made-up previous mask and made-up scribbles become its mask."""
 
     iterations: int = 80_000
