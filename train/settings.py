@@ -84,9 +84,10 @@ class ClipStage(Record):
 class TrunkSettings(TrainSettings):
     """What the runs of the two networks that have trunks have in common."""
 
-    imagenet: str | None = None
+    imagenet: str | None = Field(default=None, exclude_if=lambda weights: weights is None)
     """What trunks of width 1 start from: "IMAGENET1K_V1" or another of torchvision's weights for ImageNet, downloaded
-    once, or a file of such weights; None: random weights."""
+    once, or a file of such weights; None: random weights, and unmentioned where settings are written down, so that
+    networks trained before there was a choice count as trained."""
 
     @model_validator(mode="after")
     def _imagenet_fits(self) -> Self:

@@ -84,6 +84,12 @@ def test_imagenet_is_refused_at_another_width() -> None:
         PropagationSettings(imagenet="IMAGENET1K_V1", **TINY)
 
 
+def test_imagenet_is_only_written_down_where_it_is_chosen() -> None:
+    assert "imagenet" not in PropagationSettings().model_dump_json()
+    chosen = PropagationSettings(imagenet="IMAGENET1K_V1")
+    assert PropagationSettings.model_validate_json(chosen.model_dump_json()) == chosen
+
+
 @pytest.mark.parametrize("kind", TRAINERS)
 def test_training_writes_what_it_promises(trained: Any, kind: Any) -> None:
     start, end = state(trained / f"{kind}_init.pth"), state(trained / f"{kind}.pth")
