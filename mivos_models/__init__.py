@@ -6,6 +6,7 @@ STCN (Cheng, Tai, Tang, NeurIPS 2021) can take the propagation network's place.
 from mivos_models.networks.aggregate import aggregate, aggregate_logits
 from mivos_models.networks.checkpoints import load_network, load_propagation, save_network
 from mivos_models.networks.fusion import Fusion, difference_maps
+from mivos_models.networks.imagenet import load_imagenet
 from mivos_models.networks.images import Padding, normalise, normalise_planes
 from mivos_models.networks.memory import Memory, affinity, join, proximity, read
 from mivos_models.networks.propagation import Propagation
@@ -31,6 +32,7 @@ __all__ = [
     "aggregate_logits",
     "difference_maps",
     "join",
+    "load_imagenet",
     "load_network",
     "load_propagation",
     "normalise",

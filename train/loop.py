@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
-from mivos_models import save_network
+from mivos_models import load_imagenet, save_network
+from mivos_models.networks.resnet import ResNet
 from train.data.order import RunOrder
 from train.settings import TrainSettings
 from vosforge import InputError, VOSForgeError
@@ -43,11 +44,18 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def initialised(build: Callable[[], NetworkT], seed: int, kind: str) -> NetworkT:
-    """The network ``build`` makes, with weights that depend on ``seed`` and ``kind`` only."""
+def initialised(build: Callable[[], NetworkT], seed: int, kind: str, imagenet: str | None = None) -> NetworkT:
+    """The network ``build`` makes, with weights that depend on ``seed`` and ``kind`` only, and ``imagenet``.
+
+    ``imagenet``: what its trunks start from, as in :func:`mivos_models.load_imagenet`; None: random weights.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng_for(seed, "weights", kind).integers(2**63)))
-        return build()
+        network = build()
+        if imagenet is not None:
+            for trunk in (module for module in network.modules() if isinstance(module, ResNet)):
+                load_imagenet(trunk, imagenet)
+        return network
 
 
 def fit(

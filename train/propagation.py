@@ -1,6 +1,7 @@
 """Training of the propagation network: given the first mask of a clip, segment its other frames one by one."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from vosforge.videos.video import Video, in_memory
 def train_propagation(
     videos: Sequence[Video], settings: PropagationSettings, out: Path, on_step: OnStep | None = None
 ) -> Path:
-    """Train a propagation network or STCN from random weights on ``videos`` (those with masks and three frames).
+    """Train a propagation network or STCN on ``videos`` (those with masks and three frames).
 
     Returns ``out/propagation.pth``; see ``train.loop.fit`` for the other files and the errors. InputError when no
     video can be used.
@@ -25,7 +26,8 @@ def train_propagation(
     device = choose_device(settings.device)
     samples = ClipDataset(in_memory(videos) if settings.keep_in_memory else videos, settings)
     kind = {"stm": Propagation, "stcn": STCN}[settings.network]
-    network = initialised(lambda: kind(settings.depth, settings.width), settings.seed, "propagation").to(device)
+    build = partial(kind, settings.depth, settings.width)
+    network = initialised(build, settings.seed, "propagation", settings.imagenet).to(device)
 
     def loss_of(batch: ClipSample, step: Step) -> Tensor:
         if settings.batch_norm == "batch":  # the network sets it aside whenever it enters training

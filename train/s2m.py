@@ -78,14 +78,15 @@ class FrameDataset(Dataset[ScribbledFrame]):
 
 
 def train_s2m(videos: Sequence[Video], settings: S2MSettings, out: Path, on_step: OnStep | None = None) -> Path:
-    """Train an S2M network from random weights on the frames of ``videos`` (those with masks).
+    """Train an S2M network on the frames of ``videos`` (those with masks).
 
     Returns ``out/s2m.pth``; see ``train.loop.fit`` for the other files and the errors. InputError when no video can
     be used.
     """
     device = choose_device(settings.device)
     samples = FrameDataset(in_memory(videos) if settings.keep_in_memory else videos, settings)
-    network = initialised(lambda: S2M(settings.depth, settings.width), settings.seed, "s2m").to(device)
+    build = partial(S2M, settings.depth, settings.width)
+    network = initialised(build, settings.seed, "s2m", settings.imagenet).to(device)
 
     def loss_of(batch: ScribbledFrame, step: Step) -> Tensor:
         return s2m_loss(network, batch, step.share)

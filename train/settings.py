@@ -84,7 +84,22 @@ class ClipStage(Record):
         return self
 
 
-class PropagationSettings(TrainSettings):
+class TrunkSettings(TrainSettings):
+    """What the runs of the two networks that have trunks have in common."""
+
+    imagenet: str | None = Field(default=None, exclude_if=lambda weights: weights is None)
+    """What trunks of width 1 start from: "IMAGENET1K_V1" or another of torchvision's weights for ImageNet, downloaded
+    once, or a file of such weights; None: random weights, and unmentioned where settings are written down, so that
+    networks trained before there was a choice count as trained."""
+
+    @model_validator(mode="after")
+    def _imagenet_fits(self) -> Self:
+        if self.imagenet is not None and self.width != 1:
+            raise ValueError(f"imagenet needs width 1, not {self.width:g}")
+        return self
+
+
+class PropagationSettings(TrunkSettings):
     """Three frames of a video: the masks of the first are given, the other two are segmented one after the other."""
 
     augmentation: Augmentation = Augmentation(
@@ -128,7 +143,7 @@ class PropagationSettings(TrainSettings):
         return [jump for share, jump in self.jumps if step >= share * self.iterations][-1]
 
 
-class S2MSettings(TrainSettings):
+class S2MSettings(TrunkSettings):
     """One object of one frame: a made-up previous mask and made-up scribbles become its mask."""
 
     iterations: int = Field(default=80_000, ge=1)

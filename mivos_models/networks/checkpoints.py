@@ -76,7 +76,7 @@ def _opened(weights: Path | str | Mapping[str, Tensor]) -> tuple[str, dict[str, 
     """What to call the weights in a sentence, and the weights."""
     if isinstance(weights, Mapping):
         return "the state dict", dict(weights)
-    return str(weights), _read(Path(weights))
+    return str(weights), read_state(Path(weights))
 
 
 def _loaded(kind: str, where: str, state: Mapping[str, Tensor]) -> nn.Module:
@@ -88,7 +88,8 @@ def _loaded(kind: str, where: str, state: Mapping[str, Tensor]) -> nn.Module:
     return network.eval()
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file. Raises InputError where it cannot be read, or holds something else."""
     state = read_tensors(path, "checkpoint")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         held = f"dict with {', '.join(map(str, state))}" if isinstance(state, dict) else type(state).__name__
@@ -105,7 +106,8 @@ def _build(kind: str, state: Mapping[str, Tensor]) -> nn.Module:
     return network(width) if bottleneck is None else network(depth, width)
 
 
-def _check(kind: str, where: str, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def mismatches(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """How the names and shapes of ``state`` differ from those of ``expected``, in words; empty where they do not."""
     missing = [key for key in expected if key not in state]
     unknown = [key for key in state if key not in expected]
     shapes = [
@@ -113,12 +115,15 @@ def _check(kind: str, where: str, state: Mapping[str, Tensor], expected: Mapping
         for key in expected
         if key in state and state[key].shape != expected[key].shape
     ]
-    problems = [
+    return "; ".join(
         f"{what}: {len(found)} ({', '.join(found[:_SHOWN])}{', …' if len(found) > _SHOWN else ''})"
         for what, found in (("missing keys", missing), ("unknown keys", unknown), ("wrong shapes", shapes))
         if found
-    ]
-    if problems:
+    )
+
+
+def _check(kind: str, where: str, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    if problems := mismatches(state, expected):
         other = next((name for name, traits in _KINDS.items() if name != kind and traits.first in state), None)
         hint = f"; it looks like a network of kind '{other}'" if other else ""
-        raise InputError(f"{where} does not hold one whole {kind} network{hint}; {'; '.join(problems)}")
+        raise InputError(f"{where} does not hold one whole {kind} network{hint}; {problems}")

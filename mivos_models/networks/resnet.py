@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 
 Depth = Literal[18, 50]
 
@@ -29,65 +30,25 @@ def check_size(depth: int, width: float) -> None:
         raise ValueError(f"width must be a positive multiple of 1/8, not {width}")
 
 
-class BasicBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut."""
+def _block(
+    kind: type[BasicBlock | Bottleneck], channels: int, planes: int, stride: int, dilation: int, bias: bool
+) -> BasicBlock | Bottleneck:
+    """torchvision's block, with what it has no arguments for: biases, and a dilation of depth 18.
 
-    expansion = 1
-
-    def __init__(self, channels: int, planes: int, stride: int, dilation: int, bias: bool):
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, planes, 3, stride, dilation, dilation, bias=bias)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, 1, dilation, dilation, bias=bias)
-        self.bn2 = _starts_at_zero(nn.BatchNorm2d(planes))
-        self.downsample = _shortcut(channels, planes, stride, bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B,channels,H,W] -> [B,planes,H/stride,W/stride]."""
-        residual = functional.relu(self.bn1(self.conv1(x)), inplace=True)
-        residual = self.bn2(self.conv2(residual))
-        return functional.relu(residual.add_(self.downsample(x)), inplace=True)
-
-
-class Bottleneck(nn.Module):
-    """1×1, 3×3 (with the stride and the dilation), 1×1 convolutions and a shortcut."""
-
-    expansion = 4
-
-    def __init__(self, channels: int, planes: int, stride: int, dilation: int, bias: bool):
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, planes, 1, bias=bias)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, stride, dilation, dilation, bias=bias)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3 = nn.Conv2d(planes, planes * self.expansion, 1, bias=bias)
-        self.bn3 = _starts_at_zero(nn.BatchNorm2d(planes * self.expansion))
-        self.downsample = _shortcut(channels, planes * self.expansion, stride, bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B,channels,H,W] -> [B,4·planes,H/stride,W/stride]."""
-        residual = functional.relu(self.bn1(self.conv1(x)), inplace=True)
-        residual = functional.relu(self.bn2(self.conv2(residual)), inplace=True)
-        residual = self.bn3(self.conv3(residual))
-        return functional.relu(residual.add_(self.downsample(x)), inplace=True)
-
-
-def _starts_at_zero(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
-    """A residual branch's last norm, silent at first, so that a trunk with random weights starts as its shortcuts.
-
-    Goyal et al., "Accurate, Large Minibatch SGD" (2017), section 5.1.
+    The residual branch's last norm is silent at first, so that a trunk with random weights starts as its shortcuts
+    (Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 5.1).
     """
-    nn.init.zeros_(norm.weight)
-    return norm
-
-
-def _shortcut(channels: int, out_channels: int, stride: int, bias: bool) -> nn.Sequential:
-    if stride == 1 and channels == out_channels:
-        return nn.Sequential()  # the identity, without keys
-    return nn.Sequential(
-        nn.Conv2d(channels, out_channels, 1, stride, bias=bias),
-        nn.BatchNorm2d(out_channels),
-    )
+    block = kind(channels, planes, stride)
+    out_channels = planes * kind.expansion
+    if stride != 1 or channels != out_channels:
+        block.downsample = nn.Sequential(conv1x1(channels, out_channels, stride), nn.BatchNorm2d(out_channels))
+    for conv in (module for module in block.modules() if isinstance(module, nn.Conv2d)):
+        if conv.kernel_size == (3, 3):
+            conv.dilation = conv.padding = (dilation, dilation)
+        if bias:
+            conv.bias = nn.Parameter(conv.weight.new_zeros(conv.out_channels))
+    nn.init.zeros_((block.bn3 if isinstance(block, Bottleneck) else block.bn2).weight)
+    return block
 
 
 class ResNet(nn.Module):
@@ -110,12 +71,12 @@ class ResNet(nn.Module):
     ):
         super().__init__()
         check_size(depth, width)
-        block = BasicBlock if depth == 18 else Bottleneck
+        kind = BasicBlock if depth == 18 else Bottleneck
         counts = _BLOCKS[depth][: len(stage_names)]
         channels = scaled(64, width)
         self.conv1 = nn.Conv2d(in_channels, channels, 7, 2, 3, bias=conv_bias)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.stage_names = stage_names
+        self.depth, self.stage_names = depth, stage_names
         self.channels: tuple[int, ...] = ()
         for index, (name, count) in enumerate(zip(stage_names, counts, strict=True)):
             dilated = dilate_last and index == len(stage_names) - 1
@@ -124,8 +85,8 @@ class ResNet(nn.Module):
             for position in range(count):
                 stride = 2 if position == 0 and index > 0 and not dilated else 1
                 dilation = 2 if position > 0 and dilated else 1
-                stage.append(block(channels, planes, stride, dilation, conv_bias))
-                channels = planes * block.expansion
+                stage.append(_block(kind, channels, planes, stride, dilation, conv_bias))
+                channels = planes * kind.expansion
             self.add_module(name, stage)
             self.channels += (channels,)
 

@@ -7,39 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.models.segmentation.deeplabv3 import ASPP
+from torchvision.ops import Conv2dNormActivation
 
 from mivos_models.networks.aggregate import aggregate
 from mivos_models.networks.images import View
 from mivos_models.networks.resnet import Depth, ResNet, scaled
 
-_RATES = (6, 12, 18)
-
-
-def _conv_bn_relu(channels: int, out_channels: int, kernel: int, dilation: int = 1) -> list[nn.Module]:
-    padding = dilation * (kernel // 2)
-    return [
-        nn.Conv2d(channels, out_channels, kernel, padding=padding, dilation=dilation, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    ]
-
-
-class SpatialPyramid(nn.Module):
-    """Atrous spatial pyramid pooling: the same features seen at several rates and as a whole."""
-
-    def __init__(self, channels: int, out_channels: int):
-        super().__init__()
-        self.convs = nn.ModuleList([nn.Sequential(*_conv_bn_relu(channels, out_channels, 1))])
-        for rate in _RATES:
-            self.convs.append(nn.Sequential(*_conv_bn_relu(channels, out_channels, 3, rate)))
-        self.convs.append(nn.Sequential(nn.AdaptiveAvgPool2d(1), *_conv_bn_relu(channels, out_channels, 1)))
-        self.project = nn.Sequential(*_conv_bn_relu(len(self.convs) * out_channels, out_channels, 1), nn.Dropout(0.1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B,channels,h,w] -> [B,out_channels,h,w]."""
-        branches = [conv(x) for conv in self.convs]
-        branches[-1] = branches[-1].expand_as(branches[0])  # one cell, enlarged
-        return self.project(torch.cat(branches, dim=1))
+_DROPOUT = 0.1
+"""Of the published network; torchvision's pyramid has 0.5."""
 
 
 class Head(nn.Module):
@@ -48,9 +24,10 @@ class Head(nn.Module):
     def __init__(self, low_channels: int, channels: int, width: float):
         super().__init__()
         low, middle = scaled(48, width), scaled(256, width)
-        self.project = nn.Sequential(*_conv_bn_relu(low_channels, low, 1))
-        self.aspp = SpatialPyramid(channels, middle)
-        self.classifier = nn.Sequential(*_conv_bn_relu(low + middle, middle, 3), nn.Conv2d(middle, 1, 1))
+        self.project = Conv2dNormActivation(low_channels, low, 1)
+        self.aspp = ASPP(channels, (6, 12, 18), middle)
+        self.aspp.project[-1].p = _DROPOUT
+        self.classifier = nn.Sequential(*Conv2dNormActivation(low + middle, middle), nn.Conv2d(middle, 1, 1))
 
     def forward(self, low_level: Tensor, x: Tensor) -> Tensor:
         """low_level: [B,low_channels,4h,4w]; x: [B,channels,h,w] -> logits [B,1,4h,4w]."""

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torchvision.models import resnet18
 
 from mivos_models import STCN, affinity, load_network, normalise
 from train.data.augment import Augmentation, Geometry
@@ -63,6 +64,30 @@ def trained(videos: Any, tmp_path_factory: Any) -> Any:
 
 def state(path: Any) -> Any:
     return torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize("kind", ["s2m", "propagation"])
+def test_training_starts_from_imagenet(videos: Any, kind: Any, tmp_path: Any) -> None:
+    theirs = resnet18()
+    torch.save(theirs.state_dict(), tmp_path / "resnet18.pth")
+    train, settings = TRAINERS[kind]
+    change = {"width": 1.0, "iterations": 1, "imagenet": str(tmp_path / "resnet18.pth")}
+    train(videos, settings.model_copy(update=change), tmp_path)
+    start = state(tmp_path / f"{kind}_init.pth")
+    found = [key for key in start if key.endswith("layer2.0.conv1.weight")]
+    assert len(found) == {"s2m": 1, "propagation": 2}[kind]
+    assert all(torch.equal(start[key], theirs.state_dict()["layer2.0.conv1.weight"]) for key in found)
+
+
+def test_imagenet_is_refused_at_another_width() -> None:
+    with pytest.raises(ValueError, match=r"imagenet needs width 1, not 0\.125"):
+        PropagationSettings(imagenet="IMAGENET1K_V1", **TINY)
+
+
+def test_imagenet_is_only_written_down_where_it_is_chosen() -> None:
+    assert "imagenet" not in PropagationSettings().model_dump_json()
+    chosen = PropagationSettings(imagenet="IMAGENET1K_V1")
+    assert PropagationSettings.model_validate_json(chosen.model_dump_json()) == chosen
 
 
 @pytest.mark.parametrize("kind", TRAINERS)

@@ -153,6 +153,7 @@ def test_s2m_trains_with_its_batch_norm(depth: int) -> None:
     assert logits.shape == (2, 1, 30, 45)
     logits.square().mean().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
+    assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.1]
     assert network.backbone.bn1.running_mean.any()
 
 

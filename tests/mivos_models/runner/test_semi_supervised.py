@@ -19,7 +19,7 @@ def network(request) -> SpaceTimeNetwork:
 
 def test_one_mask_is_carried_as_the_runner_carries_it(network: SpaceTimeNetwork) -> None:
     frames, masks = moving_squares(8, 48, 64, 2)
-    for short_side, limit in ((None, 1e-4), (32, 0.02)):  # reduced, given masks are soft, and aggregated here
+    for short_side, limit in ((None, 1e-4), (32, 0.05)):  # reduced, given masks are soft, and aggregated here
         carried = propagate(frames, masks[0], network, short_side=short_side)
         assert carried.shape == masks.shape and carried.dtype == np.uint8
         runner = InteractiveRunner(network, frames, 2, short_side=short_side)

@@ -2,8 +2,10 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.utils import draw_segmentation_masks
 
 from tools.inspect import overlay as ov
 
@@ -47,6 +49,18 @@ def test_overlay_colours_objects_and_leaves_the_background(seed: int, height: in
     inside = (mask > 0) & ~edge
     exact = (1 - alpha) * frame[inside] + alpha * ov.PALETTE[mask[inside]]
     assert np.abs(shown[inside] - exact).max(initial=0) <= 0.5 + 1e-3
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), alpha=st.sampled_from([0.3, 0.5, 1.0]))
+def test_objects_are_tinted_as_torchvision_tints_them(seed: int, alpha: float) -> None:
+    frame, mask = picture(seed, 30, 41)
+    planes = torch.from_numpy(mask == np.arange(1, 5)[:, None, None])
+    colours = [tuple(colour) for colour in ov.PALETTE[1:5].tolist()]
+    drawn = draw_segmentation_masks(torch.from_numpy(frame).movedim(2, 0), planes, alpha, colours)
+    expected = drawn.movedim(0, 2).numpy().astype(int)
+    inside = ~ov.outline(mask)
+    assert np.abs(ov.overlay(frame, mask, alpha) - expected)[inside].max() <= 1  # it cuts off where we round
 
 
 def test_outlines_of_large_masks_are_two_pixels_wide() -> None:

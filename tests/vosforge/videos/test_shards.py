@@ -10,6 +10,8 @@ import h5py
 import hdf5plugin  # noqa: F401
 import numpy as np
 import pytest
+import torch
+from torchvision.ops import masks_to_boxes
 
 from blender_scenes.spec import Pass
 from tests.render.conftest import make_record, without_colors
@@ -205,6 +207,13 @@ def test_areas_and_boxes_agree_with_counting():
                 assert box[t, k].tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
             else:
                 assert np.isnan(box[t, k]).all()
+
+
+def test_boxes_are_torchvisions_with_the_last_pixel_in_them():
+    mask = make_record(3, objects=3).mask
+    seen = torch.from_numpy(mask)[:, None] == torch.arange(1, 4).view(1, 3, 1, 1)
+    expected = masks_to_boxes(seen.flatten(0, 1)) + torch.tensor([0, 0, 1, 1])
+    assert np.array_equal(boxes(mask, 3), expected.view(-1, 3, 4).numpy())
 
 
 def test_two_packings_of_the_same_videos_are_the_same_bytes(folder, tmp_path):
