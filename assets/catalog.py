@@ -5,6 +5,7 @@ It names prepared content by hash; the content itself is in the `store`. A run p
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self, get_args
 
@@ -66,16 +67,24 @@ class Catalog(Record):
 
     def of_kind(self, kind: Kind) -> tuple[Asset, ...]:
         """The assets of one kind, in catalog order."""
-        return tuple(asset for asset in self.assets if asset.kind == kind)
+        return self._of_kind.get(kind, ())
 
     def by_hash(self, content: str) -> Asset:
         """The asset with this content hash. Raises VOSForgeError when the catalog has none."""
-        for asset in self.assets:
-            if asset.hash == content:
-                return asset
-        raise VOSForgeError(
-            f"no asset of the catalog has the content {content}: use the catalog the scene was made with"
-        )
+        asset = self._by_hash.get(content)
+        if asset is None:
+            raise VOSForgeError(
+                f"no asset of the catalog has the content {content}: use the catalog the scene was made with"
+            )
+        return asset
+
+    @cached_property
+    def _of_kind(self) -> dict[Kind, tuple[Asset, ...]]:
+        return {kind: tuple(asset for asset in self.assets if asset.kind == kind) for kind in get_args(Kind)}
+
+    @cached_property
+    def _by_hash(self) -> dict[str, Asset]:
+        return {asset.hash: asset for asset in self.assets}
 
     def save(self, path: Path) -> None:
         """Write JSON lines, one asset a line, atomically."""

@@ -12,9 +12,12 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from assets.folders import folder_models
 from assets.models import Model
@@ -122,11 +125,13 @@ def unpack_model(model: Model, folder: Path) -> Path:
     Raises InputError, before anything is written, for names that leave the folder, links, and models of more than
     `LARGEST_MODEL` bytes unpacked.
     """
-    inside = PurePosixPath(model.member).parent
-    with _opened(model.path) as archive:
+    inside = f"{PurePosixPath(model.member).parent}/"
+    with _damage_told(model.path):
+        found = model.path.stat()
+        archive, names, sorted_entries = _contents(model.path, (found.st_ino, found.st_mtime_ns, found.st_size))
         _checked_name(model.path, model.member)
-        entries = [entry for entry in archive.infolist() if entry.filename.startswith(f"{inside}/")]
-        entries = [entry for entry in entries if not entry.is_dir()]
+        here = slice(bisect_left(names, inside), bisect_right(names, inside, key=lambda name: name[: len(inside)]))
+        entries = [entry for entry in sorted_entries[here] if not entry.is_dir()]
         for entry in entries:
             _checked_name(model.path, entry.filename)
             if stat.S_ISLNK(entry.external_attr >> 16):
@@ -144,12 +149,33 @@ def unpack_model(model: Model, folder: Path) -> Path:
     return folder / model.member
 
 
+class _Contents(NamedTuple):
+    """An archive, its entries' names in alphabetical order, and its entries in the same order."""
+
+    archive: zipfile.ZipFile
+    names: list[str]
+    entries: list[zipfile.ZipInfo]
+
+
+@lru_cache(maxsize=4)
+def _contents(path: Path, _version: tuple[int, ...]) -> _Contents:
+    """Kept, since to read an archive's list anew for each of its models takes longer than to read the models."""
+    archive = zipfile.ZipFile(path)
+    entries = sorted(archive.infolist(), key=lambda entry: entry.filename)
+    return _Contents(archive, [entry.filename for entry in entries], entries)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """The archive ``path``, whose damage, met now or while reading, is told as an InputError naming it."""
+    with _damage_told(path), zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
+        yield
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, FileNotFoundError) as error:
         raise InputError(f"cannot read the archive {path} ({error}): delete its folder and install it again") from None
 

@@ -5,6 +5,7 @@ import os
 import re
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -91,5 +92,13 @@ def _entry(folder: Path, name: str) -> Path | None:
     """The entry ``name`` of ``folder``; if there is none, the first whose name differs in letter case only."""
     if (folder / name).exists():
         return folder / name
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    return next((entry for entry in entries if entry.name.lower() == name.lower()), None)
+    if not folder.is_dir():
+        return None
+    other = _by_lower_case(folder, folder.stat().st_mtime_ns).get(name.lower())
+    return None if other is None else folder / other
+
+
+@lru_cache(maxsize=64)
+def _by_lower_case(folder: Path, _changed: int) -> dict[str, str]:
+    """The first name in ``folder`` of each that differ in letter case only: a folder may hold thousands of models."""
+    return {name.lower(): name for name in sorted((entry.name for entry in folder.iterdir()), reverse=True)}

@@ -120,7 +120,8 @@ def _read(
     blocks = list(dict.fromkeys(block for piece in pieces for block in piece.blocks))
     looks = [surface_of(block).material for block in blocks]
     corner_color = np.concatenate([piece.corner_color for piece in pieces])
-    face_material = np.concatenate([np.array([blocks.index(b) for b in p.blocks])[p.material] for p in pieces])
+    number_of = {block: number for number, block in enumerate(blocks)}
+    face_material = np.concatenate([np.array([number_of[b] for b in p.blocks])[p.material] for p in pieces])
     for number, block in enumerate(blocks):
         if block is None and (corner_color[face_material == number] != 1).any():
             looks[number] = Material(base_color=(1.0, 1.0, 1.0))  # nothing but its paint gives it a colour

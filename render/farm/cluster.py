@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,6 +103,7 @@ def render_dataset(
                 progress = _Run(dataset, store, resources, layout, worker, on_progress).work(missing)
             finally:
                 ray.shutdown()
+            dataset.pack()  # also what a cluster's file system showed too late
         dataset.manifest()
         return progress
 
@@ -184,10 +185,13 @@ class _Run:
         self._idle: list[Any] = [self._new_actor(number) for number in range(layout.workers)]
         self._busy: dict[Any, tuple[Any, _Task]] = {}
         self._queue: deque[_Task] = deque()
+        self._open: Counter[int] = Counter()
+        """How many videos each shard still waits for."""
         self._videos = self._redrawn = self._quarantined = self._left = self._actors = 0
 
     def work(self, missing: list[int]) -> Progress:
         self._queue.extend(_Task(index) for index in missing)
+        self._open.update(map(self._dataset.shard_of, missing))
         started = time.monotonic()
         frames = self._dataset.config.render.frames
         rendered = 0
@@ -259,8 +263,7 @@ class _Run:
         self._idle.append(actor)
         if "done" in event:
             self._hold_to_renderer(task.index, event["renderer"])
-            self._videos += 1
-            self._dataset.pack()
+            self._settle(task.index)
         elif "refused" in event and task.attempt + 1 < self._dataset.config.attempts:
             logger.debug("video %d: %s; drawn again", task.index, event["refused"])
             self._redrawn += 1
@@ -275,9 +278,16 @@ class _Run:
             reason = next(iter(event.values()))
             logger.error("video %d is quarantined: %s", task.index, reason)
             self._quarantined += 1
-            self._videos += 1
             self._dataset.quarantine(task.index, reason)
-            self._dataset.pack()
+            self._settle(task.index)
+
+    def _settle(self, index: int) -> None:
+        """Count video ``index`` as done; the last one of a shard seals it."""
+        self._videos += 1
+        shard = self._dataset.shard_of(index)
+        self._open[shard] -= 1
+        if not self._open[shard]:
+            self._dataset.pack([shard])
 
     def _hold_to_renderer(self, index: int, renderer: str) -> None:
         """Take video ``index`` out, and raise, when the nodes of a cluster that begins a data set are not alike."""

@@ -7,7 +7,7 @@ A data set's folder holds ``dataset.yaml`` and ``catalog.jsonl`` (what it is ren
 
 import itertools
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -189,14 +189,20 @@ class Dataset:
                 if (path := self.shard_path(shard)).exists():
                     self._retried |= {int(row.id) for row in shard_rows(path) if row.state == "quarantined"}
 
-    def pack(self) -> list[Path]:
-        """Seal every shard whose members are all settled; returns the new ones. Staged copies are removed after.
+    def shard_of(self, index: int) -> int:
+        """The number of the shard that video ``index`` belongs to."""
+        return index // self.config.videos_per_shard
 
-        A sealed shard is made anew when a video that is quarantined in it is staged, and nothing else of it is retried.
-        Raises MachineError when the folder cannot be written to, or is not there any more.
+    def pack(self, shards: Iterable[int] | None = None) -> list[Path]:
+        """Seal every shard (of ``shards``) whose members are all settled; returns the new ones.
+
+        Staged copies are removed after. A sealed shard is made anew when a video that is quarantined in it is staged,
+        and nothing else of it is retried. Raises MachineError when the folder cannot be written to, or is not there any
+        more.
         """
         with self._attempting():
-            return [self.shard_path(shard) for shard in self.shards() if self._pack(shard)]
+            among = self.shards() if shards is None else shards
+            return [self.shard_path(shard) for shard in among if self._pack(shard)]
 
     def _pack(self, shard: int) -> bool:
         path, members = self.shard_path(shard), self.members(shard)
@@ -209,7 +215,7 @@ class Dataset:
         rows = shard_rows(path) if sealed else []
         there = {row.id for row in rows if row.state == "sealed"}
         reasons = {row.id: row.reason or "" for row in rows if row.state == "quarantined"}
-        staged = [i for i in settled if self.staged_path(i).exists() and video_id(i) not in there]
+        staged = {i: self.staged_path(i) for i in settled if video_id(i) not in there and self.staged_path(i).exists()}
         for index in settled:
             if index in staged:
                 reasons.pop(video_id(index), None)
@@ -217,7 +223,7 @@ class Dataset:
                 reasons[video_id(index)] = json.loads(note.read_text())["reason"]
         new = bool(staged) or not sealed
         if new:
-            sources = [self.staged_path(index) for index in staged]
+            sources = list(staged.values())
             pack_shard(self.root / "shards", shard, [path, *sources] if sealed else sources, reasons)
         for index in settled:  # also what a kill between sealing and removing left behind
             self.staged_path(index).unlink(missing_ok=True)

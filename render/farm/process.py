@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ memory or network kept it from being done. The first thing it says is ``{"ready"
 SILENCE = 900.0
 """Seconds without an event after which a Blender process counts as hung."""
 
+LOG_END = 2**16
+"""So many bytes of a log are looked at for its last lines."""
 
 OWN_FAULTS = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL}
 """How a process ends by what itself does; other signals come from outside, from the kernel or from a user."""
@@ -155,7 +158,9 @@ class BlenderProcess:
 
     def _tail(self) -> str:
         try:
-            return " | ".join(self._log.read_text(errors="replace").strip().splitlines()[-3:])
+            with self._log.open("rb") as log:  # all that the process ever said may be much
+                log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_END))
+                return " | ".join(log.read().decode(errors="replace").strip().splitlines()[-3:])
         except OSError as error:
             return f"it cannot be read ({error.strerror})"
 

@@ -78,10 +78,9 @@ def choose_videos(shards: ShardSet, path: Place, split: str | None, video_ids: S
         raise InputError(f"there is no split '{split}'; known: train, val")
     for video_id in video_ids:
         shards.video(video_id)
+    named = set(video_ids)
     chosen = [
-        video
-        for video in shards
-        if (split is None or video.row.split == split) and (not video_ids or video.id in video_ids)
+        video for video in shards if (split is None or video.row.split == split) and (not named or video.id in named)
     ]
     if not chosen:
         raise InputError(f"{path} holds no such video{f' in split {split}' if split else ''}: nothing to export")

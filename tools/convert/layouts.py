@@ -55,9 +55,10 @@ def recognise(source: Path, tree: Tree) -> str:
     roots = {place.root for place in places}
     if any("meta.json" in tree.get(root, {}) for root in roots):
         return "youtube-vos"
-    if any(_below(root, "ImageSets", folder) for root in roots for folder in tree):
+    if _has_lists(tree, roots):
         return "davis"
-    if any("BL30K" in (source.resolve() / place.frames).parts or "BL30K" in source.name for place in places):
+    named = "BL30K" in source.name or "BL30K" in source.resolve().parts
+    if named or any("BL30K" in PurePosixPath(place.frames).parts for place in places):
         return "bl30k"
     return "folders"
 
@@ -106,6 +107,8 @@ def find_videos(source: Path, tree: Tree, masks: Tree | None, layout: str) -> li
 def _places(source: Path, tree: Tree) -> list[Place]:
     """Every folder of images that lies where a video's frames do."""
     found = []
+    tops = {folder.partition("/")[0] for folder in tree}
+    beside = next((name for name in OTHER_MASKS if name in tops), OTHER_MASKS[0])
     for folder in sorted(tree):
         parts = PurePosixPath(folder).parts
         if FRAMES in parts:
@@ -113,8 +116,7 @@ def _places(source: Path, tree: Tree) -> list[Place]:
             masks = "/".join((*parts[:at], MASKS, *parts[at + 1 :]))
         elif parts and parts[0] in OTHER_FRAMES:
             at = 0
-            beside = [name for name in OTHER_MASKS if any(_below("", name, other) for other in tree)]
-            masks = "/".join((*beside[:1], *parts[1:])) if beside else f"{OTHER_MASKS[0]}/{'/'.join(parts[1:])}"
+            masks = "/".join((beside, *parts[1:]))
         else:
             continue
         if not _images(tree[folder]):
@@ -130,10 +132,10 @@ def _own_name(source: Path, folder: str) -> str:
     return PurePosixPath(folder).name or (own.stem if is_film(own.name) else own.name.removesuffix(".tar"))
 
 
-def _below(root: str, name: str, folder: str) -> bool:
-    """Whether ``folder`` is ``root/name`` or below it."""
-    head = PurePosixPath(root) / name
-    return head == PurePosixPath(folder) or head in PurePosixPath(folder).parents
+def _has_lists(tree: Tree, roots: set[str]) -> bool:
+    """Whether one of ``roots`` has DAVIS's folder of lists."""
+    folders = {str(place) for folder in map(PurePosixPath, tree) for place in (folder, *folder.parents)}
+    return any(str(PurePosixPath(root, "ImageSets")) in folders for root in roots)
 
 
 def _images(files: Mapping[str, Entry]) -> list[str]:
@@ -190,7 +192,7 @@ def _listed(source: Path, tree: Tree, roots: set[str]) -> dict[str, Split]:
                     splits[PurePosixPath(first).parent.name if "/" in first else line] = split
             if splits:
                 return splits
-    if not any(_below(root, "ImageSets", folder) for root in roots for folder in tree):
+    if not _has_lists(tree, roots):
         raise InputError(f"{source} is not DAVIS's layout (no ImageSets in it): import it with --format folders")
     return {}
 

@@ -289,11 +289,13 @@ def _repair(dataset: Dataset, found: Verification) -> None:
     for problem in found.problems.values():
         if problem.cure == "requeue" and problem.file.startswith("staging/"):
             dataset.discard(int(problem.video))
+    bad: dict[str, set[str]] = defaultdict(set)
+    for video, file in found.problems:
+        bad[file].add(video)
     for shard in dataset.shards():
         path, members = dataset.shard_path(shard), dataset.members(shard)
-        if _name(path, root) in requeued:
-            bad = {video for video, file in found.problems if file == _name(path, root)}
-            good = {*found.good.get(path, ())} - bad
+        if (file := _name(path, root)) in requeued:
+            good = {*found.good.get(path, ())} - bad[file]
             reasons = found.quarantined.get(path, {})
             dataset.reopen(
                 shard,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import NamedTuple
 
 import cv2
@@ -202,10 +203,5 @@ def _propagate(video: Video, propagation: SpaceTimeNetwork, settings: FusionSett
 
 def _pairs(video: PropagatedVideo, min_pixels: int) -> list[tuple[int, int]]:
     """References with a frame between them that share an object."""
-    references = sorted(video.results)
-    return [
-        (a, b)
-        for i, a in enumerate(references)
-        for b in references[i + 1 :]
-        if b - a > 1 and video.objects_at(a, min_pixels) & video.objects_at(b, min_pixels)
-    ]
+    shown = {r: video.objects_at(r, min_pixels) for r in sorted(video.results)}
+    return [(a, b) for a, b in combinations(shown, 2) if b - a > 1 and shown[a] & shown[b]]

@@ -26,6 +26,8 @@ IN_USE_SECONDS = 30.0
 STALLED_SECONDS = 3600.0
 """A download that has not written anything for so long has no process any more."""
 LOCK = ".lock"
+TAKEN = ".bytes"
+"""What follows the folder's name in that of the file that says how much all copies take."""
 
 _fetched: set[Path] = set()
 """By this process."""
@@ -50,9 +52,9 @@ def local_copy(place: Place) -> Path:
         with _locked(copy, fcntl.LOCK_SH):
             if _is_whole(copy, version):
                 return copy
-        _make_room(folder, version.size)
         with _locked(copy, fcntl.LOCK_EX):  # whoever waits here finds the file that the first one fetched
             if not _is_whole(copy, version):
+                _make_room(folder, version.size)
                 _fetch(place, copy)
     except OSError as error:
         remedy = "free some room, lower VOSFORGE_REMOTE_GB, or name another folder in VOSFORGE_CACHE"
@@ -92,19 +94,39 @@ def _is_whole(copy: Path, version: Version) -> bool:
 
 
 def _make_room(folder: Path, size: int) -> None:
-    """Remove the least recently used copies until ``size`` bytes more fit, but none that is in use."""
+    """Take ``size`` bytes for a copy; the least recently used ones are removed for it where there is too little room.
+
+    How much is taken stands in a file beside the folder: to list the folder for every copy would cost more and more.
+    What a failed download took counts until the folder is listed the next time.
+    """
+    with folder.with_suffix(TAKEN).open("a+") as file:
+        locked = lock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        told = file.read()
+        taken = int(told) if locked and told.isdecimal() else None
+        if taken is None or taken + size > most_bytes():
+            taken = _remove_oldest(folder, most_bytes() - size)
+        file.truncate(0)
+        file.write(str(taken + size))
+
+
+def _remove_oldest(folder: Path, most: float) -> int:
+    """Remove the least recently used copies, but none that is in use, until the rest has ``most`` bytes; how many."""
     copies = []
     for path in folder.iterdir():
         with suppress(FileNotFoundError):  # another process makes room too
-            copies.append((path.stat().st_mtime, path.stat().st_size, path))
-    excess = sum(size for _, size, _ in copies) + size - most_bytes()
-    for _, freed, path in sorted(copies):
-        if excess <= 0:
+            if path.suffix != LOCK:
+                found = path.stat()
+                copies.append((found.st_mtime, found.st_size, path))
+    left = sum(size for _, size, _ in copies)
+    for _, size, path in sorted(copies):
+        if left <= most:
             break
-        if path.suffix != LOCK and _remove_unused(path):
-            excess -= freed
+        if _remove_unused(path):
+            left -= size
             if path in _fetched:
                 _say_that_room_is_short()
+    return left
 
 
 def _remove_unused(copy: Path) -> bool:

@@ -29,6 +29,7 @@ class ShardSet:
         self._shards: dict[str, Place] = {row.shard: self._folder / row.shard for row in rows}
         self.videos: tuple[VideoRow, ...] = tuple(row for row in rows if row.state == "sealed")
         self.quarantined: tuple[VideoRow, ...] = tuple(row for row in rows if row.state == "quarantined")
+        self._rows = {row.id: row for row in reversed(self.videos)}  # of two with one id, the first counts
 
     def split(self, name: str) -> tuple[ShardVideo, ...]:
         """The videos of one split."""
@@ -36,9 +37,9 @@ class ShardSet:
 
     def video(self, video_id: str) -> ShardVideo:
         """The video with this id. Raises InputError with the ids there are."""
-        for row in self.videos:
-            if row.id == video_id:
-                return ShardVideo(self._shards[row.shard], row)
+        row = self._rows.get(video_id)
+        if row is not None:
+            return ShardVideo(self._shards[row.shard], row)
         known = ", ".join(row.id for row in self.videos[:8]) + (", …" if len(self.videos) > 8 else "")
         raise InputError(f"there is no video '{video_id}' in {self._folder}; there are {known or 'none'}")
 

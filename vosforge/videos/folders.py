@@ -220,7 +220,8 @@ def _videos_below(root: Path) -> list[Path]:
     """The folders of frames at or below a folder, and the films for which there is none."""
     inside = [one for one in root.rglob("*") if not any(is_hidden(part) for part in one.relative_to(root).parts)]
     folders = [one for one in (root, *inside) if one.is_dir() and _images(one)]
-    films = [one for one in inside if is_film(one.name) and one.is_file() and one.with_suffix("") not in folders]
+    known = set(folders)
+    films = [one for one in inside if is_film(one.name) and one.is_file() and one.with_suffix("") not in known]
     return sorted([*folders, *films])
 
 
