@@ -105,13 +105,13 @@ def test_shared_assets_are_found(demo):
         _check_disjoint(shards)
 
 
-def test_the_readmes_python_runs_on_the_demos_files(demo, tmp_path, monkeypatch):
+def test_the_python_of_the_documentation_runs_on_the_demos_files(demo, tmp_path, monkeypatch):
     root, _, _ = demo
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "demo").symlink_to(root, target_is_directory=True)
     monkeypatch.chdir(tmp_path)
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    shard, loop, runner = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    page = (Path(__file__).parents[3] / "docs" / "python.md").read_text()
+    shard, loop, runner = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     video = ShardSet(root / "data").video("000001")
     names = {}
     exec(shard, names)
