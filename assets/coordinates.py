@@ -38,7 +38,7 @@ def check_coordinates(path: Path, root: Path, scratch: Path) -> Checked:
     """``path``, or a copy in the folder ``scratch`` that an importer reads more exactly; other formats as they are.
 
     The copy is near the origin, and finds its material libraries below ``root``. Raises InputError for vertices that
-    are not numbers, and for faces that point at vertices there are not.
+    are not numbers, and for faces that refer to vertices there are not.
     """
     match path.suffix.lower():
         case ".obj":
@@ -117,7 +117,7 @@ def _check_ply(path: Path, scratch: Path) -> Checked:
     try:
         ply = read_ply(data)
     except (ValueError, IndexError):
-        raise InputError(f"the mesh {path} is cut short or does not follow its header: export it again") from None
+        raise InputError(f"the mesh {path} is truncated or does not match its header: export it again") from None
     if ply is None:  # the importer says what is wrong with it
         return Checked(path)
     _check_finite(path, ply.points)
@@ -170,7 +170,7 @@ def _check_finite(path: Path, points: NDArray) -> None:
 
 
 def _no_numbers(path: Path) -> InputError:
-    return InputError(f"the mesh {path} has vertices that are not numbers (NaN or infinite): export it again")
+    return InputError(f"the mesh {path} has vertices that are NaN or infinite: export it again")
 
 
 def _points_nowhere(path: Path, index: int, count: int) -> InputError:

@@ -32,7 +32,7 @@ LARGEST_CATALOG = 16 * 2**20
 def pack_root(name: str, cache: Path | None = None) -> Path:
     """Where the pack ``name`` is, or will be, installed: below ``cache``, by default the user's."""
     if name not in PACKS:
-        raise InputError(f"there is no pack '{name}'; known packs: {', '.join(PACKS)}")
+        raise InputError(f"unknown pack '{name}'; known packs: {', '.join(PACKS)}")
     return (Path(cache) if cache is not None else cache_dir()) / "packs" / name
 
 
@@ -51,7 +51,7 @@ def install_pack(name: str, cache: Path | None = None) -> Path:
         ready.mkdir()
         PACKS[name](Path(temporary), ready)
         if not any(ready.iterdir()):
-            raise VOSForgeError(f"what was fetched for the pack {name} holds no models: report it as a bug of VOSForge")
+            raise VOSForgeError(f"the download of the pack {name} holds no models: report this as a bug")
         try:
             ready.rename(root)
         except OSError:  # another process was faster
@@ -130,7 +130,7 @@ def unpack_model(model: Model, folder: Path) -> Path:
         for entry in entries:
             _checked_name(model.path, entry.filename)
             if stat.S_ISLNK(entry.external_attr >> 16):
-                raise InputError(f"{model.path} holds a link ({entry.filename}): it is not safe, leave it out")
+                raise InputError(f"{model.path} holds a link ({entry.filename}): this is unsafe; remove it")
         if sum(entry.file_size for entry in entries) > LARGEST_MODEL:
             raise InputError(f"{model.member} in {model.path} is over {LARGEST_MODEL >> 20} MiB: leave it out")
         if model.member not in (entry.filename for entry in entries):
@@ -156,13 +156,13 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 def _checked_name(archive: Path, name: str) -> None:
     if name.startswith("/") or ".." in PurePosixPath(name).parts or "\\" in name or ":" in name:
-        raise InputError(f"{archive} holds the path '{name}', which leaves its folder: it is not safe, leave it out")
+        raise InputError(f"{archive} holds the path '{name}', which leaves its folder: this is unsafe; remove it")
 
 
 def _archive_models(pack: str, path: Path) -> Iterator[Model]:
     with _opened(path) as archive:
         if CATALOG_FILE not in archive.namelist():
-            raise InputError(f"{path} has no {CATALOG_FILE}: it is no SweetHome3D library")
+            raise InputError(f"{path} has no {CATALOG_FILE}: it is not a SweetHome3D library")
         if archive.getinfo(CATALOG_FILE).file_size > LARGEST_CATALOG:
             raise InputError(f"the list of models in {path} is over {LARGEST_CATALOG >> 20} MiB: leave it out")
         values = _properties(archive.read(CATALOG_FILE).decode("latin-1"))

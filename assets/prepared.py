@@ -134,14 +134,14 @@ def prepare_mesh(
     if not len(points) or not len(triangles):
         raise InputError(f"the mesh {name} is empty (no triangles): leave it out or export it again")
     if not np.isfinite(points).all() or (uv is not None and not np.isfinite(uv).all()):
-        raise InputError(f"the mesh {name} has coordinates that are not numbers (NaN or infinite): export it again")
+        raise InputError(f"the mesh {name} has coordinates that are NaN or infinite: export it again")
     if triangles.min() < 0 or triangles.max() >= len(points):
-        raise InputError(f"the mesh {name} has faces that point at vertices it does not have: export it again")
+        raise InputError(f"the mesh {name} has faces that refer to vertices it does not have: export it again")
     materials = tuple(materials) or (Material(),)
     face_smooth = np.broadcast_to(np.asarray(smooth, bool), len(triangles))
     face_material = np.broadcast_to(np.asarray(material_index, np.int64), len(triangles))
     if face_material.min() < 0 or face_material.max() >= len(materials):
-        raise InputError(f"the mesh {name} has faces that point at materials it does not have: export it again")
+        raise InputError(f"the mesh {name} has faces that refer to materials it does not have: export it again")
 
     points = _unit_size(points, triangles, name)
     keep = _has_area(points[triangles])

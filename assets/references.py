@@ -30,7 +30,7 @@ def check_references(path: Path, root: Path | None = None) -> None:
         target = (path.parent / unquote(reference)).resolve()
         if "://" in reference or not target.is_relative_to(allowed):
             raise InputError(
-                f"{path} refers to '{reference}' outside its folder: it is not safe, put all in one folder"
+                f"{path} refers to '{reference}' outside its folder: this is unsafe; put all files in one folder"
             )
         if needed and not target.is_file():
             raise InputError(f"{path} refers to '{reference}', which is missing: put it beside the file")
@@ -64,7 +64,7 @@ def _gltf_document(path: Path) -> dict[str, Any]:
             data = data[20 : 20 + size]
         document = json.loads(data)
         if not isinstance(document, dict) or "asset" not in document:
-            raise ValueError("it is no glTF document")
+            raise ValueError("it is not a glTF document")
     except (ValueError, struct.error, RecursionError) as error:
         raise InputError(f"{path} is not a glTF file ({error}): export it again") from None
     return document

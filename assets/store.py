@@ -110,14 +110,14 @@ class AssetStore:
         """
         suffix = OTHER_NAMES.get(suffix.lower(), suffix.lower())
         if suffix not in READ_IMAGES:
-            raise InputError(f"'{suffix}' is no kind of image VOSForge reads: convert it to PNG or JPEG")
+            raise InputError(f"'{suffix}' images are not supported: convert them to PNG or JPEG")
         try:
             with Image.open(io.BytesIO(data)) as image:
                 image.load()
                 if suffix in CONVERTED_SUFFIXES or image.mode not in EIGHT_BITS:
                     data, suffix = _as_png(image), ".png"
         except UnidentifiedImageError:
-            raise InputError(f"a {suffix} file is no image or damaged: replace it or leave it out") from None
+            raise InputError(f"a {suffix} file is damaged or not an image: replace it or leave it out") from None
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise InputError(f"a {suffix} image cannot be read ({error}): replace it or leave it out") from None
         content = bytes_hash(data)
@@ -132,7 +132,7 @@ class AssetStore:
         """Keep a copy of the HDRI file ``path`` (EXR or HDR) and return its content hash."""
         suffix = path.suffix.lower()
         if suffix not in HDRI_SUFFIXES:
-            raise InputError(f"{path} is no HDRI VOSForge reads: give an .exr or .hdr file")
+            raise InputError(f"{path} is not a supported HDRI: give an .exr or .hdr file")
         try:
             data = path.read_bytes()
         except OSError as error:

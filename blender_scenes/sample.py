@@ -122,7 +122,7 @@ PRESETS: dict[str, SceneConfig] = {
 def preset(name: str) -> SceneConfig:
     """The preset ``name``; InputError for an unknown one."""
     if name not in PRESETS:
-        raise InputError(f"there is no preset '{name}'; known: {', '.join(PRESETS)}")
+        raise InputError(f"unknown preset '{name}'; known: {', '.join(PRESETS)}")
     return PRESETS[name]
 
 

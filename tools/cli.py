@@ -99,7 +99,7 @@ def demo(
     console.print("report:", style="bold", end=" ")
     typer.echo(str(report))
     if not verdict.passed:
-        raise VOSForgeError("the demo did not pass; the report shows where")
+        raise VOSForgeError("the demo failed; the report shows where")
 
 
 @assets_app.command("install", epilog=example("assets install sweethome3d"))
@@ -346,7 +346,7 @@ def render(
     if passes is not None:
         names = [name.strip() for name in passes.split(",")]
         if len(set(names)) < len(names):
-            raise InputError(f"--passes names a pass twice ({passes}): name each once")
+            raise InputError(f"--passes names a pass twice ({passes}): list each once")
         flags["render.passes"] = json.dumps(names)
     chosen = [f"{key}={value}" for key, value in flags.items() if value is not None]
     chosen += quality_settings(quality) if quality else []
@@ -383,7 +383,7 @@ def train(
     from vosforge.videos import place
 
     if unknown := set(network or ()) - set(NETWORKS):
-        raise InputError(f"there is no network '{sorted(unknown)[0]}'; known: {', '.join(NETWORKS)}")
+        raise InputError(f"unknown network '{sorted(unknown)[0]}'; known: {', '.join(NETWORKS)}")
     wanted = read_config(Recipe, config, settings or [], base=named(recipe))
     check_folder(out)
     train_networks(place(data), wanted, out, network or NETWORKS)

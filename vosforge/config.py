@@ -27,7 +27,7 @@ Number = TypeVar("Number", int, float)
 
 def _ordered(ends: tuple[Number, ...]) -> tuple[Number, ...]:
     if list(ends) != sorted(ends):
-        raise ValueError(f"the least comes first, as in {sorted(ends)}")
+        raise ValueError(f"put the lower number first, as in {sorted(ends)}")
     return ends
 
 

@@ -40,12 +40,12 @@ def check_folder(path: Path) -> None:
     For the time before long work whose results need a place; nothing is made.
     """
     if re.fullmatch(r"[a-z][a-z0-9+.-]+:", path.parts[0] if path.parts else ""):
-        raise InputError(f"{path} is a URL, and only folders are written to: name one, and copy it afterwards")
+        raise InputError(f"{path} is a URL, but results go to a local folder: name one, and copy it afterwards")
     there = next((place for place in (path, *path.parents) if place.exists()), Path())
     if not there.is_dir():
-        raise InputError(f"{there} is a file: name a folder for what is to be written")
+        raise InputError(f"{there} is a file: name a folder to write to")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise VOSForgeError(f"cannot write to {there} (it is read-only): name a folder that you may write")
+        raise VOSForgeError(f"cannot write to {there} (it is read-only): name a writable folder")
 
 
 def why(error: OSError) -> str:
@@ -62,7 +62,7 @@ def room_to_write(out: Path) -> Iterator[None]:
         if not isinstance(error, MISPLACED) and error.errno not in NO_ROOM:
             raise
         kind = InputError if isinstance(error, MISPLACED) else VOSForgeError
-        raise kind(f"cannot write to {out} ({why(error)}): name a folder with room that you may write") from None
+        raise kind(f"cannot write to {out} ({why(error)}): name a writable folder with free space") from None
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def guarded(
             for worker in list(busy):
                 if worker.connection not in ready and now < worker.deadline:
                     continue
-                result = _receive(worker) if worker.connection in ready else Lost("takes for ever")
+                result = _receive(worker) if worker.connection in ready else Lost("times out")
                 worker.deadline = float("inf")
                 yield worker.task, result
                 if isinstance(result, Lost) or not tasks:
@@ -89,7 +89,7 @@ def _receive(worker: _Worker[Any]) -> Any:
         return worker.connection.recv()
     except (EOFError, ConnectionResetError):
         worker.process.join()
-        return Lost(f"ends the process that reads it ({_ending(worker.process.exitcode or 0)})")
+        return Lost(f"crashes the process that reads it ({_ending(worker.process.exitcode or 0)})")
 
 
 def _ending(code: int) -> str:

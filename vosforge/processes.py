@@ -44,7 +44,7 @@ def short_folder(preferred: str = "") -> Path:
     for folder in (Path(name).absolute() for name in wanted if name):
         if len(str(folder)) <= LONGEST_FOLDER and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
             return folder
-    raise InputError(f"sockets need a folder with a path of at most {LONGEST_FOLDER} characters: name one in TMPDIR")
+    raise InputError(f"sockets need a folder with a path of at most {LONGEST_FOLDER} characters: set TMPDIR to one")
 
 
 def cores(root: Path = Path("/")) -> int:

@@ -35,7 +35,7 @@ def unread(what: object, error: BaseException, otherwise: VOSForgeError) -> VOSF
     why = trouble(error)
     if why is None:
         return otherwise
-    return MachineError(f"{what} cannot be read here ({why}), which says nothing of its content: try again later", why)
+    return MachineError(f"{what} cannot be read here ({why}), its content may be fine: try again later", why)
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def attempting(what: str) -> Iterator[None]:
             raise
         where = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
         raise MachineError(
-            f"cannot {what} ({why}{where}): what is finished is kept; see to disk, share or memory, and run the same "
+            f"cannot {what} ({why}{where}): finished work is kept; check the disk, share or memory, then run the same "
             "command again",
             why,
         ) from error

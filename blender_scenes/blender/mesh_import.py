@@ -71,7 +71,7 @@ def import_mesh(path: Path, store: AssetStore, root: Path | None = None) -> Impo
     """
     importer = IMPORTERS.get(path.suffix.lower())
     if importer is None:
-        raise InputError(f"{path} is no mesh file VOSForge reads: give one of {', '.join(IMPORTERS)}")
+        raise InputError(f"{path} is not a supported mesh file: give one of {', '.join(IMPORTERS)}")
     if not path.is_file():
         raise InputError(f"the mesh file {path} does not exist: check the path")
     if path.stat().st_size > LARGEST_FILE:
@@ -116,7 +116,7 @@ def _read(
     surface_of = functools.cache(materials.read)
     pieces = read_objects(before, MOST_TRIANGLES, surface_of, materials.warnings)
     if not pieces:
-        raise InputError(f"{path} holds no triangles: it is empty or no mesh, leave it out or export it again")
+        raise InputError(f"{path} holds no triangles: it is empty or not a mesh; leave it out or export it again")
     blocks = list(dict.fromkeys(block for piece in pieces for block in piece.blocks))
     looks = [surface_of(block).material for block in blocks]
     corner_color = np.concatenate([piece.corner_color for piece in pieces])
@@ -129,7 +129,7 @@ def _read(
     corner_uv = np.concatenate([piece.corner_uv for piece in pieces])
     seen = np.array([look.alpha > SEEN_ALPHA for look in looks])[face_material]
     if not seen.any():
-        raise InputError(f"{path} is wholly transparent: leave it out")
+        raise InputError(f"{path} is fully transparent: leave it out")
     vertices = np.concatenate([piece.vertices for piece in pieces])
     reach = max(piece.reach for piece in pieces) / max(float(np.linalg.norm(np.ptp(vertices, axis=0))), 1e-30)
     if reach > FAR:

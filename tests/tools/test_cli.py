@@ -56,25 +56,25 @@ def test_help_lists_the_commands():
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["view", "nowhere"], "there is no nowhere"),
+        (["view", "nowhere"], "nowhere does not exist"),
         (["render", "out", "--set", "vidoes=3"], "did you mean 'videos'"),
         (["render", "out", "--set", "render.samples=none"], "'render.samples' cannot be 'none'"),
-        (["render", "out", "--device", "tpu"], "there is no device 'tpu'; known: cpu, gpu, optix, cuda, hip, oneapi"),
+        (["render", "out", "--device", "tpu"], "unknown device 'tpu'; known: cpu, gpu, optix, cuda, hip, oneapi"),
         (["render", "out", "--config", "absent.yaml"], "cannot read the configuration absent.yaml"),
         (["demo", "--set", "rounds=0"], "'rounds' cannot be 0"),
         (["demo", "--video", "nowhere"], "there is no folder nowhere"),
-        (["train", "nowhere", "out"], "nowhere is no rendered data set"),
-        (["train", "nowhere", "out", "--network", "stm"], "there is no network 'stm'"),
-        (["train", "nowhere", "out", "--recipe", "quick"], "there is no training recipe 'quick'"),
-        (["export", "nowhere", "out", "--format", "davis"], "nowhere is no rendered data set"),
-        (["export", "nowhere", "out", "--format", "voc"], "there is no format 'voc'"),
-        (["import", "nowhere", "out"], "there is no nowhere"),
-        (["import", "nowhere", "out", "--format", "voc"], "there is no format 'voc' to import"),
-        (["infer", "nowhere", "out"], "there is no nowhere"),
+        (["train", "nowhere", "out"], "nowhere is not a rendered data set"),
+        (["train", "nowhere", "out", "--network", "stm"], "unknown network 'stm'"),
+        (["train", "nowhere", "out", "--recipe", "quick"], "unknown training recipe 'quick'"),
+        (["export", "nowhere", "out", "--format", "davis"], "nowhere is not a rendered data set"),
+        (["export", "nowhere", "out", "--format", "voc"], "unknown format 'voc'"),
+        (["import", "nowhere", "out"], "nowhere does not exist"),
+        (["import", "nowhere", "out", "--format", "voc"], "unknown format 'voc' to import"),
+        (["infer", "nowhere", "out"], "nowhere does not exist"),
         (["verify", "nowhere"], "nowhere is neither a data set nor a shard"),
         (["verify", ".", "--repair"], "no dataset.yaml"),
-        (["stats", "nowhere"], "nowhere is no rendered data set"),
-        (["assets", "install", "shapenet"], "there is no pack 'shapenet'"),
+        (["stats", "nowhere"], "nowhere is not a rendered data set"),
+        (["assets", "install", "shapenet"], "unknown pack 'shapenet'"),
         (["assets", "list", "nowhere.jsonl"], "nowhere.jsonl"),
     ],
 )
@@ -129,7 +129,11 @@ def test_rendering_into_an_imported_data_set_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("quarantined", "missing", "code", "says"),
-    [(None, 0, 0, ""), (4, 0, 3, "complete except for 1 quarantined videos"), (4, 2, 1, "2 videos of data are missing")],
+    [
+        (None, 0, 0, ""),
+        (4, 0, 3, "complete except for 1 quarantined videos"),
+        (4, 2, 1, "2 videos of data are missing"),
+    ],
 )
 def test_what_a_data_set_lacks_after_a_run_is_its_exit_code(
     tmp_path, monkeypatch, capsys, quarantined, missing, code, says
@@ -158,5 +162,5 @@ def test_a_full_disk_is_one_sentence_whatever_the_command(monkeypatch, capsys, t
         main()
     assert ended.value.code == 1
     assert capsys.readouterr().err == (
-        "vosforge: cannot use runs/view (No space left on device): free some room, or name another place\n"
+        "vosforge: cannot use runs/view (No space left on device): free some space, or choose another path\n"
     )

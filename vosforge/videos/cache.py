@@ -41,7 +41,7 @@ def local_copy(place: Place) -> Path:
         return place
     version = place.version
     if version is None:
-        raise InputError(f"there is no {place}: check its spelling")
+        raise InputError(f"{place} does not exist: check the spelling")
     folder = cache_dir() / "remote"
     digest = hashlib.sha256(f"{place}\n{version.size}\n{version.mark}".encode()).hexdigest()[:16]
     copy = folder / f"{digest}-{place.name}"
@@ -55,7 +55,7 @@ def local_copy(place: Place) -> Path:
             if not _is_whole(copy, version):
                 _fetch(place, copy)
     except OSError as error:
-        remedy = "free some room, lower VOSFORGE_REMOTE_GB, or name another folder in VOSFORGE_CACHE"
+        remedy = "free some space, lower VOSFORGE_REMOTE_GB, or name another folder in VOSFORGE_CACHE"
         raise InputError(f"cannot keep a copy of {place} in {folder} ({error.strerror}): {remedy}") from None
     return copy
 

@@ -120,7 +120,7 @@ def image_size(data: bytes) -> tuple[int, int]:
     except Image.DecompressionBombError:
         raise ValueError("it is far larger than any frame") from None
     except (UnidentifiedImageError, OSError, SyntaxError):
-        raise ValueError("it is damaged or no image") from None
+        raise ValueError("it is damaged or not an image") from None
 
 
 def decode(data: bytes, size: tuple[int, int]) -> np.ndarray:

@@ -56,12 +56,12 @@ class Film:
                 self._pts, self._keys = self._listed(container, stream)
                 self._unit, announced = stream.time_base, stream.frames
         except (av.FFmpegError, OSError, ValueError, IndexError):
-            raise InputError(f"cannot read the film {self.place}: it is damaged, cut short or no film") from None
+            raise InputError(f"cannot read the film {self.place}: it is damaged, truncated or not a film") from None
         if not self._pts:
             raise InputError(f"the film {self.place} holds no frames: convert it again from where it came from")
         if len(self._pts) < announced - 1:  # one may be meant for the time before the film begins
-            there = f"{len(self._pts)} of its {announced} frames are there"
-            raise InputError(f"the film {self.place} is cut short, {there}: copy it again")
+            there = f"{len(self._pts)} of its {announced} frames are present"
+            raise InputError(f"the film {self.place} is truncated, {there}: copy it again")
         self.height, self.width = self.frame(0).shape[:2]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class FrameFiles:
 
 
 def _unreadable(path: Path) -> InputError:
-    return InputError(f"cannot read the frame {path}: the file is damaged or no image; replace or remove it")
+    return InputError(f"cannot read the frame {path}: the file is damaged or not an image; replace or remove it")
 
 
 class FolderVideo:
@@ -180,7 +180,7 @@ class FolderVideo:
         try:
             return match_masks(self.frame_names, files, str(self.masks_folder))
         except InputError as error:
-            logger.warning("video '%s' is taken without masks: %s", self.id, error)
+            logger.warning("video '%s' is used without its masks: %s", self.id, error)
             self._unmatched = str(error)
             return {}
 

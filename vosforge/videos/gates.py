@@ -40,7 +40,7 @@ def label_refusal(areas: np.ndarray, pixels: int) -> str | None:
     best = areas.max(axis=0) / pixels
     for t, share in enumerate(coverage):
         if share < LEAST_COVERAGE:
-            return f"frame {t} has next to no mask (objects cover {share:.2%})"
+            return f"frame {t} has almost no mask (objects cover {share:.2%})"
     t = int(largest.argmax())
     if largest[t] > MOST_COVERAGE:
         return f"an object swallows the camera in frame {t} (it covers {largest[t]:.0%})"

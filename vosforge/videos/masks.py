@@ -31,8 +31,10 @@ NO_IMAGE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.Deco
 """What Pillow raises for files that are damaged, no image, or absurdly large."""
 LOSSY = (".jpg", ".jpeg", ".webp", ".mp4", ".mov", ".m4v", ".mkv", ".webm")
 """Files that blur values."""
-REMEDY = "save the masks again from where they were drawn, as PNGs with one value an object"
-SHARPEN = "save it without anti-aliasing, blur or compression, one value an object (one object alone: threshold it)"
+REMEDY = "export the masks again as PNGs with one value per object"
+SHARPEN = (
+    "save it without anti-aliasing, blur or lossy compression, one value per object (for a single object, threshold it)"
+)
 MIN_SOFT_VALUES = 3
 """So many values that never fill a block of 3×3 pixels make edges soft; fewer may be thin objects."""
 
@@ -77,7 +79,7 @@ def read_values(data: bytes, place: str, size: tuple[int, int]) -> MaskValues:
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.format != "PNG":
-                why = "which cannot hold labels" if image.format == "JPEG" else "no PNG"
+                why = "which cannot hold labels" if image.format == "JPEG" else "not a PNG"
                 raise InputError(f"the mask {place} is a {image.format} file, {why}: {REMEDY}")
             if (image.height, image.width) != size:
                 raise InputError(
@@ -86,7 +88,7 @@ def read_values(data: bytes, place: str, size: tuple[int, int]) -> MaskValues:
             image.load()
             values, colors = _pixels(image, data[24], place)
     except NO_IMAGE:
-        raise InputError(f"the mask {place} is damaged or no PNG: replace it") from None
+        raise InputError(f"the mask {place} is damaged or not a PNG: replace it") from None
     kind: Kind = "labels"
     if values.dtype == np.uint32:
         kind = "colours"
@@ -175,7 +177,7 @@ def number_objects(masks: Iterable[MaskValues], place: str) -> Numbering:
         found[kind].update(_found(values).tolist())
     kinds = [kind for kind, values in found.items() if values - {0}]
     if len(kinds) > 1:
-        raise InputError(f"{place}: some masks hold {kinds[0]}, others {kinds[1]}; save all of them in one way")
+        raise InputError(f"{place}: some masks hold {kinds[0]}, others {kinds[1]}; save them all in one format")
     values = np.array(sorted(set().union(*found.values(), {0})))
     only = kinds[0] if kinds else "labels"
     return Numbering(only, values, _labels_of(values, only, place))

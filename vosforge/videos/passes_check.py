@@ -13,7 +13,7 @@ def check_shapes(video: ShardVideo) -> list[str]:
     Raises VOSForgeError that names the first data set that is missing or not as it should be.
     """
     if not PASSES.keys() >= set(video.passes):
-        raise VOSForgeError("its row names a pass that nobody knows")
+        raise VOSForgeError("its row names an unknown pass")
     for name in (name for each in video.passes for name in PASSES[each]):
         if name not in video.group:
             raise VOSForgeError(f"'{name}' is missing")
@@ -32,11 +32,11 @@ def check_tracks(video: ShardVideo) -> None:
         return
     points, occluded, on = video.tracks()
     if ((on < 1) | (on > video.num_objects)).any():
-        raise VOSForgeError("'tracks/object' names an object that is not there")
+        raise VOSForgeError("'tracks/object' names an object that does not exist")
     with np.errstate(invalid="ignore"):
         inside = ((points >= 0) & (points <= [video.width, video.height])).all(axis=2)
     if not (inside | occluded).all():
-        raise VOSForgeError("'tracks/occluded' says that a point outside the frame is seen")
+        raise VOSForgeError("'tracks/occluded' marks a point outside the frame as visible")
 
 
 def check_frame(video: ShardVideo, t: int, mask: np.ndarray) -> None:
@@ -46,7 +46,7 @@ def check_frame(video: ShardVideo, t: int, mask: np.ndarray) -> None:
     """
     for name, wrong in _wrongs(video, t, mask):
         if wrong:
-            raise VOSForgeError(f"'{name}' of frame {t} cannot be so")
+            raise VOSForgeError(f"'{name}' of frame {t} is inconsistent")
 
 
 def _wrongs(video: ShardVideo, t: int, mask: np.ndarray) -> list[tuple[str, bool]]:

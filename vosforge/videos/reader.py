@@ -55,7 +55,7 @@ _recent: "OrderedDict[int, weakref.ref[ShardVideo]]" = OrderedDict()
 
 
 def open_shard(path: Place) -> h5py.File:
-    """An opened shard. Raises InputError for what is not one, is cut short, or is of another version."""
+    """An opened shard. Raises InputError for what is not one, is truncated, or is of another version."""
     copy = local_copy(path)
     try:
         # A chunk is a frame: nothing is read twice. A sealed shard is only ever replaced whole: it needs no lock.
@@ -67,11 +67,11 @@ def open_shard(path: Place) -> h5py.File:
     except DAMAGE as error:
         damaged = InputError(f"{path} is not a whole HDF5 file ({first_line(error)}): render it again")
         if not path.name.endswith(".h5"):
-            damaged = InputError(f"{path} is no shard: name a data set's folder, or a shard (.h5) in it")
+            damaged = InputError(f"{path} is not a shard: name a data set's folder, or a shard (.h5) in it")
         raise unread(path, error, damaged) from None
     if kind != FORMAT:
         file.close()
-        raise InputError(f"{path} is an HDF5 file, but no VOSForge shard")
+        raise InputError(f"{path} is an HDF5 file, but not a VOSForge shard")
     if version is None or not np.array_equal(version, FORMAT_VERSION):
         file.close()
         raise InputError(f"{path} has shard format {version}; this VOSForge reads {FORMAT_VERSION}: use a matching one")
@@ -132,7 +132,7 @@ class ShardVideo:
         try:
             attributes: dict[str, Any] = json.loads(self._text("attributes", "{}"))
         except ValueError as error:
-            raise self._damaged("what is known", error) from None
+            raise self._damaged("metadata", error) from None
         return attributes
 
     @property
@@ -173,7 +173,7 @@ class ShardVideo:
         except OSError as error:
             raise self._damaged(f"frame {t}", error) from None
         if len(data) != end - start:
-            raise self._damaged(f"frame {t}", OSError("the file is cut short"))
+            raise self._damaged(f"frame {t}", OSError("the file is truncated"))
         return data
 
     def frame(self, t: int, region: Region | None = None) -> np.ndarray:
@@ -297,7 +297,7 @@ class ShardVideo:
         return self._opened
 
     def _text(self, name: str, default: str) -> str:
-        return self._told("what is known", lambda opened: read_text(opened.group.attrs, name, default))
+        return self._told("metadata", lambda opened: read_text(opened.group.attrs, name, default))
 
     def _told(self, what: str, read: Callable[[Opened], Any]) -> Any:
         """What ``read`` finds, or a VOSForgeError that names ``what`` cannot be read."""
@@ -322,11 +322,11 @@ def _open_video(path: Place, row: VideoRow) -> Opened:
         group = file[f"videos/{row.id}"]
         mask = own_dataset(group, "mask")
         if mask.dtype != np.uint8 or mask.shape != (T, H, W):
-            raise ValueError(f"'{mask.name}' is not as its row says")
+            raise ValueError(f"'{mask.name}' does not match its row")
         if mask.chunks != (1, H, W) or H * W > MOST_PIXELS:
             raise ValueError(f"the masks are stored in chunks of {mask.chunks}")
         if not row.colors and "rgb" in group:
-            raise ValueError("it has colours, which its row says it has not")
+            raise ValueError("it has colours, but its row says it has none")
         colors = _open_colors(file, group, T) if row.colors else None
     except DAMAGE as error:
         damaged = VOSForgeError(f"video {row.id} in {path} is damaged ({first_line(error)}): render it again")
@@ -338,7 +338,7 @@ def _open_colors(file: h5py.File, group: h5py.Group, T: int) -> Colors:
     data, offsets = (own_dataset(group, f"rgb/{name}") for name in ("data", "offsets"))
     for dataset, kind, shape in ((data, np.uint8, data.shape), (offsets, np.int64, (T + 1,))):
         if dataset.dtype != kind or dataset.shape != shape:
-            raise ValueError(f"'{dataset.name}' is not as its row says")
+            raise ValueError(f"'{dataset.name}' does not match its row")
     handle, begin = file.id.get_vfd_handle(), data.id.get_offset() or 0
     size = os.fstat(handle).st_size
     for dataset in (data, offsets):  # as large in the file as in memory: nothing small becomes huge
@@ -346,7 +346,7 @@ def _open_colors(file: h5py.File, group: h5py.Group, T: int) -> Colors:
             raise ValueError(f"'{dataset.name}' is larger than its file")
     ends = offsets[()]
     if ends[0] != 0 or (np.diff(ends) < 0).any() or ends[-1] != len(data):
-        raise ValueError("the frames' places contradict one another")
+        raise ValueError("the frame offsets are inconsistent")
     return Colors(data, handle, begin, ends)
 
 
@@ -358,7 +358,7 @@ def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
         raise ValueError(f"'{name}' is a link")
     dataset = folder[last]
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise ValueError(f"'{name}' is no data set of its own")
+        raise ValueError(f"'{name}' is not a plain data set")
     return dataset
 
 

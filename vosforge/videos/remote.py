@@ -83,7 +83,9 @@ class RemotePath:
                 _raise_hidden(error)
                 return None
         if info.get("size") is None:
-            raise InputError(f"{self} has no size its server tells, so a cut download would not show: use another one")
+            raise InputError(
+                f"{self} is served without its size, so a truncated download could not be detected: use another server"
+            )
         return Version(int(info["size"]), next((str(info[mark]) for mark in MARKS if info.get(mark)), ""))
 
     def exists(self) -> bool:
@@ -107,7 +109,7 @@ class RemotePath:
         if wanted is None or RemotePath(self.scheme, self.key).version != wanted:
             raise VOSForgeError(f"{self} changed while it was read: run the command again")
         if found != wanted.size:
-            raise VOSForgeError(f"{self} came cut short ({found:,} of {wanted.size:,} bytes): run the command again")
+            raise VOSForgeError(f"{self} arrived truncated ({found:,} of {wanted.size:,} bytes): run the command again")
 
 
 Place = Path | RemotePath
@@ -128,7 +130,7 @@ def _reaching(path: RemotePath) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise InputError(f"there is no {path}: check its spelling") from None
+        raise InputError(f"{path} does not exist: check the spelling") from None
     except ImportError as error:
         remedy = "pip install 'vosforge[remote]' brings what s3:// and https:// need"
         raise InputError(f"{path} needs a package that is not installed ({first_line(error)}): {remedy}") from None

@@ -68,7 +68,7 @@ def list_videos(path: Place) -> Listing:
             videos = file.get("videos", {})
             names = list(videos)
         except BROKEN as error:
-            unlisted = InputError(f"{path} has no list of videos that can be read ({first_line(error)})")
+            unlisted = InputError(f"{path} has no readable list of videos ({first_line(error)})")
             raise unread(path, error, unlisted) from None
         for name in names:
             try:
@@ -153,7 +153,7 @@ def _check_row(video: ShardVideo) -> None:
     row, group = video.row, video.group
     attributes = video.attributes
     if not isinstance(attributes, dict):
-        raise VOSForgeError("its attributes are no JSON object")
+        raise VOSForgeError("its attributes are not a JSON object")
     if row.split is None or row.state != "sealed":
         raise VOSForgeError("its row names no split or no sealed video")
     size = len(group["rgb/data"]) if row.colors else 0
@@ -174,7 +174,7 @@ def _check_spec(video: ShardVideo, spec_test: SpecTest) -> None:
     if is_rendered(video):
         for name, (kind, _) in RENDERED_TABLES.items():
             if kind != TEXT and not np.isfinite(video.group[name][()]).all():
-                raise VOSForgeError(f"'{name}' holds values that are no numbers")
+                raise VOSForgeError(f"'{name}' holds NaN or infinite values")
 
 
 def _check_statistics(row: VideoRow, area: np.ndarray, box: np.ndarray) -> None:
@@ -182,14 +182,14 @@ def _check_statistics(row: VideoRow, area: np.ndarray, box: np.ndarray) -> None:
     pixels = row.height * row.width
     total = area.sum(axis=1)
     if (area < 0).any() or (total > pixels).any():
-        raise VOSForgeError("'objects/visible_area' says that objects cover more than a frame, or less than nothing")
+        raise VOSForgeError("'objects/visible_area' is negative or exceeds the frame")
     if abs(float(total.min()) / pixels - row.least_coverage) > 1e-6:
         raise VOSForgeError(f"its row says least_coverage {row.least_coverage}, but it has {total.min() / pixels:.6f}")
     if (row.darkest is not None) != row.colors or not 0 <= (row.darkest or 0) <= 255:
-        raise VOSForgeError(f"its row says darkest {row.darkest}, which no frame can be")
+        raise VOSForgeError(f"its row says darkest {row.darkest}, which is outside 0 to 255")
     seen = area > 0
     if not np.array_equal(np.isfinite(box).all(axis=2), seen) or not np.array_equal(np.isnan(box).all(axis=2), ~seen):
-        raise VOSForgeError("'objects/box' and 'objects/visible_area' disagree about when an object is seen")
+        raise VOSForgeError("'objects/box' and 'objects/visible_area' disagree on when an object is visible")
     x0, y0, x1, y1 = box[seen].T
     if (x0 < 0).any() or (y0 < 0).any() or (x1 > row.width).any() or (y1 > row.height).any():
         raise VOSForgeError("'objects/box' leaves the frame")

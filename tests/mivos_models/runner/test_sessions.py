@@ -149,7 +149,7 @@ def test_wrong_sessions_are_named(networks, video, tmp_path) -> None:
         with pytest.raises(InputError, match="is damaged, or no session"):
             InteractiveRunner.load(path, frames=frames, **networks)
     torch.save({"a": torch.zeros(1)}, path)
-    with pytest.raises(InputError, match="is no session"):
+    with pytest.raises(InputError, match="is not a runner's session"):
         InteractiveRunner.load(path, frames=frames, **networks)
 
 
