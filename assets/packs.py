@@ -1,6 +1,6 @@
 """Installable packs of real models: fetched once into the cache, listed with their licences, unpacked one at a time.
 
-A pack's models are files a program reads, so nothing here trusts them: names, sizes and links in an archive are
+Archives are untrusted: names, sizes and links in them are
 checked before anything is written. Turning a model's file into arrays is Blender's work, elsewhere.
 """
 
@@ -30,7 +30,7 @@ LARGEST_CATALOG = 16 * 2**20
 
 
 def pack_root(name: str, cache: Path | None = None) -> Path:
-    """Where the pack ``name`` is, or will be, installed: below ``cache``, by default the user's."""
+    """The folder of the pack ``name``, below ``cache`` (default: the user's)."""
     if name not in PACKS:
         raise InputError(f"unknown pack '{name}'; known packs: {', '.join(PACKS)}")
     return (Path(cache) if cache is not None else cache_dir()) / "packs" / name
@@ -39,7 +39,7 @@ def pack_root(name: str, cache: Path | None = None) -> Path:
 def install_pack(name: str, cache: Path | None = None) -> Path:
     """Fetch and unpack a pack into the cache, without installing it system-wide; returns its folder.
 
-    A pack that is there stays as it is. Raises InputError for an unknown pack or where a tool it needs is missing,
+    An installed pack is kept. Raises InputError for an unknown pack or a missing tool,
     VOSForgeError when the download fails.
     """
     root = pack_root(name, cache)
@@ -61,7 +61,7 @@ def install_pack(name: str, cache: Path | None = None) -> Path:
 
 
 def _fetch_sweethome3d(folder: Path, ready: Path) -> None:
-    """Debian's furniture for Sweet Home 3D: archives with a list of models each."""
+    """Debian's furniture for Sweet Home 3D: archives, each with a list of models."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise InputError(
@@ -91,7 +91,7 @@ def _fetch_pybullet(folder: Path, ready: Path) -> None:
 
 
 PACKS: dict[str, Callable[[Path, Path], None]] = {"sweethome3d": _fetch_sweethome3d, "pybullet": _fetch_pybullet}
-"""The packs by name, and what fetches each: it works in the first folder and leaves the pack in the second."""
+"""Fetchers of packs by name; each works in the first folder and leaves the pack in the second."""
 
 
 def _run(command: list[str], folder: Path, remedy: str) -> None:
@@ -117,7 +117,7 @@ def pack_models(name: str, root: Path | None = None) -> tuple[Model, ...]:
 
 
 def unpack_model(model: Model, folder: Path) -> Path:
-    """Write the model's file and those beside it in its archive below ``folder``; returns the model's file.
+    """Extract the model's file and its siblings in the archive to ``folder``; returns the model's file.
 
     Raises InputError, before anything is written, for names that leave the folder, links, and models of more than
     `LARGEST_MODEL` bytes unpacked.
@@ -146,7 +146,7 @@ def unpack_model(model: Model, folder: Path) -> Path:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The archive ``path``, whose damage, met now or while reading, is told as an InputError naming it."""
+    """The archive ``path``; damage found now or while reading raises an InputError naming it."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
@@ -195,7 +195,7 @@ def _properties(text: str) -> dict[str, str]:
 
 
 def _licence(text: str) -> str:
-    """The SPDX name of the licences the packs use; other texts as they are."""
+    """The SPDX name of a licence used by the packs; other texts unchanged."""
     plain = " ".join(text.split())
     if "public domain" in plain.lower():
         return "CC0-1.0"

@@ -1,4 +1,4 @@
-"""What a mesh file refers to, before an importer follows it: nothing remote, nothing outside its folder."""
+"""Check a mesh file's references before an importer follows them: nothing remote, nothing outside its folder."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def check_references(path: Path, root: Path | None = None) -> None:
 
 
 def _references(path: Path) -> Iterator[tuple[str, bool]]:
-    """What the file names, and whether it is nothing without it (a mesh can do without its images)."""
+    """The files it refers to, and whether each is essential (a mesh can do without its images)."""
     suffix = path.suffix.lower()
     if suffix in (".gltf", ".glb"):
         document = _gltf_document(path)
@@ -71,9 +71,9 @@ def _gltf_document(path: Path) -> dict[str, Any]:
 
 
 def find_below(root: Path, folder: Path, meant: Path) -> Path | None:
-    """The file below ``root`` that the path ``meant`` means, also in another letter case or where Windows wrote it.
+    """The file below ``root`` that the path ``meant`` refers to, ignoring case and accepting Windows paths.
 
-    What is not where it says is looked for in ``folder`` by its name. root, folder: resolved. None if there is none.
+    If it is not there, it is looked up in ``folder`` by name. root, folder: resolved. None if not found.
     """
     plain = Path(os.path.normpath(str(meant).replace("\\", "/")))
     for place in (meant, plain, folder / plain.name):
@@ -88,7 +88,7 @@ def find_below(root: Path, folder: Path, meant: Path) -> Path | None:
 
 
 def _entry(folder: Path, name: str) -> Path | None:
-    """The entry ``name`` of ``folder``; if there is none, the first whose name differs in letter case only."""
+    """The entry ``name`` of ``folder``, or the first that differs in case only."""
     if (folder / name).exists():
         return folder / name
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
