@@ -1,4 +1,4 @@
-"""Copies on this machine of files that are elsewhere: fetched whole when they are first read, shared by all processes.
+"""Local copies of remote files: fetched whole on first read, shared by all processes.
 
 Whole files and not ranges of them: a clip takes a handful of reads, each of which would wait for the network in every
 epoch, whereas a copy is read like any local shard. A copy is never changed: its name holds the version of what it is a
@@ -22,9 +22,9 @@ from vosforge.videos.remote import Place, RemotePath, Version
 
 MOST_GIGABYTES = 200.0
 IN_USE_SECONDS = 30.0
-"""A copy that was handed out so recently is not removed: who asked for it may not have opened it yet."""
+"""A copy requested this recently is not removed: the reader may not have opened it yet."""
 STALLED_SECONDS = 3600.0
-"""A download that has not written anything for so long has no process any more."""
+"""A download idle for this long is abandoned."""
 LOCK = ".lock"
 
 _fetched: set[Path] = set()
@@ -32,7 +32,7 @@ _fetched: set[Path] = set()
 
 
 def local_copy(place: Place) -> Path:
-    """The file at ``place`` on this machine: itself, or a copy in the cache, fetched when there is none.
+    """The local file for ``place``: itself, or a cached copy, fetched if missing.
 
     Open it right away. The least recently used copies make room for new ones. Raises InputError or VOSForgeError when
     the file is not there, cannot be fetched or cannot be kept.
@@ -61,7 +61,7 @@ def local_copy(place: Place) -> Path:
 
 
 def most_bytes() -> float:
-    """How large all copies together may become: $VOSFORGE_REMOTE_GB, else 200 gigabytes."""
+    """Maximum total size of copies: $VOSFORGE_REMOTE_GB, else 200 gigabytes."""
     text = os.environ.get("VOSFORGE_REMOTE_GB", str(MOST_GIGABYTES))
     try:
         return float(text) * 1e9
@@ -79,11 +79,11 @@ def _fetch(place: RemotePath, copy: Path) -> None:
 @cache
 def _say_that_room_is_short() -> None:
     size = f"{most_bytes() / 1e9:g} GB"
-    logger.warning(f"{size} of copies are less than this run reads, so it fetches some again: raise VOSFORGE_REMOTE_GB")
+    logger.warning(f"this run reads more than {size} of copies, so it fetches some again: raise VOSFORGE_REMOTE_GB")
 
 
 def _is_whole(copy: Path, version: Version) -> bool:
-    """Whether there is such a copy; if so it is the most recently used one from now on."""
+    """Whether the copy exists; marks it as most recently used."""
     try:
         os.utime(copy)
         return copy.stat().st_size == version.size
@@ -92,7 +92,7 @@ def _is_whole(copy: Path, version: Version) -> bool:
 
 
 def _make_room(folder: Path, size: int) -> None:
-    """Remove the least recently used copies until ``size`` bytes more fit, but none that is in use."""
+    """Remove least recently used copies until ``size`` more bytes fit; copies in use stay."""
     copies = []
     for path in folder.iterdir():
         with suppress(FileNotFoundError):  # another process makes room too
@@ -122,7 +122,7 @@ def _remove_unused(copy: Path) -> bool:
 
 @contextmanager
 def _locked(copy: Path, how: int) -> Iterator[Path]:
-    """Hold the lock of a copy (a file beside it), which ends with its process, however that ends."""
+    """Hold the lock of a copy (a file beside it); it ends with the process."""
     path = copy.with_name(copy.name + LOCK)
     with path.open("w+") as file:  # NFS gives a shared lock to those only who may read
         lock(file, how)  # without locks, two processes may fetch the same file, and the later copy stays

@@ -1,4 +1,4 @@
-"""Whether the optional passes of a sealed video are what they say they are; a part of `vosforge.videos.verify`."""
+"""Verifies the optional passes of a sealed video; part of `vosforge.videos.verify`."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from vosforge.videos.reader import ShardVideo, own_dataset
 
 
 def check_shapes(video: ShardVideo) -> list[str]:
-    """Hold what the video has of passes against its row and the format; returns the names of its tables.
+    """Check the video's passes against its row and the format; returns the names of its tables.
 
     Raises VOSForgeError that names the first data set that is missing or not as it should be.
     """
@@ -27,7 +27,7 @@ def check_shapes(video: ShardVideo) -> list[str]:
 
 
 def check_tracks(video: ShardVideo) -> None:
-    """Hold the tracks, if there are any, against the frame and the objects. Raises VOSForgeError."""
+    """Check the tracks, if any, against the frame and the objects. Raises VOSForgeError."""
     if "tracks" not in video.passes:
         return
     points, occluded, on = video.tracks()
@@ -40,9 +40,9 @@ def check_tracks(video: ShardVideo) -> None:
 
 
 def check_frame(video: ShardVideo, t: int, mask: np.ndarray) -> None:
-    """Hold the passes of frame ``t`` against its mask ``[H, W]`` and what their numbers may be.
+    """Check the passes of frame ``t`` against its mask ``[H, W]`` and their value ranges.
 
-    Raises VOSForgeError that names the first that cannot be so.
+    Raises VOSForgeError naming the first inconsistent one.
     """
     for name, wrong in _wrongs(video, t, mask):
         if wrong:

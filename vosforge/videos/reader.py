@@ -1,7 +1,7 @@
-"""Reading shards: any frame of any video, in any process, without touching its neighbours.
+"""Reading shards: random access to any frame of any video, in any process.
 
-Nothing a file says of itself is believed before it is held against the file: damaged and foreign files give one
-sentence, never a crash, and never take more memory than one frame.
+Metadata is checked against the file before use: damaged and foreign files give one sentence, never a crash, and never
+take more memory than one frame.
 """
 
 import json
@@ -26,15 +26,15 @@ from vosforge.videos.remote import Place
 from vosforge.videos.texts import read_text
 
 MOST_OPEN = 256
-"""So many videos stay open in a process; the one that was opened first is closed for the next."""
+"""Maximum number of open videos per process; the oldest is closed for the next."""
 MOST_BYTES = 2**31
 """Of one frame of any data set."""
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
-"""What h5py raises when a file is not what it seems."""
+"""Errors of h5py for damaged files."""
 
 
 class Colors(NamedTuple):
-    """A video's encoded frames, opened, and where they lie in their file."""
+    """A video's encoded frames, opened, with their offsets."""
 
     data: h5py.Dataset
     handle: int
@@ -55,7 +55,7 @@ _recent: "OrderedDict[int, weakref.ref[ShardVideo]]" = OrderedDict()
 
 
 def open_shard(path: Place) -> h5py.File:
-    """An opened shard. Raises InputError for what is not one, is truncated, or is of another version."""
+    """An open shard. Raises InputError if it is not a shard, truncated, or of another version."""
     copy = local_copy(path)
     try:
         # A chunk is a frame: nothing is read twice. A sealed shard is only ever replaced whole: it needs no lock.
@@ -106,7 +106,7 @@ class ShardVideo:
     has_masks = True
 
     def __init__(self, path: Place, row: VideoRow) -> None:
-        """The video of ``row`` in the shard at ``path``; nothing is opened yet."""
+        """The video of ``row`` in the shard at ``path``; opens nothing yet."""
         self.path, self.row = path, row
         self.id, self.num_frames = row.id, row.num_frames
         self.height, self.width, self.num_objects = row.height, row.width, row.num_objects
@@ -137,14 +137,14 @@ class ShardVideo:
 
     @property
     def object_ids(self) -> tuple[int, ...]:
-        """The objects' labels, ascending; of an imported video, whose labels may have gaps, those that are seen."""
+        """The objects' labels, ascending; for imported videos, whose labels may have gaps, the visible ones."""
         if self.spec_json is not None:
             return tuple(range(1, self.num_objects + 1))
         seen: tuple[int, ...] = self._told("'objects/visible_area'", self._seen)
         return seen
 
     def _seen(self, opened: Opened) -> tuple[int, ...]:
-        """The labels of the objects that some frame shows."""
+        """The labels of objects visible in any frame."""
         area = own_dataset(opened.group, "objects/visible_area")
         if area.shape != (self.num_frames, self.num_objects):
             raise ValueError(f"its shape is {area.shape}")
@@ -158,7 +158,7 @@ class ShardVideo:
 
     @property
     def void(self) -> int | None:
-        """The mask value that counts for nothing, if there is one."""
+        """The void mask value, if any."""
         value = self._told("void value", lambda opened: opened.mask.attrs.get("void"))
         if value is not None and (np.shape(value) != () or not isinstance(value, np.integer)):
             raise self._damaged("void value", ValueError(f"it is {value}"))
@@ -197,30 +197,30 @@ class ShardVideo:
 
     @property
     def passes(self) -> tuple[str, ...]:
-        """What the video has beside colours and masks: depth, flow, normal, amodal, tracks."""
+        """The video's passes: depth, flow, normal, amodal, tracks."""
         return self.row.passes
 
     def depth(self, t: int) -> np.ndarray:
-        """How far what each pixel shows lies along the camera's axis: float16 ``[H, W]`` metres, inf for nothing."""
+        """Depth along the camera's axis: float16 ``[H, W]`` metres, inf where nothing is."""
         return self._pass_frame("depth", t)
 
     def flow(self, t: int, backward: bool = False) -> np.ndarray:
-        """How far what each pixel shows moves to the next frame, or ``backward`` to the previous one.
+        """Optical flow to the next frame, or ``backward`` to the previous one.
 
         float16 ``[H, W, 2]`` pixels; NaN where there is no such frame, or nothing before the camera in it.
         """
         return self._pass_frame("flow_bwd" if backward else "flow_fwd", t)
 
     def normal(self, t: int) -> np.ndarray:
-        """Which way the surface of each pixel faces, in camera axes: int8 ``[H, W, 3]``, 127 long, 0 for nothing."""
+        """Surface normals in camera axes: int8 ``[H, W, 3]``, length 127, 0 where nothing is."""
         return self._pass_frame("normal", t)
 
     def amodal(self, t: int) -> np.ndarray:
-        """What of each object would be in sight if it were alone: bool ``[K, H, W]``."""
+        """Amodal masks, each object as if alone: bool ``[K, H, W]``."""
         return unpacked(self._pass_frame("amodal", t), self.width)
 
     def visibility(self) -> np.ndarray:
-        """The share of each object's amodal mask that is seen: float32 ``[T, K]``, NaN outside the frame."""
+        """The visible share of each object's amodal mask: float32 ``[T, K]``, NaN outside the frame."""
         return self._pass_table("objects/visibility")
 
     def tracks(self) -> Tracks:
@@ -300,7 +300,7 @@ class ShardVideo:
         return self._told("metadata", lambda opened: read_text(opened.group.attrs, name, default))
 
     def _told(self, what: str, read: Callable[[Opened], Any]) -> Any:
-        """What ``read`` finds, or a VOSForgeError that names ``what`` cannot be read."""
+        """The result of ``read``; raises a VOSForgeError naming ``what`` if it fails."""
         opened = self._open()
         try:
             return read(opened)
@@ -313,7 +313,7 @@ class ShardVideo:
 
 
 def _open_video(path: Place, row: VideoRow) -> Opened:
-    """Open a video and hold what its data sets say of themselves against its row and the file."""
+    """Open a video and check its data sets against its row and the file."""
     file = open_shard(path)
     T, H, W = row.num_frames, row.height, row.width
     try:
@@ -351,7 +351,7 @@ def _open_colors(file: h5py.File, group: h5py.Group, T: int) -> Colors:
 
 
 def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
-    """A data set whose content lies in this very file: HDF5 may point to any other one on the machine."""
+    """A data set stored in this file: HDF5 may link to any other file on the machine."""
     parent, _, last = name.rpartition("/")
     folder = group[parent] if parent else group
     if not isinstance(folder.get(last, getlink=True), h5py.HardLink):
@@ -363,7 +363,7 @@ def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
 
 
 def _checksum(dataset: h5py.Dataset) -> str:
-    """The checksum of a data set, read a frame at a time where it is stored so."""
+    """The checksum of a data set, read frame by frame if stored so."""
     if dataset.dtype.hasobject:
         raise ValueError(f"'{dataset.name}' holds values of variable length")
     if dataset.chunks is None:

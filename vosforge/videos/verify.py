@@ -1,4 +1,4 @@
-"""Whether a sealed video is what it says it is: structure, checksums, pixels, masks and the numbers kept beside them.
+"""Verifies a sealed video: structure, checksums, pixels, masks and tables.
 
 It looks at one file in one process and repairs nothing. What only makes sense for a whole data set (which videos
 should be there, what to do about a bad one) is not its business, nor is what a scene is: that test is handed in.
@@ -23,12 +23,12 @@ from vosforge.videos.remote import Place
 from vosforge.videos.texts import is_texts, read_text
 
 SpecTest = Callable[[str, VideoRow], str | None]
-"""Given a spec's JSON and the row of its video: what is wrong with the spec, or None."""
+"""From a spec's JSON and its video's row: what is wrong with the spec, or None."""
 
 BROKEN = (*DAMAGE, LookupError, ArithmeticError, MemoryError)
-"""What reading nonsense may raise."""
+"""Errors of reading damaged data."""
 LOSSY_SLACK = 6.0
-"""How far JPEG, at qualities from 10 on, may move a frame's mean brightness of 0 to 255."""
+"""Tolerance of a frame's mean brightness (0 to 255) after JPEG at quality 10 or more."""
 LOSSLESS_SLACK = 0.01
 
 TEXT = "text"
@@ -47,17 +47,17 @@ RENDERED_TABLES: dict[str, tuple[Any, tuple[str | int, ...]]] = {
 
 @dataclass(frozen=True)
 class Listing:
-    """What a file says it holds."""
+    """A file's list of videos."""
 
     rows: dict[str, VideoRow] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     """Videos whose row cannot be read, and why."""
     quarantined: dict[str, str] = field(default_factory=dict)
-    """Videos that the file says cannot be had, and why."""
+    """Quarantined videos and their reasons."""
 
 
 def list_videos(path: Place) -> Listing:
-    """What the shard (or staged video) at ``path`` holds; one damaged row does not hide the others.
+    """List the shard (or staged video) at ``path``; one damaged row does not hide the others.
 
     Raises InputError when nothing can be listed, MachineError when it is not the file that keeps it from being read.
     """
@@ -90,7 +90,7 @@ def find_problem(
     decode: bool = True,
     gates: bool = False,
 ) -> str | None:
-    """What is wrong with the video of ``row`` in the shard at ``path``, in a few words, or None.
+    """Check the video of ``row`` in the shard at ``path``: what is wrong, or None.
 
     ``decode``: look at every checksum, frame and mask, not only at the tables. ``gates``: hold it against
     `vosforge.videos.gates` as well, which its data set asks of every video. Raises MachineError when the machine keeps
@@ -122,12 +122,12 @@ def find_problem(
 
 
 def is_rendered(video: ShardVideo) -> bool:
-    """Whether the video knows of a camera, poses or a scene; an imported one knows of none."""
+    """Whether the video has a camera, poses or a scene; imported ones do not."""
     return video.spec_json is not None or any(name in video.group for name in ("camera", "objects/pose"))
 
 
 def check_tables(video: ShardVideo) -> None:
-    """Hold the tables beside the frames and masks against the format and their checksums.
+    """Check the tables against the format and their checksums.
 
     Raises VOSForgeError that names the first one that is missing or not as it should be.
     """
@@ -178,7 +178,7 @@ def _check_spec(video: ShardVideo, spec_test: SpecTest) -> None:
 
 
 def _check_statistics(row: VideoRow, area: np.ndarray, box: np.ndarray) -> None:
-    """Hold areas ``[T, K]``, boxes ``[T, K, 4]`` and the row against one another."""
+    """Check areas ``[T, K]``, boxes ``[T, K, 4]`` and the row for consistency."""
     pixels = row.height * row.width
     total = area.sum(axis=1)
     if (area < 0).any() or (total > pixels).any():
@@ -198,7 +198,7 @@ def _check_statistics(row: VideoRow, area: np.ndarray, box: np.ndarray) -> None:
 
 
 def _check_gates(row: VideoRow, area: np.ndarray) -> None:
-    """Hold the kept numbers against what lets a video be sealed; contrast is not kept."""
+    """Check the stored numbers against the gates; contrast is not stored."""
     if row.darkest is not None and row.darkest < DARKEST:
         raise VOSForgeError(f"a frame is black (mean brightness {row.darkest:.1f} of 255)")
     if reason := label_refusal(area, row.height * row.width):
@@ -206,7 +206,7 @@ def _check_gates(row: VideoRow, area: np.ndarray) -> None:
 
 
 def _check_pixels(video: ShardVideo, area: np.ndarray, box: np.ndarray, gates: bool) -> None:
-    """Decode every frame and mask and count again what the tables say of them, one frame at a time."""
+    """Decode every frame and mask, and recompute the tables frame by frame."""
     if video.has_colors:
         _check_colors(video, gates)
     K = video.num_objects
