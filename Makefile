@@ -20,7 +20,7 @@ help:
 	@echo "make test                                    set up, then lint, types, import rules and the quick tests"
 	@echo "make test-all                                the slow tests as well"
 	@echo "make test-blender [BLENDER=4.5.15]           the tests that render, with another Blender in its own environment"
-	@echo "make bench                                   the benchmarks: what the README's figures come from"
+	@echo "make bench                                   the benchmarks: they produce the figures in docs/figures.md"
 	@echo "make bench-render [ASSETS=...] [ARGS=...]    only what rendering costs (the first time hours, for references)"
 	@echo "make bench-scaling [ARGS=...]                frames a second by processes and threads, and their memory"
 	@echo "make bench-memory [ARGS=...]                 whether a Blender process grows over many videos"

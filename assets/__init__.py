@@ -1,1 +1,1 @@
-"""Where the models, textures and surroundings of a scene come from: one catalog, one prepared format, one store."""
+"""Sources of a scene's models, textures and HDRIs: one catalog, one prepared format, one store."""

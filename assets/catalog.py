@@ -1,4 +1,4 @@
-"""The catalog: which assets there are, what they are called, whose they are, and how they are split.
+"""The catalog: the available assets, their names, creators, licences and splits.
 
 It names prepared content by hash; the content itself is in the `store`. A run pins one saved catalog.
 """
@@ -25,7 +25,7 @@ class Asset(Record):
     """One prepared mesh, texture image or HDRI."""
 
     hash: str
-    """Content hash of the prepared content; the store knows it by this name."""
+    """Content hash of the prepared content: its name in the store."""
     kind: Kind
     name: str
     category: str
@@ -38,7 +38,7 @@ class Asset(Record):
 
 
 class Catalog(Record):
-    """A frozen list of assets, each content once."""
+    """A frozen list of assets without duplicate content."""
 
     assets: tuple[Asset, ...] = ()
 
@@ -52,14 +52,14 @@ class Catalog(Record):
 
     @classmethod
     def of(cls, assets: Iterable[Asset]) -> "Catalog":
-        """The catalog of ``assets``, where of those with equal content the first is kept."""
+        """The catalog of ``assets``; of those with equal content the first is kept."""
         first: dict[str, Asset] = {}
         for asset in assets:
             first.setdefault(asset.hash, asset)
         return cls(assets=tuple(first.values()))
 
     def __add__(self, other: "Catalog") -> "Catalog":
-        """Both catalogs' assets; content that is in both is listed once, as here."""
+        """The union of both catalogs; for shared content, this catalog's entry is kept."""
         return Catalog.of(self.assets + other.assets)
 
     def __len__(self) -> int:
@@ -87,12 +87,12 @@ class Catalog(Record):
         return {asset.hash: asset for asset in self.assets}
 
     def save(self, path: Path) -> None:
-        """Write JSON lines, one asset a line, atomically."""
+        """Write JSON lines, one asset per line, atomically."""
         write_sealed(Path(path), "".join(f"{asset.model_dump_json()}\n" for asset in self.assets))
 
     @classmethod
     def load(cls, path: Path) -> "Catalog":
-        """Read what `save` wrote. Raises InputError naming the file and the line that cannot be used."""
+        """Read what `save` wrote. Raises InputError naming the file and the invalid line."""
         try:
             lines = Path(path).read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -129,7 +129,7 @@ class Catalog(Record):
 
 
 def _tied_groups(assets: Iterable[Asset]) -> list[list[Asset]]:
-    """The assets in groups that share no image, each group and the list in an order that content alone decides."""
+    """Groups of assets that share no image, in an order that depends only on content."""
     parent: dict[str, str] = {}
 
     def root(content: str) -> str:

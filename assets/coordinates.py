@@ -1,6 +1,6 @@
 """The coordinates of OBJ, PLY and STL files, before Blender's importers read them in single precision.
 
-Importers take what is no number for 0, leave out faces that point nowhere, and round coordinates far from the origin.
+Importers read NaN as 0, drop faces with invalid indices, and round coordinates far from the origin.
 """
 
 import os
@@ -17,7 +17,7 @@ from assets.references import find_below
 from vosforge.errors import InputError
 
 FAR = 100.0
-"""A mesh so many times its size away from the origin is moved there: single precision holds 7 digits."""
+"""A mesh farther from the origin than this many times its size is moved there: single precision holds 7 digits."""
 OBJ_VERTEX = re.compile(rb"^[ \t]*v[ \t]+([^\r\n]*)", re.MULTILINE)
 OBJ_FACE = re.compile(rb"^[ \t]*f[ \t]+([^\r\n]*?)(?=[ \t]#|[\r\n]|\Z)", re.MULTILINE)
 OBJ_VERTEX_OR_FACE = re.compile(rb"^[ \t]*([vf])[ \t]+([^\r\n]*?)(?=[ \t]#|[\r\n]|\Z)", re.MULTILINE)
@@ -28,17 +28,17 @@ STL_TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("att
 
 
 class Checked(NamedTuple):
-    """A mesh file that an importer may read, and what of it is missing, one line each."""
+    """A mesh file that an importer may read, and what it lacks, one line each."""
 
     path: Path
     warnings: tuple[str, ...] = ()
 
 
 def check_coordinates(path: Path, root: Path, scratch: Path) -> Checked:
-    """``path``, or a copy in the folder ``scratch`` that an importer reads more exactly; other formats as they are.
+    """``path``, or a copy in the folder ``scratch`` that an importer reads exactly; other formats are unchanged.
 
     The copy is near the origin, and finds its material libraries below ``root``. Raises InputError for vertices that
-    are not numbers, and for faces that point at vertices there are not.
+    are not finite, and for faces with invalid vertex indices.
     """
     match path.suffix.lower():
         case ".obj":
@@ -72,7 +72,7 @@ def _check_obj(path: Path, root: Path, scratch: Path) -> Checked:
 
 
 def _library(path: Path, line: bytes, root: Path) -> Path | None:
-    """The material library that an OBJ file means, also by another letter case or as Windows writes paths."""
+    """The material library that an OBJ file names, ignoring case and accepting Windows paths."""
     meant = path.parent / _text(line)
     return meant if meant.is_file() else find_below(root.resolve(), path.parent.resolve(), meant)
 
@@ -87,7 +87,7 @@ def _seen_from(scratch: Path, library: Path | None) -> bytes:
 
 
 def _check_obj_faces(path: Path, data: bytes, count: int) -> None:
-    """Raise InputError for the first face with a vertex that is not there; negative ones count back from the face."""
+    """Raise InputError for the first face with an invalid vertex index; negative ones count back from the face."""
     fields = b" ".join(match.group(1) for match in OBJ_FACE.finditer(data)).split()
     indices = _indices(path, fields)
     if not len(indices):
@@ -117,7 +117,7 @@ def _check_ply(path: Path, scratch: Path) -> Checked:
     try:
         ply = read_ply(data)
     except (ValueError, IndexError):
-        raise InputError(f"the mesh {path} is cut short or does not follow its header: export it again") from None
+        raise InputError(f"the mesh {path} is truncated or does not match its header: export it again") from None
     if ply is None:  # the importer says what is wrong with it
         return Checked(path)
     _check_finite(path, ply.points)
@@ -140,7 +140,7 @@ def _check_stl(path: Path, scratch: Path) -> Checked:
 
 
 def _moved(vertex: re.Pattern[bytes], keyword: bytes, data: bytes, points: NDArray[np.float64]) -> bytes:
-    """A text whose vertices, in order, are at ``points [V, 3]``; what else their lines hold stays."""
+    """The text with its vertices, in order, moved to ``points [V, 3]``; the rest of each line is unchanged."""
     rows = iter(points.tolist())
 
     def line(match: re.Match[bytes]) -> bytes:
@@ -151,7 +151,7 @@ def _moved(vertex: re.Pattern[bytes], keyword: bytes, data: bytes, points: NDArr
 
 
 def _numbers(path: Path, fields: list[list[bytes]]) -> NDArray[np.float64]:
-    """The places ``[V, 3]`` that a text gives. Raises InputError for what is no number."""
+    """The positions ``[V, 3]`` in a text. Raises InputError for values that are not numbers."""
     if not fields:
         return np.empty((0, 3))
     try:
@@ -170,7 +170,7 @@ def _check_finite(path: Path, points: NDArray) -> None:
 
 
 def _no_numbers(path: Path) -> InputError:
-    return InputError(f"the mesh {path} has vertices that are not numbers (NaN or infinite): export it again")
+    return InputError(f"the mesh {path} has vertices that are NaN or infinite: export it again")
 
 
 def _points_nowhere(path: Path, index: int, count: int) -> InputError:
@@ -178,7 +178,7 @@ def _points_nowhere(path: Path, index: int, count: int) -> InputError:
 
 
 def _move(points: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The middle of places ``[V, 3]`` that are far from the origin for their extent; None for others."""
+    """The centre of positions ``[V, 3]`` that are far from the origin relative to their extent; None for others."""
     if not len(points):
         return None
     low, high = points.min(axis=0), points.max(axis=0)

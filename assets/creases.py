@@ -1,4 +1,4 @@
-"""Shading without stored normals: where a file's normals break, the vertices are doubled."""
+"""Shading without stored normals: vertices are duplicated along creases in the file's normals."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ SAME_NORMAL = np.cos(np.radians(1.5))
 
 
 def split_creases(faces: NDArray[np.int64], normals: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Vertices doubled along creases, so that smooth shading of the result shows the file's own flat and round parts.
+    """Duplicate vertices along creases, so that smooth shading reproduces the file's flat and round parts.
 
     faces: [F,3] vertex indices; normals: [F,3,3] unit normals at their corners. Returns owner [N], the old vertex of
     each new one, and the new faces [F,3]. Corners of a vertex stay together where they meet along an edge at whose

@@ -18,11 +18,11 @@ MESH_SUFFIXES = (".obj", ".ply", ".stl", ".glb", ".gltf", ".usd", ".usda", ".usd
 UNREAD_SUFFIXES = (".blend", ".dae", ".3ds", ".max", ".ma", ".mb", ".abc", ".x3d", ".c4d", ".zip")
 SHAPENET_MODEL = "models/model_normalized.obj"
 QUARANTINE = "quarantine"
-"""The folder, inside a folder of assets, for those that cannot be used; nothing in it is ever listed."""
+"""The subfolder for unusable assets; its content is never listed."""
 
 
 class Credits(Record):
-    """Whose a folder's assets are."""
+    """Creator and licence of a folder's assets."""
 
     licence: str = "unknown"
     creator: str = "unknown"
@@ -32,7 +32,7 @@ def folder_models(root: Path) -> tuple[Model, ...]:
     """The mesh files below ``root``, sorted by path; their folder's name is their category.
 
     Of ShapeNetCore.v2's layout (``<synset>/<model>/models/model_normalized.obj``) only those files are models, and
-    synsets take their names from ``taxonomy.json`` where it is. Raises InputError for a folder that is missing.
+    synsets take their names from ``taxonomy.json`` if present. Raises InputError for a missing folder.
     """
     credits = _credits(root)
     shapenet = sorted(root.glob(f"[0-9]*/*/{SHAPENET_MODEL}"))
@@ -51,12 +51,12 @@ def unread_files(root: Path) -> list[Path]:
 
 
 def image_assets(root: Path, store: AssetStore) -> Iterator[tuple[Path, Asset | VOSForgeError]]:
-    """The images below ``root`` as textures in ``store``; for one that cannot be read, the error that says why."""
+    """The images below ``root`` as textures in ``store``; for an unreadable one, the error."""
     return _prepared(root, READ_IMAGES, "texture", lambda path: store.put_image(path.read_bytes(), path.suffix))
 
 
 def hdri_assets(root: Path, store: AssetStore) -> Iterator[tuple[Path, Asset | VOSForgeError]]:
-    """The HDRIs below ``root``, put into ``store``; for one that cannot be read, the error that says why."""
+    """The HDRIs below ``root``, put into ``store``; for an unreadable one, the error."""
     return _prepared(root, HDRI_SUFFIXES, "hdri", store.put_hdri)
 
 
@@ -70,7 +70,7 @@ def _model(root: Path, path: Path, credits: Credits, name: str, category: str) -
 
 
 def _source(root: Path, path: Path) -> str:
-    """Where an asset came from, without naming the user's own folders above ``root``."""
+    """The source of an asset, without the user's folders above ``root``."""
     return f"{root.resolve().name}/{path.relative_to(root).as_posix()}"
 
 
@@ -84,7 +84,7 @@ def _credits(root: Path) -> Credits:
 
 
 def _taxonomy(root: Path) -> dict[str, str]:
-    """ShapeNet's synsets by number, each with its first name; {} where the list is not there."""
+    """ShapeNet's synsets: number to first name; {} without the list."""
     path = root / "taxonomy.json"
     if not path.exists():
         return {}

@@ -1,4 +1,4 @@
-"""A model that is somewhere, not yet prepared: what is known of it before anything reads its file."""
+"""A model before it is prepared: what is known without reading its file."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -16,7 +16,7 @@ Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
 
 class Model(Record):
-    """One model of a pack or a folder, and whose it is."""
+    """One model of a pack or a folder, with its creator and licence."""
 
     name: str
     category: str
@@ -31,11 +31,11 @@ class Model(Record):
     root: Path | None = None
     """The folder whose files the mesh file may use; None for its own."""
     rotation: tuple[float, ...] = ()
-    """Row-wise 3×3 matrix, in y-up axes, that sets the model upright; () where it is already."""
+    """Row-wise 3×3 matrix, in y-up axes, that sets the model upright; () if it already is."""
 
 
 def pick_models(models: Sequence[Model], count: int, rng: np.random.Generator) -> tuple[Model, ...]:
-    """``count`` of the models (all when there are fewer), in random order, the categories taking turns."""
+    """Up to ``count`` of the models in random order, cycling through the categories."""
     by_category: dict[str, list[Model]] = {}
     for index in rng.permutation(len(models)):
         by_category.setdefault(models[index].category, []).append(models[index])

@@ -1,6 +1,6 @@
 """Installable packs of real models: fetched once into the cache, listed with their licences, unpacked one at a time.
 
-A pack's models are files a program reads, so nothing here trusts them: names, sizes and links in an archive are
+Archives are untrusted: names, sizes and links in them are
 checked before anything is written. Turning a model's file into arrays is Blender's work, elsewhere.
 """
 
@@ -33,16 +33,16 @@ LARGEST_CATALOG = 16 * 2**20
 
 
 def pack_root(name: str, cache: Path | None = None) -> Path:
-    """Where the pack ``name`` is, or will be, installed: below ``cache``, by default the user's."""
+    """The folder of the pack ``name``, below ``cache`` (default: the user's)."""
     if name not in PACKS:
-        raise InputError(f"there is no pack '{name}'; known packs: {', '.join(PACKS)}")
+        raise InputError(f"unknown pack '{name}'; known packs: {', '.join(PACKS)}")
     return (Path(cache) if cache is not None else cache_dir()) / "packs" / name
 
 
 def install_pack(name: str, cache: Path | None = None) -> Path:
     """Fetch and unpack a pack into the cache, without installing it system-wide; returns its folder.
 
-    A pack that is there stays as it is. Raises InputError for an unknown pack or where a tool it needs is missing,
+    An installed pack is kept. Raises InputError for an unknown pack or a missing tool,
     VOSForgeError when the download fails.
     """
     root = pack_root(name, cache)
@@ -54,7 +54,7 @@ def install_pack(name: str, cache: Path | None = None) -> Path:
         ready.mkdir()
         PACKS[name](Path(temporary), ready)
         if not any(ready.iterdir()):
-            raise VOSForgeError(f"what was fetched for the pack {name} holds no models: report it as a bug of VOSForge")
+            raise VOSForgeError(f"the download of the pack {name} holds no models: report this as a bug")
         try:
             ready.rename(root)
         except OSError:  # another process was faster
@@ -64,7 +64,7 @@ def install_pack(name: str, cache: Path | None = None) -> Path:
 
 
 def _fetch_sweethome3d(folder: Path, ready: Path) -> None:
-    """Debian's furniture for Sweet Home 3D: archives with a list of models each."""
+    """Debian's furniture for Sweet Home 3D: archives, each with a list of models."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise InputError(
@@ -94,7 +94,7 @@ def _fetch_pybullet(folder: Path, ready: Path) -> None:
 
 
 PACKS: dict[str, Callable[[Path, Path], None]] = {"sweethome3d": _fetch_sweethome3d, "pybullet": _fetch_pybullet}
-"""The packs by name, and what fetches each: it works in the first folder and leaves the pack in the second."""
+"""Fetchers of packs by name; each works in the first folder and leaves the pack in the second."""
 
 
 def _run(command: list[str], folder: Path, remedy: str) -> None:
@@ -120,7 +120,7 @@ def pack_models(name: str, root: Path | None = None) -> tuple[Model, ...]:
 
 
 def unpack_model(model: Model, folder: Path) -> Path:
-    """Write the model's file and those beside it in its archive below ``folder``; returns the model's file.
+    """Extract the model's file and its siblings in the archive to ``folder``; returns the model's file.
 
     Raises InputError, before anything is written, for names that leave the folder, links, and models of more than
     `LARGEST_MODEL` bytes unpacked.
@@ -135,7 +135,7 @@ def unpack_model(model: Model, folder: Path) -> Path:
         for entry in entries:
             _checked_name(model.path, entry.filename)
             if stat.S_ISLNK(entry.external_attr >> 16):
-                raise InputError(f"{model.path} holds a link ({entry.filename}): it is not safe, leave it out")
+                raise InputError(f"{model.path} holds a link ({entry.filename}): this is unsafe; remove it")
         if sum(entry.file_size for entry in entries) > LARGEST_MODEL:
             raise InputError(f"{model.member} in {model.path} is over {LARGEST_MODEL >> 20} MiB: leave it out")
         if model.member not in (entry.filename for entry in entries):
@@ -167,7 +167,7 @@ def _contents(path: Path, _version: tuple[int, ...]) -> _Contents:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The archive ``path``, whose damage, met now or while reading, is told as an InputError naming it."""
+    """The archive ``path``; damage found now or while reading raises an InputError naming it."""
     with _damage_told(path), zipfile.ZipFile(path) as archive:
         yield archive
 
@@ -182,13 +182,13 @@ def _damage_told(path: Path) -> Iterator[None]:
 
 def _checked_name(archive: Path, name: str) -> None:
     if name.startswith("/") or ".." in PurePosixPath(name).parts or "\\" in name or ":" in name:
-        raise InputError(f"{archive} holds the path '{name}', which leaves its folder: it is not safe, leave it out")
+        raise InputError(f"{archive} holds the path '{name}', which leaves its folder: this is unsafe; remove it")
 
 
 def _archive_models(pack: str, path: Path) -> Iterator[Model]:
     with _opened(path) as archive:
         if CATALOG_FILE not in archive.namelist():
-            raise InputError(f"{path} has no {CATALOG_FILE}: it is no SweetHome3D library")
+            raise InputError(f"{path} has no {CATALOG_FILE}: it is not a SweetHome3D library")
         if archive.getinfo(CATALOG_FILE).file_size > LARGEST_CATALOG:
             raise InputError(f"the list of models in {path} is over {LARGEST_CATALOG >> 20} MiB: leave it out")
         values = _properties(archive.read(CATALOG_FILE).decode("latin-1"))
@@ -221,7 +221,7 @@ def _properties(text: str) -> dict[str, str]:
 
 
 def _licence(text: str) -> str:
-    """The SPDX name of the licences the packs use; other texts as they are."""
+    """The SPDX name of a licence used by the packs; other texts unchanged."""
     plain = " ".join(text.split())
     if "public domain" in plain.lower():
         return "CC0-1.0"

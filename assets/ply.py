@@ -29,11 +29,11 @@ class Property(NamedTuple):
     kind: str
     """NumPy's name of its type, without the byte order."""
     size: str
-    """The type of the number of values before a list; "" for one value."""
+    """The type of a list's length; "" for a single value."""
 
 
 class Element(NamedTuple):
-    """One kind of thing in a file: vertices, faces."""
+    """One element of a file: vertices or faces."""
 
     name: str
     rows: int
@@ -48,11 +48,11 @@ class Ply(NamedTuple):
     indices: NDArray[np.int64]
     """The vertices of all faces, one after the other."""
     at: Callable[[NDArray[np.float64]], bytes]
-    """The file with its vertices at other places ``[V, 3]``."""
+    """The file with its vertices moved to ``[V, 3]``."""
 
 
 def read_ply(data: bytes) -> Ply | None:
-    """A PLY file; None for one without a header. Raises ValueError or IndexError for one that is cut short."""
+    """A PLY file; None for one without a header. Raises ValueError or IndexError for a truncated one."""
     match = HEADER.match(data)
     order, elements = (None, []) if match is None else _header(match.group())
     if match is None or order is None:
@@ -61,7 +61,7 @@ def read_ply(data: bytes) -> Ply | None:
 
 
 def _header(header: bytes) -> tuple[str | None, list[Element]]:
-    """The byte order, "" for text and None where it cannot be told, and the elements in their order."""
+    """The byte order ("" for text, None if unknown) and the elements in order."""
     order, elements = None, list[Element]()
     for line in header.decode("ascii", "replace").splitlines():
         match line.split():
@@ -139,7 +139,7 @@ def _read_binary(data: bytes, start: int, elements: list[Element], order: str) -
 
 
 def _lists(data: bytes, at: int, element: Element, order: str) -> tuple[int, list[NDArray[np.int64]]]:
-    """Where an element with lists ends, and its lists of vertices."""
+    """The end of an element with lists, and its vertex lists."""
     if not element.rows:
         return at, []
     lengths = _lengths(data, at, element, order)
@@ -172,7 +172,7 @@ def _lists(data: bytes, at: int, element: Element, order: str) -> tuple[int, lis
 
 
 def _lengths(data: bytes, at: int, element: Element, order: str) -> list[int]:
-    """How many values each property of the first of an element's rows has."""
+    """The number of values of each property in an element's first row."""
     lengths = []
     for each in element.properties:
         length = 1

@@ -26,17 +26,17 @@ SMALLEST_HEIGHT = 1e-9
 
 
 SOLID = 0.5
-"""Labels see a surface where it is more opaque than this, and otherwise what lies behind it."""
+"""A surface is labelled where it is more opaque than this; elsewhere the label is that of what lies behind."""
 SPECULAR, MATT = 0.04, 0.003
-"""What a surface reflects besides its own colour: a dielectric's share, head-on, and next to nothing."""
+"""Specular reflectance at normal incidence: a dielectric's, and almost none."""
 
 
 class Material(Record):
-    """How a surface looks: the part of a principled shader that the sources can fill."""
+    """A surface's appearance: the inputs of a principled shader that sources can provide."""
 
     name: str = "material"
     base_color: tuple[float, float, float] = (0.8, 0.8, 0.8)
-    """Linear RGB in 0..1; unused where there is a texture."""
+    """Linear RGB in 0..1; unused with a texture."""
     metallic: float = Field(default=0.0, ge=0.0, le=1.0)
     roughness: float = Field(default=0.5, ge=0.0, le=1.0)
     alpha: float = Field(default=1.0, ge=0.0, le=1.0)
@@ -45,17 +45,17 @@ class Material(Record):
     cutout: bool = False
     """Whether the texture's alpha channel cuts the surface out (leaves, nets)."""
     cutoff: float | None = None
-    """The alpha above which a surface that is cut out is wholly there, and not at all below; None where it blends."""
+    """The alpha cutoff of a cut-out surface: opaque above, absent below; None if it blends."""
 
     @model_serializer(mode="wrap")
     def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A cutoff came later: what has none is written, and hashed, as it always was."""
+        """Cutoffs were added later: without one, the written form and hash are unchanged."""
         values: dict[str, Any] = serialize(self)
         return {name: value for name, value in values.items() if name != "cutoff" or value is not None}
 
     @property
     def solid(self) -> bool:
-        """Whether labels see it everywhere."""
+        """Whether it is labelled everywhere."""
         return self.alpha > SOLID and not (self.cutout and self.texture is not None)
 
 
@@ -71,7 +71,7 @@ class PreparedMesh:
     faces: NDArray[np.int32]
     """[F,3] vertex indices, counter-clockwise seen from outside."""
     corner_uv: NDArray[np.float32] | None
-    """[F,3,2] texture coordinates of each face's corners, v up; None where the mesh has none."""
+    """[F,3,2] texture coordinates of each face's corners, v up; None if the mesh has none."""
     smooth: NDArray[np.bool_]
     """[F] whether a face is shaded smoothly."""
     material_index: NDArray[np.int16]
@@ -93,12 +93,12 @@ class PreparedMesh:
         return ((self.vertices - low) / extent).astype(np.float32)
 
     def arrays(self) -> dict[str, NDArray]:
-        """The arrays by field name, without those that are absent."""
+        """The arrays that are present, by field name."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "materials"}
         return {name: value for name, value in values.items() if value is not None}
 
     def materials_json(self) -> str:
-        """The materials as canonical JSON: what the hash covers and the store keeps."""
+        """The materials as canonical JSON, as hashed and stored."""
         return json.dumps([material.model_dump() for material in self.materials], sort_keys=True)
 
     def content_hash(self) -> str:
@@ -125,8 +125,8 @@ def prepare_mesh(
 
     Drops triangles without area and vertices that no triangle uses, centres and scales the rest, and drops the
     materials that no triangle shows. vertices: [V,3], z up; faces: [F,3]; corner_uv: [F,3,2]; corner_color: [F,3,3];
-    smooth and material_index: [F] or one value. ``name`` is what error sentences call the mesh. Raises InputError for
-    empty, non-finite, zero-size or zero-area meshes and for indices that point nowhere.
+    smooth and material_index: [F] or one value. ``name`` identifies the mesh in errors. Raises InputError for
+    empty, non-finite, zero-size or zero-area meshes and for invalid indices.
     """
     points = np.asarray(vertices, np.float64).reshape(-1, 3)
     triangles = np.asarray(faces, np.int64).reshape(-1, 3)
@@ -134,14 +134,14 @@ def prepare_mesh(
     if not len(points) or not len(triangles):
         raise InputError(f"the mesh {name} is empty (no triangles): leave it out or export it again")
     if not np.isfinite(points).all() or (uv is not None and not np.isfinite(uv).all()):
-        raise InputError(f"the mesh {name} has coordinates that are not numbers (NaN or infinite): export it again")
+        raise InputError(f"the mesh {name} has coordinates that are NaN or infinite: export it again")
     if triangles.min() < 0 or triangles.max() >= len(points):
-        raise InputError(f"the mesh {name} has faces that point at vertices it does not have: export it again")
+        raise InputError(f"the mesh {name} has faces that refer to vertices it does not have: export it again")
     materials = tuple(materials) or (Material(),)
     face_smooth = np.broadcast_to(np.asarray(smooth, bool), len(triangles))
     face_material = np.broadcast_to(np.asarray(material_index, np.int64), len(triangles))
     if face_material.min() < 0 or face_material.max() >= len(materials):
-        raise InputError(f"the mesh {name} has faces that point at materials it does not have: export it again")
+        raise InputError(f"the mesh {name} has faces that refer to materials it does not have: export it again")
 
     points = _unit_size(points, triangles, name)
     keep = _has_area(points[triangles])

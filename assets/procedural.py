@@ -26,7 +26,7 @@ METALS = {
 def procedural_catalog(store: AssetStore, num_meshes: int, num_textures: int, seed: int) -> Catalog:
     """A catalog of procedural meshes and images, whose content is put into ``store``.
 
-    Asset i depends on ``seed`` and i alone. Families take turns in a random order, so that even few assets are
+    Asset i depends only on ``seed`` and i. Families take turns in random order, so that even few assets are
     varied. The images that meshes wear are their own: they tie no mesh to another and to no texture.
     """
     meshes = [_mesh_asset(store, seed, number) for number in range(num_meshes)]
@@ -104,6 +104,6 @@ def _texture_asset(store: AssetStore, seed: int, number: int) -> Asset:
 
 
 def _turn(names: list[str], seed: int, kind: str, number: int) -> str:
-    """The family whose turn it is: every family once, in a random order, before any comes again."""
+    """The next family: each is used once, in random order, before any repeats."""
     lap, place = divmod(number, len(names))
     return names[rng_for(seed, "turns", kind, lap).permutation(len(names))[place]]

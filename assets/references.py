@@ -1,4 +1,4 @@
-"""What a mesh file refers to, before an importer follows it: nothing remote, nothing outside its folder."""
+"""Check a mesh file's references before an importer follows them: nothing remote, nothing outside its folder."""
 
 import json
 import os
@@ -31,14 +31,14 @@ def check_references(path: Path, root: Path | None = None) -> None:
         target = (path.parent / unquote(reference)).resolve()
         if "://" in reference or not target.is_relative_to(allowed):
             raise InputError(
-                f"{path} refers to '{reference}' outside its folder: it is not safe, put all in one folder"
+                f"{path} refers to '{reference}' outside its folder: this is unsafe; put all files in one folder"
             )
         if needed and not target.is_file():
             raise InputError(f"{path} refers to '{reference}', which is missing: put it beside the file")
 
 
 def _references(path: Path) -> Iterator[tuple[str, bool]]:
-    """What the file names, and whether it is nothing without it (a mesh can do without its images)."""
+    """The files it refers to, and whether each is essential (a mesh can do without its images)."""
     suffix = path.suffix.lower()
     if suffix in (".gltf", ".glb"):
         document = _gltf_document(path)
@@ -65,16 +65,16 @@ def _gltf_document(path: Path) -> dict[str, Any]:
             data = data[20 : 20 + size]
         document = json.loads(data)
         if not isinstance(document, dict) or "asset" not in document:
-            raise ValueError("it is no glTF document")
+            raise ValueError("it is not a glTF document")
     except (ValueError, struct.error, RecursionError) as error:
         raise InputError(f"{path} is not a glTF file ({error}): export it again") from None
     return document
 
 
 def find_below(root: Path, folder: Path, meant: Path) -> Path | None:
-    """The file below ``root`` that the path ``meant`` means, also in another letter case or where Windows wrote it.
+    """The file below ``root`` that the path ``meant`` refers to, ignoring case and accepting Windows paths.
 
-    What is not where it says is looked for in ``folder`` by its name. root, folder: resolved. None if there is none.
+    If it is not there, it is looked up in ``folder`` by name. root, folder: resolved. None if not found.
     """
     plain = Path(os.path.normpath(str(meant).replace("\\", "/")))
     for place in (meant, plain, folder / plain.name):
@@ -89,7 +89,7 @@ def find_below(root: Path, folder: Path, meant: Path) -> Path | None:
 
 
 def _entry(folder: Path, name: str) -> Path | None:
-    """The entry ``name`` of ``folder``; if there is none, the first whose name differs in letter case only."""
+    """The entry ``name`` of ``folder``, or the first that differs in case only."""
     if (folder / name).exists():
         return folder / name
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""What a run's catalog is made of: settings, written into the data set's ``dataset.yaml``."""
+"""Settings of a run's catalog, stored in the data set's ``dataset.yaml``."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ def _at_home(models: str) -> str:
 
 
 class AssetSettings(Record):
-    """Where a run's assets come from, and how many of them are prepared."""
+    """Sources of a run's assets, and how many are prepared."""
 
     models: Annotated[str, AfterValidator(_at_home)] = "procedural"
     """``procedural``, the name of an installed pack, or a folder of mesh files."""

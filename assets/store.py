@@ -1,6 +1,6 @@
 """The content-addressed store of prepared assets: a folder that all worker processes share.
 
-A file's name is the hash of what it holds, so a file is written once, whole or not at all, and never changes.
+A file's name is the hash of its content: it is written once, atomically, and never changes.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ OTHER_NAMES = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif"}
 READ_IMAGES = (*IMAGE_SUFFIXES, *OTHER_NAMES, *CONVERTED_SUFFIXES)
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 HDRI_SUFFIXES = (".exr", ".hdr")
-REMEDY = "prepare the assets again, as a render into another folder with the same assets does"
+REMEDY = "prepare the assets again, for example by rendering into another folder with the same assets"
 
 
 class MissingAssetError(MachineError):
-    """The store lacks an asset; who knows the catalog can say which it is."""
+    """The store lacks an asset; the catalog tells which one."""
 
     def __init__(self, sentence: str, content: str) -> None:
         super().__init__(sentence, f"{content} is not in the asset store")
@@ -74,7 +74,7 @@ class AssetStore:
         self._checked: set[Path] = set()
 
     def put_mesh(self, mesh: PreparedMesh) -> str:
-        """Keep ``mesh`` and return its content hash."""
+        """Store ``mesh`` and return its content hash."""
         content = mesh.content_hash()
         buffer = io.BytesIO()
         materials = np.frombuffer(mesh.materials_json().encode(), np.uint8)
@@ -102,22 +102,22 @@ class AssetStore:
         return mesh
 
     def put_image(self, data: bytes, suffix: str) -> str:
-        """Keep an encoded image and return its content hash.
+        """Store an encoded image and return its content hash.
 
         Its bytes stay as they are, except that kinds Blender reads badly or not at all (`CONVERTED_SUFFIXES`), and grey
         of more than 8 bits, become 8-bit PNGs; of several pictures, as in a GIF, the first. Raises InputError for a
-        kind of image the store does not keep and for bytes that are no whole image.
+        unsupported kind of image and for damaged bytes.
         """
         suffix = OTHER_NAMES.get(suffix.lower(), suffix.lower())
         if suffix not in READ_IMAGES:
-            raise InputError(f"'{suffix}' is no kind of image VOSForge reads: convert it to PNG or JPEG")
+            raise InputError(f"'{suffix}' images are not supported: convert them to PNG or JPEG")
         try:
             with Image.open(io.BytesIO(data)) as image:
                 image.load()
                 if suffix in CONVERTED_SUFFIXES or image.mode not in EIGHT_BITS:
                     data, suffix = _as_png(image), ".png"
         except UnidentifiedImageError:
-            raise InputError(f"a {suffix} file is no image or damaged: replace it or leave it out") from None
+            raise InputError(f"a {suffix} file is damaged or not an image: replace it or leave it out") from None
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise InputError(f"a {suffix} image cannot be read ({error}): replace it or leave it out") from None
         content = bytes_hash(data)
@@ -129,10 +129,10 @@ class AssetStore:
         return self._file("images", "image", content, IMAGE_SUFFIXES)
 
     def put_hdri(self, path: Path) -> str:
-        """Keep a copy of the HDRI file ``path`` (EXR or HDR) and return its content hash."""
+        """Store a copy of the HDRI file ``path`` (EXR or HDR) and return its content hash."""
         suffix = path.suffix.lower()
         if suffix not in HDRI_SUFFIXES:
-            raise InputError(f"{path} is no HDRI VOSForge reads: give an .exr or .hdr file")
+            raise InputError(f"{path} is not a supported HDRI: give an .exr or .hdr file")
         try:
             data = path.read_bytes()
         except OSError as error:

@@ -9,7 +9,7 @@ from vosforge.errors import VOSForgeError
 
 
 def hdri_catalog(store: AssetStore) -> Catalog:
-    """A catalog of the wheel's HDRIs, copied into ``store``. Raises VOSForgeError where bpy is not installed."""
+    """A catalog of the wheel's HDRIs, copied into ``store``. Raises VOSForgeError if bpy is not installed."""
     return Catalog.of(
         Asset(
             hash=store.put_hdri(path),

@@ -1,4 +1,4 @@
-"""What scenes are like in numbers: a table of quantities, each with all its values over the scenes given."""
+"""Statistics of scenes: a table of quantities with all their values."""
 
 from collections.abc import Callable, Iterable
 

@@ -1,4 +1,4 @@
-"""How a scene is drawn: ``sample_scene`` turns (settings, catalog, seed, index, attempt) into a SceneSpec.
+"""Samples scenes: ``sample_scene`` turns (settings, catalog, seed, index, attempt) into a SceneSpec.
 
 Motion follows BL30K's generator (Cheng et al., "Modular Interactive Video Object Segmentation", CVPR 2021): polynomials
 of degree 4 through five control points, whose steps grow with the number of frames so that speed does not depend on it.
@@ -48,31 +48,31 @@ FRUSTUM_SLOPE = 1.05 / (-2.0 - FRUSTUM_APEX)
 OBJECT_DEPTH = (-2.0, 5.0)
 LIGHT_DISTANCE = 11.0
 MOST_OBJECTS = 255
-"""Of a video: masks hold a label in a byte."""
+"""Per video: a mask label is one byte."""
 REDRAWS = 50
 LEAST_ANGLE = 0.15
-"""Objects whose centres are seen closer together than this are taken to hide one another."""
+"""Objects whose projected centres are closer than this are assumed to occlude one another."""
 
 
 class SceneConfig(Record):
-    """What scenes of a data set are like. Speeds are per frame; lengths in metres, angles in radians.
+    """Distribution of a data set's scenes. Speeds are per frame; lengths in metres, angles in radians.
 
     The defaults are the preset ``basic``; ``PRESETS`` has all of them.
     """
 
     preset: str = "basic"
     objects: Annotated[
-        Range[Annotated[int, Field(ge=1, le=MOST_OBJECTS)]], Field(description="fewest and most objects")
+        Range[Annotated[int, Field(ge=1, le=MOST_OBJECTS)]], Field(description="minimum and maximum number of objects")
     ] = (3, 5)
     object_speed: Annotated[float, Field(ge=0, description="spread of an object's step on each axis")] = 0.06
     turn_speed: Annotated[float, Field(ge=0, description="spread of an object's turn about each axis")] = 0.04
     limits: Annotated[Limits, Field(description="whether steps are limited in both directions of an axis")] = "both"
     height: Annotated[float, Field(gt=0, description="height of the objects' region, relative to its width")] = 0.75
     scale: Range[Amount] = (1.25, 3.0)
-    scale_change: Annotated[float, Field(gt=0, le=1, description="least scale factor over a video")] = 0.8
-    least_distance: Annotated[float, Field(ge=0, description="least distance of two objects' centres")] = 0.75
+    scale_change: Annotated[float, Field(gt=0, le=1, description="minimum scale factor over a video")] = 0.8
+    least_distance: Annotated[float, Field(ge=0, description="minimum distance between two objects' centres")] = 0.75
     distance_test: Annotated[
-        Literal["every_frame", "minimiser"], Field(description="how the least distance is found; minimisers miss some")
+        Literal["every_frame", "minimiser"], Field(description="how it is computed; minimisers may miss it")
     ] = "every_frame"
     in_view: Annotated[Share, Field(description="share of the frames an object's centre must be seen in")] = 0.5
     camera_speed: Annotated[float, Field(ge=0, description="spread of the camera's step on each axis")] = 0.06
@@ -91,7 +91,7 @@ class SceneConfig(Record):
     retexture: Annotated[Share, Field(description="share of textured models whose texture is replaced")] = 0.5
     retexture_plain: Annotated[Share, Field(description="share of untextured models that get a texture")] = 0.6
     wrap: Annotated[Wrap, Field(description="how replacement textures are put on: box projection or new UVs")] = "box"
-    gates: Annotated[bool, Field(description="whether videos that do not show enough are drawn again")] = True
+    gates: Annotated[bool, Field(description="whether videos that fail the visibility checks are redrawn")] = True
 
 
 PRESETS: dict[str, SceneConfig] = {
@@ -122,7 +122,7 @@ PRESETS: dict[str, SceneConfig] = {
 def preset(name: str) -> SceneConfig:
     """The preset ``name``; InputError for an unknown one."""
     if name not in PRESETS:
-        raise InputError(f"there is no preset '{name}'; known: {', '.join(PRESETS)}")
+        raise InputError(f"unknown preset '{name}'; known: {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
@@ -140,7 +140,7 @@ def sample_scene(
     """Draw video ``index`` of the data set ``seed`` from the assets of its split.
 
     The draw depends on these arguments only, never on other videos. ``attempt`` counts redraws of a refused video.
-    ``place``: the video's number among those of its split (by default ``index``), by which models are dealt out:
+    ``place``: the video's number within its split (default: ``index``), which determines its models:
     every model is used before any is used again. Raises VOSForgeError when the catalog lacks meshes, textures or
     HDRIs.
     """
@@ -222,7 +222,7 @@ def _step_sigma(speed: float, frames: int) -> float:
 def _motion(
     rng: np.random.Generator, config: SceneConfig, render: RenderSettings, camera: CameraSpec, others: list[Curve]
 ) -> CurveMotion:
-    """An object's curves, redrawn up to 50 times until it keeps clear of ``others`` and in view, then as they are."""
+    """An object's curves, redrawn up to 50 times until it stays in view and clear of ``others``; then accepted."""
     move, turn = (_step_sigma(speed, render.frames) for speed in (config.object_speed, config.turn_speed))
     # The change of scale over a video spreads evenly, in logarithm, over its four steps.
     least = config.scale_change ** (1 / (CONTROL_POINTS - 1))
@@ -243,7 +243,7 @@ def _motion(
 
 
 def _clear(location: Curve, others: list[Curve], config: SceneConfig, render: RenderSettings) -> bool:
-    """Whether a centre keeps the least distance to all ``others``, as far as the test of the preset finds out."""
+    """Whether a centre keeps the minimum distance to all ``others``, by the preset's test."""
     if config.distance_test == "minimiser":
         return all(least_distance(other, location) >= config.least_distance for other in others)
     path = evaluate(location, render.frames)
@@ -254,7 +254,7 @@ def _clear(location: Curve, others: list[Curve], config: SceneConfig, render: Re
 def _shows(
     location: Curve, others: list[Curve], config: SceneConfig, camera: CameraSpec, render: RenderSettings
 ) -> bool:
-    """Whether a centre is seen long enough, and at some time not in line with ``others``."""
+    """Whether a centre is visible long enough, and at some time not occluded by ``others``."""
     if not config.in_view:
         return True
     poses = camera_poses(camera, render.frames)

@@ -1,4 +1,4 @@
-"""What a scene is: frozen, validated, engine-free data that renders to one video, byte for byte, whenever asked.
+"""A scene: frozen, validated, engine-free data that always renders to the same video, byte for byte.
 
 World frame: x right, y away from the camera, z up; metres and radians. Curves run over u in [0, 1], where frame t of T
 stands at u = t / (T - 1). Assets are named by content hash.
@@ -20,10 +20,10 @@ Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 Wrap = Literal["box", "unwrap"]
 BOX_BLEND = 0.2
-"""How softly the three projections of a box meet."""
+"""Blend width of box projection."""
 
 Pass = Literal["depth", "flow", "normal", "amodal", "tracks"]
-"""What may be rendered beside colours and masks."""
+"""Passes that may be rendered besides colours and masks."""
 
 Polynomial = Annotated[tuple[float, ...], Field(min_length=1)]
 """Coefficients over u in [0, 1], the constant first."""
@@ -38,7 +38,7 @@ class Curve(Record):
 
 
 class CurveMotion(Record):
-    """Motion along polynomials: where an object is, how it is turned, how large it is."""
+    """Motion along polynomials: position, rotation and scale."""
 
     kind: Literal["curve"] = "curve"
     location: Curve
@@ -48,7 +48,7 @@ class CurveMotion(Record):
 
 
 class BakedMotion(Record):
-    """Motion frame by frame, as a simulation left it."""
+    """Motion baked frame by frame, for example by a simulation."""
 
     kind: Literal["baked"] = "baked"
     poses: Annotated[tuple[Pose, ...], Field(min_length=1)]
@@ -56,12 +56,12 @@ class BakedMotion(Record):
 
 
 class Deformation(Record):
-    """How a mesh changes its own shape, in its unit-sized frame: first it waves, then it twists."""
+    """A mesh's deformation, in its unit-sized frame: a wave, then a twist."""
 
     twist: Polynomial = (0.0,)
     """Turn about z, in radians per unit of height, over u."""
     wave: Polynomial = (0.0,)
-    """How far x moves at the crests of a sine wave along z, over u."""
+    """Amplitude in x of a sine wave along z, over u."""
     wavelength: Annotated[float, Field(gt=0)] = 1.0
     phase: Polynomial = (0.0,)
     """The wave's phase in turns, over u."""
@@ -77,7 +77,7 @@ class ObjectSpec(Record):
     texture: Hash | None = None
     """An image that replaces the mesh's own materials."""
     wrap: Wrap = "box"
-    """How it is put on: projected along the mesh's axes, or by new UVs (as BL30K does it)."""
+    """How it is applied: box projection, or new UVs (as in BL30K)."""
     motion: Annotated[CurveMotion | BakedMotion, Field(discriminator="kind")]
     deformation: Deformation | None = None
 
@@ -97,22 +97,22 @@ class LookAtMotion(Record):
 
 
 class LensSpec(Record):
-    """A lens that blurs what is nearer or farther than its focus. Labels stay those of a pinhole camera."""
+    """A lens with depth of field. Labels stay those of a pinhole camera."""
 
     f_number: Annotated[float, Field(gt=0)]
-    """Of a lens of the camera's focal length on a sensor 36 mm wide; small numbers blur more."""
+    """F-number of a lens with the camera's focal length on a 36 mm sensor; smaller numbers blur more."""
     focus: Polynomial
-    """Distance of what is sharp, in metres along the camera's axis, over u."""
+    """Focus distance in metres along the camera's axis, over u."""
 
 
 class CameraSpec(Record):
-    """Where the camera is and what it sees of the world."""
+    """The camera's pose and optics."""
 
     motion: Annotated[LookAtMotion | BakedMotion, Field(discriminator="kind")]
     fov: Annotated[float, Field(gt=0, lt=3)]
     """Horizontal field of view."""
     lens: LensSpec | None = None
-    """None: a pinhole, all of whose image is sharp."""
+    """None: a pinhole camera, sharp everywhere."""
     shutter: Annotated[float, Field(ge=0, le=1)] = 0.0
     """How long it stays open, as a share of the time between frames, half of it before the frame's instant. What moves
     meanwhile is blurred; labels stay those of the instant."""
@@ -150,52 +150,52 @@ class PlaneSpec(Record):
 
 
 class AtmosphereSpec(Record):
-    """Haze of one density everywhere, which dims what is far and lights it with its own colour (Koschmieder's law)."""
+    """Homogeneous haze that attenuates distant light and adds its own colour (Koschmieder's law)."""
 
     density: Annotated[float, Field(gt=0)]
-    """Extinction per metre: what is seen through 1 / density metres of it keeps 37 % of its light."""
+    """Extinction per metre: light keeps 37 % after 1 / density metres."""
     color: Color
-    """Linear RGB of the light it adds where it is thick."""
+    """Linear RGB of dense haze."""
 
 
 class RenderSettings(Record):
-    """How a scene becomes pixels. ``samples`` is per pixel; labels are exact at any number of them.
+    """Render settings. ``samples`` is per pixel; labels are exact at any number.
 
-    What is said of light and of how frames are stored is about colours, and counts for nothing without them.
+    Settings of light and encoding are ignored without colours.
     """
 
     width: Annotated[int, Field(ge=16, le=8192)] = 768
     height: Annotated[int, Field(ge=16, le=8192)] = 512
     frames: Annotated[int, Field(ge=2, le=100_000)] = 160
     colors: bool = True
-    """Whether there are colours at all; otherwise masks, and passes, are all that is made."""
+    """Whether to render colours; otherwise masks and passes only."""
     samples: Annotated[int, Field(ge=1, le=65536)] = 8
     tolerated_noise: Annotated[float, Field(ge=0)] = 16.0
-    """Where half of the samples leave less noise, in steps of 255, a pixel gets no more; 0: all get all of them."""
+    """A pixel with less noise (of 255) after half of the samples gets no more; 0: every pixel gets all."""
     denoise: bool = True
     denoiser: Literal["fast", "high", "adaptive"] = "adaptive"
-    """How much work Intel's denoiser does; "adaptive": much where much of a frame is rendered."""
+    """Quality of Intel's denoiser; "adaptive": high where much of a frame is rendered."""
     denoise_light: bool = True
     """Whether it gets the light on surfaces without their colours, where `lay_backdrop` lays one; else whole frames."""
     max_bounces: Annotated[int, Field(ge=0, le=64)] = 2
     lay_backdrop: bool = True
-    """Whether an emissive backdrop that alone stands behind the objects is laid under them instead of rendered."""
+    """Whether an emissive backdrop is composited behind the objects instead of rendered."""
     encoding: Literal["jpeg", "png", "webp"] = "jpeg"
-    """How frames are stored: JPEG, or one of two lossless ones."""
+    """Encoding of frames: JPEG, or one of two lossless formats."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
     jpeg_subsampling: Literal["4:4:4", "4:2:0"] = "4:4:4"
-    """How JPEGs store colours: at each pixel, or once for four."""
+    """Chroma subsampling of JPEGs: none, or 2×2."""
     jpeg_tables: Literal["even", "annex-k"] = "even"
     """How coarsely JPEGs store what is fine: hardly more than what is broad, each number (at 4:4:4) as coarsely as it
     is worth its bits; or as the standard suggests."""
     passes: tuple[Pass, ...] = ()
-    """What is kept beside colours and masks."""
+    """Passes to store besides colours and masks."""
     tracks: Annotated[int, Field(ge=1, le=65536)] = 256
-    """How many points the pass of that name follows."""
+    """Number of points in the pass ``tracks``."""
 
 
 class SceneSpec(Record):
-    """One video, whole: what is in it, how it moves, how it is lit, seen and rendered, and what it was drawn from."""
+    """The complete description of one video: objects, motion, light, camera, render settings and seed."""
 
     format_version: Literal[1] = 1
     preset: str
@@ -207,7 +207,7 @@ class SceneSpec(Record):
     split: Split
     objects: Annotated[tuple[ObjectSpec, ...], Field(min_length=1, max_length=255)]
     distractors: tuple[ObjectSpec, ...] = ()
-    """Objects that are seen and hide others, but are labelled as background."""
+    """Distractors: visible, occluding objects labelled as background."""
     camera: CameraSpec
     lights: tuple[LightSpec, ...]
     world: WorldSpec | None = None
@@ -218,7 +218,7 @@ class SceneSpec(Record):
     """In stops: one more makes the frames twice as bright."""
     render: RenderSettings
     attributes: dict[str, bool | int | float | str] = Field(default_factory=dict)
-    """What a user wants to find the video by; nothing depends on it."""
+    """Free tags for finding the video; nothing depends on them."""
 
     @model_validator(mode="after")
     def _baked_motion_is_as_long_as_the_video(self) -> Self:

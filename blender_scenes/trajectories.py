@@ -16,7 +16,7 @@ _FIT = np.linalg.inv(np.vander(np.linspace(0.0, 1.0, CONTROL_POINTS), increasing
 
 
 def sample_pauses(rng: np.random.Generator, start: float = 0.10, end: float = 0.65) -> list[bool]:
-    """At which of the steps between control points a walk stands still.
+    """The steps between control points at which a walk pauses.
 
     A step starts a pause with probability ``start``; a running pause ends at each step with ``end``.
     """
@@ -52,7 +52,7 @@ def fit_curve(points: np.ndarray) -> Curve:
 
 
 def least_distance(one: Curve, other: Curve) -> float:
-    """The distance of two moving points where a bounded scalar minimisation ends, not always the least one.
+    """The distance of two moving points by bounded scalar minimisation, not always the true minimum.
 
     BL30K's generator tests with it; a minimum it misses lets paths come closer than they may.
     """

@@ -31,5 +31,5 @@ QUALITIES: dict[str, dict[str, Any]] = {
 def quality_settings(name: str) -> list[str]:
     """A quality as settings of a data set, ``render.samples=64`` and so on. Raises InputError for an unknown one."""
     if name not in QUALITIES:
-        raise InputError(f"there is no quality '{name}'; known: {', '.join(QUALITIES)}")
+        raise InputError(f"unknown quality '{name}'; known: {', '.join(QUALITIES)}")
     return [f"render.{key}={json.dumps(value)}" for key, value in QUALITIES[name].items()]

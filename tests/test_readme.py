@@ -1,4 +1,4 @@
-"""What the README tells a reader to type is understood."""
+"""What the README and the pages of ``docs/`` tell a reader to type or to open is there."""
 
 import re
 import shlex
@@ -7,28 +7,66 @@ from pathlib import Path
 import pytest
 import typer
 
+from tests.tools.help import leaf
 from tools.cli import app
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-COMMANDS = re.findall(r"^    vosforge (.*?)(?:\s+#.*)?$", README, re.MULTILINE)
+ROOT = Path(__file__).parents[1]
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
+MAKEFILE = (ROOT / "Makefile").read_text()
+FIGURES = re.findall(r"^\| (?!what \|)(?!-)(.*) \| (.*) \| (.*) \|$", PAGES["docs/figures.md"], re.MULTILINE)
 
 
-def test_the_readme_shows_each_command() -> None:
-    assert {line.split()[0] for line in COMMANDS} >= {"render", "view", "train", "infer"}
+def typed(program: str, text: str) -> list[str]:
+    """The commands of ``program`` in a page: indented lines, and whole cells of tables."""
+    lines = re.findall(rf"^    ({program} .*?)(?:\s+#.*)?$", text, re.MULTILINE)
+    return lines + re.findall(rf"\| `({program} [^`]*)` \|", text)
 
 
-@pytest.mark.parametrize("line", COMMANDS)
-def test_commands_of_the_readme_parse(line: str) -> None:
-    name, *words = shlex.split(line)
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_readme_is_short_and_shows_each_command() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= 150
     group = typer.main.get_command(app)
-    assert name in group.commands  # type: ignore[attr-defined]
-    command = group.commands[name]  # type: ignore[attr-defined]
-    command.make_context(name, words)  # raises for an unknown option or a value of the wrong type
+    shown = {line.split()[1] for line in typed("vosforge", PAGES["README.md"])}
+    assert shown | {"demo"} == set(group.commands)  # type: ignore[attr-defined]  # make demo runs that one
 
 
-def test_the_makefile_has_what_the_readme_says() -> None:
-    makefile = (Path(__file__).parents[1] / "Makefile").read_text()
-    targets = set(re.findall(r"^    make ([\w-]+)", README, re.MULTILINE))
-    assert targets >= {"demo", "test"}
-    for target in targets:
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+@pytest.mark.parametrize("line", sorted({line for text in PAGES.values() for line in typed("vosforge", text)}))
+def test_commands_of_the_pages_parse(line: str) -> None:
+    command, words = leaf(shlex.split(line)[1:])
+    command.make_context(command.name, words)  # raises for an unknown option or a value of the wrong type
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_makefile_has_what_the_pages_say(page: str) -> None:
+    for line in typed("make", PAGES[page]):
+        assert re.search(rf"^{line.split()[1]}:", MAKEFILE, re.MULTILINE), line
+    if page == "README.md":
+        assert {line.split()[1] for line in typed("make", PAGES[page])} >= {"demo", "test"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        path = (ROOT / page).parent / file if file else ROOT / page
+        assert path.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+            assert anchor in map(slug, headings), target
+
+
+@pytest.mark.parametrize(("what", "figure", "command"), FIGURES)
+def test_each_figure_has_one_command(what: str, figure: str, command: str) -> None:
+    assert what and figure
+    assert re.fullmatch(r"`(make|vosforge|pytest|python) [^`]+`", command)
+    for path in re.findall(r"tests/[\w/]+\.py", command):
+        assert (ROOT / path).exists(), path
+
+
+def test_there_are_figures() -> None:
+    assert len(FIGURES) > 40

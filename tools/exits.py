@@ -15,11 +15,11 @@ from vosforge.trouble import trouble
 FAILED, INTERRUPTED = 1, 130
 STOPPED = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
 REMEDIES = {
-    errno.ENOSPC: "free some room, or name another place",
-    errno.EDQUOT: "free some room, or name another place",
-    errno.EROFS: "name a place that can be written",
-    errno.EACCES: "change its permissions, or name another place",
-    errno.EPERM: "change its permissions, or name another place",
+    errno.ENOSPC: "free some space, or choose another path",
+    errno.EDQUOT: "free some space, or choose another path",
+    errno.EROFS: "choose a writable path",
+    errno.EACCES: "change its permissions, or choose another path",
+    errno.EPERM: "change its permissions, or choose another path",
     errno.ENAMETOOLONG: "shorten it",
 }
 
@@ -43,15 +43,15 @@ def run(app: typer.Typer, argv: Sequence[str]) -> None:
     except typer.TyperException as error:
         code = _complain(_usage(error), error.exit_code)
     except MemoryError as error:
-        code = _complain(f"memory is short ({first_line(error)}): use smaller frames or fewer workers", FAILED)
+        code = _complain(f"out of memory ({first_line(error)}): use smaller frames or fewer workers", FAILED)
     except OSError as error:
         code = _complain(_sentence(error), InputError.exit_code if isinstance(error, MISPLACED) else FAILED)
     except RuntimeError as error:  # as libraries report the system's trouble
         if (words := trouble(error)) is None:
             raise
-        code = _complain(f"the machine cannot go on ({words}): see to it and run the command again", FAILED)
+        code = _complain(f"the machine failed ({words}): fix that and run the command again", FAILED)
     if code in STOPPED:
-        _complain(f"{STOPPED[code]}; what was finished is kept, and the same command goes on from there", code)
+        _complain(f"{STOPPED[code]}; finished work is kept; run the same command to resume", code)
     _let_go_of_output()
     sys.exit(code)
 

@@ -203,7 +203,7 @@ def recipe(name: str) -> Recipe:
         return Recipe()
     if name == "demo":
         return _demo()
-    raise InputError(f"there is no training recipe '{name}'; known: demo, paper")
+    raise InputError(f"unknown training recipe '{name}'; known: demo, paper")
 
 
 def _clip_crop(crop: int, area: tuple[float, float]) -> Geometry:

@@ -1,4 +1,4 @@
-"""What every part of VOSForge shares and nothing of its domain: errors, seeding, configuration, logging."""
+"""Shared infrastructure without domain knowledge: errors, seeding, configuration, logging."""
 
 from vosforge.errors import InputError, VOSForgeError
 

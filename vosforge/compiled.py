@@ -1,7 +1,7 @@
-"""Functions compiled by numba, and where it keeps what it compiled: a folder of ours, or nowhere.
+"""Functions compiled by numba, with their cache in a folder of ours or none.
 
-Import numba from here only: it reads where its cache is when it is imported. Where no folder can be written to, each
-process compiles what it needs, which takes seconds.
+Import numba only from here: it reads its cache folder on import. Without a writable folder, each process compiles what
+it needs, which takes seconds.
 """
 
 import os
@@ -13,11 +13,11 @@ from pathlib import Path
 from vosforge.files import cache_dir
 
 NEEDED_BYTES = 64 * 2**20
-"""With less room than this on its disk there is no cache: one that cannot be written to ends what uses it."""
+"""With less free space than this the cache is off: a failed write to it would end the process."""
 
 
 def cache_folder() -> Path | None:
-    """The folder of numba's cache ($NUMBA_CACHE_DIR, else ours), made as needed; None where it cannot be written to."""
+    """The folder of numba's cache ($NUMBA_CACHE_DIR, else ours), created as needed; None if it is not writable."""
     try:
         folder = Path(os.environ.get("NUMBA_CACHE_DIR") or cache_dir() / "numba")
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,4 +35,4 @@ if _folder is not None:
 import numba  # noqa: E402
 
 compiled = partial(numba.njit, cache=_folder is not None, error_model="numpy")
-"""Decorates what is to be compiled; it divides by zero as numpy does."""
+"""Decorator of compiled functions; division by zero behaves as in numpy."""

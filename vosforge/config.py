@@ -12,11 +12,11 @@ from vosforge.errors import InputError
 from vosforge.files import at_home
 
 SHOWN = 80
-"""Characters of a bad value that an error repeats."""
+"""Maximum characters of a bad value shown in an error."""
 
 
 class Record(BaseModel):
-    """Frozen, validated data that knows all its keys: the base of every config and every spec."""
+    """Frozen, validated data without unknown keys: the base of every config and spec."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -27,17 +27,17 @@ Number = TypeVar("Number", int, float)
 
 def _ordered(ends: tuple[Number, ...]) -> tuple[Number, ...]:
     if list(ends) != sorted(ends):
-        raise ValueError(f"the least comes first, as in {sorted(ends)}")
+        raise ValueError(f"put the lower number first, as in {sorted(ends)}")
     return ends
 
 
 ASCENDING = AfterValidator(_ordered)
-"""Refuses numbers that do not ascend."""
+"""Rejects numbers that do not ascend."""
 Range = Annotated[tuple[Number, Number], ASCENDING]
-"""The least and the most of something."""
+"""Minimum and maximum."""
 Share = Annotated[float, Field(ge=0, le=1)]
 PathOfUser = Annotated[Path, AfterValidator(at_home)]
-"""A path, in which ~ is the user's home."""
+"""A path; ~ is expanded to the user's home."""
 
 
 def read_config(
@@ -91,7 +91,7 @@ def _override(text: str) -> tuple[list[str], object]:
 
 
 def _problem(error: Exception) -> str:
-    """What is wrong with a YAML text, and where, on one line."""
+    """A YAML error and its position, on one line."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"

@@ -1,14 +1,14 @@
-"""The errors a user can mend. Everything else that is raised is a bug and keeps its traceback."""
+"""The errors a user can fix. Any other exception is a bug and keeps its traceback."""
 
 
 class VOSForgeError(Exception):
-    """Base of all errors a user can mend: one sentence that names the thing and the remedy."""
+    """Base of all errors a user can fix: one sentence with the cause and the remedy."""
 
     exit_code = 1
 
 
 class InputError(VOSForgeError):
-    """What the user handed over cannot be used: a wrong key, a bad value, a missing or unreadable path."""
+    """The user's input is unusable: a wrong key, a bad value, a missing or unreadable path."""
 
     exit_code = 2
 
@@ -23,11 +23,11 @@ class MachineError(VOSForgeError):
 
 
 class QuarantinedError(VOSForgeError):
-    """Everything is done that can be done, but for videos that are quarantined."""
+    """Everything is done except quarantined videos."""
 
     exit_code = 3
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
+    """An error's message on one line."""
     return (str(error).splitlines() or [""])[0].strip(" '\"") or type(error).__name__

@@ -1,6 +1,6 @@
-"""Work on files that may be damaged, in processes that may be lost to them.
+"""Process files that may be damaged, in expendable processes.
 
-A library that meets nonsense can crash or never come back; then one task is lost, and told of, and the rest goes on.
+A library may crash or hang on a damaged file; then that one task is reported as lost and the rest continues.
 """
 
 import multiprocessing
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Lost:
-    """A task that gave no result, and why not."""
+    """A task without a result, and the reason."""
 
     why: str
 
@@ -39,10 +39,10 @@ def guarded(
     workers: int,
     patience: Callable[[Task], float],
 ) -> Iterator[tuple[Task, Result | Lost]]:
-    """Yield each task with what ``function`` makes of it, as they are done, or with what became of its process.
+    """Yield each finished task with the result of ``function``, or with the fate of its process.
 
     ``function`` and tasks must be picklable; ``tasks`` is emptied from the left, and may grow between two results.
-    ``patience``: after how many seconds a task is given up. The processes end with the iteration.
+    ``patience``: timeout of a task in seconds. The processes end with the iteration.
     """
     context = multiprocessing.get_context("spawn")  # HDF5 does not survive a fork
     busy: list[_Worker[Task]] = []
@@ -69,7 +69,7 @@ def guarded(
             for worker in list(busy):
                 if worker.connection not in ready and now < worker.deadline:
                     continue
-                result = _receive(worker) if worker.connection in ready else Lost("takes for ever")
+                result = _receive(worker) if worker.connection in ready else Lost("times out")
                 worker.deadline = float("inf")
                 yield worker.task, result
                 if isinstance(result, Lost) or not tasks:
@@ -89,7 +89,7 @@ def _receive(worker: _Worker[Any]) -> Any:
         return worker.connection.recv()
     except (EOFError, ConnectionResetError):
         worker.process.join()
-        return Lost(f"ends the process that reads it ({_ending(worker.process.exitcode or 0)})")
+        return Lost(f"crashes the process that reads it ({_ending(worker.process.exitcode or 0)})")
 
 
 def _ending(code: int) -> str:

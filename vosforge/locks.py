@@ -1,7 +1,6 @@
-"""One writer a folder: by a lock, or, where the file system has none, by a lease.
+"""One writer per folder: by a lock or, on file systems without locks, by a lease.
 
-A lock ends with its process. A lease is a file that its owner touches again and again: one that nobody touches any
-more may be taken over.
+A lock ends with its process. A lease is a file that its owner keeps touching: a stale one may be taken over.
 """
 
 import errno
@@ -22,15 +21,15 @@ from vosforge.log import logger
 from vosforge.trouble import attempting
 
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What ``flock`` answers on file systems that have no locks."""
+"""Errors of ``flock`` on file systems without locks."""
 BEAT_SECONDS, STALE_SECONDS = 10.0, 60.0
-"""How often a lease is touched, and how long untouched it counts as left behind."""
+"""How often a lease is touched, and after how long it counts as stale."""
 SETTLE_SECONDS = 0.5
-"""Of two processes that take a lease at once, the later one has it: so long each waits before it looks."""
+"""If two processes take a lease at once, the later one wins: each waits this long before checking."""
 
 
 def lock(file: IO, how: int) -> bool:
-    """``flock`` an opened file; False where the file system has no locks.
+    """``flock`` an open file; False on file systems without locks.
 
     Raises BlockingIOError, with LOCK_NB, when another process holds it.
     """
@@ -45,9 +44,9 @@ def lock(file: IO, how: int) -> bool:
 
 @contextmanager
 def one_writer(folder: Path, doing: str) -> Iterator[None]:
-    """Be the one process that is ``doing`` ("rendering into") ``folder``.
+    """Hold ``folder`` as the only process ``doing`` ("rendering into") it.
 
-    Raises InputError when another one is, MachineError when that cannot be found out.
+    Raises InputError when another process does, MachineError when that cannot be determined.
     """
     busy = f"another process is {doing} {folder}"
     with attempting(f"write to {folder}"):
@@ -102,13 +101,13 @@ def _take(path: Path, mine: str, busy: str) -> None:
 
 
 def _host() -> str:
-    """This machine, or the container on it whose process ids are ours."""
+    """This machine and PID namespace."""
     ids = Path("/proc/self/ns/pid")
     return f"{socket.gethostname()} {ids.readlink()}" if ids.is_symlink() else socket.gethostname()
 
 
 def _alive(path: Path, holder: str, now: float) -> bool:
-    """Whether the owner of a lease is still there; ``now`` is the file system's time, which hosts share."""
+    """Whether a lease's owner is alive; ``now`` is the file system's time, shared by all hosts."""
     try:
         owner = json.loads(holder)
         host, pid = owner["host"], int(owner["pid"])
@@ -131,4 +130,4 @@ def _beat(path: Path, ended: threading.Event) -> None:
         try:
             os.utime(path)
         except OSError as error:  # the next beat may reach it again
-            logger.warning("%s cannot be kept alive (%s)", path, error.strerror)
+            logger.warning("cannot refresh the lease %s (%s)", path, error.strerror)

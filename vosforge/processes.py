@@ -1,4 +1,4 @@
-"""Helper processes: how many can work at once, and how they end: with their owner, without a say on Ctrl-C."""
+"""Helper processes: how many fit, and how they end (with their owner, ignoring Ctrl-C)."""
 
 import ctypes
 import os
@@ -14,7 +14,7 @@ from vosforge.errors import InputError
 
 PR_SET_PDEATHSIG = 1
 TERMINATED = 128 + signal.SIGTERM
-"""The exit code of a process that SIGTERM ended."""
+"""Exit code after SIGTERM."""
 CONTROL_GROUPS = (
     ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
     ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -36,19 +36,19 @@ SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def short_folder(preferred: str = "") -> Path:
-    """A folder for sockets: ``preferred`` or that of temporary files where they are short, else one of SHORT_FOLDERS.
+    """A folder for sockets: ``preferred`` or the temporary folder if short enough, else one of SHORT_FOLDERS.
 
-    Raises InputError where no such folder can be written.
+    Raises InputError if no such folder is writable.
     """
     wanted = (preferred, tempfile.gettempdir(), *SHORT_FOLDERS)
     for folder in (Path(name).absolute() for name in wanted if name):
         if len(str(folder)) <= LONGEST_FOLDER and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
             return folder
-    raise InputError(f"sockets need a folder with a path of at most {LONGEST_FOLDER} characters: name one in TMPDIR")
+    raise InputError(f"sockets need a folder with a path of at most {LONGEST_FOLDER} characters: set TMPDIR to one")
 
 
 def cores(root: Path = Path("/")) -> int:
-    """How many processes can work at once: the cores this one may use, or its control group's share where that is less.
+    """Usable cores: this process's affinity, or its control group's quota if lower.
 
     ``root``: where ``sys`` is.
     """
@@ -62,7 +62,7 @@ def cores(root: Path = Path("/")) -> int:
 
 
 def free_memory(root: Path = Path("/")) -> int:
-    """Bytes that new processes can take: what Linux has left, or its control group where that is less.
+    """Bytes available to new processes: free memory, or its control group's limit if lower.
 
     ``root``: where ``proc`` and ``sys`` are.
     """
@@ -78,14 +78,14 @@ def free_memory(root: Path = Path("/")) -> int:
 
 
 def end_with_owner() -> None:
-    """Have the kernel end this process when its owner dies, however it dies, whatever it is doing."""
+    """Make the kernel kill this process when its owner dies."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager
 def interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C meanwhile; processes that are started meanwhile go on ignoring it, and leave it to their owner."""
+    """Ignore Ctrl-C inside the block; processes started there keep ignoring it and leave it to their owner."""
     if threading.current_thread() is not threading.main_thread():  # Python sets signals in the main thread only
         yield
         return
@@ -97,7 +97,7 @@ def interrupts_ignored() -> Iterator[None]:
 
 
 def end_on_sigterm() -> None:
-    """Have SIGTERM end this process as Ctrl-C does, with all that is to be put in order before; its code is 143."""
+    """Make SIGTERM end this process like Ctrl-C, with clean-up, and exit code 143."""
 
     def end(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is put in order now is not interrupted again
@@ -109,7 +109,7 @@ def end_on_sigterm() -> None:
 
 @contextmanager
 def sigterm_kept() -> Iterator[None]:
-    """Have SIGTERM do afterwards what it did before, whatever a library makes of it meanwhile, as Ray does."""
+    """Restore SIGTERM's handler after the block, in case a library (such as Ray) replaces it."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield

@@ -9,7 +9,7 @@ from vosforge.log import progress_bar
 
 @contextmanager
 def training_progress(kind: str) -> Iterator[Callable[[int, int, float], None]]:
-    """Show a training run: the value is its ``on_step`` callback."""
+    """Show a training run; yields its ``on_step`` callback."""
     with progress_bar() as bar:
         task = bar.add_task(kind, total=None, rate="preparing")
 
@@ -21,7 +21,7 @@ def training_progress(kind: str) -> Iterator[Callable[[int, int, float], None]]:
 
 @contextmanager
 def counting(name: str, total: int) -> Iterator[Callable[..., None]]:
-    """Show a plain count: call the value once an item, with what has just been done (and ``more=`` items to come)."""
+    """Show a count; call the yielded function per item, with its description (and ``more=`` items to come)."""
     with progress_bar() as bar:
         task = bar.add_task(name, total=total, rate="")
 
@@ -34,7 +34,7 @@ def counting(name: str, total: int) -> Iterator[Callable[..., None]]:
 
 
 def shown(path: object) -> str:
-    """A path, or what stands for one, as the user would write it: relative to where they stand when that is shorter."""
+    """A path as the user would type it: relative to the current folder when that is shorter."""
     if not isinstance(path, Path):
         return str(path)
     try:

@@ -1,7 +1,6 @@
-"""Trouble of the machine (disk, memory, locks, network), told apart from what is wrong with data.
+"""Tells machine failures (disk, memory, locks, network) from bad data.
 
-Where the machine could not read, nothing is known of the content; where it could not write, nothing is wrong with what
-was to be written.
+A failed read says nothing about the content; a failed write says nothing about the data.
 """
 
 import errno
@@ -13,9 +12,9 @@ from contextlib import contextmanager
 from vosforge.errors import MachineError, VOSForgeError
 
 OF_CONTENT = {errno.EINVAL, errno.EOVERFLOW, errno.ERANGE, errno.EDOM, errno.EILSEQ}
-"""What the operating system answers to places and sizes that make no sense, as a damaged file may name them."""
+"""Errors for invalid offsets and sizes, as in a damaged file."""
 OF_NAMES = {errno.ENOENT, errno.ENOTDIR}
-"""Nothing is there: who reads says that in words of their own."""
+"""Missing files: readers report them in their own words."""
 HDF5_NUMBER = re.compile(r"\berrno = (\d+)")
 HDF5_PLUGIN = re.compile(r"required filter|can't dlopen|can't open directory|unable to load plugin", re.IGNORECASE)
 NOT_ENOUGH = "not enough memory"
@@ -25,24 +24,24 @@ NO_MEMORY = re.compile(
 
 
 def trouble(error: BaseException) -> str | None:
-    """What of the machine kept something from being read, in a few words; None where ``error`` tells of its content."""
+    """The machine's failure behind ``error``, in a few words; None if the content is at fault."""
     number = _number(error)
     return None if number in OF_CONTENT | OF_NAMES else _words(error, number)
 
 
 def unread(what: object, error: BaseException, otherwise: VOSForgeError) -> VOSForgeError:
-    """The error to raise when ``what`` cannot be read: a MachineError for `trouble`, else ``otherwise``."""
+    """The error to raise for an unreadable ``what``: a MachineError for `trouble`, else ``otherwise``."""
     why = trouble(error)
     if why is None:
         return otherwise
-    return MachineError(f"{what} cannot be read here ({why}), which says nothing of its content: try again later", why)
+    return MachineError(f"{what} cannot be read here ({why}), its content may be fine: try again later", why)
 
 
 @contextmanager
 def attempting(what: str) -> Iterator[None]:
-    """Make one sentence of whatever the operating system has against ``what`` ("write to runs/data").
+    """Turn system errors during ``what`` ("write to runs/data") into one sentence.
 
-    Raises MachineError then. All other errors stay as they are.
+    Raises MachineError for those; other errors pass through.
     """
     try:
         yield
@@ -52,14 +51,14 @@ def attempting(what: str) -> Iterator[None]:
             raise
         where = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
         raise MachineError(
-            f"cannot {what} ({why}{where}): what is finished is kept; see to disk, share or memory, and run the same "
+            f"cannot {what} ({why}{where}): finished work is kept; check the disk, share or memory, then run the same "
             "command again",
             why,
         ) from error
 
 
 def _number(error: BaseException) -> int | None:
-    """The operating system's number; HDF5 has it in its text only, on whatever line."""
+    """The errno; HDF5 has it only in its text."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     found = HDF5_NUMBER.search(str(error))

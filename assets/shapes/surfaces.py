@@ -1,6 +1,6 @@
 """The geometry that procedural shapes are made of: grids, sweeps, lathes, extrusions, balls, blends.
 
-A `Surface` is plain arrays of any size; `assets.prepared.prepare_mesh` makes it a prepared mesh. All are closed and
+A `Surface` is plain arrays of any size; `assets.prepared.prepare_mesh` prepares it. All surfaces are closed and
 wound counter-clockwise seen from outside. UVs run along the surface at its own proportions, so that an image is
 never drawn out, and go round a whole number of times, so that a seamless image has no seam.
 """

@@ -1,4 +1,4 @@
-"""A scene without light and colours, for renders that only ask what is where."""
+"""A scene without light and colours, for renders of labels only."""
 
 import bpy
 
@@ -6,9 +6,9 @@ from blender_scenes.blender.materials import LABEL_ALPHA
 
 
 def strip_colors(scene: bpy.types.Scene) -> None:
-    """Take from the scene that stands in Blender all that labels do not need, for good.
+    """Permanently remove from the Blender scene everything that labels do not need.
 
-    A surface without a shader is black and lets nothing through. Those that are not there everywhere keep theirs.
+    A surface without a shader is black and opaque. Surfaces with holes keep their shaders.
     """
     scene.world, scene.view_layers[0].use_pass_mist = None, False
     scene.camera.data.dof.use_dof = False

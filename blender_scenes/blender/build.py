@@ -1,4 +1,4 @@
-"""How a spec becomes a Blender scene: ``build_scene`` makes it, ``pose_scene`` moves it to a frame."""
+"""Builds a Blender scene from a spec (``build_scene``) and moves it to a frame (``pose_scene``)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,13 +16,13 @@ from blender_scenes.trajectories import camera_poses, deformed, object_poses
 # Blender's cameras look along -z with y up; ours along +z with y down.
 CAMERA_FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 WORLD_MAP_WIDTH = 512
-"""Size of the map by which Cycles chooses where to sample the surroundings; it bears on noise, never on brightness."""
+"""Size of the importance map with which Cycles samples the surroundings; affects noise, never brightness."""
 
 
 class Deforming(NamedTuple):
-    """A mesh that changes its shape, and the vertices ``[V, 3]`` it changes from.
+    """A deforming mesh, and its undeformed vertices ``[V, 3]``.
 
-    Its shape stands in a shape key: Cycles blurs no change of a mesh that has none.
+    Its shape is a shape key: without one, Cycles does not blur the deformation.
     """
 
     mesh: bpy.types.Mesh
@@ -33,9 +33,9 @@ class Deforming(NamedTuple):
 
 @dataclass(frozen=True)
 class BuiltScene:
-    """A scene that stands in Blender: what moves, and where it is (world matrices ``[3, T, 4, 4]``).
+    """A scene built in Blender: its moving objects and their world matrices ``[3, T, 4, 4]``.
 
-    The three are the instants when the shutter opens, of the frame itself, and when the shutter closes.
+    The three instants: shutter opening, the frame itself, shutter closing.
     """
 
     scene: bpy.types.Scene
@@ -47,7 +47,7 @@ class BuiltScene:
 
 
 def clear_scene() -> None:
-    """Remove everything a previous video left; Blender keeps only its empty scene."""
+    """Remove everything from the previous video; only Blender's empty scene remains."""
     scene = bpy.context.scene
     scene.render.use_persistent_data = False
     scene.world = None
@@ -64,9 +64,9 @@ def clear_scene() -> None:
 
 
 def build_scene(spec: SceneSpec, store: AssetStore) -> BuiltScene:
-    """Replace what stands in Blender by the scene of ``spec``.
+    """Replace the scene in Blender by that of ``spec``.
 
-    Pass indices are 1 to K for the objects, go on from there for the distractors, and are 0 for planes.
+    Pass indices are 1 to K for objects, K + 1 and up for distractors, and 0 for planes.
     Raises VOSForgeError when the store lacks an asset.
     """
     clear_scene()
@@ -96,12 +96,12 @@ def build_scene(spec: SceneSpec, store: AssetStore) -> BuiltScene:
 
 
 def instants(camera: CameraSpec) -> tuple[float, float, float]:
-    """When the shutter opens, takes the frame and closes, in frames from the frame's own instant."""
+    """Times of shutter opening, the frame itself and shutter closing, in frames relative to the frame."""
     return (-camera.shutter / 2, 0.0, camera.shutter / 2)
 
 
 def pose_scene(built: BuiltScene, frame: int, instant: int = 1) -> None:
-    """Move everything to where it is at ``frame`` and give it the shape it has then.
+    """Pose and deform everything for ``frame``.
 
     ``instant``: 0 when the shutter opens, 1 at the frame itself, 2 when the shutter closes.
     """
@@ -145,9 +145,9 @@ def _add_object(scene: bpy.types.Scene, name: str, item: ObjectSpec, store: Asse
 
 
 def _share_mesh(scene: bpy.types.Scene, obj: bpy.types.Object) -> None:
-    """Let Cycles move an object without building its mesh's search tree anew, as it does for a mesh with one user.
+    """Let Cycles move an object without rebuilding its mesh's BVH, as it does for single-user meshes.
 
-    The second user is seen by no ray there is.
+    The second user is invisible to all rays.
     """
     twin = _link(scene, f"{obj.name} twin", obj.data)
     twin.visible_camera = twin.visible_diffuse = twin.visible_glossy = False

@@ -12,13 +12,13 @@ from blender_scenes.blender.meshes import PAINTED, REST
 from blender_scenes.spec import BOX_BLEND, Wrap
 
 REFLECTANCE = "reflectance"
-"""The pass that holds what surfaces reflect of any light: their colours, and a little of all."""
+"""The pass of surface reflectance: base colours plus specular."""
 LABEL_ALPHA = "label alpha"
 """The node through which the alpha of a surface goes that labels do not see everywhere."""
 
 
 def prepared_materials(mesh: PreparedMesh, store: AssetStore) -> list[bpy.types.Material]:
-    """The mesh's own materials, in the order its faces number them."""
+    """The mesh's own materials, in the order of its material indices."""
     return [principled_material(material, store, mesh.corner_color is not None) for material in mesh.materials]
 
 
@@ -39,7 +39,7 @@ def image_material(image: Path, wrap: Wrap) -> bpy.types.Material:
 
 
 def plane_material(name: str, image: Path, emission: float) -> bpy.types.Material:
-    """The material of a backdrop or a ground: matt, or shining with its own image at strength ``emission``."""
+    """The material of a backdrop or a ground: matt, or emitting its image at strength ``emission``."""
     material, shader = _new(name)
     links = material.node_tree.links
     texture = _image_node(material, image)
@@ -57,9 +57,9 @@ def plane_material(name: str, image: Path, emission: float) -> bpy.types.Materia
 
 
 def principled_material(prepared: Material, store: AssetStore, painted: bool = False) -> bpy.types.Material:
-    """A material as it is described; its image, if any, comes from ``store``.
+    """A Blender material for a description; its image, if any, comes from ``store``.
 
-    ``painted``: the mesh has colours of its own, which multiply the material's.
+    ``painted``: the mesh has vertex colours, which multiply the material's.
     """
     material, shader = _new(prepared.name)
     shader.inputs["Base Color"].default_value = (*prepared.base_color, 1.0)
@@ -104,7 +104,7 @@ def _multiply_by_vertex_colors(material: bpy.types.Material, color: bpy.types.No
 
 
 def _give_reflectance(material: bpy.types.Material, shader: bpy.types.ShaderNode, besides: float) -> None:
-    """Write the shader's colour into the pass of that name, and ``besides`` added to it."""
+    """Write the shader's colour plus ``besides`` into the pass of that name."""
     nodes, links = material.node_tree.nodes, material.node_tree.links
     total, output = nodes.new("ShaderNodeVectorMath"), nodes.new("ShaderNodeOutputAOV")
     color = shader.inputs["Base Color"]
@@ -135,15 +135,15 @@ def _set_label_alpha(node: bpy.types.ShaderNode, solid: bool) -> None:
 
 
 def has_holes() -> bool:
-    """Whether labels see through some surface of the scene that stands in Blender."""
+    """Whether some surface of the scene in Blender is partly transparent to labels."""
     return any(_label_alphas())
 
 
 @contextmanager
 def solid_surfaces() -> Iterator[None]:
-    """While it lasts, each point of a surface is there or not there.
+    """Within this context, each point of a surface is either opaque or absent.
 
-    A ray passes through a surface of little alpha or bounces off it by chance, and a label would be a matter of luck.
+    Otherwise a ray passes a translucent surface at random, and labels would be random.
     """
     for node in _label_alphas():
         _set_label_alpha(node, True)

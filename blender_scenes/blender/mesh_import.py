@@ -1,6 +1,6 @@
 """Mesh files to prepared meshes, by Blender's importers. Runs inside a Blender worker process only.
 
-Files are read, never executed, and images are taken from the folder the user named only.
+Files are read, never executed, and images are read only from the user's folder.
 """
 
 import functools
@@ -43,7 +43,7 @@ DATA_BLOCKS = (
     *("objects", "meshes", "curves", "armatures", "lights", "cameras", "hair_curves", "pointclouds", "volumes"),
     *("materials", "images", "node_groups", "worlds", "actions", "collections", "scenes"),
 )
-"""What importers leave in Blender, to be removed when it was read."""
+"""Data that importers leave in Blender, removed after reading."""
 FAR = 2000.0
 """Coordinates so many times a mesh's size lose what is smaller than a ten-thousandth of it in single precision."""
 LARGEST_FILE = 2 * 2**30
@@ -53,7 +53,7 @@ SEEN_ALPHA = 0.02
 
 
 class ImportedMesh(NamedTuple):
-    """A mesh file's content and what of it could not be used, one line each."""
+    """A mesh file's content, and what of it was unusable, one line each."""
 
     mesh: PreparedMesh
     warnings: tuple[str, ...]
@@ -67,11 +67,11 @@ def import_mesh(path: Path, store: AssetStore, root: Path | None = None) -> Impo
 
     All objects of the file become one mesh with their materials, UVs and shading. An image that is missing, broken
     or outside ``root`` (by default the file's folder) is left out with a warning.
-    Raises InputError for files that are no mesh, OSError for those that the machine cannot read.
+    Raises InputError for files that are not meshes, OSError for those that the machine cannot read.
     """
     importer = IMPORTERS.get(path.suffix.lower())
     if importer is None:
-        raise InputError(f"{path} is no mesh file VOSForge reads: give one of {', '.join(IMPORTERS)}")
+        raise InputError(f"{path} is not a supported mesh file: give one of {', '.join(IMPORTERS)}")
     if not path.is_file():
         raise InputError(f"the mesh file {path} does not exist: check the path")
     if path.stat().st_size > LARGEST_FILE:
@@ -111,12 +111,12 @@ def _data_blocks() -> set[bpy.types.ID]:
 def _read(
     path: Path, root: Path, store: AssetStore, before: set[bpy.types.ID], warnings: tuple[str, ...]
 ) -> ImportedMesh:
-    """What the importer left in Blender beside the data blocks ``before``."""
+    """The importer's output: everything except the data blocks ``before``."""
     materials = Materials(path.parent, root, store)
     surface_of = functools.cache(materials.read)
     pieces = read_objects(before, MOST_TRIANGLES, surface_of, materials.warnings)
     if not pieces:
-        raise InputError(f"{path} holds no triangles: it is empty or no mesh, leave it out or export it again")
+        raise InputError(f"{path} holds no triangles: it is empty or not a mesh; leave it out or export it again")
     blocks = list(dict.fromkeys(block for piece in pieces for block in piece.blocks))
     looks = [surface_of(block).material for block in blocks]
     corner_color = np.concatenate([piece.corner_color for piece in pieces])
@@ -130,7 +130,7 @@ def _read(
     corner_uv = np.concatenate([piece.corner_uv for piece in pieces])
     seen = np.array([look.alpha > SEEN_ALPHA for look in looks])[face_material]
     if not seen.any():
-        raise InputError(f"{path} is wholly transparent: leave it out")
+        raise InputError(f"{path} is fully transparent: leave it out")
     vertices = np.concatenate([piece.vertices for piece in pieces])
     reach = max(piece.reach for piece in pieces) / max(float(np.linalg.norm(np.ptp(vertices, axis=0))), 1e-30)
     if reach > FAR:

@@ -1,4 +1,4 @@
-"""What an imported material becomes: the look of a surface, with its images in the store. In a Blender worker only."""
+"""Converts imported materials to surfaces, with images in the store. In a Blender worker only."""
 
 import io
 import re
@@ -40,7 +40,7 @@ PACKED_SUFFIXES = {
 
 
 class Surface(NamedTuple):
-    """An imported material and what of the mesh it is shown with."""
+    """An imported material, with its texture coordinates and vertex colours."""
 
     material: Material
     placement: Placement | None = None
@@ -52,8 +52,8 @@ class Surface(NamedTuple):
 class Materials:
     """Reads the materials of one mesh file.
 
-    Images are taken from below ``root`` only; those not where the mesh file says are looked for in its ``folder``.
-    What is left out is told in ``warnings``, one line each.
+    Images are read only from below ``root``; those not found there are looked up in the mesh file's ``folder``.
+    ``warnings`` lists what is left out, one line each.
     """
 
     def __init__(self, folder: Path, root: Path, store: AssetStore) -> None:
@@ -79,7 +79,7 @@ class Materials:
     def _surface(self, name: str, look: Look) -> Surface:
         color, alpha = look.color, look.alpha
         if alpha.vertex_colors or (color.placement and alpha.placement and color.placement != alpha.placement):
-            self.warnings.append(f"the material {name} has an alpha that is placed unlike its colour: it is left out")
+            self.warnings.append(f"the material {name} places alpha and colour differently: alpha is left out")
             alpha = constant(1.0)
         seen_through = alpha.placement is not None
         texture = self._texture(color, alpha if seen_through else constant(1.0))
@@ -96,7 +96,7 @@ class Materials:
         return Surface(material, color.placement or alpha.placement, color.vertex_colors)
 
     def _texture(self, color: Value, alpha: Value) -> str | None:
-        """The content hash of the picture of a colour and an alpha: the file's own where it says the same."""
+        """The content hash of the image of a colour and an alpha: the original file's if it is equal."""
         own_alpha = alpha.image is not None and alpha.image == color.image
         if color.image is not None and (own_alpha or alpha.placement is None):
             held = self._held(color.image)
@@ -118,7 +118,7 @@ class Materials:
         return self._store.put_image(buffer.getvalue(), ".png")
 
     def _without_graph(self, block: bpy.types.Material) -> Look | None:
-        """Of a material that is not understood, a picture linked to its colour, or its plain colour."""
+        """Fallback for unsupported materials: the image linked to the colour, or the plain colour."""
         shader = principled(block)
         if shader is None:
             return None
@@ -131,7 +131,7 @@ class Materials:
 
     def _texels(self, image: bpy.types.Image | None) -> NDArray[np.float32] | None:
         if image is None:
-            self.warnings.append("a picture that the file names cannot be found: put it beside the mesh file")
+            self.warnings.append("an image that the file names is missing: put it beside the mesh file")
             return None
         held = self._held(image)
         if held is None:
@@ -146,14 +146,14 @@ class Materials:
         return texels
 
     def _held(self, image: bpy.types.Image) -> tuple[str, NDArray[np.float32] | None] | None:
-        """The content hash of an image, and its texels once they were asked for; None where it is left out."""
+        """The content hash of an image, and its texels once requested; None if left out."""
         if image not in self._images:
             content = self._kept(image)
             self._images[image] = None if content is None else (content, None)
         return self._images[image]
 
     def _kept(self, image: bpy.types.Image) -> str | None:
-        """Put an image that lies below the root or in the mesh file into the store; else a warning says why not."""
+        """Store an image from below the root or inside the mesh file; otherwise warn."""
         path = Path(bpy.path.abspath(image.filepath)).resolve()
         try:
             if image.packed_file is not None:
@@ -196,7 +196,7 @@ def decoded(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _as_what(look: Look | None) -> str:
-    return "in grey" if look is None else "in its plain colour" if look.color.image is None else "in its picture alone"
+    return "in grey" if look is None else "in its plain colour" if look.color.image is None else "with its image only"
 
 
 def _behind(socket: bpy.types.NodeSocket) -> list[bpy.types.ShaderNode]:

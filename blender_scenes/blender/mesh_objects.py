@@ -1,4 +1,4 @@
-"""What Blender would render of an imported file, as triangles in world coordinates. In a Blender worker only."""
+"""The renderable triangles of an imported file, in world coordinates. In a Blender worker only."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -11,11 +11,11 @@ from assets.creases import split_creases
 from blender_scenes.blender.mesh_materials import Surface
 
 SURFACES = ("MESH", "CURVE", "SURFACE", "FONT", "META")
-"""Objects that have faces, or are given some when they are rendered."""
+"""Types of objects that have faces, or get some at render time."""
 UNREAD = {"CURVES": "hair", "POINTCLOUD": "points", "VOLUME": "a volume", "GREASEPENCIL": "drawn strokes"}
 Result = TypeVar("Result")
 EDGE = 0.01
-"""UVs may lie so far beyond a picture's edge before what is seen there matters."""
+"""Tolerance of UVs beyond the image before its extension mode matters."""
 
 
 class Piece(NamedTuple):
@@ -25,7 +25,7 @@ class Piece(NamedTuple):
     faces: NDArray[np.int64]
     corner_uv: NDArray[np.float32]
     corner_color: NDArray[np.float32]
-    """[F,3,3] linear RGB, 1 where nothing is painted."""
+    """[F,3,3] linear RGB, 1 without vertex colours."""
     material: NDArray[np.int64]
     blocks: list[bpy.types.Material | None]
     reach: float
@@ -38,10 +38,10 @@ def read_objects(
     surface_of: Callable[[bpy.types.Material | None], Surface],
     warnings: list[str],
 ) -> list[Piece]:
-    """The triangles of everything that came after ``before`` and would be rendered, hidden helpers left out.
+    """The triangles of everything imported after ``before``, without hidden helpers.
 
     Modifiers, poses, morph weights and instances are as they would be rendered in the first frame. More than
-    ``most_triangles`` are reduced, which ``warnings`` tells.
+    ``most_triangles`` are decimated, with a warning.
     """
     objects = [obj for obj in bpy.data.objects if obj not in before]
     for obj in objects:
@@ -66,7 +66,7 @@ def _rendered(
     read: Callable[[bpy.types.Object, NDArray[np.float64]], Result],
     warnings: list[str],
 ) -> list[Result]:
-    """What ``read`` makes of each evaluated object that is rendered and its matrix, by the place of its original."""
+    """The results of ``read`` for each evaluated, rendered object and its matrix, by index of the original."""
     bpy.context.view_layer.update()
     results: list[tuple[int, Result]] = []
     for instance in bpy.context.evaluated_depsgraph_get().object_instances:
@@ -77,7 +77,7 @@ def _rendered(
         if obj.type in SURFACES:
             results.append((order[original], read(obj, np.array(instance.matrix_world, np.float64))))
         elif obj.type in UNREAD:
-            warnings.append(f"{original.name} is {UNREAD[obj.type]} and no surface: it is left out")
+            warnings.append(f"{original.name} is {UNREAD[obj.type]} and not a surface: it is left out")
     return [result for _, result in sorted(results, key=lambda item: item[0])]
 
 
@@ -89,7 +89,7 @@ def _count(obj: bpy.types.Object, _world: NDArray[np.float64]) -> int:
 
 
 def _reduce(objects: Sequence[bpy.types.Object], ratio: float) -> None:
-    """Reduce the objects to about the share ``ratio`` of their triangles (edge collapse)."""
+    """Decimate the objects to about ``ratio`` of their triangles (edge collapse)."""
     for obj in objects:
         if obj.type == "MESH":
             modifier = obj.modifiers.new("decimate", "DECIMATE")
@@ -144,7 +144,7 @@ def _uv(mesh: bpy.types.Mesh, surface: Surface, corners: NDArray[np.int32], warn
         uv = (uv @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
     if placement.extension != "REPEAT" and (uv.min() < -EDGE or uv.max() > 1 + EDGE):
         kind = {"EXTEND": "ends in its last colour", "MIRROR": "is mirrored", "CLIP": "ends"}[placement.extension]
-        warnings.append(f"the picture of {surface.material.name} {kind} at its edges: it is repeated instead")
+        warnings.append(f"the image of {surface.material.name} {kind} at its edges: it is repeated instead")
     return uv
 
 

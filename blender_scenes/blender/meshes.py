@@ -8,14 +8,14 @@ from blender_scenes.spec import PlaneSpec
 
 MOST_SMART_FACES = 1000
 REST = "rest"
-"""The mesh attribute that holds each vertex's place in the undeformed mesh's bounding box, 0..1 on each axis."""
+"""The mesh attribute of each vertex's position in the undeformed bounding box, 0..1 per axis."""
 
 PAINTED = "painted"
 """The colour attribute that multiplies the materials' colours."""
 
 
 def mesh_from_arrays(name: str, prepared: PreparedMesh) -> bpy.types.Mesh:
-    """A Blender mesh with the prepared mesh's triangles, UVs, smoothing and material places (no materials yet)."""
+    """A Blender mesh with the prepared mesh's triangles, UVs, smoothing and material slots (no materials yet)."""
     mesh = bpy.data.meshes.new(name)
     faces = len(prepared.faces)
     mesh.vertices.add(len(prepared.vertices))
@@ -40,7 +40,7 @@ def mesh_from_arrays(name: str, prepared: PreparedMesh) -> bpy.types.Mesh:
 
 
 def unwrap(obj: bpy.types.Object) -> None:
-    """Give a linked mesh object new UVs in [0, 1]: by smart projection, or round a cylinder where that takes too long.
+    """Give a linked mesh object new UVs in [0, 1]: smart projection, or cylindrical for large meshes.
 
     BL30K does the same, with the same limit.
     """

@@ -1,6 +1,6 @@
-"""What the shader graphs that Blender's importers build say of a surface, as numbers and pictures. In a worker only.
+"""Reads the shader graphs that Blender's importers build, as numbers and images. In a worker only.
 
-Colours are linear light. A graph that needs more than is here raises `NotUnderstoodError`; nothing is guessed.
+Colours are linear. An unsupported graph raises `NotUnderstoodError`; nothing is guessed.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 RGB = tuple[float, float, float]
 WHITE = np.ones(3, np.float32)
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
-"""How Blender makes a number of a colour (Rec. 709)."""
+"""Luminance weights for converting a colour to a number (Rec. 709)."""
 BLACK = 0.02
-"""A base colour below this shows nothing; the light the surface gives off is what is seen."""
+"""Below this base colour, only the surface's emission is visible."""
 
 Texels = Callable[[bpy.types.Image | None], NDArray[np.float32] | None]
 """The pixels of an image, float32 ``[h, w, 4]``, top row first, colours in linear light; None where it is left out.
@@ -26,7 +26,7 @@ Asked for an image that Blender could not find, it is given None."""
 
 
 class NotUnderstoodError(Exception):
-    """A graph uses what this module does not know; the text names it."""
+    """The graph uses an unsupported node; the text names it."""
 
 
 class Placement(NamedTuple):
@@ -40,7 +40,7 @@ class Placement(NamedTuple):
 
 
 class Value(NamedTuple):
-    """What a socket gives: numbers or texels, perhaps times the mesh's vertex colours."""
+    """A socket's value: numbers or texels, optionally times the mesh's vertex colours."""
 
     numbers: NDArray[np.float32] | None
     """``[C]`` or ``[h, w, C]``, C = 1 or 3; None for the colours, or the alpha, of ``image`` as they are."""
@@ -54,22 +54,22 @@ class Value(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What a surface looks like."""
+    """A surface's appearance."""
 
     color: Value
     alpha: Value
     cutoff: float | None = None
-    """The alpha above which the surface is wholly there, and wholly not there below; None where it is blended."""
+    """The alpha cutoff: opaque above, absent below; None if blended."""
     metallic: float = 0.0
     roughness: float = 1.0
     plain: RGB = (0.8, 0.8, 0.8)
     """The colour that stands in the file beside any picture."""
     remarks: tuple[str, ...] = ()
-    """What of it is not shown as it is meant, each the end of a sentence that begins with the material's name."""
+    """What is not reproduced, each the end of a sentence that begins with the material's name."""
 
 
 def read_look(block: bpy.types.Material, texels: Texels) -> Look | None:
-    """The look of a material; None for one that has no shader. Raises NotUnderstoodError."""
+    """The appearance of a material; None without a shader. Raises NotUnderstoodError."""
     nodes = block.node_tree.nodes if block.node_tree is not None else ()
     output = next((node for node in nodes if node.type == "OUTPUT_MATERIAL" and node.is_active_output), None)
     if output is not None and output.inputs["Surface"].links:
@@ -85,13 +85,13 @@ def principled(block: bpy.types.Material) -> bpy.types.ShaderNode | None:
 
 
 class Graph:
-    """The nodes of one material, read backwards from what they end in."""
+    """The nodes of one material, read backwards from the output."""
 
     def __init__(self, texels: Texels) -> None:
         self._texels = texels
 
     def surface(self, node: bpy.types.ShaderNode) -> Look:
-        """What a shader node looks like."""
+        """The appearance of a shader node."""
         match node.type:
             case "BSDF_PRINCIPLED":
                 return self._principled(node)
@@ -125,7 +125,7 @@ class Graph:
         return Look(color, alpha, cutoff, metallic, roughness, _rgb(base), tuple(remarks))
 
     def _mixed(self, node: bpy.types.ShaderNode) -> Look:
-        """Of two shaders one of which is nothing, or is not seen by the camera, the other."""
+        """Of two mixed shaders, the visible one, if the other is empty or invisible to the camera."""
         share, [first, second] = self.value(node.inputs[0]), [socket.links for socket in node.inputs[1:3]]
         if share.numbers is not None and share.numbers.size == 1 and float(share.numbers.item()) in (0.0, 1.0):
             shown = second if share.numbers.item() else first
@@ -164,14 +164,14 @@ class Graph:
         return self._each(lambda numbers: numbers.clip(0, 1), value)
 
     def number(self, socket: bpy.types.NodeSocket) -> Value:
-        """What a socket that wants a number gets."""
+        """The value of a number socket."""
         value = self.value(socket)
         if value.alpha or (value.numbers is not None and value.numbers.shape[-1] == 1):
             return value
         return self._each(lambda numbers: numbers @ LUMINANCE[:, None], value)
 
     def value(self, socket: bpy.types.NodeSocket) -> Value:
-        """What a socket gets: by its link, or its own number or colour."""
+        """The value of a socket: from its link, or its default."""
         if not socket.links:
             own = np.atleast_1d(np.array(socket.default_value, np.float32))
             return Value(own[:3] if len(own) > 1 else own)
@@ -234,7 +234,7 @@ class Graph:
         if self._texels(node.image) is None:
             return None
         if node.projection != "FLAT":
-            raise NotUnderstoodError("a picture that is not placed by UVs")
+            raise NotUnderstoodError("an image that is not mapped by UVs")
         uv, matrix = _coordinates(node.inputs["Vector"])
         placement = Placement(uv, tuple(round(float(number), 9) for number in matrix.ravel()), node.extension)
         return Value(None, placement, node.image, alpha)
@@ -269,7 +269,7 @@ class Graph:
         return self._each(lambda numbers: numbers.clip(0, 1), result) if getattr(node, "use_clamp", False) else result
 
     def _times(self, a: Value, b: Value) -> Value:
-        """The product, which leaves a picture as it is where the other factor is 1."""
+        """The product; an image times 1 stays that image."""
         for one, other in ((a, b), (b, a)):
             if _is(one, 1.0) and not (one.vertex_colors and other.vertex_colors):
                 return other._replace(vertex_colors=one.vertex_colors or other.vertex_colors)
@@ -361,7 +361,7 @@ def _rgb(socket: bpy.types.NodeSocket) -> RGB:
 
 
 def _coordinates(socket: bpy.types.NodeSocket) -> tuple[str, NDArray[np.float64]]:
-    """Where a picture's texture coordinates come from: the UV map's name, "" for the active one, and a matrix 2×3."""
+    """The source of an image's texture coordinates: the UV map's name ("": the active one) and a 2×3 matrix."""
     straight = np.eye(2, 3)
     if not socket.links:
         return "", straight
@@ -378,14 +378,14 @@ def _coordinates(socket: bpy.types.NodeSocket) -> tuple[str, NDArray[np.float64]
         case "MAPPING":
             uv, before = _coordinates(node.inputs["Vector"])
             return uv, (_mapping(node) @ np.vstack([before, [0, 0, 1]]))[:2]
-    raise NotUnderstoodError("a picture that is not placed by UVs")
+    raise NotUnderstoodError("an image that is not mapped by UVs")
 
 
 def _mapping(node: bpy.types.ShaderNode) -> NDArray[np.float64]:
     """A Mapping node's matrix 3×3 for points of the plane."""
     parts = [node.inputs[name] for name in ("Location", "Rotation", "Scale") if name in node.inputs]
     if any(socket.links for socket in parts) or node.vector_type not in ("POINT", "TEXTURE", "VECTOR"):
-        raise NotUnderstoodError("a picture that is placed by a formula")
+        raise NotUnderstoodError("an image with procedural coordinates")
     turn = Euler(node.inputs["Rotation"].default_value).to_matrix()
     matrix: NDArray[np.float64] = np.array(turn @ Matrix.Diagonal(node.inputs["Scale"].default_value))[:2, :2]
     move = np.zeros(2)
@@ -393,7 +393,7 @@ def _mapping(node: bpy.types.ShaderNode) -> NDArray[np.float64]:
         move = np.array(node.inputs["Location"].default_value[:2], np.float64)
     if node.vector_type == "TEXTURE":  # the inverse of turning and scaling, then moving
         if not np.linalg.det(matrix):
-            raise NotUnderstoodError("a picture of no size")
+            raise NotUnderstoodError("an empty image")
         matrix = np.linalg.inv(matrix)
         move = -matrix @ move
     return np.vstack([np.column_stack([matrix, move]), [0, 0, 1]])

@@ -53,7 +53,7 @@ def load_network(kind: str, weights: Path | str | Mapping[str, Tensor]) -> nn.Mo
     mismatches, for anything that is not exactly one such network.
     """
     if kind not in _KINDS:
-        raise InputError(f"there is no network '{kind}'; choose one of {', '.join(_KINDS)}")
+        raise InputError(f"unknown network '{kind}'; choose one of {', '.join(_KINDS)}")
     return _loaded(kind, *_opened(weights))
 
 

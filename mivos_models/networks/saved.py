@@ -22,7 +22,7 @@ def read_tensors(path: Path, what: str, *, mapped: bool = False) -> Any:
         raise InputError(f"cannot read the {what} {path}: {error.strerror or error}") from None
     except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
         reason = str(error).split("\n")[0].split(". ")[0] or type(error).__name__
-        raise InputError(f"{path} is damaged, or no {what} of plain tensors saved by torch.save: {reason}") from None
+        raise InputError(f"{path} is damaged, or not a {what} of plain tensors saved by torch.save: {reason}") from None
 
 
 def write_tensors(held: Any, path: Path) -> None:
@@ -32,5 +32,5 @@ def write_tensors(held: Any, path: Path) -> None:
             torch.save(held, temporary)
         except RuntimeError as error:
             raise VOSForgeError(
-                f"cannot write {path} ({first_line(error)}): make room there, or name another place"
+                f"cannot write {path} ({first_line(error)}): free some space, or choose another path"
             ) from None

@@ -185,7 +185,7 @@ class InteractiveRunner:
         The frames given so far are remembered as frames without it.
         """
         if self.num_objects == MOST_OBJECTS:
-            raise InputError(f"masks of eight bits have room for {MOST_OBJECTS} objects")
+            raise InputError(f"8-bit masks hold at most {MOST_OBJECTS} objects")
         now = self._now
         with self._history.step():
             now.probabilities.channels += 1
@@ -269,7 +269,7 @@ class InteractiveRunner:
     def _strokes(self, frame_index: int, scribbles: np.ndarray | Mapping[str, Any]) -> np.ndarray:
         """Where the strokes on the frame say that each object is and is not, bool [K,2,H,W]."""
         if self._s2m is None:
-            raise InputError("scribbles need an S2M network: hand one to the runner (s2m=...)")
+            raise InputError("scribbles need an S2M network: pass one to the runner (s2m=...)")
         self._check_frame(frame_index)
         return object_strokes(scribbles, frame_index, self.num_objects, *self._view.full)
 
@@ -345,7 +345,9 @@ class InteractiveRunner:
         K, (H, W) = self.num_objects, self._view.full
         if mask.shape == (H, W) and mask.dtype.kind in "iub":
             if mask.min() < 0 or mask.max() > K:
-                raise InputError(f"the mask has the labels {mask.min()}..{mask.max()}, the runner objects 1..{K}")
+                raise InputError(
+                    f"the mask has the labels {mask.min()}..{mask.max()}, but the runner has objects 1..{K}"
+                )
             index = torch.from_numpy(mask.astype(np.int64))
             return (index == torch.arange(K + 1).view(-1, 1, 1)).float()
         if mask.shape == (K + 1, H, W) and mask.dtype.kind == "f":

@@ -88,7 +88,7 @@ def rasterise(scribbles: Mapping[str, Any], frame_index: int, height: int, width
 def disk(x: int, y: int, radius: int, object_id: int, height: int, width: int) -> np.ndarray:
     """A stroke map int64 [H,W] with a filled circle around a pixel; InputError where that is not in the picture."""
     if not (0 <= x < width and 0 <= y < height):
-        raise InputError(f"there is no pixel at column {x}, row {y}: the picture has {width}×{height}")
+        raise InputError(f"pixel ({x}, {y}) lies outside the {width}×{height} frame")
     rows, columns = np.ogrid[:height, :width]
     near = (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
     return np.where(near, np.int64(object_id), NO_STROKE)

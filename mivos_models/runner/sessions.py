@@ -56,9 +56,9 @@ class Session:
         """Read it. Raises InputError when it is no session, or one of other frames or another network."""
         held = _read(path)
         if held["frames"] != _checksum(frames):
-            raise InputError(f"the session {path} is about other frames: hand over those it was saved with")
+            raise InputError(f"the session {path} is for other frames: pass the frames it was saved with")
         if held["network"] != network:
-            raise InputError(f"the session {path} was made by another propagation network: hand over its weights")
+            raise InputError(f"the session {path} was made with another propagation network: pass that network")
         probabilities = Probabilities(held["channels"], held["size"])
         for t, planes in held["probabilities"].items():
             probabilities[t] = planes
@@ -89,5 +89,5 @@ def _checksum(frames: np.ndarray) -> int:
 def _read(path: Path) -> dict[str, Any]:
     held = read_tensors(path, "session", mapped=True)
     if not isinstance(held, dict) or held.get("format") != FORMAT:
-        raise InputError(f"{path} is no session that a runner saved, or one of another version of VOSForge")
+        raise InputError(f"{path} is not a runner's session, or was saved by another version of VOSForge")
     return held

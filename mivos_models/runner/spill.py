@@ -32,8 +32,8 @@ class Spill:
             array.tofile(self.file)
         except OSError as error:
             raise VOSForgeError(
-                f"what is known of the frames cannot be written to {tempfile.gettempdir()} ({first_line(error)}): "
-                "make room there, or set TMPDIR to a folder with more"
+                f"the runner's state cannot be written to {tempfile.gettempdir()} ({first_line(error)}): "
+                "free some space, or set TMPDIR to a larger disk"
             ) from None
         self._end = max(self._end, place + array.nbytes)
         spilled = Spilled(self, place, array.shape, array.nbytes)

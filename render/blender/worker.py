@@ -111,9 +111,7 @@ def _check_there(job: Event) -> None:
     """Raise MachineError for a share that went away: nothing must be written below its empty mount point."""
     catalog = Path(job["catalog"])
     if not catalog.is_file():
-        raise MachineError(
-            f"{catalog.parent} is not there any more: see to its disk or share, and run the command again"
-        )
+        raise MachineError(f"{catalog.parent} has disappeared: check its disk or share, then run the command again")
 
 
 def _on_disk(shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:

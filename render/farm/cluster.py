@@ -154,7 +154,7 @@ def _layout_of_cluster(resources: Resources, videos: int, worker: int) -> Layout
         needed = f"{threads} core{'s' * (threads > 1)} and {worker / 2**30:.1f} GiB"
         needed += " and a GPU" if resources.device != "cpu" else ""
         raise VOSForgeError(
-            f"a worker takes {needed}, which no node of the Ray cluster at {resources.address} has: add such a node, "
+            f"a worker needs {needed}, which no node of the Ray cluster at {resources.address} has: add such a node, "
             "or render without --address"
         )
     return Layout(min(fitting, resources.workers or fitting, videos), threads)
@@ -265,11 +265,11 @@ class _Run:
             self._hold_to_renderer(task.index, event["renderer"])
             self._settle(task.index)
         elif "refused" in event and task.attempt + 1 < self._dataset.config.attempts:
-            logger.debug("video %d: %s; drawn again", task.index, event["refused"])
+            logger.debug("video %d: %s; redrawing", task.index, event["refused"])
             self._redrawn += 1
             self._queue.append(_Task(task.index, task.attempt + 1))
         elif ("crashed" in event or "actor_died" in event) and task.crashes + 1 < CRASHES_ALLOWED:
-            logger.warning("video %d: %s; tried again", task.index, next(iter(event.values())))
+            logger.warning("video %d: %s; retrying", task.index, next(iter(event.values())))
             self._queue.append(_Task(task.index, task.attempt, task.crashes + 1))
         elif "actor_died" in event or event.get("lost"):
             logger.warning("video %d is left for the next run: %s", task.index, next(iter(event.values())))

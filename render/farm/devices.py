@@ -37,8 +37,8 @@ def check_renderer(begun: str | None, renderer: str) -> None:
     """Raise VOSForgeError where the data set was ``begun`` with something else than what renders here."""
     if begun not in (None, renderer):
         raise VOSForgeError(
-            f"the data set was begun with {begun}, and {renderer} may give other frames: go on with the former, render "
-            "into another folder, or allow both with --any-renderer"
+            f"the data set was started with {begun}, and {renderer} may give different frames: resume with the "
+            "original, render into another folder, or allow mixing with --any-renderer"
         )
 
 

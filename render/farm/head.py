@@ -23,7 +23,9 @@ def check_head(address: str) -> None:
     except ValueError:
         host = port = None
     if host is None or port is None:
-        raise InputError(f"'{address}' is no address of a Ray cluster's head: write host:port (no ray://), or auto")
+        raise InputError(
+            f"'{address}' is not the address of a Ray cluster's head: write host:port (no ray://), or auto"
+        )
     try:
         socket.create_connection((host, port), timeout=PATIENCE).close()
     except OSError as error:

@@ -118,10 +118,10 @@ class Dataset:
         if begun := begun_with(root):
             if begun != config:
                 raise InputError(
-                    f"{root} was begun with {_difference(begun, config)}: keep to it or use another folder"
+                    f"{root} was started with {_difference(begun, config)}: keep that or use another folder"
                 )
             if Catalog.load(root / "catalog.jsonl") != catalog:
-                raise InputError(f"{root} was begun with other assets: use its catalog.jsonl or another folder")
+                raise InputError(f"{root} was started with other assets: use its catalog.jsonl or another folder")
         else:
             with attempting(f"write to {root}"):
                 catalog.save(root / "catalog.jsonl")

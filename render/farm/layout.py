@@ -35,7 +35,7 @@ class Resources:
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
-            raise InputError(f"there is no device '{self.device}'; known: {', '.join(DEVICES)}")
+            raise InputError(f"unknown device '{self.device}'; known: {', '.join(DEVICES)}")
 
 
 WHOLE_MACHINE = Resources()

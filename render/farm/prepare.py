@@ -89,7 +89,7 @@ def check_folder(root: Path, quarantine: bool) -> Checked:
     with tempfile.TemporaryDirectory(prefix="vosforge-check-") as folder:
         store = AssetStore(Path(folder))
         for path in unread_files(root):
-            problems.append(f"{path} is no file VOSForge reads (and may hold scripts): export it as .glb or .obj")
+            problems.append(f"{path} is not a supported format (and may hold scripts): export it as .glb or .obj")
             unusable.append(path)
         for model, asset, warnings, unknown in _prepare(folder_models(root), store):
             problems += warnings
@@ -123,7 +123,7 @@ def _prepared_catalog(name: str, models: Sequence[Model], store: AssetStore) -> 
         if found.asset is not None:
             assets.append(found.asset)
     if not assets:
-        raise VOSForgeError(f"none of the models of {name} could be prepared: the lines above say why")
+        raise VOSForgeError(f"none of the models of {name} could be prepared: see the lines above")
     return Catalog.of(assets)
 
 
@@ -176,5 +176,5 @@ def _images(root: Path, found: Iterable[tuple[Path, Asset | VOSForgeError]]) -> 
         else:
             assets.append(item)
     if not assets:
-        raise InputError(f"{root} holds no image that can be used: give another folder")
+        raise InputError(f"{root} holds no usable image: give another folder")
     return Catalog.of(assets)

@@ -137,7 +137,7 @@ class BlenderProcess:
         with self._watched(doing):
             if not connection.poll(SILENCE):
                 self.close()
-                raise BlenderCrashError(f"Blender said nothing for {SILENCE:.0f} s during '{doing}' and was ended")
+                raise BlenderCrashError(f"Blender said nothing for {SILENCE:.0f} s during '{doing}' and was killed")
             event: Event = connection.recv()
         if "unusable" in event:
             self.close()

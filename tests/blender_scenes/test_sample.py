@@ -146,7 +146,7 @@ def test_an_unknown_preset_is_named():
 @pytest.mark.parametrize("key", ["objects", "scale", "fov", "lights", "light_energy", "world_strength", "emission"])
 def test_a_range_the_wrong_way_round_is_refused_with_its_key(key):
     least, most = getattr(SceneConfig(), key)
-    with pytest.raises(InputError, match=f"'{key}' cannot be .* the least comes first"):
+    with pytest.raises(InputError, match=f"'{key}' cannot be .* put the lower number first"):
         read_config(SceneConfig, None, [f"{key}=[{most}, {least}]"])
     for empty in ("[]", "[1]", "[1, 2, 3]", "null", "[-1, -1]"):
         with pytest.raises(InputError, match=key):

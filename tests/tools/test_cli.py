@@ -1,31 +1,22 @@
 import errno
 import os
+import shlex
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from render.farm.process import BlenderUnusableError, cards_of
 from tests.render.conftest import make_record
+from tests.tools.help import leaf, leaves
 from tests.tools.painted import painted_dataset
-from tools.cli import main
+from tools.cli import app, main
 from vosforge.videos import stage_video
 
-COMMANDS = (
-    "demo",
-    "assets",
-    "scenes",
-    "export",
-    "import",
-    "render",
-    "train",
-    "infer",
-    "view",
-    "verify",
-    "stats",
-)
+COMMANDS = sorted(leaves())
 
 
 def run(*words, **options):
@@ -33,37 +24,57 @@ def run(*words, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
 
 
-@pytest.mark.parametrize("command", [(), *[(name,) for name in COMMANDS]])
+def shown_help(command):
+    words = [*command.split()[1:], "--help"]
+    return CliRunner().invoke(app, words, prog_name="vosforge", env={"COLUMNS": "200"}).output
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_ends_with_an_example_that_runs(command):
+    lines = shown_help(command).splitlines()
+    last = [line.strip() for line in lines if line.strip()][-1]
+    assert last.startswith(f"Example: {command}")
+    typed = last.removeprefix("Example: vosforge ").partition(" > ")[0]
+    called, words = leaf(shlex.split(typed))
+    called.make_context(called.name, words)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_explains_every_option(command):
-    done = run(*command, "--help", env={"COLUMNS": "200", "PATH": "/usr/bin:/bin"})
+    called, _ = leaf(command.split()[1:])
+    assert called.help
+    assert all(parameter.help for parameter in called.params), command
+
+
+def test_help_lists_the_commands():
+    done = run("--help", env={"COLUMNS": "200", "PATH": "/usr/bin:/bin"})
     assert done.returncode == 0
-    assert "Usage" in done.stdout
-    if not command:
-        assert all(name in done.stdout for name in COMMANDS)
+    assert all(f" {command.split()[1]} " in done.stdout for command in COMMANDS)
+    assert done.stdout.strip().splitlines()[-1].strip() == "Example: vosforge demo"
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["view", "nowhere"], "there is no nowhere"),
+        (["view", "nowhere"], "nowhere does not exist"),
         (["render", "out", "--set", "vidoes=3"], "did you mean 'videos'"),
         (["render", "out", "--set", "render.samples=none"], "'render.samples' cannot be 'none'"),
-        (["render", "out", "--device", "tpu"], "there is no device 'tpu'; known: cpu, gpu, optix, cuda, hip, oneapi"),
+        (["render", "out", "--device", "tpu"], "unknown device 'tpu'; known: cpu, gpu, optix, cuda, hip, oneapi"),
         (["render", "out", "--config", "absent.yaml"], "cannot read the configuration absent.yaml"),
         (["demo", "--set", "rounds=0"], "'rounds' cannot be 0"),
         (["demo", "--video", "nowhere"], "there is no folder nowhere"),
-        (["train", "nowhere", "out"], "nowhere is no rendered data set"),
-        (["train", "nowhere", "out", "--network", "stm"], "there is no network 'stm'"),
-        (["train", "nowhere", "out", "--recipe", "quick"], "there is no training recipe 'quick'"),
-        (["export", "nowhere", "out", "--format", "davis"], "nowhere is no rendered data set"),
-        (["export", "nowhere", "out", "--format", "voc"], "there is no format 'voc'"),
-        (["import", "nowhere", "out"], "there is no nowhere"),
-        (["import", "nowhere", "out", "--format", "voc"], "there is no format 'voc' to import"),
-        (["infer", "nowhere", "out"], "there is no nowhere"),
+        (["train", "nowhere", "out"], "nowhere is not a rendered data set"),
+        (["train", "nowhere", "out", "--network", "stm"], "unknown network 'stm'"),
+        (["train", "nowhere", "out", "--recipe", "quick"], "unknown training recipe 'quick'"),
+        (["export", "nowhere", "out", "--format", "davis"], "nowhere is not a rendered data set"),
+        (["export", "nowhere", "out", "--format", "voc"], "unknown format 'voc'"),
+        (["import", "nowhere", "out"], "nowhere does not exist"),
+        (["import", "nowhere", "out", "--format", "voc"], "unknown format 'voc' to import"),
+        (["infer", "nowhere", "out"], "nowhere does not exist"),
         (["verify", "nowhere"], "nowhere is neither a data set nor a shard"),
         (["verify", ".", "--repair"], "no dataset.yaml"),
-        (["stats", "nowhere"], "nowhere is no rendered data set"),
-        (["assets", "install", "shapenet"], "there is no pack 'shapenet'"),
+        (["stats", "nowhere"], "nowhere is not a rendered data set"),
+        (["assets", "install", "shapenet"], "unknown pack 'shapenet'"),
         (["assets", "list", "nowhere.jsonl"], "nowhere.jsonl"),
     ],
 )
@@ -118,7 +129,11 @@ def test_rendering_into_an_imported_data_set_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("quarantined", "missing", "code", "says"),
-    [(None, 0, 0, ""), (4, 0, 3, "complete but for 1 quarantined videos"), (4, 2, 1, "2 videos of data are missing")],
+    [
+        (None, 0, 0, ""),
+        (4, 0, 3, "complete except for 1 quarantined videos"),
+        (4, 2, 1, "2 videos of data are missing"),
+    ],
 )
 def test_what_a_data_set_lacks_after_a_run_is_its_exit_code(
     tmp_path, monkeypatch, capsys, quarantined, missing, code, says
@@ -147,5 +162,5 @@ def test_a_full_disk_is_one_sentence_whatever_the_command(monkeypatch, capsys, t
         main()
     assert ended.value.code == 1
     assert capsys.readouterr().err == (
-        "vosforge: cannot use runs/view (No space left on device): free some room, or name another place\n"
+        "vosforge: cannot use runs/view (No space left on device): free some space, or choose another path\n"
     )

@@ -42,9 +42,9 @@ def run_failing(error):
         (OSError(28, "No space left on device", "/place/file"), 1, "cannot use /place/file (No space left on device)"),
         (OSError(36, "File name too long", "/place/file"), 1, "shorten it"),
         (NotADirectoryError(20, "Not a directory", "/place/file"), 2, "cannot use /place/file (Not a directory)"),
-        (MemoryError("Unable to allocate 8 TiB"), 1, "memory is short (Unable to allocate 8 TiB)"),
-        (KeyboardInterrupt(), 130, "interrupted; what was finished is kept"),
-        (SystemExit(143), 143, "terminated; what was finished is kept"),
+        (MemoryError("Unable to allocate 8 TiB"), 1, "out of memory (Unable to allocate 8 TiB)"),
+        (KeyboardInterrupt(), 130, "interrupted; finished work is kept"),
+        (SystemExit(143), 143, "terminated; finished work is kept"),
     ],
 )
 def test_what_goes_wrong_is_one_sentence_and_a_code(sigterm, capfd, error, code, says):
@@ -69,7 +69,7 @@ def test_sigterm_ends_a_command_with_a_sentence_and_143(tmp_path):
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 143
     assert errors.decode().splitlines() == [
-        "vosforge: terminated; what was finished is kept, and the same command goes on from there"
+        "vosforge: terminated; finished work is kept; run the same command to resume"
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 

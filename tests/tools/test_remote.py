@@ -70,7 +70,7 @@ def test_verify_reads_every_byte_of_a_remote_data_set(data, remote):
     bad = verify_path(place(remote), workers=2)
     assert [line.split(": ")[:3] for line in bad.lines()] == [
         ["000003", "shards/shard-00001.h5", "'rgb/data' is damaged"],
-        ["000006", "manifest.jsonl", "the manifest has it, but no shard does"],
+        ["000006", "manifest.jsonl", "it is in the manifest but in no shard"],
     ]
     assert all(line.endswith("copy it again from where it is whole") for line in bad.lines())
 

@@ -18,62 +18,62 @@ from vosforge.videos import ShardSet
 WRONG = """
 verify emptydir | neither a data set nor a shard
 verify nothere | neither a data set nor a shard
-verify afile.txt | afile.txt is no shard
-verify bin.bin | is no shard
+verify afile.txt | afile.txt is not a shard
+verify bin.bin | is not a shard
 verify r1/shards | neither a data set nor a shard
 verify r1 --workers 0 | --workers
 verify r1 --quick --repair | leave --quick out
-verify imp --repair | must be imported again
+verify imp --repair | import the data again
 stats emptydir | no rendered data set
-stats afile.txt | is no shard
+stats afile.txt | is not a shard
 stats r1 --out afile.txt | afile.txt is a file
 view emptydir | neither frames nor films nor JPEGImages
-view nothere | there is no nothere
+view nothere | nothere does not exist
 view r1:999999 | there is no video '999999'
-view r1/shards | r1/shards is a part of a data set: name r1
-view r1/manifest.jsonl | is no shard
+view r1/shards | r1/shards is part of a data set: name r1
+view r1/manifest.jsonl | is not a shard
 view broken | is damaged
 view r1 --out afile.txt/x | afile.txt is a file
 export emptydir zz --format coco | no rendered data set
-export r1 exp --format coco | exp is there and not empty
-export r1 zz --format yolo | there is no format 'yolo'
-export r1 zz --format coco --split test | there is no split 'test'
+export r1 exp --format coco | exp exists and is not empty
+export r1 zz --format yolo | unknown format 'yolo'
+export r1 zz --format coco --split test | unknown split 'test'
 export r1 zz --format coco --video 77 | there is no video '77'
 export r1:000000 zz --format mp4 | --video 000000
 export r1 zz | Missing option '--format'
 export r1 afile.txt --format davis | afile.txt is a file
 train emptydir zz | no rendered data set
-train r1 zz --recipe huge | there is no training recipe 'huge'
-train r1 zz --network foo | there is no network 'foo'
+train r1 zz --recipe huge | unknown training recipe 'huge'
+train r1 zz --network foo | unknown network 'foo'
 train r1 zz --network fusion | holds no propagation network
 train r1 zz --set fusion.batch=0 | 'fusion.batch' cannot be 0
-train r1 zz --set s2m.augmentation.geometry.zoom=[2,1] | the least comes first
+train r1 zz --set s2m.augmentation.geometry.zoom=[2,1] | put the lower number first
 train r1 afile.txt | afile.txt is a file
 train empty-masks zz | has masks with an object
 import emptydir zz | holds no video
-import nothere zz | there is no nothere
+import nothere zz | nothere does not exist
 import afile.txt zz | tar
-import exp r1 | no import was begun in it
+import exp r1 | holds no unfinished import
 import exp afile.txt | afile.txt is a file
-import exp zz --format voc | there is no format 'voc'
+import exp zz --format voc | unknown format 'voc'
 assets | Missing command
 assets check emptydir | holds no mesh files
 assets check nothere | there is no folder nothere
 assets check afile.txt | afile.txt is a file
-assets install foo | there is no pack 'foo'
+assets install foo | unknown pack 'foo'
 assets list afile.txt | afile.txt, line 1
 scenes describe afile.txt | afile.txt, line 1
 scenes describe bin.bin | cannot read the scenes
 scenes sample --catalog r1 --out emptydir | emptydir is a folder
-scenes sample --catalog r1 --set scene.preset=foo | there is no preset 'foo'; known: basic, bl30k
+scenes sample --catalog r1 --set scene.preset=foo | unknown preset 'foo'; known: basic, bl30k
 scenes sample --catalog r1 --count x | --count
 render | Missing argument
 render --out x | --out
 render zzz --assets nothere | there is no folder nothere
 render zzz --assets emptydir | holds no mesh files
 render zzz --textures afile.txt | there is no folder afile.txt
-render zzz --preset kubric | there is no preset 'kubric'
-render zzz --quality ultra | there is no quality 'ultra'
+render zzz --preset kubric | unknown preset 'kubric'
+render zzz --quality ultra | unknown quality 'ultra'
 render zzz --passes rgb | 'render.passes.0' cannot be 'rgb'
 render zzz --passes depth,depth | names a pass twice
 render zzz --videos -1 | --videos
@@ -89,15 +89,15 @@ render zzz --config list.yaml | must hold keys and values
 render zzz --config tabs.yaml | tabs.yaml is not valid YAML: line 1, column 3
 render zzz --config emptydir | Is a directory
 render zzz --set scene.lights=[3,1] | 'scene.lights' cannot be [3, 1]
-render zzz --set scene.preset=foo | there is no preset 'foo'; known: basic, bl30k
+render zzz --set scene.preset=foo | unknown preset 'foo'; known: basic, bl30k
 render imp --num-meshes 2 | holds imported videos
-render exp --num-meshes 2 | exp holds other things (Annotations)
-render r1/shards | holds other things
+render exp --num-meshes 2 | exp holds other files (Annotations)
+render r1/shards | holds other files
 render afile.txt --num-meshes 2 | afile.txt is a file
 render afile.txt/x | afile.txt is a file
 render s3://bucket/data | is a URL
-render r1 --videos 5 | was begun with videos = 7, not 5
-render r1 --frames 9 | was begun with render.frames = 3, not 9
+render r1 --videos 5 | was started with videos = 7, not 5
+render r1 --frames 9 | was started with render.frames = 3, not 9
 infer r1 zz --networks nets --mask small.png | is 8x8, its frame 48x32
 infer r1 zz --networks nets --mask afile.txt | the mask afile.txt is damaged or no PNG
 infer r1 zz --networks nets --mask small.png --frame -1 | --frame
@@ -105,11 +105,11 @@ infer r1 zz --networks nothere --mask small.png | there is no folder nothere
 infer r1 zz --networks nets --scribbles bin.bin | cannot read the scribbles
 infer r1 afile.txt --networks nets --mask small.png | afile.txt is a file
 infer exp/JPEGImages/480p/000000 exp/own --networks nets --scribbles afile.txt | cannot read the scribbles
-infer own own --networks nets --mask small.png | the masks that the video came with
-demo --out exp | exp holds other things
+infer own own --networks nets --mask small.png | holds the video's own masks
+demo --out exp | exp holds other files
 demo --out afile.txt | afile.txt is a file
 demo --set rounds=0 | 'rounds' cannot be 0
-demo --set dataset.scene.preset=foo --out zz | there is no preset 'foo'
+demo --set dataset.scene.preset=foo --out zz | unknown preset 'foo'
 nonsense | No such command
 """
 CASES = [[part.strip() for part in line.split(" | ")] for line in WRONG.strip().splitlines()]
@@ -196,4 +196,4 @@ def test_a_tilde_is_the_home_wherever_a_path_is_named(run, place, monkeypatch):
 def test_a_config_with_a_byte_order_mark_is_read(run, place, tmp_path, encoding):
     path = tmp_path / "config.yaml"
     path.write_bytes("videos: 5\n".encode(encoding))
-    assert "was begun with" in run(["render", "r1", "--config", str(path)])[1][0]
+    assert "was started with" in run(["render", "r1", "--config", str(path)])[1][0]

@@ -39,7 +39,7 @@ def test_a_file_changes_the_base_and_an_override_changes_the_file(tmp_path):
         ("inner: 4", None, "'inner' cannot be 4"),
         ("seed:\t3\n\tinner: 4", None, "not valid YAML"),
         ("seed: 2024-13-45", None, "not valid YAML"),
-        ("counts: [5, 2]", None, r"'counts' cannot be \[5, 2\]: the least comes first, as in \[2, 5\]"),
+        ("counts: [5, 2]", None, r"'counts' cannot be \[5, 2\]: put the lower number first, as in \[2, 5\]"),
         ("counts: []", None, "'counts.0' is missing"),
         ("", "seed=[1,", r"cannot read the setting 'seed=\[1,': '\[1,' is not valid YAML"),
         ("", "seed=2024-13-45", "cannot read the setting"),

@@ -50,9 +50,9 @@ def infer_video(
     video = open_video(where)
     folder = out / "Annotations" / video.id
     if isinstance(video, FolderVideo) and video.masks_folder and folder.resolve() == video.masks_folder.resolve():
-        raise InputError(f"{folder} has the masks that the video came with: name another folder to write to")
+        raise InputError(f"{folder} holds the video's own masks: name another output folder")
     if not networks.is_dir():
-        raise InputError(f"there is no folder {networks}: name the one that 'vosforge train' wrote with --networks")
+        raise InputError(f"there is no folder {networks}: name the one that 'vosforge train' wrote, with --networks")
     loaded = Networks.load(networks)
     scores: tuple[RoundScore, ...] = ()
     if mask is not None:

@@ -46,7 +46,7 @@ def render_with_progress(
 
         done = render_dataset(dataset, store, resources, show, retry_quarantined)
     if done.redrawn or done.quarantined:
-        console.print(f"drawn again after a failed check: {done.redrawn}; quarantined: {done.quarantined}")
+        console.print(f"redrawn after a failed check: {done.redrawn}; quarantined: {done.quarantined}")
     return done
 
 
@@ -86,7 +86,7 @@ def open_dataset(root: Path, config: DatasetConfig, store: AssetStore) -> Datase
     """
     check_place(root)
     if begun_with(root):
-        console.print(f"{shown(root)} was begun before, reusing its catalog")
+        console.print(f"{shown(root)} exists, reusing its catalog")
         return Dataset(root, config, Catalog.load(root / "catalog.jsonl"))
     preset(config.scene.preset)  # of new scenes: those of stored data sets may bear any name
     return Dataset(root, config, build_catalog(config.assets, config.seed, store))
@@ -103,6 +103,4 @@ def check_place(root: Path) -> None:
     # A killed run may leave the catalog, which is pinned first, and hidden files.
     found = sorted(path.name for path in root.iterdir())
     if foreign := [name for name in found if not name.startswith(".") and name != "catalog.jsonl"]:
-        raise InputError(
-            f"{root} holds other things ({foreign[0]}) and no data set that was begun: name a new or an empty folder"
-        )
+        raise InputError(f"{root} holds other files ({foreign[0]}) and no data set: name a new or an empty folder")

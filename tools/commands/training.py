@@ -30,7 +30,7 @@ def train_networks(data: Place, recipe: Recipe, out: Path, networks: Sequence[st
     if not videos:
         raise InputError(f"{data} has no videos in its split 'train': render some first")
     if "fusion" in networks and "propagation" not in networks and not (out / "propagation.pth").exists():
-        raise InputError(f"{out} holds no propagation network, which fusion learns from: train propagation, too")
+        raise InputError(f"{out} holds no propagation network, which fusion needs: train propagation too")
     content = hashlib.sha256("".join(row.model_dump_json() for row in shards.videos).encode()).hexdigest()
     reused = {}
     for kind in NETWORKS:
@@ -43,7 +43,7 @@ def train_networks(data: Place, recipe: Recipe, out: Path, networks: Sequence[st
         if kind in networks:
             reused[kind] = (out / f"{kind}.pth").exists() and note.exists() and note.read_text() == basis
             if reused[kind]:
-                console.print(f"{kind}: trained already on these videos, reusing {shown(out / f'{kind}.pth')}")
+                console.print(f"{kind}: already trained on these videos, reusing {shown(out / f'{kind}.pth')}")
             else:
                 note.unlink(missing_ok=True)
                 with room_to_write(out), training_progress(kind) as on_step:

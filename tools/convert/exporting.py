@@ -36,10 +36,10 @@ def export_dataset(
     ``out`` is not empty.
     """
     if layout not in FORMATS:
-        raise InputError(f"there is no format '{layout}'; known: {', '.join(FORMATS)}")
+        raise InputError(f"unknown format '{layout}'; known: {', '.join(FORMATS)}")
     head, _, video_id = str(path).rpartition(":")
     if isinstance(path, Path) and head and Path(head).exists() and not path.exists():
-        raise InputError(f"there is no {path}: name a data set, and one video of it as --video {video_id}")
+        raise InputError(f"{path} does not exist: name a data set, and one video of it as --video {video_id}")
     shards = ShardSet(path)
     chosen = choose_videos(shards, path, split, video_ids)
     bare = next((video.id for video in chosen if not video.has_colors), None)
@@ -49,7 +49,7 @@ def export_dataset(
             "render it with render.colors=true"
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there and not empty: name a new folder")
+        raise InputError(f"{out} exists and is not empty: name a new folder")
     with room_to_write(out), sealed_folder(out) as folder, counting("exporting", len(chosen)) as advance:
         videos = _counted(chosen, advance)
         match layout:
@@ -75,7 +75,7 @@ def choose_videos(shards: ShardSet, path: Place, split: str | None, video_ids: S
     InputError when an id is unknown, cannot be a folder's name, or no video is left.
     """
     if split not in (None, "train", "val"):
-        raise InputError(f"there is no split '{split}'; known: train, val")
+        raise InputError(f"unknown split '{split}'; known: train, val")
     for video_id in video_ids:
         shards.video(video_id)
     named = set(video_ids)

@@ -47,7 +47,7 @@ def import_dataset(
     the same call goes on from there.
     """
     if layout is not None and layout not in LAYOUTS:
-        raise InputError(f"there is no format '{layout}' to import; known: {', '.join(LAYOUTS)}")
+        raise InputError(f"unknown format '{layout}' to import; known: {', '.join(LAYOUTS)}")
     layout, videos = find_source(source, layout, masks)
     videos = annotated(videos, labelled_only)
     origin = {"format": layout, "source": source.resolve().name}
@@ -129,7 +129,7 @@ def _listing(videos: Sequence[SourceVideo]) -> str:
 def _only_writer(out: Path, pin: dict[str, object]) -> Iterator[None]:
     """Pin what is imported in ``out``, or hold it against what is pinned there, and be the folder's one writer."""
     if out.is_dir() and not (out / PIN).is_file() and any(not path.name.startswith(".") for path in out.iterdir()):
-        raise InputError(f"{out} is not empty and no import was begun in it: name a new folder")
+        raise InputError(f"{out} is not empty and holds no unfinished import: name a new folder")
     out.mkdir(parents=True, exist_ok=True)
     with one_writer(out, "importing into"):
         for folder in (out, out / "staging", out / "shards"):
@@ -148,9 +148,9 @@ def _check_pin(out: Path, pin: dict[str, object]) -> None:
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{out / PIN} is damaged: delete {out} and import again") from None
     if differs == "listing":
-        raise InputError(f"{out} was begun with other videos or frames: import them into another folder")
+        raise InputError(f"{out} was started with other videos or frames: import them into another folder")
     if differs:
-        raise InputError(f"{out} was begun with {differs} {begun[differs]}, not {pin[differs]}: use another folder")
+        raise InputError(f"{out} was started with {differs} {begun[differs]}, not {pin[differs]}: use another folder")
 
 
 def _stage_and_pack(

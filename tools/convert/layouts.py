@@ -217,7 +217,7 @@ def _meta(source: Path, tree: Tree, root: str) -> dict[str, Any]:
         return dict(videos)
     except (ValueError, KeyError, TypeError):
         raise InputError(
-            f"{shown(source, home, 'meta.json')} is not YouTube-VOS's: mend it, or add --format folders"
+            f"{shown(source, home, 'meta.json')} is not YouTube-VOS's: fix it, or add --format folders"
         ) from None
 
 

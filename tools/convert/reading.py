@@ -77,7 +77,7 @@ def _size(data: bytes, place: str) -> tuple[int, int]:
     try:
         size = image_size(data)
     except ValueError:
-        raise InputError(f"the frame {place} is damaged or no image: fetch it again or remove its video") from None
+        raise InputError(f"the frame {place} is damaged or not an image: fetch it again or remove its video") from None
     if size[0] * size[1] > MOST_PIXELS:
         raise InputError(f"the frame {place} has {size[1]}x{size[0]} pixels, more than {MOST_PIXELS}: scale it down")
     return size

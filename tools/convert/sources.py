@@ -82,7 +82,7 @@ def read_tree(source: Path) -> Tree:
     elif source.is_file():
         _add_tar(tree, source)
     else:
-        raise InputError(f"there is no {source}: name a folder of images and masks, a tar of one, or a film")
+        raise InputError(f"{source} does not exist: name a folder of images and masks, a tar of one, or a film")
     return _with_films(tree)
 
 
@@ -136,9 +136,11 @@ def _add_tar(tree: Tree, path: Path) -> None:
         with path.open("rb") as file:
             file.seek(end)
             if file.read(BLOCK) != bytes(BLOCK):
-                raise tarfile.ReadError("it has no end")
+                raise tarfile.ReadError("it has no end marker")
     except tarfile.TarError as error:
-        raise InputError(f"{path} is no whole, uncompressed tar ({error}): decompress it or fetch it again") from None
+        raise InputError(
+            f"{path} is not a complete, uncompressed tar ({error}): decompress it or fetch it again"
+        ) from None
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror}): check it and try again") from None
 
@@ -146,7 +148,7 @@ def _add_tar(tree: Tree, path: Path) -> None:
 def _add_member(tree: Tree, path: Path, member: tarfile.TarInfo) -> None:
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts:
-        raise InputError(f"{path} holds '{member.name}', which leads out of it: pack it again without")
+        raise InputError(f"{path} holds '{member.name}', which leads outside it: pack it again without that")
     if member.isdir():
         return
     if not member.isreg() or member.issparse():

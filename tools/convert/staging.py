@@ -48,7 +48,7 @@ def worker_map(workers: int) -> Iterator[Callable[[Iterable[Job]], Iterator[str]
         yield mapped
     except BrokenProcessPool:
         raise VOSForgeError(
-            "an importing process was killed, perhaps for want of memory: the same command with fewer --workers goes on"
+            "an importing process was killed, perhaps out of memory: resume with the same command and fewer --workers"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

@@ -33,7 +33,7 @@ def write_webdataset(videos: Iterable[ShardVideo], folder: Path, shard_size: int
             key = video.id.replace(".", "_")
             if keys.setdefault(key, video.id) != video.id:
                 raise InputError(
-                    f"the videos {keys[key]} and {video.id} would both be called {key}: choose one with --video"
+                    f"the videos {keys[key]} and {video.id} would both get the key {key}: choose one with --video"
                 )
             split = video.row.split or "train"
             if split not in tars or tars[split].offset >= shard_size * MEGABYTE:

@@ -51,7 +51,7 @@ def categories(video: ShardVideo) -> tuple[str, ...]:
     except DAMAGE:
         names = ()
     if len(names) != video.num_objects:
-        raise InputError(f"the categories of video {video.id} in {video.path} are damaged: make it again")
+        raise InputError(f"the categories of video {video.id} in {video.path} are damaged: render or import it again")
     return names
 
 
@@ -61,7 +61,7 @@ def objects_seen(video: ShardVideo, mask: np.ndarray) -> list[int]:
     labels = [label for label in found if label and label != video.void]
     if labels and labels[-1] > video.num_objects:
         raise InputError(
-            f"video {video.id} in {video.path} shows an object {labels[-1]} it does not have: make it again"
+            f"video {video.id} in {video.path} shows an object {labels[-1]} it does not have: render or import it again"
         )
     return labels
 

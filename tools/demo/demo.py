@@ -97,7 +97,7 @@ def run_demo(
             raise InputError(f"{video.path} has no masks for the robot: use 'vosforge infer' with your own")
     data, networks = out / "data", out / "networks"
     if not begun_with(data) and out.is_dir() and any(path != data for path in out.iterdir()):
-        raise InputError(f"{out} holds other things than a demo that was begun: name a new or an empty folder")
+        raise InputError(f"{out} holds other files and no demo: name a new or an empty folder")
     timings = Timings()
     store = AssetStore()
     with timings.stage("Assets") as notes:
@@ -119,7 +119,7 @@ def run_demo(
         outcomes, reused = evaluate_videos(seen, networks, config.rounds, config.dataset.seed, side, out / "results")
         if reused:
             notes.append("reused")
-            console.print("every video was evaluated with these networks already, reusing the results")
+            console.print("every video was already evaluated with these networks, reusing the results")
     scores = [
         _video_scores(outcome, "held-out" if place < len(held_out) else "real")
         for place, outcome in enumerate(outcomes)
@@ -153,11 +153,11 @@ def _render(
         write_sealed(out / "render.json", json.dumps({"seconds": done.seconds, "frames": done.frames_done}))
     else:
         notes.append("reused")
-        console.print(f"all {dataset.config.videos} videos are sealed already, reusing {shown(dataset.root)}")
+        console.print(f"all {dataset.config.videos} videos are already sealed, reusing {shown(dataset.root)}")
     timing = json.loads((out / "render.json").read_text())
     shards = ShardSet(dataset.root)
     if done.left:
-        raise VOSForgeError(f"{done.left} videos are missing, as the lines above say: run the same command again")
+        raise VOSForgeError(f"{done.left} videos are missing, see the lines above: run the same command again")
     if shards.quarantined:
         first = shards.quarantined[0]
         raise VOSForgeError(

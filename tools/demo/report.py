@@ -181,7 +181,7 @@ def judge(renders: RenderSummary, scores: Sequence[VideoScores]) -> Verdict:
 
 def write_report(path: Path, report: DemoReport) -> Path:
     """Write ``report`` as one self-contained HTML file at ``path`` (whole or not at all) and return ``path``."""
-    source = resources.files("tools").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    source = resources.files("tools.demo").joinpath("report.html.jinja").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters.update(points=_points, seconds=_seconds, thousands=lambda value: f"{value:,}")
     page = environment.from_string(source).render(

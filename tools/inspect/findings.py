@@ -12,7 +12,7 @@ from vosforge.videos import Place, VideoRow
 TOLD_ONE_BY_ONE = 3
 """So many videos in a row that were never rendered get lines of their own; more are told of as from … to …"""
 
-Cure = Literal["requeue", "render", "manifest", "hands"]
+Cure = Literal["requeue", "render", "manifest", "manual"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Verification:
         """Note that the manifest is not rebuilt, because a shard could not be read."""
         for key, problem in self.problems.items():
             if problem.cure == "manifest":
-                self.problems[key] = replace(problem, cure="hands")
+                self.problems[key] = replace(problem, cure="manual")
 
     def bad(self) -> set[str]:
         """The ids of the videos that must be rendered (or imported) again."""
@@ -59,7 +59,7 @@ class Verification:
     @property
     def passed(self) -> bool:
         """Whether nothing is wrong, or nothing any more."""
-        return not self.problems or (self.repaired and all(p.cure != "hands" for p in self.problems.values()))
+        return not self.problems or (self.repaired and all(p.cure != "manual" for p in self.problems.values()))
 
     def lines(self) -> Iterator[str]:
         """One line for each bad video: id, file, what is wrong, the remedy."""
@@ -87,11 +87,11 @@ class Verification:
     def _remedy(self, cure: Cure) -> str:
         folder = shown(self.path if self.path.is_dir() else self.path.parent.parent)
         if self.repaired:
-            return {"requeue": "queued", "render": "queued", "manifest": "rebuilt", "hands": "left as it is"}[cure]
-        if cure == "hands":
-            return "look at it yourself"
+            return {"requeue": "queued", "render": "queued", "manifest": "rebuilt", "manual": "left as it is"}[cure]
+        if cure == "manual":
+            return "check it by hand"
         if self.config is None:
-            return "import it again, or copy it again from where it is whole"
+            return "import it again, or copy it again from an intact source"
         if cure == "render":
             return f"'vosforge render {folder}' renders it"
         done = "queues it for rendering" if cure == "requeue" else "rebuilds it"

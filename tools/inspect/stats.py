@@ -144,7 +144,7 @@ def collect_stats(path: Place) -> Stats:
     shards, stats = ShardSet(path), Stats(path)
     if not shards.videos:
         raise InputError(f"{path} holds no finished video: render some first")
-    stats.gaps = {row.id: row.reason or "no reason is kept" for row in shards.quarantined}
+    stats.gaps = {row.id: row.reason or "no reason recorded" for row in shards.quarantined}
     with counting("reading", len(shards.videos)) as advance:
         for video in shards:
             try:

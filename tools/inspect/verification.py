@@ -53,14 +53,14 @@ def verify_path(path: Place, quick: bool = False, repair: bool = False, workers:
     if not repair:
         return _verify(path, quick, workers)
     if quick:
-        raise InputError("--repair must know every bad video: leave --quick out")
+        raise InputError("--repair needs a full check to find every bad video: leave --quick out")
     if not isinstance(path, Path):
         raise InputError(f"{path} can only be read: repair the data set where it was rendered, and copy it again")
     if path.is_file():
         raise InputError(f"{path} is one shard: name its data set's folder to repair it")
     config = begun_with(path) if path.is_dir() else None
     if config is None:
-        raise InputError(f"{path} has no dataset.yaml to render from: what was imported must be imported again")
+        raise InputError(f"{path} has no dataset.yaml to render from: import the data again instead")
     dataset = Dataset(path, config, Catalog.load(path / "catalog.jsonl"))
     with dataset.writing():
         found = _verify(path, quick, workers)
@@ -73,7 +73,7 @@ def spec_problem(spec: str, row: VideoRow) -> str | None:
     try:
         scene = SceneSpec.model_validate_json(spec)
     except ValidationError as error:
-        return f"its spec is no valid scene ({explain(error, SceneSpec)})"
+        return f"its spec is not a valid scene ({explain(error, SceneSpec)})"
     settings = scene.render
     stated = (scene.video_id, scene.split, scene.attempt, settings.frames, settings.height, settings.width)
     if (*stated, len(scene.objects), settings.colors) != (
@@ -92,10 +92,10 @@ def _verify(path: Place, quick: bool, workers: int | None) -> Verification:
     # Staging first: what is packed meanwhile is then found among the shards.
     staged = _staged(path, config) if config and isinstance(path, Path) and path.is_dir() else {}
     if isinstance(path, Path) and path.is_file() and path.suffix != ".h5":
-        raise InputError(f"{path} is no shard (shard-….h5): name a data set's folder, or a shard in it")
+        raise InputError(f"{path} is not a shard (shard-….h5): name a data set's folder, or a shard in it")
     shards: list[Place] = [path] if path.is_file() else sorted((path / "shards").glob("shard-*.h5"))
     if not shards and not config and not (path / MANIFEST).exists():
-        raise InputError(f"{path} is neither a data set nor a shard: name what render or import has made")
+        raise InputError(f"{path} is neither a data set nor a shard: name the output of render or import")
     found = Verification(path, config)
     names = {shard.name for shard in shards}
     unpacked = [file for file, shard in staged.items() if shard not in names]
@@ -138,18 +138,18 @@ def _read(found: Verification, files: list[Place], root: Place, quick: bool, wor
                     found.good.setdefault(path, []).append(task.row.id)
                     found.frames += task.row.num_frames
                 elif isinstance(result, Lost):
-                    found.add(task.row.id, file, f"it {result.why}", "hands")
+                    found.add(task.row.id, file, f"it {result.why}", "manual")
                 else:
-                    found.add(task.row.id, file, str(result), "requeue" if _opens(path) else "hands")
+                    found.add(task.row.id, file, str(result), "requeue" if _opens(path) else "manual")
             elif isinstance(result, Listing):
                 listed.add(path)
                 _note(found, path, file, result)
                 tasks.extend(_Check(path, row, not quick, gates) for row in result.rows.values())
                 more = len(result.rows)
             elif isinstance(result, Lost):
-                found.add(path.stem if staged else "", file, result.why, "hands")
+                found.add(path.stem if staged else "", file, result.why, "manual")
             else:
-                found.add(path.stem if staged else "", file, str(result), "requeue" if _opens(path) else "hands")
+                found.add(path.stem if staged else "", file, str(result), "requeue" if _opens(path) else "manual")
             advance(path.stem, more=more)
     return listed
 
@@ -159,7 +159,7 @@ def _note(found: Verification, path: Place, file: str, listing: Listing) -> None
         found.add(video, file, what, "requeue")
     if path.parent.name == "staging":
         if {*listing.rows, *listing.damaged} != {path.stem}:
-            found.add(path.stem, file, "it does not hold the one video of its name", "requeue")
+            found.add(path.stem, file, "it does not hold exactly the video it is named after", "requeue")
     else:
         found.rows += listing.rows.values()
         if listing.quarantined:
@@ -189,7 +189,7 @@ def _manifest(found: Verification, root: Place) -> dict[str, VideoRow] | None:
     try:
         return {row.id: row for row in read_manifest(root)}
     except MachineError as error:
-        found.add("", MANIFEST, f"cannot be read here ({error.why})", "hands")
+        found.add("", MANIFEST, f"cannot be read here ({error.why})", "manual")
         return None
     except (InputError, UnicodeDecodeError):
         what = "is damaged" if (root / MANIFEST).exists() else "is missing"
@@ -214,7 +214,7 @@ def _find_members(
         file = _name(path, root)
         members = _members(found.config, path) if found.config else told_by_manifest[path.name]
         if members is None:
-            found.add("", file, "it is no shard of this data set", "hands")
+            found.add("", file, "it is not a shard of this data set", "manual")
         elif path in listed:
             known = held[path.name] | {*found.quarantined.get(path, ())} | told[file]
             for video in sorted(members - known):
@@ -247,8 +247,8 @@ def _find_unrendered(found: Verification, root: Path, config: DatasetConfig, nam
                 try:
                     found.quarantined[note] = {video: json.loads(note.read_text())["reason"]}
                 except (OSError, ValueError, TypeError, KeyError) as error:
-                    cure: Cure = "requeue" if trouble(error) is None else "hands"
-                    found.add(video, _name(note, root), "why it is quarantined cannot be read", cure)
+                    cure: Cure = "requeue" if trouble(error) is None else "manual"
+                    found.add(video, _name(note, root), "its quarantine note cannot be read", cure)
             elif not staged.exists():
                 found.add(video, "", "it is in no shard", "render")
 
@@ -258,7 +258,7 @@ def _compare_manifest(found: Verification, manifest: dict[str, VideoRow], listed
     truth: dict[str, VideoRow] = {}
     for row in found.rows:
         if row.id in truth and found.config is None:
-            found.add(row.id, f"shards/{row.shard}", f"{truth[row.id].shard} has it too", "hands")
+            found.add(row.id, f"shards/{row.shard}", f"it is also in {truth[row.id].shard}", "manual")
         truth[row.id] = row
     for path, videos in found.quarantined.items():
         if path in listed:
@@ -268,14 +268,14 @@ def _compare_manifest(found: Verification, manifest: dict[str, VideoRow], listed
     names = {path.name for path in listed}
     for video in sorted(truth.keys() - bad):
         if video not in manifest:
-            found.add(video, MANIFEST, "the manifest does not have it", "manifest")
+            found.add(video, MANIFEST, "it is missing from the manifest", "manifest")
         elif manifest[video] != truth[video]:
-            found.add(video, MANIFEST, "the manifest says other things of it than its shard", "manifest")
+            found.add(video, MANIFEST, "the manifest disagrees with its shard", "manifest")
     for video in sorted(manifest.keys() - truth.keys() - bad):
         shard = root / "shards" / manifest[video].shard
         if shard.name in names or (found.path.is_dir() and not shard.exists()):
             cure: Cure = "manifest" if found.config else "requeue"
-            found.add(video, MANIFEST, "the manifest has it, but no shard does", cure)
+            found.add(video, MANIFEST, "it is in the manifest but in no shard", cure)
 
 
 def _repair(dataset: Dataset, found: Verification) -> None:
@@ -284,7 +284,7 @@ def _repair(dataset: Dataset, found: Verification) -> None:
     A shard of which something could not be read is left as it is: what is not known to be bad may be good.
     """
     root = dataset.root
-    unread = {problem.file for problem in found.problems.values() if problem.cure == "hands"}
+    unread = {problem.file for problem in found.problems.values() if problem.cure == "manual"}
     requeued = {problem.file for problem in found.problems.values() if problem.cure == "requeue"} - unread
     for problem in found.problems.values():
         if problem.cure == "requeue" and problem.file.startswith("staging/"):

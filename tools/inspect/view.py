@@ -40,14 +40,14 @@ def open_video(where: str) -> Video:
     """
     path, video_id = _place_and_video(where)
     if isinstance(path, Path) and not path.exists():
-        raise InputError(f"there is no {path}: give a data set, a shard, frames or a film, as PATH or PATH:VIDEO")
+        raise InputError(f"{path} does not exist: give a data set, a shard, frames or a film, as PATH or PATH:VIDEO")
     if not isinstance(path, Path) or (path.is_file() and not is_film(path.name)) or (path / MANIFEST).is_file():
         shards = ShardSet(path)
         if not shards.videos:
             raise InputError(f"{path} holds no finished video: render some first")
         return shards.video(video_id or shards.videos[0].id)
     if (path.parent / MANIFEST).is_file():
-        raise InputError(f"{path} is a part of a data set: name {path.parent}")
+        raise InputError(f"{path} is part of a data set: name {path.parent}")
     videos = {video.id: video for video in open_folder(path)}
     if not video_id:
         return next(iter(videos.values()))

@@ -1,4 +1,4 @@
-"""Copies on this machine of files that are elsewhere: fetched whole when they are first read, shared by all processes.
+"""Local copies of remote files: fetched whole on first read, shared by all processes.
 
 Whole files and not ranges of them: a clip takes a handful of reads, each of which would wait for the network in every
 epoch, whereas a copy is read like any local shard. A copy is never changed: its name holds the version of what it is a
@@ -22,9 +22,9 @@ from vosforge.videos.remote import Place, RemotePath, Version
 
 MOST_GIGABYTES = 200.0
 IN_USE_SECONDS = 30.0
-"""A copy that was handed out so recently is not removed: who asked for it may not have opened it yet."""
+"""A copy requested this recently is not removed: the reader may not have opened it yet."""
 STALLED_SECONDS = 3600.0
-"""A download that has not written anything for so long has no process any more."""
+"""A download idle for this long is abandoned."""
 LOCK = ".lock"
 TAKEN = ".bytes"
 """What follows the folder's name in that of the file that says how much all copies take."""
@@ -34,7 +34,7 @@ _fetched: set[Path] = set()
 
 
 def local_copy(place: Place) -> Path:
-    """The file at ``place`` on this machine: itself, or a copy in the cache, fetched when there is none.
+    """The local file for ``place``: itself, or a cached copy, fetched if missing.
 
     Open it right away. The least recently used copies make room for new ones. Raises InputError or VOSForgeError when
     the file is not there, cannot be fetched or cannot be kept.
@@ -43,7 +43,7 @@ def local_copy(place: Place) -> Path:
         return place
     version = place.version
     if version is None:
-        raise InputError(f"there is no {place}: check its spelling")
+        raise InputError(f"{place} does not exist: check the spelling")
     folder = cache_dir() / "remote"
     digest = hashlib.sha256(f"{place}\n{version.size}\n{version.mark}".encode()).hexdigest()[:16]
     copy = folder / f"{digest}-{place.name}"
@@ -57,13 +57,13 @@ def local_copy(place: Place) -> Path:
                 _make_room(folder, version.size)
                 _fetch(place, copy)
     except OSError as error:
-        remedy = "free some room, lower VOSFORGE_REMOTE_GB, or name another folder in VOSFORGE_CACHE"
+        remedy = "free some space, lower VOSFORGE_REMOTE_GB, or name another folder in VOSFORGE_CACHE"
         raise InputError(f"cannot keep a copy of {place} in {folder} ({error.strerror}): {remedy}") from None
     return copy
 
 
 def most_bytes() -> float:
-    """How large all copies together may become: $VOSFORGE_REMOTE_GB, else 200 gigabytes."""
+    """Maximum total size of copies: $VOSFORGE_REMOTE_GB, else 200 gigabytes."""
     text = os.environ.get("VOSFORGE_REMOTE_GB", str(MOST_GIGABYTES))
     try:
         return float(text) * 1e9
@@ -81,11 +81,11 @@ def _fetch(place: RemotePath, copy: Path) -> None:
 @cache
 def _say_that_room_is_short() -> None:
     size = f"{most_bytes() / 1e9:g} GB"
-    logger.warning(f"{size} of copies are less than this run reads, so it fetches some again: raise VOSFORGE_REMOTE_GB")
+    logger.warning(f"this run reads more than {size} of copies, so it fetches some again: raise VOSFORGE_REMOTE_GB")
 
 
 def _is_whole(copy: Path, version: Version) -> bool:
-    """Whether there is such a copy; if so it is the most recently used one from now on."""
+    """Whether the copy exists; marks it as most recently used."""
     try:
         os.utime(copy)
         return copy.stat().st_size == version.size
@@ -144,7 +144,7 @@ def _remove_unused(copy: Path) -> bool:
 
 @contextmanager
 def _locked(copy: Path, how: int) -> Iterator[Path]:
-    """Hold the lock of a copy (a file beside it), which ends with its process, however that ends."""
+    """Hold the lock of a copy (a file beside it); it ends with the process."""
     path = copy.with_name(copy.name + LOCK)
     with path.open("w+") as file:  # NFS gives a shared lock to those only who may read
         lock(file, how)  # without locks, two processes may fetch the same file, and the later copy stays

@@ -1,4 +1,4 @@
-"""How frames are encoded inside a shard: each on its own, so that any one can be read without its neighbours.
+"""Frame encoding in a shard: each frame on its own, so that any can be read alone.
 
 JPEGs get restart markers every few blocks, so that a region can be decoded without the rest of its frame (`Region`).
 """
@@ -15,15 +15,15 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 Encoding = Literal["jpeg", "png", "webp"]
 """JPEG, or one of two lossless ones."""
 Subsampling = Literal["4:4:4", "4:2:0"]
-"""How a JPEG stores colours: at each pixel, or once for four."""
+"""Chroma subsampling of a JPEG: none, or 2×2."""
 Tables = Literal["even", "annex-k"]
 """How coarsely a JPEG stores what is fine: hardly more than what is broad, or as the standard suggests for viewers."""
 
 BLOCK = 8
 SEGMENT_BLOCKS = 8
-"""Fewest blocks between restart markers: 64 pixels."""
+"""Minimum number of blocks between restart markers: 64 pixels."""
 MOST_PIXELS = 2**27
-"""Larger frames are refused before any memory is taken for them."""
+"""Larger frames are refused before memory is allocated."""
 
 _SUBSAMPLING: dict[Subsampling, int] = {"4:4:4": 0, "4:2:0": 2}  # Pillow's numbers
 _SOF, _DRI, _SOS, _EOI = 0xC0, 0xDD, 0xDA, 0xD9
@@ -108,7 +108,7 @@ def restart_interval(width: int) -> int:
 
 
 def image_size(data: bytes) -> tuple[int, int]:
-    """The size (H, W) an encoded image says it has. Raises ValueError for what is no image."""
+    """The size (H, W) in an encoded image's header. Raises ValueError if it is not an image."""
     if simplejpeg.is_jpeg(data):
         height, width, *_ = simplejpeg.decode_jpeg_header(data)
         return height, width
@@ -120,13 +120,13 @@ def image_size(data: bytes) -> tuple[int, int]:
     except Image.DecompressionBombError:
         raise ValueError("it is far larger than any frame") from None
     except (UnidentifiedImageError, OSError, SyntaxError):
-        raise ValueError("it is damaged or no image") from None
+        raise ValueError("it is damaged or not an image") from None
 
 
 def decode(data: bytes, size: tuple[int, int]) -> np.ndarray:
     """Encoded bytes as a frame ``[H, W, 3]`` uint8 RGB.
 
-    Raises ValueError when the bytes are damaged or not of ``size`` (H, W), which is known before they are decoded.
+    Raises ValueError when the bytes are damaged or not of ``size`` (H, W), checked before decoding.
     """
     height, width = image_size(data)
     if (height, width) != size or height * width > MOST_PIXELS:
@@ -140,10 +140,9 @@ def decode(data: bytes, size: tuple[int, int]) -> np.ndarray:
 
 
 def decode_region(data: bytes, size: tuple[int, int], region: Region) -> np.ndarray:
-    """What ``decode`` gives, but with only ``region`` filled in: ``[bottom - top, right - left, 3]``.
+    """Decode only ``region``: ``[bottom - top, right - left, 3]``.
 
-    It is as fast as the region is small where the JPEG has restart markers, and equal to the pixels of the whole
-    frame to the bit.
+    With restart markers the time is proportional to the region; pixels are identical to those of the whole frame.
     """
     top, left, bottom, right = region
     cut = _cut(data, region) if simplejpeg.is_jpeg(data) else None
@@ -157,7 +156,7 @@ def decode_region(data: bytes, size: tuple[int, int], region: Region) -> np.ndar
 def _cut(data: bytes, region: Region) -> tuple[bytes, tuple[int, int], tuple[int, int]] | None:
     """The part of a JPEG that holds ``region``, as a JPEG: its bytes, its place (row, column) and its size.
 
-    None for one that cannot be cut: without restart markers, with subsampled colours or progressive (ITU-T T.81,
+    None if it cannot be cut: without restart markers, with subsampled colours or progressive (ITU-T T.81,
     B.2: between restart markers, segments of blocks depend on nothing before them).
     """
     places = _header(data)

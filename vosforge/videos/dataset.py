@@ -1,4 +1,4 @@
-"""A data set of sealed shards, as those who read it see it."""
+"""A data set of sealed shards, for readers."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from vosforge.videos.remote import Place, place
 class ShardSet:
     """The sealed videos of a data set's folder (or of one shard file), opened lazily, picklable.
 
-    Either may be on this machine or behind an fsspec URL; then a shard is fetched when a video of it is first read.
+    Either may be local or behind an fsspec URL; then a shard is fetched when one of its videos is first read.
     """
 
     def __init__(self, where: Place | str) -> None:

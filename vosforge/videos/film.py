@@ -1,4 +1,4 @@
-"""Films as frames: MP4, MOV, MKV and WebM, decoded one frame at a time when asked for. Reading only.
+"""Films as frames: MP4, MOV, MKV and WebM, decoded one frame at a time on demand. Reading only.
 
 Every coded frame counts, in the order of presentation, whatever the time between two of them; phones' rotation is
 applied, more than 8 bits become 8.
@@ -25,13 +25,13 @@ _VP8_SHOWN = 0x10
 
 
 def is_film(name: str) -> bool:
-    """Whether a file is a film by its name, and not hidden as macOS's ``._clip.mp4``."""
+    """Whether a file name is that of a film, and not hidden like macOS's ``._clip.mp4``."""
     return not name.startswith(".") and Path(name).suffix.lower() in FILM_SUFFIXES
 
 
 @dataclass
 class _Reading:
-    """A film being decoded in one process: the frames to come, and which of them is the next."""
+    """A film being decoded in one process: its frame iterator and the next index."""
 
     process: int
     container: Any
@@ -45,7 +45,7 @@ class Film:
     def __init__(self, source: Path | bytes, place: str = "") -> None:
         """``source``: the file or its content; ``place``: how messages call it.
 
-        Reads the whole file but decodes the first frame only. InputError for what is no film or cut short.
+        Reads the whole file but decodes only the first frame. InputError if it is not a film or truncated.
         """
         self.source, self.place = source, place or str(source)
         self._reading: _Reading | None = None
@@ -56,12 +56,12 @@ class Film:
                 self._pts, self._keys = self._listed(container, stream)
                 self._unit, announced = stream.time_base, stream.frames
         except (av.FFmpegError, OSError, ValueError, IndexError):
-            raise InputError(f"cannot read the film {self.place}: it is damaged, cut short or no film") from None
+            raise InputError(f"cannot read the film {self.place}: it is damaged, truncated or not a film") from None
         if not self._pts:
             raise InputError(f"the film {self.place} holds no frames: convert it again from where it came from")
         if len(self._pts) < announced - 1:  # one may be meant for the time before the film begins
-            there = f"{len(self._pts)} of its {announced} frames are there"
-            raise InputError(f"the film {self.place} is cut short, {there}: copy it again")
+            there = f"{len(self._pts)} of its {announced} frames are present"
+            raise InputError(f"the film {self.place} is truncated, {there}: copy it again")
         self.height, self.width = self.frame(0).shape[:2]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Film:
         return [round(float((pts - self._pts[0]) * self._unit), 6) for pts in self._pts]
 
     def frame(self, t: int, region: Region | None = None) -> np.ndarray:
-        """Frame ``t``, or a region of it: ``[H, W, 3]`` uint8 RGB; InputError where it does not decode."""
+        """Frame ``t``, or a region of it: ``[H, W, 3]`` uint8 RGB; InputError if it does not decode."""
         if self._last is None or self._last[0] != t:
             self._last = t, self._decoded(t)
         picture = self._last[1]
@@ -102,7 +102,7 @@ class Film:
         return InputError(f"frame {t} of the film {self.place} does not decode: the film is damaged; copy it again")
 
     def _find(self, t: int, from_start: bool = False) -> Any:
-        """The decoded frame ``t``, or None where decoding from here on does not give it."""
+        """The decoded frame ``t``, or None if decoding from here does not reach it."""
         reading = self._reading
         key = bisect_right(self._keys, self._pts[t]) - 1
         if (
@@ -138,7 +138,7 @@ class Film:
         return av.open(io.BytesIO(self.source) if isinstance(self.source, bytes) else str(self.source))
 
     def _stream(self, container: Any) -> Any:
-        """The film among what a file holds: not its cover picture, not its sound."""
+        """The video stream of a file: neither its cover image nor its sound."""
         films = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
         if not films:
             held = ", ".join(stream.type for stream in container.streams) or "nothing"
@@ -146,7 +146,7 @@ class Film:
         return films[0]
 
     def _listed(self, container: Any, stream: Any) -> tuple[list[int], list[int]]:
-        """When the frames are shown, ascending, and when the key frames are, in the stream's unit."""
+        """Presentation times of all frames, ascending, and of key frames, in the stream's unit."""
         shown, keys = [], []
         for packet in container.demux(stream):
             if not packet.size or packet.is_discard:

@@ -1,4 +1,4 @@
-"""Videos kept as folders of images, or as films: in DAVIS's layout, or plainly. Reading only."""
+"""Videos as folders of images or as films, in DAVIS's layout or plain folders. Reading only."""
 
 import re
 from functools import cached_property
@@ -18,15 +18,15 @@ from vosforge.videos.video import objects_in
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 FRAMES, MASKS = "JPEGImages", "Annotations"
 OTHER_FRAMES, OTHER_MASKS = ("frames", "images", "rgb"), ("masks", "annotations", "labels", "gt")
-"""What people call these two folders at the top of a source, apart from DAVIS's names."""
+"""Common names of these two folders, apart from DAVIS's."""
 USUAL = "480p"
-"""Of a video that is there in several resolutions, this one is taken."""
+"""The preferred resolution, if there are several."""
 HIDDEN = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")
-"""What systems put beside people's files without a dot before it."""
+"""System files and folders without a leading dot."""
 
 
 class Frames(Protocol):
-    """What a video's frames come from: `FrameFiles` or `Film`."""
+    """The source of a video's frames: `FrameFiles` or `Film`."""
 
     height: int
     width: int
@@ -41,7 +41,7 @@ class FrameFiles:
     """A folder of frames, in the order of their numbers."""
 
     def __init__(self, folder: Path) -> None:
-        """InputError where there are none, one is there twice, or the first is no image."""
+        """InputError if there are none, one appears twice, or the first is not an image."""
         if not folder.is_dir():
             raise InputError(f"there is no folder {folder}; give the folder that holds a video's frames, or a film")
         self.folder, self.paths = folder, _images(folder)
@@ -78,19 +78,19 @@ class FrameFiles:
 
 
 def _unreadable(path: Path) -> InputError:
-    return InputError(f"cannot read the frame {path}: the file is damaged or no image; replace or remove it")
+    return InputError(f"cannot read the frame {path}: the file is damaged or not an image; replace or remove it")
 
 
 class FolderVideo:
     """A folder of frames, or a film, with (optionally) a folder of masks named like the frames.
 
-    `vosforge.videos.masks` says which masks there may be. Satisfies ``vosforge.videos.video.Video``.
+    `vosforge.videos.masks` describes valid masks. Satisfies ``vosforge.videos.video.Video``.
     """
 
     has_colors = True
 
     def __init__(self, frames: Path, masks_folder: Path | None = None, name: str | None = None) -> None:
-        """``frames``: the folder or the film. Masks that cannot be used are left out with a warning."""
+        """``frames``: the folder or the film. Unusable masks are left out with a warning."""
         self.path = Path(frames)
         self.masks_folder = None if masks_folder is None else Path(masks_folder)
         film = is_film(self.path.name) and self.path.is_file()
@@ -106,7 +106,7 @@ class FolderVideo:
             self._frames, self.frame_names = files, [path.stem for path in files.paths]
         self.num_frames, self.height, self.width = len(self._frames), self._frames.height, self._frames.width
         self._unmatched = ""
-        """Why its masks are no masks of its frames."""
+        """Why the masks do not belong to the frames."""
         self._masks = self._matched()
 
     @property
@@ -153,7 +153,7 @@ class FolderVideo:
 
     @cached_property
     def _numbering(self) -> Numbering:
-        """What the masks' values stand for, by all of them; where one is labels alone, the others need no look."""
+        """The labels of the masks' values, from all masks; if one holds labels only, the others are not read."""
         masks = []
         for name in self._masks:
             mask = self._values(name)
@@ -180,7 +180,7 @@ class FolderVideo:
         try:
             return match_masks(self.frame_names, files, str(self.masks_folder))
         except InputError as error:
-            logger.warning("video '%s' is taken without masks: %s", self.id, error)
+            logger.warning("video '%s' is used without its masks: %s", self.id, error)
             self._unmatched = str(error)
             return {}
 
@@ -217,7 +217,7 @@ def open_folder(path: Path) -> list[FolderVideo]:
 
 
 def _videos_below(root: Path) -> list[Path]:
-    """The folders of frames at or below a folder, and the films for which there is none."""
+    """The folders of frames at or below a folder, and films without such a folder."""
     inside = [one for one in root.rglob("*") if not any(is_hidden(part) for part in one.relative_to(root).parts)]
     folders = [one for one in (root, *inside) if one.is_dir() and _images(one)]
     known = set(folders)
@@ -226,7 +226,7 @@ def _videos_below(root: Path) -> list[Path]:
 
 
 def _masks_beside(frames: Path, root: Path | None = None) -> Path | None:
-    """Where the masks of a video are, if anywhere.
+    """The folder of a video's masks, or None.
 
     ``.../Annotations/x/y`` for ``.../JPEGImages/x/y``, and ``masks/y`` for the ``frames/y`` of a source whose folder
     of frames is ``root``.
@@ -250,12 +250,12 @@ def in_time(name: str) -> list[tuple[int, str]]:
 
 
 def numbered(T: int) -> list[str]:
-    """The names of frames that have none: 00000, 00001, …."""
+    """Default frame names: 00000, 00001, …."""
     return [f"{t:05d}" for t in range(T)]
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is none of the user's: macOS's ``._00000.jpg``, ``.ipynb_checkpoints``, ``@eaDir``."""
+    """Whether a file or folder is a system's: macOS's ``._00000.jpg``, ``.ipynb_checkpoints``, ``@eaDir``."""
     return name.startswith(".") or name in HIDDEN
 
 

@@ -1,4 +1,4 @@
-"""The shard format, version 1: names, types and what one video's record holds.
+"""The shard format, version 1: names, types and the record of a video.
 
 A shard is an HDF5 file with one group ``/videos/<id>`` a video. T frames, K objects; pixel centres at half-integers, x
 right and y down; camera axes x right, y down, z forward.
@@ -23,7 +23,7 @@ Split = Literal["train", "val"]
 FORMAT = "vosforge-shard"
 FORMAT_VERSION = 1
 VOID = 255
-"""The mask value that counts for nothing, in videos that have it."""
+"""The mask value that is ignored (void), in videos that have it."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class VideoRecord:
     id: str
     split: Split
     rgb: tuple[bytes, ...]
-    """T encoded frames, each readable without the others; none at all for a video without colours."""
+    """T encoded frames, each readable alone; empty for a video without colours."""
     encoding: Encoding
     mask: np.ndarray
-    """uint8 ``[T, H, W]``: instance id, 0 background, 255 counts for nothing where ``void`` says so."""
+    """uint8 ``[T, H, W]``: instance id, 0 background, 255 void if ``void``."""
     category: tuple[str, ...]
     """K names."""
     darkest: float | None
@@ -44,7 +44,7 @@ class VideoRecord:
     void: bool = False
     """Whether 255 in the mask is no object (DAVIS)."""
     scene: "SceneRecord | None" = None
-    """What is known of a rendered video; None for an imported one."""
+    """Scene data of a rendered video; None for an imported one."""
     passes: dict[str, np.ndarray] = field(default_factory=dict)
     """The data sets of its optional passes by name, as `vosforge.videos.passes` has them."""
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class SceneRecord:
-    """Where everything was in a rendered video, and what it was rendered from."""
+    """Poses and spec of a rendered video."""
 
     spec: str
     """The SceneSpec as JSON."""
@@ -68,7 +68,7 @@ class SceneRecord:
 
 
 class VideoRow(Record):
-    """One line of the manifest: where a video is, what it is, and what its labels measure."""
+    """One line of the manifest: a video's location, properties and label statistics."""
 
     id: str
     state: Literal["sealed", "quarantined"] = "sealed"
@@ -81,15 +81,15 @@ class VideoRow(Record):
     width: int = 0
     num_objects: Annotated[int, Field(ge=0, le=255)] = 0
     attempt: int = 0
-    """How often the video was drawn again before it passed its checks."""
+    """Number of redraws before the video passed its checks."""
     colors: bool = True
-    """Whether it has colours, and not masks alone."""
+    """Whether it has colours, not only masks."""
     bytes: int = 0
     """Of the encoded frames."""
     least_coverage: float = 0.0
     """The smallest share of a frame that its labelled objects cover."""
     passes: tuple[str, ...] = ()
-    """What it has beside colours and masks."""
+    """Its passes besides colours and masks."""
     darkest: float | None = 0.0
     """The mean brightness, 0 to 255, of the darkest frame; None without colours."""
 
@@ -113,7 +113,7 @@ def checksum_of_parts(parts: Iterable[np.ndarray]) -> str:
 
 
 def attributes_checksum(attributes: h5py.AttributeManager) -> str:
-    """The checksum of what a video's group says of it: its row, its attributes and its spec, if it has one."""
+    """The checksum of a video's metadata: its row, attributes and spec, if any."""
     texts = (read_text(attributes, name, "") for name in ("row", "attributes", "spec"))
     return checksum(np.frombuffer("\n".join(texts).encode(), np.uint8))
 
@@ -125,7 +125,7 @@ def visible_area(mask: np.ndarray, num_objects: int) -> np.ndarray:
 
 
 def boxes(mask: np.ndarray, num_objects: int) -> np.ndarray:
-    """The boxes of what is seen of each object: float32 ``[T, K, 4]`` x0, y0, x1, y1 in pixels; NaN where unseen."""
+    """Boxes of the visible part of each object: float32 ``[T, K, 4]`` x0, y0, x1, y1 in pixels; NaN if unseen."""
     result = np.full((len(mask), num_objects, 4), np.nan, np.float32)
     for t, frame in enumerate(mask):
         for k in range(num_objects):

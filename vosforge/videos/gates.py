@@ -1,23 +1,23 @@
-"""What a rendered video must show before it is sealed, measured from its own pixels and labels."""
+"""Checks of a rendered video before it is sealed, on its pixels and labels."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 DARKEST, BRIGHTEST = 12.0, 245.0
-"""Mean brightness, 0 to 255, outside of which a frame counts as black or burnt."""
+"""Range of mean brightness, 0 to 255; frames outside it are black or burnt."""
 FLATTEST = 3.0
-"""Least standard deviation of brightness inside a frame: below it there is nothing to see."""
+"""Minimum standard deviation of brightness in a frame."""
 LEAST_COVERAGE = 0.004
-"""Least share of a frame that labelled objects cover."""
+"""Minimum share of a frame covered by labelled objects."""
 MOST_COVERAGE = 0.85
-"""Most of a frame that one object may cover: beyond it, it has swallowed the camera."""
+"""Maximum share of a frame covered by one object: above it, the camera is inside."""
 LEAST_AREA = 0.0005
-"""Least share of a frame that each object covers in the frame that shows it best."""
+"""Minimum share of a frame covered by each object in its best frame."""
 
 
 def color_refusal(brightness: Sequence[float], contrast: Sequence[float]) -> str | None:
-    """Why a video must be drawn again for its colours, or None when they are good, or when there are none.
+    """Why a video must be redrawn for its colours, or None if they pass or are absent.
 
     brightness, contrast: mean and standard deviation of each frame, ``[T]``, 0 to 255.
     """
@@ -32,7 +32,7 @@ def color_refusal(brightness: Sequence[float], contrast: Sequence[float]) -> str
 
 
 def label_refusal(areas: np.ndarray, pixels: int) -> str | None:
-    """Why a video must be drawn again for its labels, or None when they are good.
+    """Why a video must be redrawn for its labels, or None if they pass.
 
     areas: pixels of each object, ``[T, K]``; pixels: of a frame.
     """
@@ -40,7 +40,7 @@ def label_refusal(areas: np.ndarray, pixels: int) -> str | None:
     best = areas.max(axis=0) / pixels
     for t, share in enumerate(coverage):
         if share < LEAST_COVERAGE:
-            return f"frame {t} has next to no mask (objects cover {share:.2%})"
+            return f"frame {t} has almost no mask (objects cover {share:.2%})"
     t = int(largest.argmax())
     if largest[t] > MOST_COVERAGE:
         return f"an object swallows the camera in frame {t} (it covers {largest[t]:.0%})"

@@ -1,4 +1,4 @@
-"""JPEGs in which every number is worth its bits: a tenth fewer bytes than libjpeg's, and more, at the same error.
+"""Rate-distortion optimised JPEGs: at least a tenth fewer bytes than libjpeg's at the same error.
 
 An encoder may round a number to a smaller one than the nearest: the error grows, and bits are saved. Here those are
 taken, block by block, for which the error and the bits at a fair price come to least (trellis quantization: Crouse and
@@ -16,7 +16,7 @@ import numpy as np
 from vosforge.compiled import compiled
 
 MOST_BITS = 16
-"""The most bits a code may have, and what those are taken to have that are not in use."""
+"""Maximum bits of a code, and the cost assumed for unused codes."""
 NEVER_ZERO = 4
 """To make zero of so large a number costs more error than its bits could be worth, where steps are about the same."""
 END, ZEROS = 0x00, 0xF0

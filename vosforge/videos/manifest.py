@@ -38,7 +38,7 @@ def read_manifest(root: Place) -> tuple[VideoRow, ...]:
     try:
         data = local_copy(path).read_bytes()
     except OSError as error:
-        absent = InputError(f"{root} is no rendered data set (no {MANIFEST} in it): name a folder made by render")
+        absent = InputError(f"{root} is not a rendered data set (no {MANIFEST} in it): name a folder made by render")
         raise unread(path, error, absent) from None
     try:
         return tuple(VideoRow.model_validate_json(line) for line in data.decode().splitlines())

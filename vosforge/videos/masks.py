@@ -1,4 +1,4 @@
-"""Masks as users save them: image files whose values say which object each pixel shows. Reading only.
+"""User masks: image files whose values identify objects. Reading only.
 
 A file's values become labels by what all masks of its video hold (`Numbering`), so that an object keeps its label from
 frame to frame:
@@ -28,11 +28,13 @@ from vosforge.videos.video import VOID, objects_in
 
 MAX_OBJECTS = VOID - 1
 NO_IMAGE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for files that are damaged, no image, or absurdly large."""
+"""Errors of Pillow for damaged, invalid or huge files."""
 LOSSY = (".jpg", ".jpeg", ".webp", ".mp4", ".mov", ".m4v", ".mkv", ".webm")
-"""Files that blur values."""
-REMEDY = "save the masks again from where they were drawn, as PNGs with one value an object"
-SHARPEN = "save it without anti-aliasing, blur or compression, one value an object (one object alone: threshold it)"
+"""Lossy file formats."""
+REMEDY = "export the masks again as PNGs with one value per object"
+SHARPEN = (
+    "save it without anti-aliasing, blur or lossy compression, one value per object (for a single object, threshold it)"
+)
 MIN_SOFT_VALUES = 3
 """So many values that never fill a block of 3×3 pixels make edges soft; fewer may be thin objects."""
 
@@ -41,7 +43,7 @@ Kind = Literal["labels", "16-bit values", "colours"]
 
 
 class MaskValues(NamedTuple):
-    """What a mask file holds, before it is known which object each value stands for."""
+    """A mask file's values, before they are mapped to objects."""
 
     kind: Kind
     values: np.ndarray
@@ -49,7 +51,7 @@ class MaskValues(NamedTuple):
 
 
 class Numbering(NamedTuple):
-    """The label of each value, 0 included, that the masks of a video hold."""
+    """Maps each value in a video's masks, 0 included, to a label."""
 
     kind: Kind
     values: np.ndarray
@@ -77,7 +79,7 @@ def read_values(data: bytes, place: str, size: tuple[int, int]) -> MaskValues:
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.format != "PNG":
-                why = "which cannot hold labels" if image.format == "JPEG" else "no PNG"
+                why = "which cannot hold labels" if image.format == "JPEG" else "not a PNG"
                 raise InputError(f"the mask {place} is a {image.format} file, {why}: {REMEDY}")
             if (image.height, image.width) != size:
                 raise InputError(
@@ -86,7 +88,7 @@ def read_values(data: bytes, place: str, size: tuple[int, int]) -> MaskValues:
             image.load()
             values, colors = _pixels(image, data[24], place)
     except NO_IMAGE:
-        raise InputError(f"the mask {place} is damaged or no PNG: replace it") from None
+        raise InputError(f"the mask {place} is damaged or not a PNG: replace it") from None
     kind: Kind = "labels"
     if values.dtype == np.uint32:
         kind = "colours"
@@ -161,7 +163,7 @@ def _found(values: np.ndarray) -> np.ndarray:
 
 
 def is_plain(values: MaskValues) -> bool:
-    """Whether the values of a mask are its labels whatever else its video holds."""
+    """Whether a mask's values are labels regardless of the video's other masks."""
     return values.kind == "labels" and (objects_in(values.values) != () or values.values.max(initial=0) < VOID)
 
 
@@ -175,7 +177,7 @@ def number_objects(masks: Iterable[MaskValues], place: str) -> Numbering:
         found[kind].update(_found(values).tolist())
     kinds = [kind for kind, values in found.items() if values - {0}]
     if len(kinds) > 1:
-        raise InputError(f"{place}: some masks hold {kinds[0]}, others {kinds[1]}; save all of them in one way")
+        raise InputError(f"{place}: some masks hold {kinds[0]}, others {kinds[1]}; save them all in one format")
     values = np.array(sorted(set().union(*found.values(), {0})))
     only = kinds[0] if kinds else "labels"
     return Numbering(only, values, _labels_of(values, only, place))
@@ -215,10 +217,10 @@ def read_mask(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, Numbering]
 
 
 def match_masks(frames: Sequence[str], files: Collection[str], folder: str) -> dict[str, str]:
-    """Which of ``files`` is the mask of which frame: the PNG of the same name, else the one with the same numbers.
+    """Match ``files`` to frames: the PNG of the same name, else the one with the same numbers.
 
     So ``00000_mask.png`` and ``mask_0.png`` belong to ``00000.jpg``. ``frames`` are names without suffix. InputError
-    where masks are JPEGs or films, where none belongs to a frame, and for one whose frame is missing.
+    for JPEGs or films, if no mask matches a frame, and for a mask without its frame.
     """
     pngs = {PurePosixPath(name).stem: name for name in sorted(files) if name.lower().endswith(".png")}
     if not pngs:

@@ -1,4 +1,4 @@
-"""The colours that masks are shown and saved in: those of DAVIS and PASCAL VOC."""
+"""The mask palette of DAVIS and PASCAL VOC."""
 
 import numpy as np
 

@@ -62,7 +62,7 @@ def shape_of(shape: Shape, row: VideoRow, points: int = 0) -> tuple[int, ...]:
 
 
 def held_against(name: str, dataset: h5py.Dataset, row: VideoRow) -> h5py.Dataset:
-    """``dataset``, when it is what the data set ``name`` of the video of ``row`` must be. Raises ValueError otherwise.
+    """Return ``dataset`` if it is a valid data set ``name`` of the video of ``row``. Raises ValueError otherwise.
 
     What passes takes no more memory than a frame when one is read, or than its file has bytes when it is read whole.
     """

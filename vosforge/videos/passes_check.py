@@ -1,4 +1,4 @@
-"""Whether the optional passes of a sealed video are what they say they are; a part of `vosforge.videos.verify`."""
+"""Verifies the optional passes of a sealed video; part of `vosforge.videos.verify`."""
 
 import numpy as np
 
@@ -8,12 +8,12 @@ from vosforge.videos.reader import ShardVideo, own_dataset
 
 
 def check_shapes(video: ShardVideo) -> list[str]:
-    """Hold what the video has of passes against its row and the format; returns the names of its tables.
+    """Check the video's passes against its row and the format; returns the names of its tables.
 
     Raises VOSForgeError that names the first data set that is missing or not as it should be.
     """
     if not PASSES.keys() >= set(video.passes):
-        raise VOSForgeError("its row names a pass that nobody knows")
+        raise VOSForgeError("its row names an unknown pass")
     for name in (name for each in video.passes for name in PASSES[each]):
         if name not in video.group:
             raise VOSForgeError(f"'{name}' is missing")
@@ -27,26 +27,26 @@ def check_shapes(video: ShardVideo) -> list[str]:
 
 
 def check_tracks(video: ShardVideo) -> None:
-    """Hold the tracks, if there are any, against the frame and the objects. Raises VOSForgeError."""
+    """Check the tracks, if any, against the frame and the objects. Raises VOSForgeError."""
     if "tracks" not in video.passes:
         return
     points, occluded, on = video.tracks()
     if ((on < 1) | (on > video.num_objects)).any():
-        raise VOSForgeError("'tracks/object' names an object that is not there")
+        raise VOSForgeError("'tracks/object' names an object that does not exist")
     with np.errstate(invalid="ignore"):
         inside = ((points >= 0) & (points <= [video.width, video.height])).all(axis=2)
     if not (inside | occluded).all():
-        raise VOSForgeError("'tracks/occluded' says that a point outside the frame is seen")
+        raise VOSForgeError("'tracks/occluded' marks a point outside the frame as visible")
 
 
 def check_frame(video: ShardVideo, t: int, mask: np.ndarray) -> None:
-    """Hold the passes of frame ``t`` against its mask ``[H, W]`` and what their numbers may be.
+    """Check the passes of frame ``t`` against its mask ``[H, W]`` and their value ranges.
 
-    Raises VOSForgeError that names the first that cannot be so.
+    Raises VOSForgeError naming the first inconsistent one.
     """
     for name, wrong in _wrongs(video, t, mask):
         if wrong:
-            raise VOSForgeError(f"'{name}' of frame {t} cannot be so")
+            raise VOSForgeError(f"'{name}' of frame {t} is inconsistent")
 
 
 def _wrongs(video: ShardVideo, t: int, mask: np.ndarray) -> list[tuple[str, bool]]:

@@ -1,7 +1,7 @@
-"""Reading shards: any frame of any video, in any process, without touching its neighbours.
+"""Reading shards: random access to any frame of any video, in any process.
 
-Nothing a file says of itself is believed before it is held against the file: damaged and foreign files give one
-sentence, never a crash, and never take more memory than one frame.
+Metadata is checked against the file before use: damaged and foreign files give one sentence, never a crash, and never
+take more memory than one frame.
 """
 
 import json
@@ -26,15 +26,15 @@ from vosforge.videos.remote import Place
 from vosforge.videos.texts import read_text
 
 MOST_OPEN = 256
-"""So many videos stay open in a process; the one that was opened first is closed for the next."""
+"""Maximum number of open videos per process; the oldest is closed for the next."""
 MOST_BYTES = 2**31
 """Of one frame of any data set."""
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
-"""What h5py raises when a file is not what it seems."""
+"""Errors of h5py for damaged files."""
 
 
 class Colors(NamedTuple):
-    """A video's encoded frames, opened, and where they lie in their file."""
+    """A video's encoded frames, opened, with their offsets."""
 
     data: h5py.Dataset
     handle: int
@@ -55,7 +55,7 @@ _recent: "OrderedDict[int, weakref.ref[ShardVideo]]" = OrderedDict()
 
 
 def open_shard(path: Place) -> h5py.File:
-    """An opened shard. Raises InputError for what is not one, is cut short, or is of another version."""
+    """An open shard. Raises InputError if it is not a shard, truncated, or of another version."""
     copy = local_copy(path)
     try:
         # A chunk is a frame: nothing is read twice. A sealed shard is only ever replaced whole: it needs no lock.
@@ -67,11 +67,11 @@ def open_shard(path: Place) -> h5py.File:
     except DAMAGE as error:
         damaged = InputError(f"{path} is not a whole HDF5 file ({first_line(error)}): render it again")
         if not path.name.endswith(".h5"):
-            damaged = InputError(f"{path} is no shard: name a data set's folder, or a shard (.h5) in it")
+            damaged = InputError(f"{path} is not a shard: name a data set's folder, or a shard (.h5) in it")
         raise unread(path, error, damaged) from None
     if kind != FORMAT:
         file.close()
-        raise InputError(f"{path} is an HDF5 file, but no VOSForge shard")
+        raise InputError(f"{path} is an HDF5 file, but not a VOSForge shard")
     if version is None or not np.array_equal(version, FORMAT_VERSION):
         file.close()
         raise InputError(f"{path} has shard format {version}; this VOSForge reads {FORMAT_VERSION}: use a matching one")
@@ -106,7 +106,7 @@ class ShardVideo:
     has_masks = True
 
     def __init__(self, path: Place, row: VideoRow) -> None:
-        """The video of ``row`` in the shard at ``path``; nothing is opened yet."""
+        """The video of ``row`` in the shard at ``path``; opens nothing yet."""
         self.path, self.row = path, row
         self.id, self.num_frames = row.id, row.num_frames
         self.height, self.width, self.num_objects = row.height, row.width, row.num_objects
@@ -132,19 +132,19 @@ class ShardVideo:
         try:
             attributes: dict[str, Any] = json.loads(self._text("attributes", "{}"))
         except ValueError as error:
-            raise self._damaged("what is known", error) from None
+            raise self._damaged("metadata", error) from None
         return attributes
 
     @property
     def object_ids(self) -> tuple[int, ...]:
-        """The objects' labels, ascending; of an imported video, whose labels may have gaps, those that are seen."""
+        """The objects' labels, ascending; for imported videos, whose labels may have gaps, the visible ones."""
         if self.spec_json is not None:
             return tuple(range(1, self.num_objects + 1))
         seen: tuple[int, ...] = self._told("'objects/visible_area'", self._seen)
         return seen
 
     def _seen(self, opened: Opened) -> tuple[int, ...]:
-        """The labels of the objects that some frame shows."""
+        """The labels of objects visible in any frame."""
         area = own_dataset(opened.group, "objects/visible_area")
         if area.shape != (self.num_frames, self.num_objects):
             raise ValueError(f"its shape is {area.shape}")
@@ -158,7 +158,7 @@ class ShardVideo:
 
     @property
     def void(self) -> int | None:
-        """The mask value that counts for nothing, if there is one."""
+        """The void mask value, if any."""
         value = self._told("void value", lambda opened: opened.mask.attrs.get("void"))
         if value is not None and (np.shape(value) != () or not isinstance(value, np.integer)):
             raise self._damaged("void value", ValueError(f"it is {value}"))
@@ -173,7 +173,7 @@ class ShardVideo:
         except OSError as error:
             raise self._damaged(f"frame {t}", error) from None
         if len(data) != end - start:
-            raise self._damaged(f"frame {t}", OSError("the file is cut short"))
+            raise self._damaged(f"frame {t}", OSError("the file is truncated"))
         return data
 
     def frame(self, t: int, region: Region | None = None) -> np.ndarray:
@@ -197,30 +197,30 @@ class ShardVideo:
 
     @property
     def passes(self) -> tuple[str, ...]:
-        """What the video has beside colours and masks: depth, flow, normal, amodal, tracks."""
+        """The video's passes: depth, flow, normal, amodal, tracks."""
         return self.row.passes
 
     def depth(self, t: int) -> np.ndarray:
-        """How far what each pixel shows lies along the camera's axis: float16 ``[H, W]`` metres, inf for nothing."""
+        """Depth along the camera's axis: float16 ``[H, W]`` metres, inf where nothing is."""
         return self._pass_frame("depth", t)
 
     def flow(self, t: int, backward: bool = False) -> np.ndarray:
-        """How far what each pixel shows moves to the next frame, or ``backward`` to the previous one.
+        """Optical flow to the next frame, or ``backward`` to the previous one.
 
         float16 ``[H, W, 2]`` pixels; NaN where there is no such frame, or nothing before the camera in it.
         """
         return self._pass_frame("flow_bwd" if backward else "flow_fwd", t)
 
     def normal(self, t: int) -> np.ndarray:
-        """Which way the surface of each pixel faces, in camera axes: int8 ``[H, W, 3]``, 127 long, 0 for nothing."""
+        """Surface normals in camera axes: int8 ``[H, W, 3]``, length 127, 0 where nothing is."""
         return self._pass_frame("normal", t)
 
     def amodal(self, t: int) -> np.ndarray:
-        """What of each object would be in sight if it were alone: bool ``[K, H, W]``."""
+        """Amodal masks, each object as if alone: bool ``[K, H, W]``."""
         return unpacked(self._pass_frame("amodal", t), self.width)
 
     def visibility(self) -> np.ndarray:
-        """The share of each object's amodal mask that is seen: float32 ``[T, K]``, NaN outside the frame."""
+        """The visible share of each object's amodal mask: float32 ``[T, K]``, NaN outside the frame."""
         return self._pass_table("objects/visibility")
 
     def tracks(self) -> Tracks:
@@ -297,10 +297,10 @@ class ShardVideo:
         return self._opened
 
     def _text(self, name: str, default: str) -> str:
-        return self._told("what is known", lambda opened: read_text(opened.group.attrs, name, default))
+        return self._told("metadata", lambda opened: read_text(opened.group.attrs, name, default))
 
     def _told(self, what: str, read: Callable[[Opened], Any]) -> Any:
-        """What ``read`` finds, or a VOSForgeError that names ``what`` cannot be read."""
+        """The result of ``read``; raises a VOSForgeError naming ``what`` if it fails."""
         opened = self._open()
         try:
             return read(opened)
@@ -313,7 +313,7 @@ class ShardVideo:
 
 
 def _open_video(path: Place, row: VideoRow) -> Opened:
-    """Open a video and hold what its data sets say of themselves against its row and the file."""
+    """Open a video and check its data sets against its row and the file."""
     file = open_shard(path)
     T, H, W = row.num_frames, row.height, row.width
     try:
@@ -322,11 +322,11 @@ def _open_video(path: Place, row: VideoRow) -> Opened:
         group = file[f"videos/{row.id}"]
         mask = own_dataset(group, "mask")
         if mask.dtype != np.uint8 or mask.shape != (T, H, W):
-            raise ValueError(f"'{mask.name}' is not as its row says")
+            raise ValueError(f"'{mask.name}' does not match its row")
         if mask.chunks != (1, H, W) or H * W > MOST_PIXELS:
             raise ValueError(f"the masks are stored in chunks of {mask.chunks}")
         if not row.colors and "rgb" in group:
-            raise ValueError("it has colours, which its row says it has not")
+            raise ValueError("it has colours, but its row says it has none")
         colors = _open_colors(file, group, T) if row.colors else None
     except DAMAGE as error:
         damaged = VOSForgeError(f"video {row.id} in {path} is damaged ({first_line(error)}): render it again")
@@ -338,7 +338,7 @@ def _open_colors(file: h5py.File, group: h5py.Group, T: int) -> Colors:
     data, offsets = (own_dataset(group, f"rgb/{name}") for name in ("data", "offsets"))
     for dataset, kind, shape in ((data, np.uint8, data.shape), (offsets, np.int64, (T + 1,))):
         if dataset.dtype != kind or dataset.shape != shape:
-            raise ValueError(f"'{dataset.name}' is not as its row says")
+            raise ValueError(f"'{dataset.name}' does not match its row")
     handle, begin = file.id.get_vfd_handle(), data.id.get_offset() or 0
     size = os.fstat(handle).st_size
     for dataset in (data, offsets):  # as large in the file as in memory: nothing small becomes huge
@@ -346,24 +346,24 @@ def _open_colors(file: h5py.File, group: h5py.Group, T: int) -> Colors:
             raise ValueError(f"'{dataset.name}' is larger than its file")
     ends = offsets[()]
     if ends[0] != 0 or (np.diff(ends) < 0).any() or ends[-1] != len(data):
-        raise ValueError("the frames' places contradict one another")
+        raise ValueError("the frame offsets are inconsistent")
     return Colors(data, handle, begin, ends)
 
 
 def own_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
-    """A data set whose content lies in this very file: HDF5 may point to any other one on the machine."""
+    """A data set stored in this file: HDF5 may link to any other file on the machine."""
     parent, _, last = name.rpartition("/")
     folder = group[parent] if parent else group
     if not isinstance(folder.get(last, getlink=True), h5py.HardLink):
         raise ValueError(f"'{name}' is a link")
     dataset = folder[last]
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise ValueError(f"'{name}' is no data set of its own")
+        raise ValueError(f"'{name}' is not a plain data set")
     return dataset
 
 
 def _checksum(dataset: h5py.Dataset) -> str:
-    """The checksum of a data set, read a frame at a time where it is stored so."""
+    """The checksum of a data set, read frame by frame if stored so."""
     if dataset.dtype.hasobject:
         raise ValueError(f"'{dataset.name}' holds values of variable length")
     if dataset.chunks is None:

@@ -1,4 +1,4 @@
-"""Files and folders behind fsspec's URLs (``s3://bucket/data``): what they are called, and what can be asked of them.
+"""Files and folders behind fsspec's URLs (``s3://bucket/data``).
 
 A ``RemotePath`` has the few names of ``pathlib.Path`` that readers of shards use. Reading what is in a file is not its
 business: that goes through a copy on this machine (`vosforge.videos.cache`).
@@ -18,14 +18,14 @@ import fsspec
 from vosforge.errors import InputError, VOSForgeError, first_line
 
 MARKS = ("ETag", "etag", "md5Hash", "Content-MD5", "LastModified", "Last-Modified", "last_modified", "mtime", "created")
-"""What stores call the mark that changes with a file; the first one that there is counts."""
+"""Names of a file's version mark in different stores; the first present one counts."""
 
 
 CREDENTIALS = "name credentials that may read it; for S3, AWS_PROFILE or FSSPEC_S3_ANON=true where it is public"
 
 
 class Version(NamedTuple):
-    """What tells a file from what it was before it changed."""
+    """A file's version: its size and version mark."""
 
     size: int
     mark: str
@@ -64,7 +64,7 @@ class RemotePath:
         return self
 
     def is_file(self) -> bool:
-        """Whether it is called as shards are; many stores know files only, and no folders."""
+        """Whether its name is a shard's; many stores have no folders."""
         return self.name.endswith(".h5")
 
     def is_dir(self) -> bool:
@@ -83,11 +83,13 @@ class RemotePath:
                 _raise_hidden(error)
                 return None
         if info.get("size") is None:
-            raise InputError(f"{self} has no size its server tells, so a cut download would not show: use another one")
+            raise InputError(
+                f"{self} is served without its size, so a truncated download could not be detected: use another server"
+            )
         return Version(int(info["size"]), next((str(info[mark]) for mark in MARKS if info.get(mark)), ""))
 
     def exists(self) -> bool:
-        """Whether there is such a file. Raises InputError when the store does not say."""
+        """Whether the file exists. Raises InputError when the store cannot tell."""
         return self.version is not None
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
@@ -99,7 +101,7 @@ class RemotePath:
         return (self / name for name in names)
 
     def download(self, to: Path) -> None:
-        """Write the whole file to ``to``. Raises VOSForgeError when it was cut short, or changed meanwhile."""
+        """Download the file to ``to``. Raises VOSForgeError if it was truncated or changed meanwhile."""
         with _reaching(self):
             filesystem, path = fsspec.url_to_fs(str(self))
             filesystem.get_file(path, str(to))
@@ -107,15 +109,15 @@ class RemotePath:
         if wanted is None or RemotePath(self.scheme, self.key).version != wanted:
             raise VOSForgeError(f"{self} changed while it was read: run the command again")
         if found != wanted.size:
-            raise VOSForgeError(f"{self} came cut short ({found:,} of {wanted.size:,} bytes): run the command again")
+            raise VOSForgeError(f"{self} arrived truncated ({found:,} of {wanted.size:,} bytes): run the command again")
 
 
 Place = Path | RemotePath
-"""Where a data set or a shard is: on this machine or not."""
+"""The location of a data set or shard: local or remote."""
 
 
 def place(where: Place | str) -> Place:
-    """What a user calls a data set or a shard: a path, or one of fsspec's URLs."""
+    """Parse a data set or shard argument: a path, or an fsspec URL."""
     url = re.fullmatch(r"([a-z][a-z0-9+.-]*)://(.+?)/*", where) if isinstance(where, str) else None
     if url is None:
         return Path(where) if isinstance(where, str) else where
@@ -124,11 +126,11 @@ def place(where: Place | str) -> Place:
 
 @contextmanager
 def _reaching(path: RemotePath) -> Iterator[None]:
-    """Turn whatever a store's library raises into one sentence with a remedy."""
+    """Turn a store library's errors into one sentence with a remedy."""
     try:
         yield
     except FileNotFoundError:
-        raise InputError(f"there is no {path}: check its spelling") from None
+        raise InputError(f"{path} does not exist: check the spelling") from None
     except ImportError as error:
         remedy = "pip install 'vosforge[remote]' brings what s3:// and https:// need"
         raise InputError(f"{path} needs a package that is not installed ({first_line(error)}): {remedy}") from None
@@ -142,7 +144,7 @@ def _reaching(path: RemotePath) -> Iterator[None]:
 
 
 def _raise_hidden(error: FileNotFoundError) -> None:
-    """Raise the real reason where fsspec's HTTP calls every failure a missing file."""
+    """Raise the real reason: fsspec's HTTP reports every failure as a missing file."""
     cause = error.__cause__
     status = getattr(cause, "status", None)
     if status in (401, 403):

@@ -1,6 +1,6 @@
 """Texts inside a shard: of fixed length, UTF-8.
 
-HDF5 keeps texts of variable length in a heap without checksums, and can loop for ever in a damaged one; nothing here
+HDF5 keeps texts of variable length in a heap without checksums, and can loop forever in a damaged one; nothing here
 ever reads such a text.
 """
 
@@ -19,7 +19,7 @@ def write_text(attributes: h5py.AttributeManager, name: str, text: str) -> None:
 
 
 def read_text(attributes: h5py.AttributeManager, name: str, default: str | None = None) -> str:
-    """The attribute ``name``; KeyError for a missing one without a default, ValueError for one that is no text."""
+    """The attribute ``name``; KeyError for a missing one without a default, ValueError if it is not a text."""
     if name not in attributes:
         if default is None:
             raise KeyError(f"there is no '{name}'")

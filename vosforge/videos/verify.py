@@ -1,4 +1,4 @@
-"""Whether a sealed video is what it says it is: structure, checksums, pixels, masks and the numbers kept beside them.
+"""Verifies a sealed video: structure, checksums, pixels, masks and tables.
 
 It looks at one file in one process and repairs nothing. What only makes sense for a whole data set (which videos
 should be there, what to do about a bad one) is not its business, nor is what a scene is: that test is handed in.
@@ -23,12 +23,12 @@ from vosforge.videos.remote import Place
 from vosforge.videos.texts import is_texts, read_text
 
 SpecTest = Callable[[str, VideoRow], str | None]
-"""Given a spec's JSON and the row of its video: what is wrong with the spec, or None."""
+"""From a spec's JSON and its video's row: what is wrong with the spec, or None."""
 
 BROKEN = (*DAMAGE, LookupError, ArithmeticError, MemoryError)
-"""What reading nonsense may raise."""
+"""Errors of reading damaged data."""
 LOSSY_SLACK = 6.0
-"""How far JPEG, at qualities from 10 on, may move a frame's mean brightness of 0 to 255."""
+"""Tolerance of a frame's mean brightness (0 to 255) after JPEG at quality 10 or more."""
 LOSSLESS_SLACK = 0.01
 
 TEXT = "text"
@@ -47,17 +47,17 @@ RENDERED_TABLES: dict[str, tuple[Any, tuple[str | int, ...]]] = {
 
 @dataclass(frozen=True)
 class Listing:
-    """What a file says it holds."""
+    """A file's list of videos."""
 
     rows: dict[str, VideoRow] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     """Videos whose row cannot be read, and why."""
     quarantined: dict[str, str] = field(default_factory=dict)
-    """Videos that the file says cannot be had, and why."""
+    """Quarantined videos and their reasons."""
 
 
 def list_videos(path: Place) -> Listing:
-    """What the shard (or staged video) at ``path`` holds; one damaged row does not hide the others.
+    """List the shard (or staged video) at ``path``; one damaged row does not hide the others.
 
     Raises InputError when nothing can be listed, MachineError when it is not the file that keeps it from being read.
     """
@@ -68,7 +68,7 @@ def list_videos(path: Place) -> Listing:
             videos = file.get("videos", {})
             names = list(videos)
         except BROKEN as error:
-            unlisted = InputError(f"{path} has no list of videos that can be read ({first_line(error)})")
+            unlisted = InputError(f"{path} has no readable list of videos ({first_line(error)})")
             raise unread(path, error, unlisted) from None
         for name in names:
             try:
@@ -90,7 +90,7 @@ def find_problem(
     decode: bool = True,
     gates: bool = False,
 ) -> str | None:
-    """What is wrong with the video of ``row`` in the shard at ``path``, in a few words, or None.
+    """Check the video of ``row`` in the shard at ``path``: what is wrong, or None.
 
     ``decode``: look at every checksum, frame and mask, not only at the tables. ``gates``: hold it against
     `vosforge.videos.gates` as well, which its data set asks of every video. Raises MachineError when the machine keeps
@@ -122,12 +122,12 @@ def find_problem(
 
 
 def is_rendered(video: ShardVideo) -> bool:
-    """Whether the video knows of a camera, poses or a scene; an imported one knows of none."""
+    """Whether the video has a camera, poses or a scene; imported ones do not."""
     return video.spec_json is not None or any(name in video.group for name in ("camera", "objects/pose"))
 
 
 def check_tables(video: ShardVideo) -> None:
-    """Hold the tables beside the frames and masks against the format and their checksums.
+    """Check the tables against the format and their checksums.
 
     Raises VOSForgeError that names the first one that is missing or not as it should be.
     """
@@ -153,7 +153,7 @@ def _check_row(video: ShardVideo) -> None:
     row, group = video.row, video.group
     attributes = video.attributes
     if not isinstance(attributes, dict):
-        raise VOSForgeError("its attributes are no JSON object")
+        raise VOSForgeError("its attributes are not a JSON object")
     if row.split is None or row.state != "sealed":
         raise VOSForgeError("its row names no split or no sealed video")
     size = len(group["rgb/data"]) if row.colors else 0
@@ -174,22 +174,22 @@ def _check_spec(video: ShardVideo, spec_test: SpecTest) -> None:
     if is_rendered(video):
         for name, (kind, _) in RENDERED_TABLES.items():
             if kind != TEXT and not np.isfinite(video.group[name][()]).all():
-                raise VOSForgeError(f"'{name}' holds values that are no numbers")
+                raise VOSForgeError(f"'{name}' holds NaN or infinite values")
 
 
 def _check_statistics(row: VideoRow, area: np.ndarray, box: np.ndarray) -> None:
-    """Hold areas ``[T, K]``, boxes ``[T, K, 4]`` and the row against one another."""
+    """Check areas ``[T, K]``, boxes ``[T, K, 4]`` and the row for consistency."""
     pixels = row.height * row.width
     total = area.sum(axis=1)
     if (area < 0).any() or (total > pixels).any():
-        raise VOSForgeError("'objects/visible_area' says that objects cover more than a frame, or less than nothing")
+        raise VOSForgeError("'objects/visible_area' is negative or exceeds the frame")
     if abs(float(total.min()) / pixels - row.least_coverage) > 1e-6:
         raise VOSForgeError(f"its row says least_coverage {row.least_coverage}, but it has {total.min() / pixels:.6f}")
     if (row.darkest is not None) != row.colors or not 0 <= (row.darkest or 0) <= 255:
-        raise VOSForgeError(f"its row says darkest {row.darkest}, which no frame can be")
+        raise VOSForgeError(f"its row says darkest {row.darkest}, which is outside 0 to 255")
     seen = area > 0
     if not np.array_equal(np.isfinite(box).all(axis=2), seen) or not np.array_equal(np.isnan(box).all(axis=2), ~seen):
-        raise VOSForgeError("'objects/box' and 'objects/visible_area' disagree about when an object is seen")
+        raise VOSForgeError("'objects/box' and 'objects/visible_area' disagree on when an object is visible")
     x0, y0, x1, y1 = box[seen].T
     if (x0 < 0).any() or (y0 < 0).any() or (x1 > row.width).any() or (y1 > row.height).any():
         raise VOSForgeError("'objects/box' leaves the frame")
@@ -198,7 +198,7 @@ def _check_statistics(row: VideoRow, area: np.ndarray, box: np.ndarray) -> None:
 
 
 def _check_gates(row: VideoRow, area: np.ndarray) -> None:
-    """Hold the kept numbers against what lets a video be sealed; contrast is not kept."""
+    """Check the stored numbers against the gates; contrast is not stored."""
     if row.darkest is not None and row.darkest < DARKEST:
         raise VOSForgeError(f"a frame is black (mean brightness {row.darkest:.1f} of 255)")
     if reason := label_refusal(area, row.height * row.width):
@@ -206,7 +206,7 @@ def _check_gates(row: VideoRow, area: np.ndarray) -> None:
 
 
 def _check_pixels(video: ShardVideo, area: np.ndarray, box: np.ndarray, gates: bool) -> None:
-    """Decode every frame and mask and count again what the tables say of them, one frame at a time."""
+    """Decode every frame and mask, and recompute the tables frame by frame."""
     if video.has_colors:
         _check_colors(video, gates)
     K = video.num_objects

@@ -1,4 +1,4 @@
-"""What every consumer of videos relies on, wherever the pixels come from: shards, folders or memory."""
+"""The interface of videos for all consumers, from shards, folders or memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from vosforge import InputError
 from vosforge.videos.codec import Region
 
 VOID = 255
-"""Label of pixels that count for nothing in the metrics (DAVIS)."""
+"""Label of pixels ignored by the metrics (DAVIS)."""
 
 
 @runtime_checkable
@@ -35,11 +35,11 @@ class Video(Protocol):
 
     @property
     def has_masks(self) -> bool:
-        """Whether ``mask`` and ``masks`` have anything to give."""
+        """Whether ``mask`` and ``masks`` are available."""
 
     @property
     def has_colors(self) -> bool:
-        """Whether ``frame`` and ``frames`` have anything to give."""
+        """Whether ``frame`` and ``frames`` are available."""
 
     def frame(self, t: int, region: Region | None = None) -> np.ndarray:
         """Frame ``t``, or a region of it: ``[H, W, 3]`` uint8 RGB."""
@@ -132,7 +132,7 @@ def label_areas(mask: np.ndarray) -> np.ndarray:
 
 
 def in_memory(videos: Sequence[Video]) -> list[MemoryVideo]:
-    """``videos`` decoded once; worth it for the few short videos of a demo, never for a data set."""
+    """``videos`` decoded once; for the few short videos of a demo, not for a data set."""
     return [MemoryVideo(video.id, video.frames(), video.masks() if video.has_masks else None) for video in videos]
 
 

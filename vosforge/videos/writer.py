@@ -1,6 +1,6 @@
 """Sealing videos: a finished video becomes one staged file, and the staged files of a shard become the shard.
 
-Every file appears whole or not at all (`vosforge.files.sealed_file`), so a kill at any instant leaves only whole ones.
+Every file appears atomically (`vosforge.files.sealed_file`), so a kill at any time leaves only complete files.
 """
 
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ def stage_video(path: Path, record: VideoRecord) -> VideoRow:
 
 
 def quarantine_video(path: Path, video_id: str, reason: str) -> None:
-    """Record at ``path`` (beside where the video would be staged) that ``video_id`` cannot be had, and why."""
+    """Record at ``path`` (beside the staged video) that ``video_id`` is quarantined, and why."""
     write_sealed(path, to_json({"id": video_id, "reason": reason}))
 
 
@@ -115,7 +115,7 @@ def pack_shard(root: Path, number: int, staged: list[Path], quarantined: Mapping
 def unpack_video(shard: Path, video_id: str, path: Path) -> None:
     """Seal one video of a shard at ``path`` as it was staged once: copied as stored, then read back.
 
-    Raises VOSForgeError, and seals nothing, when a byte of it is not as its checksums say.
+    Raises VOSForgeError, and seals nothing, if a checksum does not match.
     """
     with sealed_file(path) as temporary:
         try:
@@ -141,9 +141,9 @@ def _new_shard(path: Path) -> h5py.File:
 
 
 def _put_frames(group: h5py.Group, name: str, array: np.ndarray, codec: hdf5plugin.Blosc) -> h5py.Dataset:
-    """Keep ``array [T, ...]`` a frame a chunk.
+    """Store ``array [T, ...]`` with one frame per chunk.
 
-    Fletcher's sum is checked before a damaged chunk could reach the decompressor.
+    The Fletcher-32 checksum is verified before a damaged chunk reaches the decompressor.
     """
     return _put(group, name, array, chunks=(1, *array.shape[1:]), fletcher32=True, **codec)
 

@@ -149,7 +149,7 @@ def test_wrong_sessions_are_named(networks, video, tmp_path) -> None:
         with pytest.raises(InputError, match="is damaged, or no session"):
             InteractiveRunner.load(path, frames=frames, **networks)
     torch.save({"a": torch.zeros(1)}, path)
-    with pytest.raises(InputError, match="is no session"):
+    with pytest.raises(InputError, match="is not a runner's session"):
         InteractiveRunner.load(path, frames=frames, **networks)
 
 
@@ -191,7 +191,7 @@ def test_a_click_is_a_filled_circle(networks, video) -> None:
     y, x = np.mgrid[:H, :W]
     circle = np.where((y - 12) ** 2 + (x - 30) ** 2 <= 16, 2, -1)
     assert np.array_equal(clicked.click(1, 30, 12, 2, radius=4), scribbled.scribble(1, circle))
-    with pytest.raises(InputError, match="no pixel at column 56, row 0: the picture has 56×40"):
+    with pytest.raises(InputError, match=r"pixel \(56, 0\) lies outside the 56×40 frame"):
         clicked.click(1, 56, 0, 1)
     with pytest.raises(InputError, match=r"1\.\.2; found 3"):
         clicked.click(1, 3, 3, 3)

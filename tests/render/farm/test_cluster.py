@@ -79,7 +79,9 @@ def test_what_another_renderer_began_is_not_gone_on_with_unless_allowed(tmp_path
     record = make_record(0)
     before = {**record.attributes, "renderer": "Blender 4.5.15 Cycles OPTIX"}
     stage_video(dataset.staged_path(0), replace(record, attributes=before))
-    with pytest.raises(BlenderUnusableError, match=r"begun with Blender 4\.5\.15 Cycles OPTIX, and Blender .* CPU may"):
+    with pytest.raises(
+        BlenderUnusableError, match=r"started with Blender 4\.5\.15 Cycles OPTIX, and Blender .* CPU may"
+    ):
         render_dataset(dataset, store, Resources(workers=1))
     assert dataset.missing() == [1]
     render_dataset(dataset, store, Resources(workers=1, any_renderer=True))
@@ -95,7 +97,7 @@ def test_nodes_that_differ_do_not_begin_a_data_set_together(
     )
     dataset = Dataset(tmp_path / "data", small_config.model_copy(update={"videos": 3}), catalog)
     run = _Run(dataset, store, resources, Layout(2, 1), 0, lambda _: None)
-    with pytest.raises(VOSForgeError, match="begun with one, and another") if 1 in missing else nullcontext():
+    with pytest.raises(VOSForgeError, match="started with one, and another") if 1 in missing else nullcontext():
         for index, renderer in enumerate(("one", "another")):
             run._busy[renderer] = "actor", _Task(index)
             stage_video(dataset.staged_path(index), make_record(index))

@@ -35,5 +35,5 @@ def test_ray_finds_a_cluster_by_itself(monkeypatch):
     "address", ["head", "head:", "head:port", "head:99999", ":6379", "[::1:6379", "ray://head:10001"]
 )
 def test_what_is_no_address_is_refused(address):
-    with pytest.raises(InputError, match=r"is no address of a Ray cluster's head: write host:port .*, or auto$"):
+    with pytest.raises(InputError, match=r"is not the address of a Ray cluster's head: write host:port .*, or auto$"):
         check_head(address)

@@ -41,5 +41,5 @@ def test_a_worker_takes_more_for_larger_frames_and_longer_videos():
 
 
 def test_an_unknown_device_is_refused():
-    with pytest.raises(InputError, match="there is no device 'tpu'; known: cpu, gpu, optix, cuda, hip, oneapi"):
+    with pytest.raises(InputError, match="unknown device 'tpu'; known: cpu, gpu, optix, cuda, hip, oneapi"):
         Resources(device="tpu")

@@ -19,7 +19,7 @@ def opened(tmp_path, monkeypatch):
 
 
 def test_an_unknown_preset_is_refused_for_new_scenes_only(tmp_path, opened):
-    with pytest.raises(InputError, match="there is no preset 'mine'; known: basic, bl30k"):
+    with pytest.raises(InputError, match="unknown preset 'mine'; known: basic, bl30k"):
         opened(tmp_path / "new", LABELLED)
     Dataset(tmp_path / "stored", LABELLED, painted_catalog())
     assert begun_with(tmp_path / "stored") == LABELLED

@@ -138,7 +138,7 @@ def test_tars_that_are_not_whole_are_refused(tmp_path: Path) -> None:
     damaged = content[:middle] + b"?" * 512 + content[middle + 512 :]
     for wrong in (content[:middle], content[: middle + 600], damaged, gzip.compress(content), b"no tar", b""):
         path.write_bytes(wrong)
-        with pytest.raises(InputError, match="is no whole, uncompressed tar"):
+        with pytest.raises(InputError, match="is not a complete, uncompressed tar"):
             import_dataset(path, tmp_path / "out", workers=1)
 
 
@@ -256,12 +256,12 @@ RGB_MASK = picture(0, suffix="PNG")
 @pytest.mark.parametrize(
     ("frames", "masks", "says"),
     [
-        ([GOOD, b"rubbish"], [MASK] * 2, "00001.jpg is damaged or no image"),
+        ([GOOD, b"rubbish"], [MASK] * 2, "00001.jpg is damaged or not an image"),
         ([GOOD, cut(GOOD)], [MASK] * 2, "00001.jpg does not decode"),
         ([PNG_FRAME, cut(PNG_FRAME)], [MASK] * 2, "00001.jpg does not decode"),
         ([GOOD, picture(0, (24, 41))], [MASK] * 2, "00001.jpg is 41x24, but the first one 40x24"),
-        ([GOOD, GOOD], [MASK, b"rubbish"], "00001.png is damaged or no PNG"),
-        ([GOOD, GOOD], [MASK, cut(MASK)], "00001.png is damaged or no PNG"),
+        ([GOOD, GOOD], [MASK, b"rubbish"], "00001.png is damaged or not a PNG"),
+        ([GOOD, GOOD], [MASK, cut(MASK)], "00001.png is damaged or not a PNG"),
         ([GOOD, GOOD], [MASK, GOOD], "00001.png is a JPEG file, which cannot hold labels"),
         ([GOOD, GOOD], [MASK, RGB_MASK], "00001.png is a mask with soft edges: 960 colours"),
         ([GOOD, GOOD], [MASK, png_mask(label_mask(0, size=(24, 39)))], "00001.png is 39x24, its frame 40x24"),
@@ -302,7 +302,7 @@ def test_other_refusals(folder, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine").write_text("")
-    with pytest.raises(InputError, match="not empty and no import was begun"):
+    with pytest.raises(InputError, match="not empty and holds no unfinished import"):
         import_dataset(tmp_path / "source/more", tmp_path / "out")
     with pytest.raises(InputError, match="cannot write to"):
         import_dataset(tmp_path / "source/more", tmp_path / "out/mine")
@@ -399,7 +399,7 @@ def test_an_interrupted_import_goes_on(folder, tmp_path: Path, monkeypatch) -> N
         import_dataset(root, tmp_path / "out", videos_per_shard=2, workers=1)
     assert [path.name for path in (tmp_path / "out/shards").iterdir()] == ["shard-00000.h5"]
     assert [path.name for path in (tmp_path / "out/staging").iterdir()] == ["000002.h5"]
-    with pytest.raises(InputError, match="was begun with videos_per_shard 2, not 3"):
+    with pytest.raises(InputError, match="was started with videos_per_shard 2, not 3"):
         import_dataset(root, tmp_path / "out", videos_per_shard=3, workers=1)
     rows = import_dataset(root, tmp_path / "out", videos_per_shard=2, workers=1)
     assert [row.id for row in rows] == list("abcde")
@@ -409,7 +409,7 @@ def test_an_interrupted_import_goes_on(folder, tmp_path: Path, monkeypatch) -> N
     assert len(calls) == 6
     (root / "JPEGImages/a/00002.jpg").unlink()
     (root / "Annotations/a/00002.png").unlink()
-    with pytest.raises(InputError, match="begun with other videos or frames"):
+    with pytest.raises(InputError, match="started with other videos or frames"):
         import_dataset(root, tmp_path / "out", videos_per_shard=2, workers=1)
 
 

@@ -137,7 +137,7 @@ def test_unrendered_videos_are_told_of_together_and_staged_ones_are_looked_at(tm
         stage_video(dataset.staged_path(index), make_record(index))
     lines = list(verify_path(dataset.root, workers=1).lines())
     assert [line.split(":")[0] for line in lines] == ["000000", "000001", "000002 to 000029 (28 videos)"]
-    assert "its spec is no valid scene" in lines[0]
+    assert "its spec is not a valid scene" in lines[0]
     verify_path(dataset.root, repair=True, workers=1)
     assert dataset.missing() == list(range(30))
 
@@ -238,10 +238,10 @@ def test_tasks_whose_process_crashes_or_hangs_are_told_and_the_rest_goes_on():
         if task == "a":
             tasks.append("bcd")
     assert results == {
-        "crash": Lost("ends the process that reads it (SIGSEGV)"),
+        "crash": Lost("crashes the process that reads it (SIGSEGV)"),
         "a": 1,
-        "hang": Lost("takes for ever"),
-        "raise": Lost("ends the process that reads it (exit code 3)"),
+        "hang": Lost("times out"),
+        "raise": Lost("crashes the process that reads it (exit code 3)"),
         "bcd": 3,
     }
 
@@ -349,7 +349,7 @@ def test_a_shard_of_which_something_was_not_read_is_not_taken_apart(dataset, mon
     assert dataset.missing() == [5]
 
 
-@pytest.mark.parametrize("lost", ["ends the process that reads it (SIGKILL)", "takes for ever"])
+@pytest.mark.parametrize("lost", ["crashes the process that reads it (SIGKILL)", "times out"])
 def test_a_reader_that_was_lost_is_no_proof(dataset, monkeypatch, lost):
     monkeypatch.setattr(tools.inspect.verification, "_work", lambda task: Lost(lost))
     found = verify_path(dataset.root, repair=True, workers=1)

@@ -148,8 +148,8 @@ def test_small_thin_and_many_objects_are_no_soft_edges() -> None:
     [
         (png(BOXES, "JPEG"), "m.png is a JPEG file, which cannot hold labels"),
         (png(BOXES, "BMP"), "m.png is a BMP file"),
-        (png(BOXES)[:60], "m.png is damaged or no PNG"),
-        (b"", "m.png is damaged or no PNG"),
+        (png(BOXES)[:60], "m.png is damaged or not a PNG"),
+        (b"", "m.png is damaged or not a PNG"),
         (png(BOXES[:-1]), "m.png is 80x59, its frame 80x60"),
         (
             png(np.kron(np.arange(300, dtype=np.uint16).reshape(15, 20), np.ones((4, 4), np.uint16))),

@@ -254,9 +254,9 @@ def test_too_small_a_cache_is_told_once(remote, cache, monkeypatch, caplog):
 
 def test_what_cannot_be_read_is_told_in_one_sentence(remote, bucket, cache, monkeypatch):
     cases = {
-        f"{remote}/shards/shard-00009.h5": "there is no s3://.*shard-00009.h5",
+        f"{remote}/shards/shard-00009.h5": "s3://.*shard-00009.h5 does not exist",
         f"{remote}/nowhere": r"nowhere has no manifest\.jsonl and no shards",
-        "s3://no-such-bucket/data": "there is no s3://no-such-bucket/data",
+        "s3://no-such-bucket/data": "s3://no-such-bucket/data does not exist",
         "nonsense://data": "cannot be read .*nonsense.*check the address",
     }
     for url, told in cases.items():

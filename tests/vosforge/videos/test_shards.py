@@ -40,7 +40,7 @@ def test_what_was_written_is_read(folder):
     assert {video.id for video in shards.split("val")} == {"000002"}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/shard-format.md"])
+@pytest.mark.parametrize("page", ["docs/python.md", "docs/shard-format.md"])
 def test_the_snippets_of_the_documentation_read_a_shard(folder, page):
     text = (Path(__file__).parents[3] / page).read_text()
     snippet = next(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "rgb/offsets" in block)

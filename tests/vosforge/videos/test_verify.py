@@ -113,7 +113,7 @@ def test_a_video_without_colours_is_good_and_no_gate_asks_for_them(tmp_path):
         (True, row_says('"colors":false', '"colors":true'), "it is damaged"),
         (True, row_says('"darkest":null', '"darkest":50.0'), "its row says darkest"),
         (True, row_says('"bytes":', '"bytes":7'), "its row says bytes"),
-        (False, row_says('"colors":true', '"colors":false'), "it has colours, which its row says it has not"),
+        (False, row_says('"colors":true', '"colors":false'), "it has colours, but its row says it has none"),
     ],
 )
 def test_a_row_that_is_wrong_about_colours_is_named(tmp_path, bare, damage, told, decode):
