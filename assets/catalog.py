@@ -15,10 +15,10 @@ from vosforge.config import Record, explain
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.files import write_sealed
 from vosforge.seeding import rng_for
+from vosforge.terms import Split
 from vosforge.trouble import unread
 
-Kind = Literal["mesh", "texture", "hdri"]
-Split = Literal["train", "val"]
+AssetKind = Literal["mesh", "texture", "hdri"]
 
 
 class Asset(Record):
@@ -26,7 +26,7 @@ class Asset(Record):
 
     hash: str
     """Content hash of the prepared content: its name in the store."""
-    kind: Kind
+    kind: AssetKind
     name: str
     category: str
     source: str
@@ -65,7 +65,7 @@ class Catalog(Record):
     def __len__(self) -> int:
         return len(self.assets)
 
-    def of_kind(self, kind: Kind) -> tuple[Asset, ...]:
+    def of_kind(self, kind: AssetKind) -> tuple[Asset, ...]:
         """The assets of one kind, in catalog order."""
         return self._of_kind.get(kind, ())
 
@@ -79,8 +79,8 @@ class Catalog(Record):
         return asset
 
     @cached_property
-    def _of_kind(self) -> dict[Kind, tuple[Asset, ...]]:
-        return {kind: tuple(asset for asset in self.assets if asset.kind == kind) for kind in get_args(Kind)}
+    def _of_kind(self) -> dict[AssetKind, tuple[Asset, ...]]:
+        return {kind: tuple(asset for asset in self.assets if asset.kind == kind) for kind in get_args(AssetKind)}
 
     @cached_property
     def _by_hash(self) -> dict[str, Asset]:
@@ -149,13 +149,13 @@ def _tied_groups(assets: Iterable[Asset]) -> list[list[Asset]]:
     return list(groups.values())
 
 
-def _choose_val(counts: list[Counter[Kind]], held_out: float) -> set[int]:
+def _choose_val(counts: list[Counter[AssetKind]], held_out: float) -> set[int]:
     """Indices of the groups to hold out, given how many assets of each kind each group has."""
-    total: Counter[Kind] = sum(counts, Counter())
+    total: Counter[AssetKind] = sum(counts, Counter())
     groups_left = Counter(kind for count in counts for kind in count)  # groups of a kind still in train
-    splittable = {kind for kind in get_args(Kind) if groups_left[kind] >= 2}
+    splittable = {kind for kind in get_args(AssetKind) if groups_left[kind] >= 2}
     target = {kind: max(1, round(held_out * total[kind])) for kind in total}
-    taken: Counter[Kind] = Counter()
+    taken: Counter[AssetKind] = Counter()
     val: set[int] = set()
 
     def take(index: int) -> None:
@@ -163,7 +163,7 @@ def _choose_val(counts: list[Counter[Kind]], held_out: float) -> set[int]:
         taken.update(counts[index])
         groups_left.subtract(counts[index].keys())
 
-    def leaves_train_complete(count: Counter[Kind]) -> bool:
+    def leaves_train_complete(count: Counter[AssetKind]) -> bool:
         return all(groups_left[kind] >= 2 for kind in count)
 
     for index, count in enumerate(counts):

@@ -16,7 +16,7 @@ from assets.ply import read_ply
 from assets.references import find_below
 from vosforge.errors import InputError
 
-FAR = 100.0
+MOVED_FROM = 100.0
 """A mesh farther from the origin than this many times its size is moved there: single precision holds 7 digits."""
 OBJ_VERTEX = re.compile(rb"^[ \t]*v[ \t]+([^\r\n]*)", re.MULTILINE)
 OBJ_FACE = re.compile(rb"^[ \t]*f[ \t]+([^\r\n]*?)(?=[ \t]#|[\r\n]|\Z)", re.MULTILINE)
@@ -27,14 +27,14 @@ STL_HEADER = 84
 STL_TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
 
-class Checked(NamedTuple):
+class CheckedMesh(NamedTuple):
     """A mesh file that an importer may read, and what it lacks, one line each."""
 
     path: Path
     warnings: tuple[str, ...] = ()
 
 
-def check_coordinates(path: Path, root: Path, scratch: Path) -> Checked:
+def check_coordinates(path: Path, root: Path, scratch: Path) -> CheckedMesh:
     """``path``, or a copy in the folder ``scratch`` that an importer reads exactly; other formats are unchanged.
 
     The copy is near the origin, and finds its material libraries below ``root``. Raises InputError for vertices that
@@ -47,10 +47,10 @@ def check_coordinates(path: Path, root: Path, scratch: Path) -> Checked:
             return _check_stl(path, scratch)
         case ".ply":
             return _check_ply(path, scratch)
-    return Checked(path)
+    return CheckedMesh(path)
 
 
-def _check_obj(path: Path, root: Path, scratch: Path) -> Checked:
+def _check_obj(path: Path, root: Path, scratch: Path) -> CheckedMesh:
     data = re.sub(rb"\\\r?\n", b" ", path.read_bytes())
     points = _numbers(path, [match.group(1).split(None, 3)[:3] for match in OBJ_VERTEX.finditer(data)])
     _check_obj_faces(path, data, len(points))
@@ -61,14 +61,14 @@ def _check_obj(path: Path, root: Path, scratch: Path) -> Checked:
     move = _move(points)
     as_written = all(found is None or found == path.parent / _text(line) for line, found in named.items())
     if move is None and as_written:
-        return Checked(path, warnings)
+        return CheckedMesh(path, warnings)
     if move is not None:
         data = _moved(OBJ_VERTEX, b"v ", data, points - move)
     if own.is_file():  # Blender reads the library of the mesh file's own name too
         data = b"mtllib \n" + data
         named[b""] = own
     data = OBJ_LIBRARY.sub(lambda match: b"mtllib " + _seen_from(scratch, named[match.group(1)]), data)
-    return Checked(_copy(path, scratch, data), warnings)
+    return CheckedMesh(_copy(path, scratch, data), warnings)
 
 
 def _library(path: Path, line: bytes, root: Path) -> Path | None:
@@ -112,31 +112,33 @@ def _indices(path: Path, fields: list[bytes]) -> NDArray[np.int64]:
         raise InputError(f"the mesh {path} has faces that are not numbers: export it again") from None
 
 
-def _check_ply(path: Path, scratch: Path) -> Checked:
+def _check_ply(path: Path, scratch: Path) -> CheckedMesh:
     data = path.read_bytes()
     try:
         ply = read_ply(data)
     except (ValueError, IndexError):
         raise InputError(f"the mesh {path} is truncated or does not match its header: export it again") from None
     if ply is None:  # the importer says what is wrong with it
-        return Checked(path)
+        return CheckedMesh(path)
     _check_finite(path, ply.points)
     bad = (ply.indices < 0) | (ply.indices >= len(ply.points))
     if bad.any():
         raise _points_nowhere(path, int(ply.indices[bad][0]), len(ply.points))
     move = _move(ply.points)
-    return Checked(path if move is None else _copy(path, scratch, ply.at(ply.points - move)))
+    return CheckedMesh(path if move is None else _copy(path, scratch, ply.at(ply.points - move)))
 
 
-def _check_stl(path: Path, scratch: Path) -> Checked:
+def _check_stl(path: Path, scratch: Path) -> CheckedMesh:
     data = path.read_bytes()
     if len(data) >= STL_HEADER and len(data) == STL_HEADER + 50 * struct.unpack_from("<I", data, 80)[0]:
         corners = np.frombuffer(data, STL_TRIANGLE, offset=STL_HEADER)["corners"]
         _check_finite(path, corners.reshape(-1, 3))
-        return Checked(path)
+        return CheckedMesh(path)
     points = _numbers(path, [match.group(1).split() for match in STL_VERTEX.finditer(data)])
     move = _move(points)
-    return Checked(path if move is None else _copy(path, scratch, _moved(STL_VERTEX, b"vertex ", data, points - move)))
+    return CheckedMesh(
+        path if move is None else _copy(path, scratch, _moved(STL_VERTEX, b"vertex ", data, points - move))
+    )
 
 
 def _moved(vertex: re.Pattern[bytes], keyword: bytes, data: bytes, points: NDArray[np.float64]) -> bytes:
@@ -183,7 +185,7 @@ def _move(points: NDArray[np.float64]) -> NDArray[np.float64] | None:
         return None
     low, high = points.min(axis=0), points.max(axis=0)
     middle = (low + high) / 2
-    return middle if np.abs(middle).max() > FAR * np.linalg.norm(high - low) else None
+    return middle if np.abs(middle).max() > MOVED_FROM * np.linalg.norm(high - low) else None
 
 
 def _copy(path: Path, scratch: Path, data: bytes) -> Path:

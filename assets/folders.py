@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from assets.catalog import Asset, Kind
+from assets.catalog import Asset, AssetKind
 from assets.models import Model
 from assets.store import HDRI_SUFFIXES, READ_IMAGES, AssetStore
 from vosforge.config import Record, read_config
@@ -95,7 +95,7 @@ def _taxonomy(root: Path) -> dict[str, str]:
 
 
 def _prepared(
-    root: Path, suffixes: Iterable[str], kind: Kind, put: Callable[[Path], str]
+    root: Path, suffixes: Iterable[str], kind: AssetKind, put: Callable[[Path], str]
 ) -> Iterator[tuple[Path, Asset | VOSForgeError]]:
     credits = _credits(root)
     for path in _files(root, suffixes):

@@ -7,8 +7,7 @@ from assets.prepared import Material, PreparedMesh, prepare_mesh
 from assets.shapes import FAMILIES as SHAPES
 from assets.shapes import Surface
 from assets.store import AssetStore
-from assets.textures import FAMILIES as PATTERNS
-from assets.textures import SCENIC, encode_jpeg, family_image, hsv_to_rgb, palette
+from assets.textures import PATTERNS, SCENIC, encode_jpeg, family_image, hsv_to_rgb, palette
 from vosforge.seeding import rng_for
 
 LICENCE = "CC0-1.0"

@@ -25,7 +25,7 @@ OTHER_NAMES = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif"}
 READ_IMAGES = (*IMAGE_SUFFIXES, *OTHER_NAMES, *CONVERTED_SUFFIXES)
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 HDRI_SUFFIXES = (".exr", ".hdr")
-REMEDY = "prepare the assets again, for example by rendering into another folder with the same assets"
+PREPARE_AGAIN = "prepare the assets again, for example by rendering into another folder with the same assets"
 
 
 class MissingAssetError(MachineError):
@@ -169,7 +169,9 @@ class AssetStore:
         raise self._missing(kind, content)
 
     def _missing(self, kind: str, content: str) -> "MissingAssetError":
-        return MissingAssetError(f"the {kind} {content} is not in the asset store {self.root}: {REMEDY}", content)
+        return MissingAssetError(
+            f"the {kind} {content} is not in the asset store {self.root}: {PREPARE_AGAIN}", content
+        )
 
     def _damaged(self, path: Path) -> VOSForgeError:
-        return VOSForgeError(f"{path} is damaged (it does not match its hash): delete it and {REMEDY}")
+        return VOSForgeError(f"{path} is damaged (it does not match its hash): delete it and {PREPARE_AGAIN}")

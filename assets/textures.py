@@ -130,11 +130,11 @@ def _draw(name: str, rng: np.random.Generator, size: int) -> Colors:
     """One family's image, before wear."""
     centres = (np.arange(size, dtype=np.float32) + 0.5) / size
     x, y = np.meshgrid(centres, centres)
-    if name in FAMILIES and rng.random() < 0.4:
+    if name in PATTERNS and rng.random() < 0.4:
         bend = rng.uniform(0.004, 0.03)
         x = x + bend * noise(rng, size, 2.5)
         y = y + bend * noise(rng, size, 2.5)
-    return (FAMILIES | SCENIC)[name](rng, x, y)
+    return (PATTERNS | SCENIC)[name](rng, x, y)
 
 
 def _worn(rng: np.random.Generator, image: Colors) -> Colors:
@@ -393,7 +393,7 @@ def room(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return _over(image, hsv_to_rgb(np.array([0.1, 0.1, rng.uniform(0.3, 0.95)])).astype(np.float32), board)
 
 
-FAMILIES: dict[str, Family] = {
+PATTERNS: dict[str, Family] = {
     family.__name__: family
     for family in (
         stripes, zigzag, checks, tartan, dots, bricks, mosaic, camouflage, clouds, marble, wood, granite, grass,

@@ -26,7 +26,7 @@ from blender_scenes.sample import preset
 from mivos_models import normalise_planes
 from render.qualities import quality_settings
 from tools.commands.rendering import render_to
-from train.data.augment import Augmentation, Geometry, View, region_seen, sample_views
+from train.data.augment import Augmentation, Geometry, SampleView, region_seen, sample_views
 from train.data.clips import ClipDataset, ClipSample, ShardDataset, sample_times, teachable
 from train.data.order import RunOrder
 from train.settings import PropagationSettings
@@ -72,7 +72,7 @@ class PublishedReader(ClipDataset):
         return ClipSample(torch.stack(frames), torch.from_numpy(objects), present)
 
 
-def _resized_crop(image: Image.Image, view: View, how: Image.Resampling) -> Image.Image:
+def _resized_crop(image: Image.Image, view: SampleView, how: Image.Resampling) -> Image.Image:
     matrix, crop = view.to_frame, CROP.crop
     left, right = sorted((matrix[0, 2], matrix[0, 2] + matrix[0, 0] * crop))
     top, bottom = matrix[1, 2], matrix[1, 2] + matrix[1, 1] * crop

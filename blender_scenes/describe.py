@@ -10,7 +10,7 @@ from blender_scenes.trajectories import camera_poses, evaluate, object_poses
 Add = Callable[..., None]
 STILL = 1e-4
 """Moves below this, in metres a frame, count as standing still."""
-QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+DESCRIBED_QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
 def scene_quantities(scenes: Iterable[SceneSpec]) -> dict[str, np.ndarray]:

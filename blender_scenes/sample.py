@@ -21,7 +21,6 @@ from blender_scenes.spec import (
     PlaneSpec,
     RenderSettings,
     SceneSpec,
-    Split,
     WorldSpec,
     Wrap,
 )
@@ -39,6 +38,7 @@ from blender_scenes.trajectories import (
 from vosforge.config import Range, Record, Share
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.seeding import rng_for
+from vosforge.terms import Split
 
 Amount = Annotated[float, Field(ge=0)]
 

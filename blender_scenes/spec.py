@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from assets.catalog import Split
 from assets.prepared import Material
 from vosforge.config import Record
+from vosforge.terms import Split
 
 Vector = tuple[float, float, float]
 Color = tuple[

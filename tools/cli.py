@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tools.exits import run
+from tools.exits import run_command
 from vosforge import VOSForgeError, __version__
 from vosforge.config import read_config
 from vosforge.errors import InputError, QuarantinedError
@@ -121,9 +121,9 @@ def assets_check(
     quarantine: Annotated[bool, typer.Option("--quarantine", help="Move unusable files into PATH/quarantine.")] = False,
 ) -> None:
     """Report every problem with a folder's models and images, one per line. Exits with 1 if there are any."""
-    from render.farm.prepare import check_folder
+    from render.farm.prepare import check_assets
 
-    found = check_folder(path, quarantine)
+    found = check_assets(path, quarantine)
     for line in found.problems:
         typer.echo(line)
     unread = f"; {found.unread} could not be read and were left in place" if found.unread else ""
@@ -483,7 +483,7 @@ def stats(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line (default: the process's arguments) and exit as `tools.exits.run` describes."""
-    run(app, sys.argv[1:] if argv is None else argv)
+    run_command(app, sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

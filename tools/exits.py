@@ -24,7 +24,7 @@ REMEDIES = {
 }
 
 
-def run(app: typer.Typer, argv: Sequence[str]) -> None:
+def run_command(app: typer.Typer, argv: Sequence[str]) -> None:
     """Run the command in ``argv`` and end the process: 0, 1 (failed), 2 (wrong usage), 3 (videos quarantined), 130
     (Ctrl-C) or 143 (SIGTERM).
 

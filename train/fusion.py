@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mivos_models import Fusion, SpaceTimeNetwork, difference_maps, load_propagation
 from train.data.fusion_data import FusionDataset, FusionSample, propagate_references
-from train.loop import OnStep, Step, choose_device, fit, initialised
+from train.loop import OnStep, Step, fit, initialised, torch_device
 from train.losses import bootstrapped_cross_entropy, object_logits
 from train.settings import FusionSettings
 from vosforge.log import logger
@@ -28,7 +28,7 @@ def train_fusion(
     ``train.loop.fit`` for the other files and the errors. InputError when no video can be used or the checkpoint
     cannot be read. The log says how many samples were not instructive (two results that hardly differ).
     """
-    device = choose_device(settings.device)
+    device = torch_device(settings.device)
     frozen = load_propagation(propagation or out / "propagation.pth").to(device).requires_grad_(False)
     sources = in_memory(videos) if settings.keep_in_memory else videos
     samples = FusionDataset(propagate_references(sources, frozen, settings), settings)

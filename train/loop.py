@@ -35,7 +35,7 @@ class Step(NamedTuple):
     share: float
 
 
-def choose_device(name: str) -> torch.device:
+def torch_device(name: str) -> torch.device:
     """The device of the setting "auto", "cpu" or "cuda"; InputError for a CUDA device that is not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

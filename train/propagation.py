@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mivos_models import STCN, Propagation, SpaceTimeNetwork, join, normalise_planes
 from train.data.clips import ClipDataset, ClipSample
-from train.loop import OnStep, Step, choose_device, fit, initialised
+from train.loop import OnStep, Step, fit, initialised, torch_device
 from train.losses import bootstrapped_cross_entropy, cell_shares, matching_loss, object_logits, one_hot
 from train.settings import PropagationSettings
 from vosforge.videos.video import Video, in_memory
@@ -23,7 +23,7 @@ def train_propagation(
     Returns ``out/propagation.pth``; see ``train.loop.fit`` for the other files and the errors. InputError when no
     video can be used.
     """
-    device = choose_device(settings.device)
+    device = torch_device(settings.device)
     samples = ClipDataset(in_memory(videos) if settings.keep_in_memory else videos, settings)
     kind = {"stm": Propagation, "stcn": STCN}[settings.network]
     build = partial(kind, settings.depth, settings.width)

@@ -13,12 +13,13 @@ from torch.utils.data import Dataset
 from mivos_models import S2M, normalise
 from train.data.augment import point_in, sample_views, see_frame, warp_mask
 from train.data.scribbles import sample_scribbles
-from train.loop import OnStep, Step, choose_device, fit, initialised
+from train.loop import OnStep, Step, fit, initialised, torch_device
 from train.losses import bootstrapped_cross_entropy, object_logits
 from train.settings import S2MSettings
 from vosforge import VOSForgeError
 from vosforge.seeding import rng_for
-from vosforge.videos.video import VOID, Video, in_memory, label_areas, usable_for_training
+from vosforge.terms import VOID
+from vosforge.videos.video import Video, in_memory, label_areas, usable_for_training
 
 DRAWS = 120
 
@@ -83,7 +84,7 @@ def train_s2m(videos: Sequence[Video], settings: S2MSettings, out: Path, on_step
     Returns ``out/s2m.pth``; see ``train.loop.fit`` for the other files and the errors. InputError when no video can
     be used.
     """
-    device = choose_device(settings.device)
+    device = torch_device(settings.device)
     samples = FrameDataset(in_memory(videos) if settings.keep_in_memory else videos, settings)
     build = partial(S2M, settings.depth, settings.width)
     network = initialised(build, settings.seed, "s2m", settings.imagenet).to(device)

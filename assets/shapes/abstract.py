@@ -7,22 +7,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.shapes.surfaces import (
-    Points,
     Surface,
+    Vertices,
     ball,
     blend,
     curve,
     extrude,
     faceted,
     grid,
-    join,
+    joined,
     lathe,
     rotation,
     tube,
 )
 
 
-def ripples(rng: np.random.Generator, points: Points, frequency: float, octaves: int = 3) -> NDArray[np.float64]:
+def ripples(rng: np.random.Generator, points: Vertices, frequency: float, octaves: int = 3) -> NDArray[np.float64]:
     """[V] smooth noise of about unit size at ``points`` [V,3]: plane waves, each octave finer and lower."""
     total = np.zeros(len(points))
     for octave in range(octaves):
@@ -62,7 +62,7 @@ def ring(rng: np.random.Generator) -> Surface:
     return grid(np.stack([radius * np.cos(along), radius * np.sin(along), height], axis=-1), wrap_rows=True)
 
 
-def outline(rng: np.random.Generator) -> NDArray[np.float64]:
+def random_outline(rng: np.random.Generator) -> NDArray[np.float64]:
     """[C,2] a random star-shaped outline of radius about 1: polygon, star, gear, flower, cross or pebble."""
     kind, n = rng.choice(["polygon", "star", "gear", "flower", "cross", "pebble"]), int(rng.integers(3, 10))
     if kind == "polygon":
@@ -89,7 +89,7 @@ def _polar(radius: NDArray) -> NDArray[np.float64]:
 
 def prism(rng: np.random.Generator) -> Surface:
     """An outline drawn up, perhaps twisted, tapered or bevelled."""
-    shape, height = outline(rng), float(np.exp(rng.uniform(np.log(0.3), np.log(2.5))))
+    shape, height = random_outline(rng), float(np.exp(rng.uniform(np.log(0.3), np.log(2.5))))
     twist = rng.choice([0.0, 0.0, 1.0]) * rng.uniform(-2.5, 2.5)
     taper = rng.choice([1.0, 1.0, rng.uniform(0.15, 0.8)])
     bevel = rng.choice([0.0, 1.0]) * rng.uniform(0.03, 0.1)
@@ -98,7 +98,7 @@ def prism(rng: np.random.Generator) -> Surface:
 
 def gear(rng: np.random.Generator) -> Surface:
     """An outline with a hole through it: gear wheels, nuts, frames, cookie cutters."""
-    outer = outline(rng)
+    outer = random_outline(rng)
     outer = np.concatenate(
         [outer + (np.roll(outer, -1, axis=0) - outer) * t for t in np.arange(6)[:, None, None] / 6], 1
     )
@@ -211,7 +211,7 @@ def cluster(rng: np.random.Generator) -> Surface:
         return blend(limbs, softness=rng.uniform(0.05, 0.12), detail=48)
     balls = [ball(3).moved(place, size, slot=1) for place, size in zip(places, sizes, strict=True)]
     sticks = [tube(np.linspace(places[a], places[b], 4), rng.uniform(0.07, 0.12), columns=12) for a, b in rods]
-    return join(balls + sticks)
+    return joined(balls + sticks)
 
 
 def totem(rng: np.random.Generator) -> Surface:
@@ -226,7 +226,7 @@ def totem(rng: np.random.Generator) -> Surface:
         low_z, high_z = low[2] * factor, high[2] * factor
         parts.append(part.moved((0, 0, top - low_z)))
         top += (high_z - low_z) * 0.97
-    return join(parts)
+    return joined(parts)
 
 
 def spindle(rng: np.random.Generator) -> Surface:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from assets.shapes.surfaces import Surface, box, curve, extrude, join, lathe, rotation, tube
+from assets.shapes.surfaces import Surface, box, curve, extrude, joined, lathe, rotation, tube
 
 
 def vessel(rng: np.random.Generator) -> Surface:
@@ -25,7 +25,7 @@ def vessel(rng: np.random.Generator) -> Surface:
         reach = max(at) + rng.uniform(0.25, 0.5)
         path = [[at[0], 0, low], [reach, 0, low + 0.15 * (high - low)], [reach, 0, high - 0.1], [at[1], 0, high]]
         parts.append(tube(curve(np.array(path), 32), rng.uniform(0.05, 0.09), columns=14, ratio=rng.uniform(0.6, 1.4)))
-    return join(parts)
+    return joined(parts)
 
 
 def _leg(rng: np.random.Generator, height: float, width: float, turned: bool) -> Surface:
@@ -54,13 +54,13 @@ def table(rng: np.random.Generator) -> Surface:
     if round_top and rng.random() < 0.5:
         radius = width * np.array([0.32, 0.28, 0.07, 0.06, 0.09, 0.2])
         foot = np.column_stack([radius, height * np.array([0, 0.05, 0.15, 0.6, 0.9, 1.0])])
-        return join([top, lathe(np.concatenate([[[0, 0]], foot, [[0, height]]])).moved(slot=1)])
+        return joined([top, lathe(np.concatenate([[[0, 0]], foot, [[0, height]]])).moved(slot=1)])
     inset = 0.32 if round_top else 0.42
     leg = _leg(rng, height, rng.uniform(0.05, 0.1), turned=rng.random() < 0.5).moved(slot=1)
     parts = [top, *_four(leg, inset * width, inset * depth)]
     if rng.random() < 0.4:
         parts.append(box((2 * inset * width, 2 * inset * depth, 0.03)).moved((0, 0, height * 0.25), slot=1))
-    return join(parts)
+    return joined(parts)
 
 
 def chair(rng: np.random.Generator) -> Surface:
@@ -86,7 +86,7 @@ def chair(rng: np.random.Generator) -> Surface:
         post = box((0.05, 0.05, 0.2)).moved((0, -depth / 2 + 0.05, 0.1 - 0.2))
         for side in (-1, 1):
             parts += [part.moved((side * width / 2, 0, seat + 0.2 + thick / 2), slot=1) for part in (arm, post)]
-    return join(parts)
+    return joined(parts)
 
 
 def shelf(rng: np.random.Generator) -> Surface:
@@ -104,7 +104,7 @@ def shelf(rng: np.random.Generator) -> Surface:
                 place = (left + size[0] / 2, -0.02, 0.0375 + board * gap + size[2] / 2)
                 parts.append(box(size, bevel=0.004).moved(place, slot=int(rng.integers(1, 4))))
             left += size[0] + 0.004
-    return join(parts)
+    return joined(parts)
 
 
 def lamp(rng: np.random.Generator) -> Surface:
@@ -115,4 +115,4 @@ def lamp(rng: np.random.Generator) -> Surface:
     low, high = reach, reach * rng.uniform(0.35, 1.0)
     bell = curve([[low, 0], [(low + high) / 2 * rng.uniform(0.75, 1.1), 0.18], [high, 0.36]], 20)
     shade = lathe(np.concatenate([[[0, 0.02], [0.97 * low, 0.005]], bell, [[0.97 * high, 0.355], [0, 0.34]]]))
-    return join([foot, tube(sway, rng.uniform(0.015, 0.035), columns=12), shade.moved((0, 0, height - 0.1), slot=1)])
+    return joined([foot, tube(sway, rng.uniform(0.015, 0.035), columns=12), shade.moved((0, 0, height - 0.1), slot=1)])

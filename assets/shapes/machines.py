@@ -11,7 +11,7 @@ from assets.shapes.surfaces import (
     curve,
     ellipsoid,
     extrude,
-    join,
+    joined,
     lathe,
     rotation,
     tube,
@@ -67,7 +67,7 @@ def vehicle(rng: np.random.Generator) -> Surface:
         parts.append(
             ellipsoid((0.04, 0.08, 0.06), 20).moved((length / 2, side * width * 0.33, low + sill * 0.6), slot=3)
         )
-    return join(parts)
+    return joined(parts)
 
 
 def aircraft(rng: np.random.Generator) -> Surface:
@@ -91,7 +91,7 @@ def aircraft(rng: np.random.Generator) -> Surface:
             parts.append(engine.moved(slot=2))
     parts.append(wing(0.4, 0.3, 0.15).moved((-0.8, 0, 0.03), slot=1))
     window = ellipsoid((0.18, girth * 0.75, girth * 0.55), 24).moved((0.6, 0, girth * 0.65), slot=2)
-    return join([*parts, window])
+    return joined([*parts, window])
 
 
 def robot(rng: np.random.Generator) -> Surface:
@@ -114,4 +114,4 @@ def robot(rng: np.random.Generator) -> Surface:
         parts += [ball(3).moved(hand, 0.085, slot=1), ball(3).moved(shoulder, 0.08, slot=2)]
         parts += [box((0.16, 0.28, 0.1), bevel=0.02).moved(foot - vec(0, 0.05, 0), slot=1)]
         parts += [ball(2).moved((side * skull * 0.22, -skull * 0.45, top + 0.06), 0.12 * skull, slot=3)]
-    return join(parts)
+    return joined(parts)

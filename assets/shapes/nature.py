@@ -11,7 +11,7 @@ from assets.shapes.surfaces import (
     curve,
     ellipsoid,
     extrude,
-    join,
+    joined,
     lathe,
     rotation,
     tube,
@@ -49,7 +49,7 @@ def quadruped(rng: np.random.Generator) -> Surface:
     body = blend(limbs, softness=0.035, detail=64)
     out = np.array([0.55, 0.62, 0.45]) * skull * 1.12
     eyes = [ball(2).moved(head + out * [1, side, 1], 0.22 * skull, slot=1) for side in (-1, 1)]
-    return join([body, *eyes])
+    return joined([body, *eyes])
 
 
 def bird(rng: np.random.Generator) -> Surface:
@@ -73,7 +73,7 @@ def bird(rng: np.random.Generator) -> Surface:
         parts.append(tube(np.linspace(leg[0], leg[1], 4), 0.03, columns=10).moved(slot=3))
         parts.append(ellipsoid((0.12, 0.07, 0.025)).moved(leg[1] + vec(0.06, 0, 0), slot=3))
     beak = lathe([[0, 0], [0.45 * skull, 0], [0.3 * skull, 0.12], [0.03, 0.3], [0, 0.3]], columns=20)
-    return join([*parts, beak.moved(head + vec(0.7 * skull, 0, -0.02), turn=FORWARD, scale=(0.6, 1, 1), slot=3)])
+    return joined([*parts, beak.moved(head + vec(0.7 * skull, 0, -0.02), turn=FORWARD, scale=(0.6, 1, 1), slot=3)])
 
 
 def fish(rng: np.random.Generator) -> Surface:
@@ -102,7 +102,7 @@ def fish(rng: np.random.Generator) -> Surface:
     fins = [fin(points) for points in (tail, crest, keel)]
     eyes = [ball(2).moved((-0.2, side * width * 0.62, 0.12 * depth), 0.05, slot=2) for side in (-1, 1)]
     paddles = [ellipsoid((0.16, 0.02, 0.08)).moved((-0.55, side * width * 1.1, -0.05), slot=1) for side in (-1, 1)]
-    return join([body, *fins, *eyes, *paddles])
+    return joined([body, *fins, *eyes, *paddles])
 
 
 def mushroom(rng: np.random.Generator) -> Surface:
@@ -121,7 +121,7 @@ def mushroom(rng: np.random.Generator) -> Surface:
         parts.append(hat.moved(at + vec(lean[0], lean[1], height - 0.02), slot=1))
     earth = ellipsoid((0.75, 0.75, 0.16))
     earth = earth.shaped(np.maximum(earth.vertices, [-9, -9, -0.05]))
-    return join([*parts, earth.moved(slot=2)])
+    return joined([*parts, earth.moved(slot=2)])
 
 
 def _leaf(rng: np.random.Generator, length: float, width: float, droop: float) -> Surface:
@@ -146,7 +146,7 @@ def plant(rng: np.random.Generator) -> Surface:
             fork, out = pot_height + tall * rng.uniform(0.3, 0.7), side * (thick + rng.uniform(0.15, 0.25))
             limbs += [[0, 0, fork, out, 0, fork + 0.05, thick * 0.5, thick * 0.5]]
             limbs += [[out, 0, fork + 0.05, out, 0, fork + rng.uniform(0.2, 0.45), thick * 0.5, thick * 0.45]]
-        return join([pot, blend(limbs, softness=0.03, detail=48).moved(slot=1)])
+        return joined([pot, blend(limbs, softness=0.03, detail=48).moved(slot=1)])
     leaves, golden = [], np.pi * (3 - 5**0.5)
     count, length = int(rng.integers(7, 20)), rng.uniform(0.5, 1.0)
     for number in range(count):
@@ -154,7 +154,7 @@ def plant(rng: np.random.Generator) -> Surface:
         turn = rotation((0, 0, 1), number * golden) @ rotation((1, 0, 0), rise)
         leaf = _leaf(rng, length * rng.uniform(0.7, 1.1), length * rng.uniform(0.15, 0.4), rng.uniform(0.1, 0.6))
         leaves.append(leaf.moved((0, 0, pot_height * 0.9), turn=turn, slot=1))
-    return join([pot, *leaves])
+    return joined([pot, *leaves])
 
 
 def tree(rng: np.random.Generator) -> Surface:
@@ -172,7 +172,7 @@ def tree(rng: np.random.Generator) -> Surface:
             ruffle = 1 + rng.uniform(0.02, 0.07) * np.cos(12 * around)
             ruffled = twigs.vertices * np.stack([ruffle, ruffle, np.ones_like(ruffle)], axis=1)
             parts.append(twigs.shaped(ruffled).moved((0, 0, start), slot=1))
-        return join(parts)
+        return joined(parts)
     crown = []
     for _ in range(int(rng.integers(4, 10))):
         tuft = ball(4)
@@ -181,7 +181,7 @@ def tree(rng: np.random.Generator) -> Surface:
         crown.append(
             tuft.moved([*rng.normal(0, 0.28, 2), height + rng.uniform(0, 0.5)], rng.uniform(0.25, 0.45), slot=1)
         )
-    return join([trunk, *crown])
+    return joined([trunk, *crown])
 
 
 def fruit(rng: np.random.Generator) -> Surface:
@@ -200,4 +200,4 @@ def fruit(rng: np.random.Generator) -> Surface:
     if rng.random() < 0.6:
         leaf = _leaf(rng, 0.4, 0.2, 0.3).moved((0.02, 0, tall + 0.05), turn=rotation((0, 0, 1), rng.uniform(0, 6.28)))
         parts.append(leaf.moved(slot=2))
-    return join(parts)
+    return joined(parts)

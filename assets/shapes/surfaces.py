@@ -14,7 +14,7 @@ import trimesh
 from numpy.typing import ArrayLike, NDArray
 from skimage.measure import marching_cubes
 
-Points = NDArray[np.float64]
+Vertices = NDArray[np.float64]
 Rows = NDArray | Sequence[Sequence[float]]
 """[N,D] points, also as lists."""
 
@@ -23,11 +23,11 @@ Rows = NDArray | Sequence[Sequence[float]]
 class Surface:
     """Triangles with texture coordinates; ``slot`` tells which of a shape's materials each one wears."""
 
-    vertices: Points
+    vertices: Vertices
     """[V,3]"""
     faces: NDArray[np.int64]
     """[F,3]"""
-    corner_uv: Points
+    corner_uv: Vertices
     """[F,3,2]"""
     smooth: NDArray[np.bool_]
     """[F]"""
@@ -42,12 +42,12 @@ class Surface:
         vertices = (vertices if turn is None else vertices @ turn.T) + np.asarray(to, np.float64)
         return replace(self, vertices=vertices, slot=self.slot if slot is None else np.full_like(self.slot, slot))
 
-    def shaped(self, vertices: Points) -> "Surface":
+    def shaped(self, vertices: Vertices) -> "Surface":
         """This surface with its vertices [V,3] elsewhere."""
         return replace(self, vertices=vertices)
 
 
-def join(parts: Sequence[Surface]) -> Surface:
+def joined(parts: Sequence[Surface]) -> Surface:
     """One surface of several."""
     starts = np.cumsum([0] + [len(part.vertices) for part in parts])
     return Surface(
@@ -92,7 +92,7 @@ FORWARD = rotation((0, 1, 0), np.pi / 2)
 """Turns z toward x: a fuselage along an aircraft."""
 
 
-def grid(points: Points, wrap_rows: bool = False, smooth: bool = True) -> Surface:
+def grid(points: Vertices, wrap_rows: bool = False, smooth: bool = True) -> Surface:
     """The surface over rings of points [R,C,3] whose last column meets the first.
 
     With ``wrap_rows`` the last ring meets the first too (a torus); otherwise the first and last ring are closed by
@@ -160,7 +160,7 @@ def plane_axes(normal: ArrayLike) -> tuple[NDArray, NDArray]:
     return u_axis, v_axis / np.linalg.norm(v_axis)
 
 
-def _surface(vertices: Points, faces: NDArray, uv: Points, smooth: bool | NDArray) -> Surface:
+def _surface(vertices: Vertices, faces: NDArray, uv: Vertices, smooth: bool | NDArray) -> Surface:
     shading = np.broadcast_to(np.asarray(smooth, bool), len(faces)).copy()
     return Surface(vertices, np.asarray(faces, np.int64), uv, shading, np.zeros(len(faces), np.int64))
 
@@ -252,7 +252,7 @@ def faceted(vertices: ArrayLike, faces: ArrayLike, smooth: bool = False) -> Surf
     return _surface(vertices, faces, box_uv(vertices, faces), smooth)
 
 
-def box_uv(vertices: Points, faces: NDArray) -> Points:
+def box_uv(vertices: Vertices, faces: NDArray) -> Vertices:
     """[F,3,2] UVs by projecting each face along the axis it looks at; the longest side of the bounding box is 1.5."""
     corners = vertices[faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

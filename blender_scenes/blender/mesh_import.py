@@ -44,7 +44,7 @@ DATA_BLOCKS = (
     *("materials", "images", "node_groups", "worlds", "actions", "collections", "scenes"),
 )
 """Data that importers leave in Blender, removed after reading."""
-FAR = 2000.0
+ROUNDED_FROM = 2000.0
 """Coordinates so many times a mesh's size lose what is smaller than a ten-thousandth of it in single precision."""
 LARGEST_FILE = 2 * 2**30
 MOST_TRIANGLES = 500_000
@@ -133,7 +133,7 @@ def _read(
         raise InputError(f"{path} is fully transparent: leave it out")
     vertices = np.concatenate([piece.vertices for piece in pieces])
     reach = max(piece.reach for piece in pieces) / max(float(np.linalg.norm(np.ptp(vertices, axis=0))), 1e-30)
-    if reach > FAR:
+    if reach > ROUNDED_FROM:
         materials.warnings.append(
             f"it lies {reach:.0f} times its size from the origin and is rounded: export it near the origin"
         )

@@ -39,7 +39,7 @@ PACKED_SUFFIXES = {
 }
 
 
-class Surface(NamedTuple):
+class ImportedSurface(NamedTuple):
     """An imported material, with its texture coordinates and vertex colours."""
 
     material: Material
@@ -61,10 +61,10 @@ class Materials:
         self._folder, self._root, self._store = folder.resolve(), root.resolve(), store
         self._images: dict[bpy.types.Image, tuple[str, NDArray[np.float32] | None] | None] = {}
 
-    def read(self, block: bpy.types.Material | None) -> Surface:
+    def read(self, block: bpy.types.Material | None) -> ImportedSurface:
         """The surface of a material; its images go into the store."""
         if block is None:  # a mesh without a material may still be painted
-            return Surface(Material(), vertex_colors="*")
+            return ImportedSurface(Material(), vertex_colors="*")
         name = re.sub(r"\.\d{3}$", "", block.name)  # Blender numbers a name that is taken
         try:
             look = read_look(block, self._texels)
@@ -72,11 +72,11 @@ class Materials:
             look = self._without_graph(block)
             self.warnings.append(f"the material {name} uses {reason}: it is shown {_as_what(look)}")
         if look is None:
-            return Surface(Material())
+            return ImportedSurface(Material())
         self.warnings += [f"the material {name} {remark}" for remark in look.remarks]
         return self._surface(name, look)
 
-    def _surface(self, name: str, look: Look) -> Surface:
+    def _surface(self, name: str, look: Look) -> ImportedSurface:
         color, alpha = look.color, look.alpha
         if alpha.vertex_colors or (color.placement and alpha.placement and color.placement != alpha.placement):
             self.warnings.append(f"the material {name} places alpha and colour differently: alpha is left out")
@@ -93,7 +93,7 @@ class Materials:
             cutout=texture is not None and seen_through,
             cutoff=look.cutoff if texture is not None and seen_through else None,
         )
-        return Surface(material, color.placement or alpha.placement, color.vertex_colors)
+        return ImportedSurface(material, color.placement or alpha.placement, color.vertex_colors)
 
     def _texture(self, color: Value, alpha: Value) -> str | None:
         """The content hash of the image of a colour and an alpha: the original file's if it is equal."""

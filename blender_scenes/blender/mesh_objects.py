@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.creases import split_creases
-from blender_scenes.blender.mesh_materials import Surface
+from blender_scenes.blender.mesh_materials import ImportedSurface
 
 SURFACES = ("MESH", "CURVE", "SURFACE", "FONT", "META")
 """Types of objects that have faces, or get some at render time."""
 UNREAD = {"CURVES": "hair", "POINTCLOUD": "points", "VOLUME": "a volume", "GREASEPENCIL": "drawn strokes"}
-Result = TypeVar("Result")
+Found = TypeVar("Found")
 EDGE = 0.01
 """Tolerance of UVs beyond the image before its extension mode matters."""
 
@@ -35,7 +35,7 @@ class Piece(NamedTuple):
 def read_objects(
     before: set[bpy.types.ID],
     most_triangles: int,
-    surface_of: Callable[[bpy.types.Material | None], Surface],
+    surface_of: Callable[[bpy.types.Material | None], ImportedSurface],
     warnings: list[str],
 ) -> list[Piece]:
     """The triangles of everything imported after ``before``, without hidden helpers.
@@ -63,12 +63,12 @@ def read_objects(
 
 def _rendered(
     order: dict[bpy.types.Object, int],
-    read: Callable[[bpy.types.Object, NDArray[np.float64]], Result],
+    read: Callable[[bpy.types.Object, NDArray[np.float64]], Found],
     warnings: list[str],
-) -> list[Result]:
+) -> list[Found]:
     """The results of ``read`` for each evaluated, rendered object and its matrix, by index of the original."""
     bpy.context.view_layer.update()
-    results: list[tuple[int, Result]] = []
+    results: list[tuple[int, Found]] = []
     for instance in bpy.context.evaluated_depsgraph_get().object_instances:
         obj = instance.object
         original = obj.original
@@ -99,7 +99,7 @@ def _reduce(objects: Sequence[bpy.types.Object], ratio: float) -> None:
 def _read(
     obj: bpy.types.Object,
     world: NDArray[np.float64],
-    surface_of: Callable[[bpy.types.Material | None], Surface],
+    surface_of: Callable[[bpy.types.Material | None], ImportedSurface],
     warnings: list[str],
 ) -> Piece:
     mesh = obj.to_mesh()
@@ -129,7 +129,9 @@ def _read(
     return Piece(points[owner], faces, corner_uv, corner_color, material.astype(np.int64), blocks, reach)
 
 
-def _uv(mesh: bpy.types.Mesh, surface: Surface, corners: NDArray[np.int32], warnings: list[str]) -> NDArray[np.float32]:
+def _uv(
+    mesh: bpy.types.Mesh, surface: ImportedSurface, corners: NDArray[np.int32], warnings: list[str]
+) -> NDArray[np.float32]:
     """Texture coordinates of corners ``[F, 3]`` as the surface's picture is placed: float32 ``[F, 3, 2]``."""
     layer, placement = mesh.uv_layers.active, surface.placement
     if placement is not None and placement.uv:
@@ -150,7 +152,7 @@ def _uv(mesh: bpy.types.Mesh, surface: Surface, corners: NDArray[np.int32], warn
 
 def _colors(
     mesh: bpy.types.Mesh,
-    surface: Surface,
+    surface: ImportedSurface,
     faces: NDArray[np.int64],
     corners: NDArray[np.int32],
     warnings: list[str],

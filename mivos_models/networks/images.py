@@ -49,7 +49,7 @@ class Padding(NamedTuple):
         return x[..., self.top : height - self.bottom, self.left : width - self.right]
 
 
-class View:
+class NetworkView:
     """A picture of H by W pixels as the networks see it: reduced, if it is too large for them, and padded."""
 
     def __init__(self, height: int, width: int, short_side: int | None = None) -> None:

@@ -11,7 +11,7 @@ from torchvision.models.segmentation.deeplabv3 import ASPP
 from torchvision.ops import Conv2dNormActivation
 
 from mivos_models.networks.aggregate import aggregate
-from mivos_models.networks.images import View
+from mivos_models.networks.images import NetworkView
 from mivos_models.networks.resnet import Depth, ResNet, scaled
 
 _DROPOUT = 0.1
@@ -64,7 +64,7 @@ def corrected(
     frame: np.ndarray,
     mask: np.ndarray,
     strokes: np.ndarray,
-    view: View,
+    view: NetworkView,
     device: torch.device,
 ) -> Tensor:
     """Background's and objects' probabilities, almost 0 or 1, as strokes correct a mask: float32 [K+1,H,W].

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mivos_models.networks.aggregate import aggregate
 from mivos_models.networks.fusion import Fusion, difference_maps
-from mivos_models.networks.images import View
+from mivos_models.networks.images import NetworkView
 from mivos_models.networks.memory import Bank, Memory
 from mivos_models.networks.s2m import S2M, corrected
 from mivos_models.networks.spacetime import Query, SpaceTimeNetwork
@@ -26,7 +26,7 @@ from mivos_models.runner.spill import Probabilities, with_channels
 from mivos_models.runner.state import History, Remembered, State
 from vosforge import InputError
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 """Told how many frames are done, and of how many. What it raises stops the interaction, which has then not been."""
 
 MOST_OBJECTS = 255
@@ -73,7 +73,7 @@ class InteractiveRunner:
         self._device = next(propagation.parameters()).device
 
         T, H, W = frames.shape[:3]
-        self._view = View(H, W, short_side)
+        self._view = NetworkView(H, W, short_side)
         probabilities = Probabilities(num_objects + 1, self._view.padded_size)
         masks = np.full((T, H, W), 0, np.uint8)  # zeros() would take their room bit by bit, and fail late
         self._now = State(probabilities, masks, {}, [], set())
@@ -101,11 +101,11 @@ class InteractiveRunner:
         self._replace_mask(frame_index, _labels(self._as_probabilities(mask)))
 
     @torch.inference_mode()
-    def interact(self, frame_index: int, mask: np.ndarray, *, progress: Progress | None = None) -> np.ndarray:
+    def interact(self, frame_index: int, mask: np.ndarray, *, progress: OnProgress | None = None) -> np.ndarray:
         """Take ``mask`` for the truth about one frame, carry it through the video, return all masks uint8 [T,H,W].
 
         ``mask``: index mask [H,W] (whole numbers, 0 = background, j = object j), or probabilities [K+1,H,W].
-        ``progress``: see `Progress`; raise in it to cancel.
+        ``progress``: see `OnProgress`; raise in it to cancel.
         """
         self._check_frame(frame_index)
         full_size, now = self._as_probabilities(mask), self._now
@@ -170,7 +170,7 @@ class InteractiveRunner:
             np.asarray(self._frames[frame_index])[inside],
             mask[inside],
             strokes,
-            View(bottom - top, right - left),
+            NetworkView(bottom - top, right - left),
         )
         rows, columns = (_SEAM if side > 2 * _SEAM else 0 for side in found.shape)
         kept = np.s_[rows : found.shape[0] - rows, columns : found.shape[1] - columns]
@@ -273,7 +273,7 @@ class InteractiveRunner:
         self._check_frame(frame_index)
         return object_strokes(scribbles, frame_index, self.num_objects, *self._view.full)
 
-    def _corrected(self, frame: np.ndarray, mask: np.ndarray, strokes: np.ndarray, view: View) -> np.ndarray:
+    def _corrected(self, frame: np.ndarray, mask: np.ndarray, strokes: np.ndarray, view: NetworkView) -> np.ndarray:
         assert self._s2m is not None
         return _labels(corrected(self._s2m, frame, mask, strokes, view, self._device))
 
@@ -365,7 +365,7 @@ def _labels(probabilities: Tensor) -> np.ndarray:
     return probabilities.max(dim=0).indices.to("cpu", torch.uint8).numpy()
 
 
-def _counting(progress: Progress | None, total: int) -> Callable[[], None]:
+def _counting(progress: OnProgress | None, total: int) -> Callable[[], None]:
     """What tells ``progress`` of one more frame each time it is called."""
     done = 0
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mivos_models.networks.aggregate import aggregate
-from mivos_models.networks.images import View
+from mivos_models.networks.images import NetworkView
 from mivos_models.networks.memory import Bank, Memory
 from mivos_models.networks.spacetime import SpaceTimeNetwork
 from mivos_models.runner.fast import Precision, accelerated, check_precision
@@ -46,7 +46,7 @@ def propagate(
     check_precision(precision)
     device, network = next(propagation.parameters()).device, accelerated(propagation, precision)
     T, H, W = frames.shape[:3]
-    view, masks = View(H, W, short_side), np.zeros((T, H, W), np.uint8)
+    view, masks = NetworkView(H, W, short_side), np.zeros((T, H, W), np.uint8)
     sizes: list[int] = []  # of groups of objects that entered together, and what is remembered of each
     banks: list[Bank] = []
     labels = np.zeros(1, np.uint8)

@@ -16,7 +16,7 @@ from mivos_models.runner.spill import Probabilities
 from mivos_models.runner.state import Remembered, State
 from vosforge import InputError
 
-FORMAT = "vosforge session 2"
+SESSION_FORMAT = "vosforge session 2"
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Session:
         """Write it to ``path``, whole or not at all; ``frames``: those it is about, [T,H,W,3] uint8."""
         state = self.state
         held = {
-            "format": FORMAT,
+            "format": SESSION_FORMAT,
             "frames": _checksum(frames),
             "network": self.network,
             "top_k": self.top_k,
@@ -88,6 +88,6 @@ def _checksum(frames: np.ndarray) -> int:
 
 def _read(path: Path) -> dict[str, Any]:
     held = read_tensors(path, "session", mapped=True)
-    if not isinstance(held, dict) or held.get("format") != FORMAT:
+    if not isinstance(held, dict) or held.get("format") != SESSION_FORMAT:
         raise InputError(f"{path} is not a runner's session, or was saved by another version of VOSForge")
     return held

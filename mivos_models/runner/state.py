@@ -12,7 +12,7 @@ from mivos_models.networks.memory import Memory
 from mivos_models.runner.spill import Probabilities
 
 MOST_STEPS = 50
-MOST_BYTES = 2**33
+MOST_UNDO_BYTES = 2**33
 """Of probabilities that only undone steps would show again; they are on disk."""
 
 
@@ -80,7 +80,9 @@ class History:
         opened.size = opened.probabilities.only_here(self._state.probabilities)
         self._done.append(opened)
         self._undone.clear()
-        while len(self._done) > 1 and (len(self._done) > MOST_STEPS or sum(s.size for s in self._done) > MOST_BYTES):
+        while len(self._done) > 1 and (
+            len(self._done) > MOST_STEPS or sum(s.size for s in self._done) > MOST_UNDO_BYTES
+        ):
             self._done.pop(0)
 
     def replace_mask(self, frame: int, mask: np.ndarray) -> None:

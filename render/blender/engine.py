@@ -19,7 +19,7 @@ from blender_scenes.blender.build import BuiltScene, build_scene, clear_scene, p
 from blender_scenes.blender.materials import REFLECTANCE, has_holes, solid_surfaces
 from blender_scenes.blender.meshes import corner_geometry
 from blender_scenes.spec import AtmosphereSpec, RenderSettings, SceneSpec
-from render.farm.devices import Device, check_version, choose_device
+from render.farm.devices import Device, check_version, cycles_device
 from render.geometry.surfaces import Surfaces
 from render.light.albedo import Albedo
 from render.light.backdrop import Backdrop
@@ -72,7 +72,7 @@ class Engine:
         import cycles  # on Blender's own path, which importing bpy has just set
 
         bpy.ops.wm.read_factory_settings(use_empty=True)
-        self.device = choose_device(device, bpy.context.preferences.addons["cycles"].preferences)
+        self.device = cycles_device(device, bpy.context.preferences.addons["cycles"].preferences)
         self._passes: dict[str, np.ndarray] = {}
         self._threads = threads
         if not hasattr(cycles.CyclesRender.render, "__wrapped__"):

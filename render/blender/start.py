@@ -11,15 +11,15 @@ from pathlib import Path
 import cv2
 
 
-def main() -> None:
+def start() -> None:
     """Import Blender, set the engine up, and serve."""
     connection, threads, device = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(cores)[:threads])
     cv2.setNumThreads(threads)
-    from render.blender.worker import run  # imports bpy
+    from render.blender.worker import run_worker  # imports bpy
 
-    run(connection, threads, device, ready=lambda: _let_run_on(cores))
+    run_worker(connection, threads, device, ready=lambda: _let_run_on(cores))
 
 
 def _let_run_on(cores: set[int]) -> None:
@@ -29,4 +29,4 @@ def _let_run_on(cores: set[int]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start()

@@ -165,7 +165,7 @@ def serve(connection: Connection, engine: Engine) -> None:
             connection.send({"error": str(error)})
 
 
-def run(connection: int, threads: int, device: str, ready: Callable[[], None]) -> None:
+def run_worker(connection: int, threads: int, device: str, ready: Callable[[], None]) -> None:
     """Set the process up and serve; ``connection``: a file descriptor; ``ready`` is called once Blender stands."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
     end_with_owner()

@@ -42,7 +42,7 @@ def check_renderer(begun: str | None, renderer: str) -> None:
         )
 
 
-def choose_device(wanted: str, preferences: Any) -> Device:
+def cycles_device(wanted: str, preferences: Any) -> Device:
     """Set Cycles' preferences to render on ``wanted`` (one of `DEVICES`), and say what that is here.
 
     ``preferences``: those of Blender's add-on "cycles". Every card of the chosen kind is used, and no other device.

@@ -18,13 +18,14 @@ from pydantic import Field
 from assets.catalog import Catalog
 from assets.settings import AssetSettings
 from blender_scenes.sample import SceneConfig, sample_scene
-from blender_scenes.spec import RenderSettings, SceneSpec, Split, video_id
+from blender_scenes.spec import RenderSettings, SceneSpec, video_id
 from render.qualities import QUALITIES
 from vosforge.config import Record, read_config
 from vosforge.errors import InputError
 from vosforge.files import move_sealed, remove_sealed, remove_unfinished, write_sealed
 from vosforge.locks import one_writer
 from vosforge.log import logger
+from vosforge.terms import Split
 from vosforge.trouble import attempting
 from vosforge.videos import ShardSet, VideoRow, build_manifest, pack_shard, quarantine_video
 from vosforge.videos.format import shard_name

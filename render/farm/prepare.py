@@ -35,7 +35,7 @@ class Prepared(NamedTuple):
     """Whether the machine kept it from being read, which says nothing of the model."""
 
 
-class Checked(NamedTuple):
+class CheckedFolder(NamedTuple):
     """What a check found: a line a problem, how many assets can be used, and how many files cannot.
 
     ``unread``: how many files the machine kept from being read.
@@ -76,7 +76,7 @@ def build_catalog(settings: AssetSettings, seed: int, store: AssetStore) -> Cata
     return catalog + hdri_catalog(store)
 
 
-def check_folder(root: Path, quarantine: bool) -> Checked:
+def check_assets(root: Path, quarantine: bool) -> CheckedFolder:
     """Try everything below ``root`` that could be an asset; with ``quarantine`` what cannot be used is moved aside.
 
     Meshes are imported in Blender processes, images and HDRIs are read, into a store that is thrown away. What the
@@ -110,7 +110,7 @@ def check_folder(root: Path, quarantine: bool) -> Checked:
             with attempting(f"move {path} to {target}"):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.rename(target)
-    return Checked(tuple(problems), usable, len(unusable), unread)
+    return CheckedFolder(tuple(problems), usable, len(unusable), unread)
 
 
 def _prepared_catalog(name: str, models: Sequence[Model], store: AssetStore) -> Catalog:

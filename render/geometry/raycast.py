@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-NEAR = 0.01
+CLIP_START = 0.01
 """Metres; what is closer to the camera is not seen."""
 BATCH = 2**20
 """So many pairs of a triangle and a pixel are looked at at once."""
@@ -73,7 +73,7 @@ def rays(xy: np.ndarray, K: np.ndarray) -> np.ndarray:
 
 def project(places: np.ndarray, K: np.ndarray) -> np.ndarray:
     """Places in camera axes ``[..., 3]`` in pixels ``[..., 2]``; NaN for what is not in front of the camera."""
-    z = np.where(places[..., 2:] > NEAR, places[..., 2:], np.nan)
+    z = np.where(places[..., 2:] > CLIP_START, places[..., 2:], np.nan)
     return places[..., :2] / z * (K[0, 0], K[1, 1]) + K[:2, 2]
 
 
@@ -98,7 +98,7 @@ def cast(vertices: np.ndarray, faces: np.ndarray, points: Points, slack: float =
             reach = [slack * (abs(side[0]) / points.K[0, 0] + abs(side[1]) / points.K[1, 1]) for side in sides]
             inside = weights + np.stack(reach)[:, place] / abs(total)
         z = volume[place] / total
-        met = np.flatnonzero((np.minimum(np.minimum(inside[0], inside[1]), inside[2]) >= 0) & (z > NEAR))
+        met = np.flatnonzero((np.minimum(np.minimum(inside[0], inside[1]), inside[2]) >= 0) & (z > CLIP_START))
         yield Hits(point[met], chosen[batch][place[met]], weights[:, met].T, z[met])
 
 
@@ -113,7 +113,7 @@ def _near_points(
     low = np.ceil(np.minimum(np.minimum(one, two), three) - points.high - slack)
     high = np.floor(np.maximum(np.maximum(one, two), three) - points.low + slack) + 1
     # A triangle that reaches behind the camera has no end on screen: it may be anywhere, unless it is wholly behind.
-    behind = vertices[:, 2] <= NEAR
+    behind = vertices[:, 2] <= CLIP_START
     endless = np.isnan(low[:, 0])
     low[endless], high[endless] = 0, np.where((behind[a] & behind[b] & behind[c])[endless, None], 0, end)
     low, high = (corner.clip(0, end).astype(np.int64) for corner in (low, high))

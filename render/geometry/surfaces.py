@@ -13,7 +13,7 @@ from assets.prepared import SOLID, Material, PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.spec import LightSpec, ObjectSpec, PlaneSpec, SceneSpec
 from blender_scenes.trajectories import camera_poses, deformed, intrinsics, object_poses
-from render.geometry.raycast import NEAR, Hits, Points, cast
+from render.geometry.raycast import CLIP_START, Hits, Points, cast
 
 MEETS = 0.01
 """Blender's first sample and its arithmetic may see a triangle so many pixels beyond its outline."""
@@ -158,7 +158,7 @@ def plane_depth(plane: PlaneSpec, upright: bool, to_camera: np.ndarray, rays: np
     with np.errstate(divide="ignore", invalid="ignore"):
         z = (plane.offset - origin[facing]) / directions[:, facing]
         places = origin + z[:, None] * directions
-        met = (abs(np.delete(places, facing, axis=1)) <= plane.size / 2).all(axis=1) & (z > NEAR)
+        met = (abs(np.delete(places, facing, axis=1)) <= plane.size / 2).all(axis=1) & (z > CLIP_START)
     return np.where(met, z, np.inf)
 
 

@@ -7,11 +7,11 @@ something lies before it, and outside the frame.
 import numpy as np
 
 from blender_scenes.spec import SceneSpec
-from render.geometry.raycast import NEAR, Points, project
+from render.geometry.raycast import CLIP_START, Points, project
 from render.geometry.surfaces import Surfaces, plane_depth
 from vosforge.seeding import rng_for
 
-SAME_PLACE = 1e-6
+SAME_SURFACE = 1e-6
 """What is nearer than a point by less than this share of its depth is the point's own surface."""
 
 
@@ -65,7 +65,7 @@ def _places(
 def _occluded(surfaces: Surfaces, t: int, where: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Whether places ``[N, 3]`` in camera axes are hidden or outside the frame at frame ``t``: bool ``[N]``."""
     xy = project(where.astype(np.float64), surfaces.K)
-    inside = np.flatnonzero((xy >= 0).all(axis=1) & (xy < [size[1], size[0]]).all(axis=1) & (where[:, 2] > NEAR))
+    inside = np.flatnonzero((xy >= 0).all(axis=1) & (xy < [size[1], size[0]]).all(axis=1) & (where[:, 2] > CLIP_START))
     points = Points(xy[inside], surfaces.K, size)
     nearest = np.full(len(inside), np.inf)
     for number in range(1, len(surfaces.items) + 1):
@@ -73,5 +73,5 @@ def _occluded(surfaces: Surfaces, t: int, where: np.ndarray, size: tuple[int, in
     for plane, upright in surfaces.planes:
         nearest = np.minimum(nearest, plane_depth(plane, upright, surfaces.to_camera[t], points.rays))
     occluded = np.ones(len(where), bool)
-    occluded[inside] = nearest < where[inside, 2] * (1 - SAME_PLACE)
+    occluded[inside] = nearest < where[inside, 2] * (1 - SAME_SURFACE)
     return occluded

@@ -25,7 +25,7 @@ from render.light.raster import (
     PLAIN,
     Images,
     Painted,
-    draw,
+    draw_triangles,
     filtered,
     linear_light,
     paint,
@@ -88,7 +88,7 @@ class Albedo:
         size = (region.bottom - region.top + 2) * GRID, (region.right - region.left + 2) * GRID
         z, face = np.full(size, np.inf), np.full(size, NOTHING, np.int32)
         for first, corners in zip(self._first, parts, strict=False):
-            draw(corners, int(first), K, origin, GRID, z, face)
+            draw_triangles(corners, int(first), K, origin, GRID, z, face)
         grid = np.zeros((*size, 5), np.float32)
         paint(np.concatenate(parts), self._looks, self._texels, _linear(), K, origin, GRID, face, grid)
         pixels = filtered(grid, pixel_filter(GRID), GRID)

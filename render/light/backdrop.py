@@ -13,7 +13,7 @@ from scipy.spatial import ConvexHull, QhullError
 from assets.store import AssetStore
 from blender_scenes.spec import ObjectSpec, PlaneSpec, SceneSpec
 from blender_scenes.trajectories import camera_poses, deformed, intrinsics, object_poses
-from render.geometry.raycast import NEAR
+from render.geometry.raycast import CLIP_START
 from render.light.raster import filtered, linear_light, pixel_filter
 
 MOST_TEXELS = 2.5
@@ -88,7 +88,7 @@ class Backdrop:
     def _pixels_per_metre(self) -> float:
         """How large a metre of the plane is in the image, where the camera comes nearest to it, pixels."""
         distance = self._plane.offset - np.linalg.inv(self._to_camera)[:, 1, 3].max()
-        return float(self._intrinsics[0, 0] / max(distance, NEAR))
+        return float(self._intrinsics[0, 0] / max(distance, CLIP_START))
 
     @property
     def _fills_the_frame(self) -> bool:

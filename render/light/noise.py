@@ -9,7 +9,7 @@ from render.light.regions import CELL, parts
 from render.light.relight import BRIGHTEST
 from vosforge.videos.codec import Region
 
-NEAR = 5
+SQUARE = 5
 """Pixels a side of the square in which light is taken to be the same."""
 PART_CELLS = 2.0
 """What it costs to render one more rectangle, in cells that get more samples for nothing."""
@@ -39,7 +39,7 @@ def noisy_parts(
 def _noise(bright: np.ndarray, colors: np.ndarray, opacity: np.ndarray, exposure: float) -> np.ndarray:
     """The squares of how far pixels, as they are seen, are from what the light around would make them ``[h, w]``."""
     light = np.minimum(bright / np.maximum(colors, 1e-6), BRIGHTEST)
-    near = cv2.blur(light * opacity, (NEAR, NEAR)) / np.maximum(cv2.blur(opacity, (NEAR, NEAR)), 1e-6)
+    near = cv2.blur(light * opacity, (SQUARE, SQUARE)) / np.maximum(cv2.blur(opacity, (SQUARE, SQUARE)), 1e-6)
     noisy, usual = (_seen(exposure * each * colors) for each in (light, near))
     squares: np.ndarray = np.square(noisy - usual)
     return squares

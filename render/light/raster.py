@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from blender_scenes.spec import BOX_BLEND
-from render.geometry.raycast import NEAR
+from render.geometry.raycast import CLIP_START
 from vosforge.compiled import compiled
 
 PLAIN, BY_UV, BY_MIRRORED_UV, BY_BOX = 0, 1, 2, 3
@@ -58,7 +58,7 @@ class Images(NamedTuple):
 
 
 @compiled
-def draw(
+def draw_triangles(
     corners: np.ndarray, first: int, K: np.ndarray, origin: tuple[int, int], n: int, z: np.ndarray, face: np.ndarray
 ) -> None:
     """Draw triangles into a depth buffer.
@@ -72,7 +72,7 @@ def draw(
     top, left = origin
     for f in range(len(corners)):
         a, b, c = corners[f, 0], corners[f, 1], corners[f, 2]
-        behind = (a[2] <= NEAR) + (b[2] <= NEAR) + (c[2] <= NEAR)
+        behind = (a[2] <= CLIP_START) + (b[2] <= CLIP_START) + (c[2] <= CLIP_START)
         if behind == 3:
             continue
         low_x, low_y, high_x, high_y = 0, 0, columns, rows
@@ -114,7 +114,7 @@ def draw(
                 u, v, w = ux * x + u_row, vx * x + v_row, wx * x + w_row
                 if u >= 0.0 and v >= 0.0 and w >= 0.0:
                     depth = volume / (u + v + w)
-                    if NEAR < depth < z[i, j]:
+                    if CLIP_START < depth < z[i, j]:
                         z[i, j] = depth
                         face[i, j] = first + f
 

@@ -11,14 +11,14 @@ from typing import Literal
 import numpy as np
 
 from blender_scenes.spec import LightSpec, PlaneSpec, RenderSettings
-from render.geometry.raycast import NEAR
+from render.geometry.raycast import CLIP_START
 from render.geometry.surfaces import Surfaces, lamp_box, moved, square
 from render.light.raster import compiled
 from vosforge.videos.codec import Region
 
 CELL = 8
 """Pixels a side of a cell."""
-MARGIN = 2.0
+RIM = 2.0
 """Pixels around a triangle that its antialiased rim may touch."""
 PART_RAYS = 16_000
 """What it costs to render one more rectangle, in rays that meet nothing."""
@@ -72,22 +72,22 @@ def mark(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, cells: np.ndarr
         count = 0
         for k in range(3):
             here, there = vertices[faces[f, k]], vertices[faces[f, (k + 1) % 3]]
-            if here[2] > NEAR:
+            if here[2] > CLIP_START:
                 xs[count], ys[count] = here[0] / here[2] * fx + cx, here[1] / here[2] * fy + cy
                 count += 1
-            if (here[2] > NEAR) != (there[2] > NEAR):
-                share = (NEAR - here[2]) / (there[2] - here[2])
-                xs[count] = (here[0] + share * (there[0] - here[0])) / NEAR * fx + cx
-                ys[count] = (here[1] + share * (there[1] - here[1])) / NEAR * fy + cy
+            if (here[2] > CLIP_START) != (there[2] > CLIP_START):
+                share = (CLIP_START - here[2]) / (there[2] - here[2])
+                xs[count] = (here[0] + share * (there[0] - here[0])) / CLIP_START * fx + cx
+                ys[count] = (here[1] + share * (there[1] - here[1])) / CLIP_START * fy + cy
                 count += 1
         if count == 0:
             continue
-        low, high = ys[:count].min() - MARGIN, ys[:count].max() + MARGIN
+        low, high = ys[:count].min() - RIM, ys[:count].max() + RIM
         if not (low < rows * CELL and high >= 0):
             continue
         for row in range(int(max(low, 0.0)) // CELL, int(min(high, rows * CELL - 1.0)) // CELL + 1):
             # How far the triangle reaches to both sides between the row's upper and lower edge.
-            top, bottom = row * CELL - MARGIN, (row + 1) * CELL + MARGIN
+            top, bottom = row * CELL - RIM, (row + 1) * CELL + RIM
             left, right = np.inf, -np.inf
             for k in range(count):
                 x0, y0, x1, y1 = xs[k], ys[k], xs[(k + 1) % count], ys[(k + 1) % count]
@@ -98,8 +98,8 @@ def mark(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, cells: np.ndarr
                 begin = x0 + (x1 - x0) * (top - y0) / (y1 - y0) if y0 < top else x0
                 end = x0 + (x1 - x0) * (bottom - y0) / (y1 - y0) if y1 > bottom else x1
                 left, right = min(left, begin, end), max(right, begin, end)
-            if left - MARGIN < columns * CELL and right + MARGIN >= 0:
-                first, last = max(left - MARGIN, 0.0), min(right + MARGIN, columns * CELL - 1.0)
+            if left - RIM < columns * CELL and right + RIM >= 0:
+                first, last = max(left - RIM, 0.0), min(right + RIM, columns * CELL - 1.0)
                 cells[row, int(first) // CELL : int(last) // CELL + 1] = True
 
 

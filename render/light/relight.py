@@ -21,11 +21,11 @@ BRIGHTEST = 100.0
 """Light that makes even a black surface four times white, where it is a dielectric."""
 LEAST_GLOSS, MOST_GLOSS = 0.01, 0.06
 """What an object may turn out to reflect whatever its colour; SPECULAR is what is assumed."""
-USUAL = 0.1
+SLOPE_DEVIATION = 0.1
 """How far the slope of what is seen over colours is from that of the assumption: the deviation of a prior."""
 AROUND = 16
 """So many pixels around what it denoises does the denoiser see at least."""
-NEAR = 9
+WINDOW = 9
 """Within so many pixels light hardly changes, but by what it falls on."""
 
 
@@ -100,14 +100,16 @@ def more_gloss(combined: np.ndarray, reflectance: np.ndarray, seen: np.ndarray) 
 
 def _more_gloss(bright: np.ndarray, colors: np.ndarray, inside: np.ndarray) -> float:
     """The same of one object, ``inside`` which there is nothing else; all are float32 ``[h, w]``, 0 outside."""
-    near_bright, near_colors, near = (cv2.blur(each, (NEAR, NEAR)) for each in (bright, colors, inside))
+    near_bright, near_colors, near = (cv2.blur(each, (WINDOW, WINDOW)) for each in (bright, colors, inside))
     lit = (inside > 0) & (near_bright > 1e-4 * near_colors)
     if not lit.any():
         return 0.0
     usual = near_colors[lit] / near[lit]
     steps = colors[lit] - usual
     changes = bright[lit] * near_colors[lit] / near_bright[lit] - usual
-    noise = np.mean(np.square(changes - steps)) / (len(steps) * USUAL**2)  # so many variances is the prior worth
+    noise = np.mean(np.square(changes - steps)) / (
+        len(steps) * SLOPE_DEVIATION**2
+    )  # so many variances is the prior worth
     slope = (np.mean(steps * changes) + noise) / (np.mean(steps * steps) + max(noise, 1e-12))
     more = colors[lit].mean() * (1 / max(float(slope), 1e-3) - 1)
     return float(np.clip(more, LEAST_GLOSS - SPECULAR, MOST_GLOSS - SPECULAR))

@@ -11,8 +11,7 @@ from assets.procedural import procedural_catalog
 from assets.shapes import FAMILIES
 from assets.shapes.surfaces import blend, box, ellipsoid, extrude, grid, lathe, tube
 from assets.store import AssetStore
-from assets.textures import FAMILIES as PATTERNS
-from assets.textures import SCENIC, family_image
+from assets.textures import PATTERNS, SCENIC, family_image
 from vosforge.seeding import rng_for
 
 ROOT = Path(__file__).parents[2]

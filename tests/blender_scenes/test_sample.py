@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from assets.catalog import Asset, Catalog
-from blender_scenes.describe import QUANTILES, scene_quantities
+from blender_scenes.describe import DESCRIBED_QUANTILES, scene_quantities
 from blender_scenes.sample import SceneConfig, preset, sample_scene
 from blender_scenes.spec import CurveMotion, RenderSettings, SceneSpec
 from blender_scenes.trajectories import camera_poses, evaluate, intrinsics
@@ -113,7 +113,7 @@ def test_bl30k_has_the_published_generators_distribution(count):
     assert found.keys() == rows.keys()
     for name, row in rows.items():
         values = np.sort(found[name])
-        for share in QUANTILES:
+        for share in DESCRIBED_QUANTILES:
             at = float(row[f"q{round(100 * share):02d}"])
             slack = 1e-3 * abs(at)  # quantiles are given to four digits, and some quantities have steps
             below, up_to = (np.searchsorted(values, at + d, s) for d, s in ((-slack, "left"), (slack, "right")))

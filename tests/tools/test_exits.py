@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from tests.tools.painted import painted_dataset
-from tools.exits import run
+from tools.exits import run_command
 
 
 def vosforge(*words, **options):
@@ -31,7 +31,7 @@ def run_failing(error):
 
     app = typer.Typer()
     app.command()(command)
-    run(app, ["word"])
+    run_command(app, ["word"])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from assets.catalog import Catalog
 from assets.store import AssetStore
-from blender_scenes.describe import QUANTILES, scene_quantities
+from blender_scenes.describe import DESCRIBED_QUANTILES, scene_quantities
 from blender_scenes.sample import preset
 from blender_scenes.spec import SceneSpec
 from render.farm.jobs import DatasetConfig, scene_of, split_assets
@@ -39,12 +39,12 @@ def read_scenes(path: Path) -> Iterator[SceneSpec]:
 
 def quantities_table(scenes: Iterator[SceneSpec]) -> Table:
     """A table of the quantities of ``scenes``: how many values, their mean, their quantiles."""
-    table = Table("quantity", "n", "mean", *(f"q{round(100 * share):02d}" for share in QUANTILES))
+    table = Table("quantity", "n", "mean", *(f"q{round(100 * share):02d}" for share in DESCRIBED_QUANTILES))
     for column in table.columns[1:]:
         column.justify = "right"
     table.columns[0].no_wrap = True
     for name, values in scene_quantities(scenes).items():
-        shown = (f"{value:.4g}" for value in (values.mean(), *np.quantile(values, QUANTILES)))
+        shown = (f"{value:.4g}" for value in (values.mean(), *np.quantile(values, DESCRIBED_QUANTILES)))
         table.add_row(name, str(len(values)), *shown)
     if not table.row_count:
         raise InputError("there are no scenes to describe")

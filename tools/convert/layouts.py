@@ -7,12 +7,12 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tools.convert.sources import Entry, Tree, shown
+from tools.convert.sources import Entry, Tree, named_file
 from tools.convert.writing import safe_name
 from vosforge.errors import InputError
+from vosforge.terms import Split
 from vosforge.videos.film import is_film
-from vosforge.videos.folders import FRAMES, MASKS, OTHER_FRAMES, OTHER_MASKS, USUAL, in_time, is_frame
-from vosforge.videos.format import Split
+from vosforge.videos.folders import FRAMES, MASKS, OTHER_FRAMES, OTHER_MASKS, USUAL_RESOLUTION, in_time, is_frame
 from vosforge.videos.masks import match_masks
 
 LAYOUTS = ("davis", "bl30k", "youtube-vos", "folders")
@@ -40,7 +40,7 @@ class SourceVideo:
 
 
 @dataclass(frozen=True)
-class Place:
+class VideoPlace:
     """Where a video may be: its frames' folder, its masks' folder, and the folder both are below."""
 
     id: str
@@ -68,19 +68,19 @@ def find_videos(source: Path, tree: Tree, masks: Tree | None, layout: str) -> li
 
     InputError when there are none, when two have one name, and when a mask has no frame.
     """
-    places = [Place(_own_name(source, f), f, f, "") for f in tree] if masks is not None else _places(source, tree)
+    places = [VideoPlace(_own_name(source, f), f, f, "") for f in tree] if masks is not None else _places(source, tree)
     places = [place for place in places if _images(tree.get(place.frames, {}))]
     if layout == "youtube-vos":
         places = _official_parts(places, tree)
-    chosen: dict[str, Place] = {}
+    chosen: dict[str, VideoPlace] = {}
     for place in places:
         other = chosen.setdefault(place.id, place)
         if other is not place:
-            usual = [one for one in (other, place) if PurePosixPath(one.frames).parent.name == USUAL]
+            usual = [one for one in (other, place) if PurePosixPath(one.frames).parent.name == USUAL_RESOLUTION]
             if len(usual) != 1:
                 raise InputError(
-                    f"there are two videos '{place.id}', {shown(source, other.frames)} and "
-                    f"{shown(source, place.frames)}: rename one, or import their folders one by one"
+                    f"there are two videos '{place.id}', {named_file(source, other.frames)} and "
+                    f"{named_file(source, place.frames)}: rename one, or import their folders one by one"
                 )
             chosen[place.id] = usual[0]
     if not chosen and _images(tree.get("", {})):
@@ -104,7 +104,7 @@ def find_videos(source: Path, tree: Tree, masks: Tree | None, layout: str) -> li
     return videos
 
 
-def _places(source: Path, tree: Tree) -> list[Place]:
+def _places(source: Path, tree: Tree) -> list[VideoPlace]:
     """Every folder of images that lies where a video's frames do."""
     found = []
     tops = {folder.partition("/")[0] for folder in tree}
@@ -123,7 +123,7 @@ def _places(source: Path, tree: Tree) -> list[Place]:
             continue
         root = "/".join(parts[:at])
         own = parts[-1] if at + 1 < len(parts) else _own_name(source, root)
-        found.append(Place(own, folder, masks, root))
+        found.append(VideoPlace(own, folder, masks, root))
     return found
 
 
@@ -143,14 +143,14 @@ def _images(files: Mapping[str, Entry]) -> list[str]:
 
 
 def _video(
-    source: Path, place: Place, split: Split, tree: Tree, mask_tree: Tree, categories: Mapping[int, str]
+    source: Path, place: VideoPlace, split: Split, tree: Tree, mask_tree: Tree, categories: Mapping[int, str]
 ) -> SourceVideo:
     names = sorted(_images(tree[place.frames]), key=lambda name: (in_time(name), name))
-    safe_name(place.id, f"the video {shown(source, place.frames)!r}")
+    safe_name(place.id, f"the video {named_file(source, place.frames)!r}")
     stems = [PurePosixPath(safe_name(name, f"a frame of {place.frames!r}")).stem for name in names]
     for first, second in pairwise(names):
         if PurePosixPath(first).stem == PurePosixPath(second).stem:
-            raise InputError(f"{shown(source, place.frames)} has a frame twice, {first} and {second}: remove one")
+            raise InputError(f"{named_file(source, place.frames)} has a frame twice, {first} and {second}: remove one")
     files = mask_tree.get(place.masks, {})
     matched = match_masks(stems, files, place.masks or "the masks' folder")
     return SourceVideo(
@@ -164,7 +164,7 @@ def _video(
     )
 
 
-def _official_parts(places: list[Place], tree: Tree) -> list[Place]:
+def _official_parts(places: list[VideoPlace], tree: Tree) -> list[VideoPlace]:
     """Of a whole YouTube-VOS, the parts whose frames are all annotated: train, and valid_all_frames where it has masks.
 
     A source that is one of its parts is taken as it is.
@@ -183,7 +183,7 @@ def _official_parts(places: list[Place], tree: Tree) -> list[Place]:
 def _listed(source: Path, tree: Tree, roots: set[str]) -> dict[str, Split]:
     """The splits of those videos that DAVIS's lists name: 2017's, else 2016's, whose lines are two paths."""
     for root in sorted(roots):
-        for year in ("2017", "2016", USUAL):
+        for year in ("2017", "2016", USUAL_RESOLUTION):
             files = tree.get("/".join(part for part in (root, "ImageSets", year) if part), {})
             splits: dict[str, Split] = {}
             for split in _SPLITS:
@@ -211,13 +211,15 @@ def _meta(source: Path, tree: Tree, root: str) -> dict[str, Any]:
     home = root.replace("all_frames/valid_all_frames", "valid")
     entry = tree.get(home, {}).get("meta.json")
     if entry is None:
-        raise InputError(f"{shown(source, home, 'meta.json')} is missing: add --format folders to import without it")
+        raise InputError(
+            f"{named_file(source, home, 'meta.json')} is missing: add --format folders to import without it"
+        )
     try:
         videos = json.loads(entry.read())["videos"]
         return dict(videos)
     except (ValueError, KeyError, TypeError):
         raise InputError(
-            f"{shown(source, home, 'meta.json')} is not YouTube-VOS's: fix it, or add --format folders"
+            f"{named_file(source, home, 'meta.json')} is not YouTube-VOS's: fix it, or add --format folders"
         ) from None
 
 

@@ -10,10 +10,10 @@ from PIL import Image
 from tools.convert.layouts import SourceVideo
 from tools.convert.sources import Entry, frame_times
 from vosforge.errors import InputError
+from vosforge.terms import VOID
 from vosforge.videos import VideoRecord
 from vosforge.videos.codec import MOST_PIXELS, Encoding, decode, encode, image_size
 from vosforge.videos.folders import numbered
-from vosforge.videos.format import VOID
 from vosforge.videos.masks import NO_IMAGE, number_objects, read_values
 
 NO_CATEGORY = "object"

@@ -13,7 +13,7 @@ from vosforge.videos.codec import encode
 from vosforge.videos.film import Film, is_film
 from vosforge.videos.folders import is_hidden, numbered
 
-BLOCK = 512
+TAR_BLOCK = 512
 """Of a tar, which ends with one of zeros."""
 
 
@@ -101,7 +101,7 @@ def _frames_of(film: Entry) -> dict[str, Entry]:
     return {f"{name}.jpg": film._replace(frame=t) for t, name in enumerate(numbered(len(_film(film))))}
 
 
-def shown(source: Path, folder: str, name: str = "") -> str:
+def named_file(source: Path, folder: str, name: str = "") -> str:
     """How messages call a file of the source."""
     inside = "/".join(part for part in (folder, name) if part)
     return f"{source}/{inside}" if source.is_dir() else f"{inside} in {source}"
@@ -135,7 +135,7 @@ def _add_tar(tree: Tree, path: Path) -> None:
             end = tar.offset
         with path.open("rb") as file:
             file.seek(end)
-            if file.read(BLOCK) != bytes(BLOCK):
+            if file.read(TAR_BLOCK) != bytes(TAR_BLOCK):
                 raise tarfile.ReadError("it has no end marker")
     except tarfile.TarError as error:
         raise InputError(

@@ -8,10 +8,10 @@ from PIL import Image
 
 from tools.convert.sources import JPEG_QUALITY
 from vosforge.errors import InputError
+from vosforge.terms import VOID
 from vosforge.videos import ShardVideo
 from vosforge.videos.codec import encode
 from vosforge.videos.folders import numbered
-from vosforge.videos.format import VOID
 from vosforge.videos.palette import PALETTE
 from vosforge.videos.reader import DAMAGE
 from vosforge.videos.texts import read_texts

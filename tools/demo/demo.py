@@ -24,8 +24,8 @@ from render.farm.layout import Resources
 from tools.commands.rendering import open_dataset, render_with_progress
 from tools.commands.training import NETWORKS, train_networks
 from tools.demo.report import (
+    AssetCredit,
     ContactSheet,
-    Credit,
     DemoReport,
     InteractiveResult,
     InteractiveRound,
@@ -250,10 +250,10 @@ def _versions(shards: ShardSet) -> dict[str, str]:
     return {**packages, "Python": platform.python_version(), "Renderer": ", ".join(renderers)}
 
 
-def _credits(shards: ShardSet) -> list[Credit]:
+def _credits(shards: ShardSet) -> list[AssetCredit]:
     used = {asset["hash"]: asset for video in shards for asset in video.attributes["credits"]}
     return [
-        Credit(f"{asset['name']} ({asset['source']})", asset["licence"], asset["creator"])
+        AssetCredit(f"{asset['name']} ({asset['source']})", asset["licence"], asset["creator"])
         for asset in sorted(used.values(), key=lambda asset: asset["source"])
     ]
 

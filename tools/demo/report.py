@@ -17,7 +17,7 @@ from PIL import Image
 from tools.demo.charts import loss_chart, round_chart
 from tools.inspect.overlay import LINE_PALETTE, PALETTE, outline, scribble_layer, shrink, shrink_labels, shrunk_size
 from vosforge.files import write_sealed
-from vosforge.videos.video import VOID
+from vosforge.terms import VOID
 
 GATE_POINTS = 10.0
 """By how many J&F points (of 100) training must beat the initialisation on the held-out videos."""
@@ -97,7 +97,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Credit:
+class AssetCredit:
     """An asset that was used, with its licence and whom to thank."""
 
     name: str
@@ -119,7 +119,7 @@ class DemoReport:
     stages: Sequence[Stage] = ()
     settings: Sequence[tuple[str, str]] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
-    credits: Sequence[Credit] = ()
+    credits: Sequence[AssetCredit] = ()
     commands: Sequence[str] = ()
 
 

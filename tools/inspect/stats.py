@@ -23,7 +23,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS_A_DECADE = 80
 MOST_VALUES = 24
 """An attribute with more different values gets no group for each of them."""
-SAME_PLACE = 0.01
+STANDSTILL = 0.01
 """Moves below this, in pixels, count as none in a logarithmic histogram."""
 
 
@@ -55,7 +55,7 @@ QUANTITIES = {
     "returns": Quantity("times an object comes back", 0, 100, "whole"),
     "border": Quantity("share of an object's boxes at the border", 0, 1, "even"),
     "visibility": Quantity("share of an object not hidden by others", 0, 1, "even"),
-    "motion": Quantity("motion of a box, pixels a frame", SAME_PLACE, 1e4),
+    "motion": Quantity("motion of a box, pixels a frame", STANDSTILL, 1e4),
     "relative_motion": Quantity("motion of a box, diagonals a frame", 1e-5, 2),
     "camera_path": Quantity("camera's path, metres", 1e-4, 1e4),
     "rgb_bytes": Quantity("bytes a frame, colours", 10, 1e9),

@@ -18,7 +18,7 @@ FILL = (124, 116, 104)
 """Colour outside the frame: the mean of ImageNet (RGB)."""
 
 
-MARGIN = 3
+READ_MARGIN = 3
 """Pixels beside what a crop covers that its interpolation may read."""
 
 Amount = Annotated[float, Field(ge=0)]
@@ -64,7 +64,7 @@ class Augmentation(Record):
     frame_colour: Jitter = Jitter()
 
 
-class View(NamedTuple):
+class SampleView(NamedTuple):
     """How a sample sees one frame: through ``to_frame``, then ``colours``.
 
     ``to_frame``: 3x3 from the sample's coordinates to the frame's (pixel corners at integers); ``colours``: 3x4
@@ -81,7 +81,7 @@ def sample_views(
     settings: Augmentation,
     rng: np.random.Generator,
     anchor: tuple[float, float] | None = None,
-) -> list[View]:
+) -> list[SampleView]:
     """A random view of each of ``num_frames`` frames of ``size`` (H, W); crop and change of colour are shared.
 
     ``anchor``: a point (x, y) in pixels that the crop must contain, where the geometry allows.
@@ -89,13 +89,13 @@ def sample_views(
     shared = sample_window(*size, settings.geometry, rng, anchor)
     colour = colour_matrix(settings.shared_colour, rng)
     return [
-        View(shared @ sample_affine(settings.geometry, rng), [colour, colour_matrix(settings.frame_colour, rng)])
+        SampleView(shared @ sample_affine(settings.geometry, rng), [colour, colour_matrix(settings.frame_colour, rng)])
         for _ in range(num_frames)
     ]
 
 
 def see_frame(
-    read: Callable[[Region], np.ndarray], size: tuple[int, int], view: View, geometry: Geometry
+    read: Callable[[Region], np.ndarray], size: tuple[int, int], view: SampleView, geometry: Geometry
 ) -> np.ndarray:
     """What ``view`` shows of a frame of ``size`` (H, W): ``[crop, crop, 3]`` uint8 RGB.
 
@@ -110,7 +110,7 @@ def see_frame(
 def region_seen(to_frame: np.ndarray, size: tuple[int, int], crop: int) -> Region:
     """The part of a frame of ``size`` (H, W) that a crop touches, with a margin for cubic interpolation."""
     corners = to_frame[:2] @ np.array([[0, crop, crop, 0], [0, 0, crop, crop], [1, 1, 1, 1]])
-    low, high = np.floor(corners.min(axis=1)) - MARGIN, np.ceil(corners.max(axis=1)) + MARGIN
+    low, high = np.floor(corners.min(axis=1)) - READ_MARGIN, np.ceil(corners.max(axis=1)) + READ_MARGIN
     limits = np.array([size[1], size[0]])
     left, top = np.clip(low, 0, limits - 1).astype(int).tolist()
     right, bottom = np.clip(high, [left + 1, top + 1], limits).astype(int).tolist()

@@ -19,8 +19,9 @@ from train.data.augment import point_in, sample_views, see_frame, warp_mask
 from train.settings import PropagationSettings
 from vosforge import VOSForgeError
 from vosforge.seeding import rng_for
+from vosforge.terms import VOID
 from vosforge.videos import ShardSet
-from vosforge.videos.video import VOID, Video, label_areas, objects_in, usable_for_training
+from vosforge.videos.video import Video, label_areas, objects_in, usable_for_training
 
 CLIP_FRAMES = 3
 DRAWS_OF_A_VIDEO = 6

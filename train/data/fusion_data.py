@@ -17,9 +17,10 @@ from train.settings import FusionSettings
 from vosforge import InputError
 from vosforge.log import logger
 from vosforge.seeding import rng_for
-from vosforge.videos.video import VOID, Video, usable_for_training
+from vosforge.terms import VOID
+from vosforge.videos.video import Video, usable_for_training
 
-DRAWS = 20
+STATE_DRAWS = 20
 TENTH = 25
 """More than a tenth, in probabilities stored as 0..255."""
 
@@ -100,7 +101,7 @@ class FusionDataset(Dataset[FusionSample]):
         """Sample ``index``: of up to 20 draws the first whose two results visibly differ, else the one that most do."""
         rng = rng_for(self.settings.seed, "fusion sample", index)
         best: _Draw | None = None
-        for _ in range(DRAWS):
+        for _ in range(STATE_DRAWS):
             draw = self._draw(rng)
             if best is None or draw.differing > best.differing:
                 best = draw

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from skimage.morphology import skeletonize
 
-from train.data.strokes import bezier, draw, region_strokes
+from train.data.strokes import bezier, draw_path, region_strokes
 from train.evaluation.metrics import region_j
 from vosforge.config import Range, Record, Share
 
@@ -108,7 +108,7 @@ def robot_strokes(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     canvas = np.zeros((height, width), np.uint8)
     if half.any():
         for path in region_strokes(half, rng, min_nodes=1):
-            draw(canvas, path * 2, 1)
+            draw_path(canvas, path * 2, 1)
     return _dilated(canvas, 3)
 
 
@@ -159,7 +159,7 @@ def curve_scribble(region: np.ndarray, rng: np.random.Generator, keep: int | Non
         curve = bezier(np.stack([xs[chosen], ys[chosen]], axis=1), 50)
         curves.append((float(np.linalg.norm(np.diff(curve, axis=0), axis=1).sum()), curve))
     for _, curve in sorted(curves, key=lambda item: -item[0])[:keep]:
-        draw(result, curve, 1, thickness=3)
+        draw_path(result, curve, 1, thickness=3)
     return result.astype(bool) & region
 
 

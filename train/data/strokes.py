@@ -113,7 +113,7 @@ def bezier(points: np.ndarray, count: int = CURVE_POINTS) -> np.ndarray:
     return (binomials * t**i * (1 - t) ** (degree - i)) @ points
 
 
-def draw(canvas: np.ndarray, path: np.ndarray, value: int, thickness: int = 1) -> None:
+def draw_path(canvas: np.ndarray, path: np.ndarray, value: int, thickness: int = 1) -> None:
     """Draw the polyline ``path [N, 2]`` (x, y pixels, truncated to integers) into ``canvas [H, W]`` with ``value``."""
     cv2.polylines(canvas, [path.astype(np.int32)[:, None]], False, (value,), thickness)
 

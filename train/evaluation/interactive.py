@@ -10,7 +10,8 @@ from mivos_models import S2M, Fusion, InteractiveRunner, SpaceTimeNetwork, load_
 from train.evaluation.metrics import Scores, score_masks
 from train.evaluation.robot import NO_SCRIBBLE, first_frame, robot_scribbles, worst_frame
 from vosforge import InputError
-from vosforge.videos.video import VOID, Video, objects_in
+from vosforge.terms import VOID
+from vosforge.videos.video import Video, objects_in
 
 
 class Networks(NamedTuple):

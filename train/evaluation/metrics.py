@@ -11,7 +11,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from vosforge.videos.video import VOID
+from vosforge.terms import VOID
 
 
 @dataclass(frozen=True)

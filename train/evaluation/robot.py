@@ -8,9 +8,9 @@ from collections.abc import Collection
 
 import numpy as np
 
-from train.data.strokes import draw, region_strokes
+from train.data.strokes import draw_path, region_strokes
 from train.evaluation.metrics import score_masks
-from vosforge.videos.video import VOID
+from vosforge.terms import VOID
 
 NO_SCRIBBLE = -1
 ROBOT_OPENING = 0.2
@@ -33,7 +33,7 @@ def robot_scribbles(
             continue
         canvas = np.zeros(truth.shape, np.uint8)
         for path in region_strokes(error, rng, opening=ROBOT_OPENING):
-            draw(canvas, path, 1)
+            draw_path(canvas, path, 1)
         drawn = canvas.astype(bool) & error if clip else canvas.astype(bool)
         scribbles[drawn & (truth != VOID)] = label
     return scribbles

@@ -19,7 +19,7 @@ FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 FRAMES, MASKS = "JPEGImages", "Annotations"
 OTHER_FRAMES, OTHER_MASKS = ("frames", "images", "rgb"), ("masks", "annotations", "labels", "gt")
 """Common names of these two folders, apart from DAVIS's."""
-USUAL = "480p"
+USUAL_RESOLUTION = "480p"
 """The preferred resolution, if there are several."""
 HIDDEN = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")
 """System files and folders without a leading dot."""
@@ -211,7 +211,7 @@ def open_folder(path: Path) -> list[FolderVideo]:
     chosen: dict[str, Path] = {}
     for one in found:
         video_id = path.resolve().name if one == root else one.stem if is_film(one.name) else one.name
-        if video_id not in chosen or one.parent.name == USUAL:
+        if video_id not in chosen or one.parent.name == USUAL_RESOLUTION:
             chosen[video_id] = one
     return [FolderVideo(one, _masks_beside(one, root), video_id) for video_id, one in sorted(chosen.items())]
 

@@ -15,15 +15,12 @@ import numpy as np
 from pydantic import Field
 
 from vosforge.config import Record
+from vosforge.terms import Split
 from vosforge.videos.codec import Encoding
 from vosforge.videos.texts import read_text
 
-Split = Literal["train", "val"]
-
 FORMAT = "vosforge-shard"
 FORMAT_VERSION = 1
-VOID = 255
-"""The mask value that is ignored (void), in videos that have it."""
 
 
 @dataclass(frozen=True)

@@ -23,15 +23,16 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from vosforge import InputError
+from vosforge.terms import VOID
 from vosforge.videos.palette import PALETTE
-from vosforge.videos.video import VOID, objects_in
+from vosforge.videos.video import objects_in
 
 MAX_OBJECTS = VOID - 1
 NO_IMAGE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """Errors of Pillow for damaged, invalid or huge files."""
 LOSSY = (".jpg", ".jpeg", ".webp", ".mp4", ".mov", ".m4v", ".mkv", ".webm")
 """Lossy file formats."""
-REMEDY = "export the masks again as PNGs with one value per object"
+SAVE_AGAIN = "export the masks again as PNGs with one value per object"
 SHARPEN = (
     "save it without anti-aliasing, blur or lossy compression, one value per object (for a single object, threshold it)"
 )
@@ -39,13 +40,13 @@ MIN_SOFT_VALUES = 3
 """So many values that never fill a block of 3×3 pixels make edges soft; fewer may be thin objects."""
 
 
-Kind = Literal["labels", "16-bit values", "colours"]
+MaskKind = Literal["labels", "16-bit values", "colours"]
 
 
 class MaskValues(NamedTuple):
     """A mask file's values, before they are mapped to objects."""
 
-    kind: Kind
+    kind: MaskKind
     values: np.ndarray
     """``[H, W]``: uint8 labels, uint16 values, or uint32 colours as 0xRRGGBB."""
 
@@ -53,7 +54,7 @@ class MaskValues(NamedTuple):
 class Numbering(NamedTuple):
     """Maps each value in a video's masks, 0 included, to a label."""
 
-    kind: Kind
+    kind: MaskKind
     values: np.ndarray
     """Ascending."""
     labels: np.ndarray
@@ -80,7 +81,7 @@ def read_values(data: bytes, place: str, size: tuple[int, int]) -> MaskValues:
         with Image.open(io.BytesIO(data)) as image:
             if image.format != "PNG":
                 why = "which cannot hold labels" if image.format == "JPEG" else "not a PNG"
-                raise InputError(f"the mask {place} is a {image.format} file, {why}: {REMEDY}")
+                raise InputError(f"the mask {place} is a {image.format} file, {why}: {SAVE_AGAIN}")
             if (image.height, image.width) != size:
                 raise InputError(
                     f"the mask {place} is {image.width}x{image.height}, its frame {size[1]}x{size[0]}: make them equal"
@@ -89,7 +90,7 @@ def read_values(data: bytes, place: str, size: tuple[int, int]) -> MaskValues:
             values, colors = _pixels(image, data[24], place)
     except NO_IMAGE:
         raise InputError(f"the mask {place} is damaged or not a PNG: replace it") from None
-    kind: Kind = "labels"
+    kind: MaskKind = "labels"
     if values.dtype == np.uint32:
         kind = "colours"
     elif values.dtype == np.uint16:
@@ -124,7 +125,7 @@ def _pixels(image: Image.Image, depth: int, place: str) -> tuple[np.ndarray, np.
         deep = np.array(image).astype(np.uint16)
         return deep, deep
     if image.mode not in ("RGB", "RGBA", "LA"):
-        raise InputError(f"the mask {place} has {image.mode} pixels: {REMEDY}")
+        raise InputError(f"the mask {place} has {image.mode} pixels: {SAVE_AGAIN}")
     colors = np.array(image.convert("RGB"))
     if image.mode in ("RGBA", "LA"):
         alpha = np.array(image.getchannel("A"))
@@ -172,7 +173,7 @@ def number_objects(masks: Iterable[MaskValues], place: str) -> Numbering:
 
     InputError for masks of several kinds, and for more objects than there are labels.
     """
-    found: dict[Kind, set[int]] = defaultdict(set)
+    found: dict[MaskKind, set[int]] = defaultdict(set)
     for kind, values in masks:
         found[kind].update(_found(values).tolist())
     kinds = [kind for kind, values in found.items() if values - {0}]
@@ -183,7 +184,7 @@ def number_objects(masks: Iterable[MaskValues], place: str) -> Numbering:
     return Numbering(only, values, _labels_of(values, only, place))
 
 
-def _labels_of(values: np.ndarray, kind: Kind, place: str) -> np.ndarray:
+def _labels_of(values: np.ndarray, kind: MaskKind, place: str) -> np.ndarray:
     """The label of each of ``values``, which are ascending from 0 on."""
     if kind == "colours":
         parts = np.stack([values >> 16, values >> 8 & 0xFF, values & 0xFF], axis=1)
@@ -227,7 +228,7 @@ def match_masks(frames: Sequence[str], files: Collection[str], folder: str) -> d
         if lossy := sorted(name for name in files if name.lower().endswith(LOSSY)):
             raise InputError(
                 f"the masks in {folder} are {PurePosixPath(lossy[0]).suffix[1:].upper()} files (the first is "
-                f"{lossy[0]}), which cannot hold labels: {REMEDY}"
+                f"{lossy[0]}), which cannot hold labels: {SAVE_AGAIN}"
             )
         return {}
     matched = {stem: pngs.pop(stem) for stem in frames if stem in pngs}

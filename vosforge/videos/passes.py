@@ -28,7 +28,7 @@ FRAMES: dict[str, tuple[Any, Shape]] = {
     "amodal": (np.uint8, ("T", "K", "H", "B")),
 }
 """Data sets that are stored and read a frame at a time, with their types and shapes."""
-TABLES: dict[str, tuple[Any, Shape]] = {
+PASS_TABLES: dict[str, tuple[Any, Shape]] = {
     "objects/visibility": (np.float32, ("T", "K")),
     "tracks/points": (np.float32, ("T", "N", 2)),
     "tracks/occluded": (np.bool_, ("T", "N")),
@@ -66,14 +66,14 @@ def held_against(name: str, dataset: h5py.Dataset, row: VideoRow) -> h5py.Datase
 
     What passes takes no more memory than a frame when one is read, or than its file has bytes when it is read whole.
     """
-    kind, shape = FRAMES.get(name) or TABLES[name]
+    kind, shape = FRAMES.get(name) or PASS_TABLES[name]
     points = dataset.shape[shape.index("N")] if "N" in shape and dataset.ndim == len(shape) else 0
     wanted = shape_of(shape, row, points)
     if dataset.dtype != kind or dataset.shape != wanted:
         raise ValueError(f"is {dataset.dtype} {list(dataset.shape)}, not {np.dtype(kind).name} {list(wanted)}")
     if name in FRAMES and dataset.chunks != (1, *wanted[1:]):
         raise ValueError(f"is stored in chunks of {dataset.chunks}")
-    if name in TABLES and (dataset.chunks is not None or dataset.nbytes > dataset.id.get_storage_size()):
+    if name in PASS_TABLES and (dataset.chunks is not None or dataset.nbytes > dataset.id.get_storage_size()):
         raise ValueError("is larger than its file")
     return dataset
 

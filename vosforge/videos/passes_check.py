@@ -3,7 +3,7 @@
 import numpy as np
 
 from vosforge.errors import VOSForgeError
-from vosforge.videos.passes import FRAMES, PASSES, TABLES, held_against
+from vosforge.videos.passes import FRAMES, PASS_TABLES, PASSES, held_against
 from vosforge.videos.reader import ShardVideo, own_dataset
 
 
@@ -17,13 +17,13 @@ def check_shapes(video: ShardVideo) -> list[str]:
     for name in (name for each in video.passes for name in PASSES[each]):
         if name not in video.group:
             raise VOSForgeError(f"'{name}' is missing")
-    held = [name for name in (*FRAMES, *TABLES) if name in video.group]
+    held = [name for name in (*FRAMES, *PASS_TABLES) if name in video.group]
     for name in held:
         try:
             held_against(name, own_dataset(video.group, name), video.row)
         except ValueError as error:
             raise VOSForgeError(f"'{name}' {error}") from None
-    return [name for name in held if name in TABLES]
+    return [name for name in held if name in PASS_TABLES]
 
 
 def check_tracks(video: ShardVideo) -> None:

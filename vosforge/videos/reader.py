@@ -27,7 +27,7 @@ from vosforge.videos.texts import read_text
 
 MOST_OPEN = 256
 """Maximum number of open videos per process; the oldest is closed for the next."""
-MOST_BYTES = 2**31
+MOST_FRAME_BYTES = 2**31
 """Of one frame of any data set."""
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
 """Errors of h5py for damaged files."""
@@ -373,6 +373,6 @@ def _checksum(dataset: h5py.Dataset) -> str:
     whole = math.prod(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
     if dataset.id.get_num_chunks() != whole:
         raise ValueError(f"'{dataset.name}' has {dataset.id.get_num_chunks()} of its {whole} chunks")
-    if dataset.nbytes > MOST_BYTES * len(dataset):
+    if dataset.nbytes > MOST_FRAME_BYTES * len(dataset):
         raise ValueError(f"a frame of '{dataset.name}' has {dataset.nbytes // len(dataset)} bytes")
     return checksum_of_parts(dataset[t] for t in range(len(dataset)))

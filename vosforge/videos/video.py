@@ -9,10 +9,8 @@ import cv2
 import numpy as np
 
 from vosforge import InputError
+from vosforge.terms import VOID
 from vosforge.videos.codec import Region
-
-VOID = 255
-"""Label of pixels ignored by the metrics (DAVIS)."""
 
 
 @runtime_checkable

@@ -15,11 +15,11 @@ import numpy as np
 
 from vosforge.errors import VOSForgeError
 from vosforge.files import sealed_file, write_sealed
+from vosforge.terms import VOID
 from vosforge.trouble import unread
 from vosforge.videos.format import (
     FORMAT,
     FORMAT_VERSION,
-    VOID,
     VideoRecord,
     VideoRow,
     attributes_checksum,

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from render.farm.devices import DEVICES, Device, check_renderer, check_version, choose_device
+from render.farm.devices import DEVICES, Device, check_renderer, check_version, cycles_device
 from vosforge import VOSForgeError
 
 
@@ -37,7 +37,7 @@ class Preferences:
 )
 def test_the_cards_of_the_chosen_kind_are_used_and_nothing_else(wanted, there, chosen):
     preferences = Preferences(*there)
-    assert choose_device(wanted, preferences) == chosen
+    assert cycles_device(wanted, preferences) == chosen
     if chosen.cards:
         assert preferences.compute_device_type == chosen.kind
         assert {device.type for device in preferences.devices if device.use} == {chosen.kind}
@@ -45,19 +45,19 @@ def test_the_cards_of_the_chosen_kind_are_used_and_nothing_else(wanted, there, c
 
 def test_cycles_is_not_asked_about_gpus_by_who_wants_none():
     preferences = Preferences("CPU", "CUDA")  # asking starts drivers, which may crash
-    choose_device("cpu", preferences)
+    cycles_device("cpu", preferences)
     assert not preferences.devices
 
 
 @pytest.mark.parametrize("wanted", sorted(set(DEVICES) - {"cpu"}))
 def test_where_there_is_no_gpu_the_processor_is_the_remedy(wanted):
     with pytest.raises(VOSForgeError, match=r"Cycles finds no .* or render with --device cpu$"):
-        choose_device(wanted, Preferences("CPU"))
+        cycles_device(wanted, Preferences("CPU"))
 
 
 def test_another_kind_that_is_there_is_named():
     with pytest.raises(VOSForgeError, match=r"no device of the kind 'hip' on .* --device optix or cuda or cpu$"):
-        choose_device("hip", Preferences("CPU", "CUDA", "OPTIX"))
+        cycles_device("hip", Preferences("CPU", "CUDA", "OPTIX"))
 
 
 @pytest.mark.parametrize("version", [(4, 5, 0), (4, 5, 15), (5, 0, 1)])

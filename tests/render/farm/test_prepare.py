@@ -12,7 +12,7 @@ from PIL import Image
 
 from assets.settings import AssetSettings
 from assets.store import AssetStore
-from render.farm.prepare import build_catalog, check_folder
+from render.farm.prepare import build_catalog, check_assets
 from render.farm.process import BlenderCrashError, BlenderUnusableError
 from vosforge.errors import InputError, MachineError, VOSForgeError
 from vosforge.log import logger
@@ -93,7 +93,7 @@ def messy(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_checked_problem_by_problem(messy: Path) -> None:
-    found = check_folder(messy, quarantine=False)
+    found = check_assets(messy, quarantine=False)
     assert (found.usable, found.unusable) == (2, 5)
     assert len(found.problems) == 6
     for name in ("painted.obj", "flat.obj", "nan.obj", "remote.gltf", "scene.blend", "bad.png"):
@@ -104,7 +104,7 @@ def test_a_folder_is_checked_problem_by_problem(messy: Path) -> None:
 
 
 def test_quarantine_sets_the_unusable_aside_and_leaves_a_folder_without_them(messy: Path) -> None:
-    check_folder(messy, quarantine=True)
+    check_assets(messy, quarantine=True)
     assert sorted(path.name for path in (messy / "quarantine").rglob("*")) == [
         "bad.png",
         "flat.obj",
@@ -112,7 +112,7 @@ def test_quarantine_sets_the_unusable_aside_and_leaves_a_folder_without_them(mes
         "remote.gltf",
         "scene.blend",
     ]
-    again = check_folder(messy, quarantine=True)
+    again = check_assets(messy, quarantine=True)
     assert (again.usable, again.unusable) == (2, 0)
     assert len(again.problems) == 1  # the missing image
 
@@ -138,7 +138,7 @@ def test_a_users_folders_make_a_catalog(messy: Path, tmp_path: Path, caplog: pyt
 def test_a_folder_of_images_is_checked_too(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), (9, 8, 7)).save(tmp_path / "one.png")
     (tmp_path / "two.hdr").write_bytes(b"no image")
-    found = check_folder(tmp_path, quarantine=False)
+    found = check_assets(tmp_path, quarantine=False)
     assert (found.usable, found.unusable) == (1, 1) and "two.hdr" in found.problems[0]
 
 
@@ -175,7 +175,7 @@ def test_models_that_were_not_read_stay_and_are_in_no_catalog_s_way(
     messy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: VOSForgeError
 ) -> None:
     monkeypatch.setattr("render.farm.prepare.BlenderProcess", type("Failing", (Fails,), {"error": error}))
-    found = check_folder(messy, quarantine=True)
+    found = check_assets(messy, quarantine=True)
     assert sorted(path.name for path in (messy / "quarantine").rglob("*")) == ["bad.png", "scene.blend"]
     assert found.usable == 0 and sum(str(error) in line for line in found.problems) == 5
     with pytest.raises(MachineError, match=str(error)):  # instead of a catalog without them, pinned for good
@@ -185,7 +185,7 @@ def test_models_that_were_not_read_stay_and_are_in_no_catalog_s_way(
 def test_a_model_that_ends_two_processes_by_itself_cannot_be_used(messy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failing = type("Failing", (Fails,), {"error": BlenderCrashError("it crashed", -11)})
     monkeypatch.setattr("render.farm.prepare.BlenderProcess", failing)
-    assert check_folder(messy, quarantine=False).unusable == 7
+    assert check_assets(messy, quarantine=False).unusable == 7
     assert failing.jobs == 10
 
 
@@ -193,7 +193,7 @@ def test_a_blender_that_does_not_start_blames_no_model(messy: Path, monkeypatch:
     before = files(messy)
     monkeypatch.setattr("render.farm.process.sys.executable", "/bin/false")
     with pytest.raises(BlenderUnusableError, match="exit code 1"):
-        check_folder(messy, quarantine=True)
+        check_assets(messy, quarantine=True)
     assert files(messy) == before
 
 
@@ -210,6 +210,6 @@ def test_images_that_the_machine_did_not_read_stay(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", refuse)
-        found = check_folder(tmp_path, quarantine=True)
+        found = check_assets(tmp_path, quarantine=True)
     assert (found.usable, found.unusable, found.unread, len(found.problems)) == (0, 0, 2, 2)
     assert files(tmp_path) == before

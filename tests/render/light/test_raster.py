@@ -13,7 +13,7 @@ from render.light.raster import (
     Images,
     Painted,
     box_shares,
-    draw,
+    draw_triangles,
     filtered,
     mirrored,
     paint,
@@ -39,8 +39,8 @@ def test_each_grid_point_shows_what_its_ray_meets_first(seed, n):
     corners = triangles(seed)
     origin, size = (5, 7), (20 * n, 30 * n)
     z, face = np.full(size, np.inf), np.full(size, NOTHING, np.int32)
-    draw(corners[:10], 0, K, origin, n, z, face)
-    draw(corners[10:], 10, K, origin, n, z, face)
+    draw_triangles(corners[:10], 0, K, origin, n, z, face)
+    draw_triangles(corners[10:], 10, K, origin, n, z, face)
     x, y = np.meshgrid((np.arange(size[1]) + 0.5) / n + origin[1], (np.arange(size[0]) + 0.5) / n + origin[0])
     points = Points(np.stack([x.ravel(), y.ravel()], axis=1), K, SIZE)
     expected = np.full(len(points), np.inf)
@@ -69,7 +69,7 @@ def facing_square(kind, place):
 def painted(corners, looks, image, n=1):
     size = SIZE[0] * n, SIZE[1] * n
     z, face = np.full(size, np.inf), np.full(size, NOTHING, np.int32)
-    draw(corners, 0, K, (0, 0), n, z, face)
+    draw_triangles(corners, 0, K, (0, 0), n, z, face)
     images = Images(image.reshape(-1, 3), np.array([0]), np.array([image.shape[:2]]), np.array([0, 1]))
     color = np.zeros((*size, 5), np.float32)
     paint(corners, looks, images, LINEAR, K, (0, 0), n, face, color)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import Deformation, RenderSettings
 from blender_scenes.trajectories import camera_poses
-from render.geometry.raycast import NEAR
+from render.geometry.raycast import CLIP_START
 from render.geometry.surfaces import Surfaces, lamp_box, square
-from render.light.regions import CELL, MARGIN, Regions, denoiser_for, enclosing, mark, neighbourhoods, parts
+from render.light.regions import CELL, RIM, Regions, denoiser_for, enclosing, mark, neighbourhoods, parts
 from tests.render.raycast import cast_mask, hit
 from vosforge.videos.codec import Region
 
@@ -70,9 +70,9 @@ def test_every_cell_that_a_triangle_comes_near_is_marked(seed, size):
     # Points of the triangles, dense at their rims.
     weights = rng.dirichlet([0.3, 0.3, 0.3], (count, 4000))
     points = np.einsum("fnk,fkd->fnd", weights, corners).reshape(-1, 3)
-    points = points[points[:, 2] > NEAR]
+    points = points[points[:, 2] > CLIP_START]
     seen = points[:, :2] / points[:, 2:] * 60 + [48, 32]
-    seen = (seen[:, None] + 0.99 * MARGIN * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])).reshape(-1, 2)
+    seen = (seen[:, None] + 0.99 * RIM * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])).reshape(-1, 2)
     seen = seen[((seen >= 0) & (seen < [96, 64])).all(axis=1)].astype(int) // CELL
     assert cells[seen[:, 1], seen[:, 0]].all()
 

@@ -15,7 +15,7 @@ from train.data.scribbles import (
     sample_scribbles,
     thinned_scribble,
 )
-from train.data.strokes import bezier, draw, longest_paths, opened, region_strokes, short_line
+from train.data.strokes import bezier, draw_path, longest_paths, opened, region_strokes, short_line
 from train.evaluation.metrics import region_j, score_masks
 from train.evaluation.robot import NO_SCRIBBLE, first_frame, robot_scribbles, worst_frame
 
@@ -168,7 +168,7 @@ def test_a_disc_gets_a_scribble_inside_it(radius: int) -> None:
         drawn = robot_scribbles(disc, np.zeros_like(disc), 1, np.random.default_rng(0), clip=True) == 1
         assert drawn.any()
         line = np.zeros_like(disc)
-        draw(line, short_line(disc > 0), 1)
+        draw_path(line, short_line(disc > 0), 1)
         assert line.any() and not (line & ~disc & 1).any()
 
 
