@@ -29,6 +29,8 @@ SOLID = 0.5
 """Labels see a surface where it is more opaque than this, and otherwise what lies behind it."""
 SPECULAR, MATT = 0.04, 0.003
 """What a surface reflects besides its own colour: a dielectric's share, head-on, and next to nothing."""
+REFLECTANCE = "reflectance"
+"""The pass that holds what surfaces reflect of any light: their colours, and one of those."""
 
 
 class Material(Record):

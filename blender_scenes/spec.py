@@ -180,6 +180,9 @@ class RenderSettings(Record):
     max_bounces: Annotated[int, Field(ge=0, le=64)] = 2
     lay_backdrop: bool = True
     """Whether an emissive backdrop that alone stands behind the objects is laid under them instead of rendered."""
+    plain: Annotated[bool, Field(exclude_if=lambda plain: not plain)] = False
+    """Whether Cycles renders and denoises whole frames by itself, with none of what makes that faster. To compare with;
+    records hold it only where it is so."""
     encoding: Literal["jpeg", "png", "webp"] = "jpeg"
     """How frames are stored: JPEG, or one of two lossless ones."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95

@@ -49,7 +49,7 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     """
     _check_there(job)
     try:
-        check_renderer(job["renderer"], engine.version)
+        check_renderer(job["renderer"], engine.cycles.version)
     except VOSForgeError as error:
         yield {"unusable": str(error)}
         return
@@ -88,12 +88,12 @@ def _rendered(engine: Engine, job: Event) -> Iterator[Event]:
     if maker is not None and "tracks" in settings.passes:
         passes |= make_tracks(spec, maker.surfaces, masks)
     darkest = min(brightness, default=None)
-    record = video_record(spec, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.version, passes)
+    record = video_record(spec, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.cycles.version, passes)
     staged = Path(job["staged"])
     with attempting(f"write to {staged.parent}"):
         _check_there(job)
         row = stage_video(staged, record)
-    yield {"done": row.model_dump(mode="json"), "renderer": engine.version}
+    yield {"done": row.model_dump(mode="json"), "renderer": engine.cycles.version}
 
 
 @contextmanager
@@ -133,11 +133,11 @@ def prepare_job(engine: Engine, job: Event) -> Iterator[Event]:
 def prove_job(engine: Engine, job: Event) -> Iterator[Event]:
     """Show that the engine can render; yields how many cards it has."""
     try:
-        engine.prove()
+        engine.cycles.prove()
     except VOSForgeError as error:
         yield {"unusable": str(error)}
     else:
-        yield {"done": engine.device.cards}
+        yield {"done": engine.cycles.device.cards}
 
 
 JOBS: dict[str, Callable[[Engine, Event], Iterator[Event]]] = {

@@ -193,20 +193,13 @@ def _pixels(region: Region) -> int:
 
 
 def denoiser_for(
-    settings: RenderSettings, regions: Sequence[Region] | None, *, surrounded: bool = False
+    settings: RenderSettings, regions: Sequence[Region], *, surrounded: bool = False
 ) -> Literal["fast", "high"]:
     """How much work the denoiser does on such a frame."""
     if settings.denoiser != "adaptive":
         return settings.denoiser
-    return "high" if _demanding(settings, regions, surrounded) else "fast"
-
-
-def _demanding(settings: RenderSettings, regions: Sequence[Region] | None, surrounded: bool) -> bool:
-    if surrounded:
-        return False
-    if regions is None:
-        return True
-    return sum(map(_pixels, regions)) > DENSE * settings.width * settings.height
+    dense = sum(map(_pixels, regions)) > DENSE * settings.width * settings.height
+    return "high" if dense and not surrounded else "fast"
 
 
 def _touch(one: Region, other: Region) -> bool:

@@ -122,9 +122,8 @@ def test_the_better_denoiser_is_for_frames_of_which_much_is_rendered():
     assert [chosen(name, *regions) for name in ("fast", "high") for regions in (sparse, dense)] == ["fast"] * 2 + [
         "high"
     ] * 2
-    assert denoiser_for(RenderSettings(denoiser="adaptive"), None) == "high"
-    assert denoiser_for(RenderSettings(denoiser="adaptive"), None, surrounded=True) == "fast"
-    assert denoiser_for(RenderSettings(denoiser="high"), None, surrounded=True) == "high"
+    assert denoiser_for(RenderSettings(width=100, height=100), dense, surrounded=True) == "fast"
+    assert denoiser_for(RenderSettings(width=100, height=100, denoiser="high"), dense, surrounded=True) == "high"
 
 
 @pytest.mark.parametrize("seed", range(20))
