@@ -17,10 +17,10 @@ from blender_scenes.blender.bare import strip_colors
 from blender_scenes.blender.build import BuiltScene, build_scene, pose_scene, surroundings
 from blender_scenes.blender.materials import has_holes, solid_surfaces
 from blender_scenes.blender.meshes import corner_geometry
+from blender_scenes.geometry import SceneGeometry
 from blender_scenes.spec import AtmosphereSpec, SceneSpec
 from render.blender.cycles import Cycles
 from render.channels import COMBINED, DEPTH, INDEX, MIST
-from render.geometry.surfaces import Surfaces
 from render.light.accelerated import Accelerated, accelerated
 from render.qualities import QUALITIES
 from vosforge.seeding import rng_for
@@ -50,18 +50,18 @@ class Engine:
         """Arguments and errors are those of `Cycles`."""
         self.cycles = Cycles(threads, device)
 
-    def render(self, spec: SceneSpec, store: AssetStore) -> Iterator[RenderedFrame]:
-        """Yield the video's frames in order.
+    def render(self, geometry: SceneGeometry, store: AssetStore) -> Iterator[RenderedFrame]:
+        """Yield the frames of ``geometry``'s scene in order.
 
-        Raises VOSForgeError when an asset is missing or Cycles gives no pixels.
+        Raises VOSForgeError when ``store`` lacks an image or Cycles gives no pixels.
         """
-        cycles, built = self.cycles, build_scene(spec, store)
+        spec, cycles, built = geometry.spec, self.cycles, build_scene(geometry, store)
         if not spec.render.colors:
-            yield from self._render_labels(spec, store, built)
+            yield from self._render_labels(built, store)
             return
         cycles.set_up(spec.render, f"video {spec.video_id}")
         _measure_haze(built, spec.atmosphere is not None)
-        fast = self._accelerated(spec, store, built)
+        fast = self._accelerated(built, store)
         seeds = rng_for(spec.seed, "cycles", spec.index, spec.attempt).integers(2**31, size=spec.render.frames)
         for frame, seed in enumerate(seeds):
             pose_scene(built, frame)
@@ -78,11 +78,11 @@ class Engine:
                     passes = cycles.render(regions)
             yield _labelled(spec, rgb, passes)
 
-    def _render_labels(self, spec: SceneSpec, store: AssetStore, built: BuiltScene) -> Iterator[RenderedFrame]:
+    def _render_labels(self, built: BuiltScene, store: AssetStore) -> Iterator[RenderedFrame]:
         """Yield the video's frames without colours: one sharp ray a pixel, nothing left to chance."""
-        cycles = self.cycles
+        spec, cycles = built.geometry.spec, self.cycles
         cycles.set_up(spec.render.model_copy(update=QUALITIES["labels"]), f"video {spec.video_id}")
-        fast = self._accelerated(spec, store, built)
+        fast = self._accelerated(built, store)
         strip_colors(built.scene)
         with solid_surfaces():
             for frame in range(spec.render.frames):
@@ -90,12 +90,11 @@ class Engine:
                 passes = cycles.render() if fast is None else fast.render(frame, cycles)[0]
                 yield _labelled(spec, None, passes)
 
-    def _accelerated(self, spec: SceneSpec, store: AssetStore, built: BuiltScene) -> Accelerated | None:
+    def _accelerated(self, built: BuiltScene, store: AssetStore) -> Accelerated | None:
         """The fast way to render the scene, if there is one, with Cycles told what it leaves to it."""
         meshes = [obj.data for obj, _ in built.movers]
         fast = accelerated(
-            spec,
-            Surfaces(spec, store),
+            built.geometry,
             store,
             lambda: surroundings(built.scene.world),
             lambda number: corner_geometry(meshes[number - 1]),
@@ -120,7 +119,8 @@ def _shutter_open(built: BuiltScene, frame: int) -> Iterator[None]:
 
     Cycles steps through the instants itself, as frames before and after the scene's current one.
     """
-    if built.camera.shutter == 0:
+    shutter = built.geometry.spec.camera.shutter
+    if shutter == 0:
         yield
         return
     scene = built.scene
@@ -129,7 +129,7 @@ def _shutter_open(built: BuiltScene, frame: int) -> Iterator[None]:
     def pose(scene: bpy.types.Scene, _: bpy.types.Depsgraph) -> None:
         pose_scene(built, frame, 1 + int(np.sign(round(scene.frame_current_final - current, 6))))
 
-    scene.render.use_motion_blur, scene.render.motion_blur_shutter = True, built.camera.shutter
+    scene.render.use_motion_blur, scene.render.motion_blur_shutter = True, shutter
     scene.render.motion_blur_position = "CENTER"
     bpy.app.handlers.frame_change_pre.append(pose)
     try:

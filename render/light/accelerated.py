@@ -12,10 +12,10 @@ import numpy as np
 
 from assets.prepared import REFLECTANCE
 from assets.store import AssetStore
+from blender_scenes.geometry import SceneGeometry
 from blender_scenes.spec import RenderSettings, SceneSpec
 from render.channels import COMBINED, INDEX
-from render.geometry.surfaces import Surfaces
-from render.light.albedo import Albedo, GeometryOf
+from render.light.albedo import Albedo, CornersOf
 from render.light.backdrop import Backdrop
 from render.light.noise import noisy_parts
 from render.light.regions import Regions, denoiser_for, enclosing
@@ -103,39 +103,39 @@ class Accelerated:
 
 
 def accelerated(
-    spec: SceneSpec,
-    surfaces: Surfaces,
-    store: AssetStore,
-    surroundings: Callable[[], np.ndarray],
-    corners: GeometryOf,
+    geometry: SceneGeometry, store: AssetStore, surroundings: Callable[[], np.ndarray], corners: CornersOf
 ) -> Accelerated | None:
     """The fast way to render a scene, or None where plain Cycles is to do all: asked to, or there is no other way.
 
-    surfaces: those of ``spec``; surroundings: gives the HDRI behind the scene, scene-linear float32 ``[h, w, 3]``;
-    corners: what Blender knows of the meshes. Raises VOSForgeError when ``store`` lacks an asset.
+    surroundings: gives the HDRI behind the scene, scene-linear float32 ``[h, w, 3]``;
+    corners: what Blender knows of the meshes. Raises VOSForgeError when ``store`` lacks an image.
     """
-    settings, count = spec.render, len(surfaces.items)
+    spec, numbers = geometry.spec, geometry.numbers
+    settings = spec.render
     if settings.plain:
         return None
     if not settings.colors:
         # The passes tell distractors from what lies behind them, the masks do not.
-        count = count if settings.passes else len(spec.objects)
-        return Accelerated(spec, Regions(surfaces, range(1, count + 1), rays=1))
-    behind = _behind(spec, store, surroundings)
+        labelled = numbers if settings.passes else numbers[: len(spec.objects)]
+        return Accelerated(spec, Regions(geometry, labelled, rays=1))
+    behind = _behind(geometry, store, surroundings)
     if behind is None:
         return None
-    albedo = Albedo(spec, surfaces, store, corners) if _splits(settings) else None
-    regions = Regions(surfaces, range(1, count + 1), settings.samples, spec.lights, spec.ground)
+    albedo = Albedo(geometry, store, corners) if _splits(settings) else None
+    regions = Regions(geometry, numbers, settings.samples, spec.lights, spec.ground)
     return Accelerated(spec, regions, behind, albedo)
 
 
-def _behind(spec: SceneSpec, store: AssetStore, surroundings: Callable[[], np.ndarray]) -> Backdrop | Sky | None:
+def _behind(
+    geometry: SceneGeometry, store: AssetStore, surroundings: Callable[[], np.ndarray]
+) -> Backdrop | Sky | None:
     """What stands behind all that is rendered, where it can be laid there without rendering it."""
+    spec = geometry.spec
     if not spec.render.lay_backdrop:
         return None
     if _splits(spec.render) and Sky.fits(spec):
-        return Sky(spec, surroundings())
-    return Backdrop.of(spec, store)
+        return Sky(geometry, surroundings())
+    return Backdrop.of(geometry, store)
 
 
 def _splits(settings: RenderSettings) -> bool:

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from blender_scenes.geometry import SceneGeometry
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import Deformation, LensSpec, RenderSettings
 from render.farm.process import BlenderProcess
-from render.geometry.surfaces import Surfaces
 from render.light.accelerated import accelerated
 from tests.render.blender.test_engine import job
 from tests.render.conftest import cut_out
@@ -102,9 +102,13 @@ def test_masks_alone_are_those_of_plain_cycles(blender, scenes, store, catalog, 
 
 def test_the_door_is_shut_where_a_scene_says_so_and_where_nothing_is_faster(scenes, store):
     def way(spec):
-        corners = [np.zeros((len(Surfaces(spec, store).mesh(n + 1).faces), 3, 3)) for n in range(len(spec.objects))]
-        hdri = np.ones((4, 8, 3), np.float32)
-        return accelerated(spec, Surfaces(spec, store), store, lambda: hdri, lambda number: (None, corners[number - 1]))
+        geometry, hdri = SceneGeometry.load(spec, store), np.ones((4, 8, 3), np.float32)
+        return accelerated(
+            geometry,
+            store,
+            lambda: hdri,
+            lambda number: (None, np.zeros((len(geometry.mesh(number).faces), 3, 3))),
+        )
 
     backdrop, ground, _, lens = scenes.values()
     for spec in (backdrop, ground):
