@@ -28,7 +28,9 @@ SMALLEST_HEIGHT = 1e-9
 SOLID = 0.5
 """A surface is labelled where it is more opaque than this; elsewhere the label is that of what lies behind."""
 SPECULAR, MATT = 0.04, 0.003
-"""Specular reflectance at normal incidence: a dielectric's, and almost none."""
+"""What a surface reflects besides its own colour: a dielectric's share, head-on, and next to nothing."""
+REFLECTANCE = "reflectance"
+"""The pass that holds what surfaces reflect of any light: their colours, and one of those."""
 
 
 class Material(Record):

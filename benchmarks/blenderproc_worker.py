@@ -26,6 +26,7 @@ from mathutils import Matrix
 
 from assets.store import AssetStore
 from blender_scenes.blender.build import BuiltScene, build_scene
+from blender_scenes.geometry import SceneGeometry
 from blender_scenes.spec import SceneSpec
 
 
@@ -35,7 +36,8 @@ def open_scene(job: dict[str, Any]) -> BuiltScene:
     renderer.set_render_devices(use_only_cpu=True)
     _Initializer.set_default_parameters()
     spec = SceneSpec.model_validate_json(job["spec"])
-    built = build_scene(spec, AssetStore(Path(job["store"])))
+    store = AssetStore(Path(job["store"]))
+    built = build_scene(SceneGeometry.load(spec, store), store)
     scene = built.scene
     for obj in [obj for obj in scene.objects if obj.type == "MESH" and not obj.visible_camera]:
         bpy.data.objects.remove(obj)  # what no ray sees is there for the sake of the product's engine

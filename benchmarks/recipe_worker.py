@@ -22,6 +22,7 @@ from PIL import Image
 
 from assets.store import AssetStore
 from blender_scenes.blender.build import BuiltScene, build_scene, pose_scene
+from blender_scenes.geometry import SceneGeometry
 from blender_scenes.spec import SceneSpec
 from vosforge.seeding import rng_for
 
@@ -32,7 +33,8 @@ def open_scene(job: dict[str, Any]) -> BuiltScene:
     """The scene of the job's spec, with what its two ways of rendering have in common."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     spec = SceneSpec.model_validate_json(job["spec"])
-    built = build_scene(spec, AssetStore(Path(job["store"])))
+    store = AssetStore(Path(job["store"]))
+    built = build_scene(SceneGeometry.load(spec, store), store)
     scene = built.scene
     for obj in [obj for obj in scene.objects if obj.type == "MESH" and not obj.visible_camera]:
         bpy.data.objects.remove(obj)  # what no ray sees is there for the sake of the product's engine

@@ -179,7 +179,10 @@ class RenderSettings(Record):
     """Whether it gets the light on surfaces without their colours, where `lay_backdrop` lays one; else whole frames."""
     max_bounces: Annotated[int, Field(ge=0, le=64)] = 2
     lay_backdrop: bool = True
-    """Whether an emissive backdrop is composited behind the objects instead of rendered."""
+    """Whether an emissive backdrop that alone stands behind the objects is laid under them instead of rendered."""
+    plain: Annotated[bool, Field(exclude_if=lambda plain: not plain)] = False
+    """Whether Cycles renders and denoises whole frames by itself, with none of what makes that faster. To compare with;
+    records hold it only where it is so."""
     encoding: Literal["jpeg", "png", "webp"] = "jpeg"
     """Encoding of frames: JPEG, or one of two lossless formats."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95

@@ -1,4 +1,4 @@
-"""Builds a Blender scene from a spec (``build_scene``) and moves it to a frame (``pose_scene``)."""
+"""How a scene comes to stand in Blender: ``build_scene`` makes it, ``pose_scene`` moves it to a frame."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,11 +7,12 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
+from assets.prepared import PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.blender.materials import image_material, plane_material, prepared_materials, principled_material
 from blender_scenes.blender.meshes import mesh_from_arrays, plane_mesh, unwrap
-from blender_scenes.spec import CameraSpec, Deformation, LightSpec, ObjectSpec, PlaneSpec, SceneSpec, WorldSpec
-from blender_scenes.trajectories import camera_poses, deformed, object_poses
+from blender_scenes.geometry import SceneGeometry
+from blender_scenes.spec import CameraSpec, LightSpec, ObjectSpec, PlaneSpec, WorldSpec
 
 # Blender's cameras look along -z with y up; ours along +z with y down.
 CAMERA_FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -20,15 +21,14 @@ WORLD_MAP_WIDTH = 512
 
 
 class Deforming(NamedTuple):
-    """A deforming mesh, and its undeformed vertices ``[V, 3]``.
+    """The mesh of an object that changes its shape, with the object's number.
 
     Its shape is a shape key: without one, Cycles does not blur the deformation.
     """
 
     mesh: bpy.types.Mesh
     shape: bpy.types.ShapeKey
-    vertices: np.ndarray
-    deformation: Deformation
+    number: int
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class BuiltScene:
     movers: tuple[tuple[bpy.types.Object, np.ndarray], ...]
     deforming: tuple[Deforming, ...]
     backdrop: bpy.types.Object | None
-    camera: CameraSpec
-    frames: int
+    geometry: SceneGeometry
 
 
 def clear_scene() -> None:
@@ -63,28 +62,25 @@ def clear_scene() -> None:
     bpy.data.batch_remove(blocks)
 
 
-def build_scene(spec: SceneSpec, store: AssetStore) -> BuiltScene:
-    """Replace the scene in Blender by that of ``spec``.
+def build_scene(geometry: SceneGeometry, store: AssetStore) -> BuiltScene:
+    """Replace what stands in Blender by the scene of ``geometry``.
 
-    Pass indices are 1 to K for objects, K + 1 and up for distractors, and 0 for planes.
-    Raises VOSForgeError when the store lacks an asset.
+    Pass indices are the objects' numbers, 1 to K, go on from there for the distractors, and are 0 for planes.
+    Raises VOSForgeError when ``store`` lacks an image.
     """
     clear_scene()
-    scene = bpy.context.scene
-    frames = spec.render.frames
-    shifts = instants(spec.camera)
+    spec, scene = geometry.spec, bpy.context.scene
     movers, deforming = [], []
-    for number, item in enumerate((*spec.objects, *spec.distractors), start=1):
-        obj = _add_object(scene, f"object {number}", item, store)
+    for number, item in enumerate(geometry.items, start=1):
+        obj = _add_object(scene, f"object {number}", item, geometry.mesh(number), store)
         obj.pass_index = number
-        movers.append((obj, np.stack([object_poses(item, frames, shift) for shift in shifts])))
+        movers.append((obj, geometry.poses[number - 1]))
         if item.deformation is None:
             _share_mesh(scene, obj)
         else:
             shape = obj.shape_key_add(name="shape")
-            deforming.append(Deforming(obj.data, shape, store.mesh(item.mesh).vertices, item.deformation))
-    seen = np.stack([camera_poses(spec.camera, frames, shift) for shift in shifts])
-    movers.append((_add_camera(scene, spec.camera), np.linalg.inv(seen) @ CAMERA_FLIP))
+            deforming.append(Deforming(obj.data, shape, number))
+    movers.append((_add_camera(scene, spec.camera), np.linalg.inv(geometry.cameras) @ CAMERA_FLIP))
     for number, light in enumerate(spec.lights):
         _add_light(scene, number, light)
     backdrop, _ = (
@@ -92,12 +88,7 @@ def build_scene(spec: SceneSpec, store: AssetStore) -> BuiltScene:
         for name, plane, upright in (("backdrop", spec.backdrop, True), ("ground", spec.ground, False))
     )
     scene.world = _world(spec.world, store)
-    return BuiltScene(scene, tuple(movers), tuple(deforming), backdrop, spec.camera, frames)
-
-
-def instants(camera: CameraSpec) -> tuple[float, float, float]:
-    """Times of shutter opening, the frame itself and shutter closing, in frames relative to the frame."""
-    return (-camera.shutter / 2, 0.0, camera.shutter / 2)
+    return BuiltScene(scene, tuple(movers), tuple(deforming), backdrop, geometry)
 
 
 def pose_scene(built: BuiltScene, frame: int, instant: int = 1) -> None:
@@ -107,12 +98,13 @@ def pose_scene(built: BuiltScene, frame: int, instant: int = 1) -> None:
     """
     for obj, poses in built.movers:
         obj.matrix_world = Matrix(poses[instant, frame].tolist())
-    u = (frame + instants(built.camera)[instant]) / (built.frames - 1)
-    if built.camera.lens is not None:
-        built.scene.camera.data.dof.focus_distance = float(np.polynomial.polynomial.polyval(u, built.camera.lens.focus))
-    for mesh, shape, vertices, deformation in built.deforming:
-        moved = deformed(vertices, deformation, u)
-        shape.points.foreach_set("co", moved.astype(np.float32).ravel())
+    geometry, lens = built.geometry, built.geometry.spec.camera.lens
+    u = (frame + geometry.instants[instant]) / (geometry.frames - 1)
+    if lens is not None:
+        built.scene.camera.data.dof.focus_distance = float(np.polynomial.polynomial.polyval(u, lens.focus))
+    for mesh, shape, number in built.deforming:
+        vertices = geometry.shaped(number, geometry.mesh(number).vertices, u)
+        shape.points.foreach_set("co", vertices.astype(np.float32).ravel())
         mesh.update()
 
 
@@ -125,8 +117,9 @@ def surroundings(world: bpy.types.World) -> np.ndarray:
     return np.ascontiguousarray(pixels[::-1, :, :3])
 
 
-def _add_object(scene: bpy.types.Scene, name: str, item: ObjectSpec, store: AssetStore) -> bpy.types.Object:
-    prepared = store.mesh(item.mesh)
+def _add_object(
+    scene: bpy.types.Scene, name: str, item: ObjectSpec, prepared: PreparedMesh, store: AssetStore
+) -> bpy.types.Object:
     mesh = mesh_from_arrays(name, prepared)
     if item.texture is not None:
         materials = [image_material(store.image_path(item.texture), item.wrap)]

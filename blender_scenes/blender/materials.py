@@ -6,13 +6,11 @@ from pathlib import Path
 
 import bpy
 
-from assets.prepared import MATT, SOLID, SPECULAR, Material, PreparedMesh
+from assets.prepared import MATT, REFLECTANCE, SOLID, SPECULAR, Material, PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.blender.meshes import PAINTED, REST
 from blender_scenes.spec import BOX_BLEND, Wrap
 
-REFLECTANCE = "reflectance"
-"""The pass of surface reflectance: base colours plus specular."""
 LABEL_ALPHA = "label alpha"
 """The node through which the alpha of a surface goes that labels do not see everywhere."""
 

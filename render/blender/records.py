@@ -5,14 +5,13 @@ import platform
 import numpy as np
 
 from assets.catalog import Catalog
-from blender_scenes.spec import SceneSpec
-from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
+from blender_scenes.geometry import SceneGeometry
 from vosforge import __version__
 from vosforge.videos.format import SceneRecord, VideoRecord
 
 
 def video_record(
-    spec: SceneSpec,
+    geometry: SceneGeometry,
     catalog: Catalog,
     rgb: tuple[bytes, ...],
     mask: np.ndarray,
@@ -20,27 +19,27 @@ def video_record(
     renderer: str,
     passes: dict[str, np.ndarray] | None = None,
 ) -> VideoRecord:
-    """The record of the video of ``spec``.
+    """The record of the video of ``geometry``'s scene.
 
     ``rgb``: its T encoded frames, none at all without colours; ``mask``: uint8 ``[T, H, W]``; ``darkest``: the least
     mean brightness of a frame, 0 to 255, None without colours; ``renderer``: what rendered it; ``passes``: the data
     sets of its optional passes. Raises VOSForgeError when ``catalog`` lacks one of the scene's assets.
     """
-    settings = spec.render
+    spec, T = geometry.spec, geometry.frames
     return VideoRecord(
         id=spec.video_id,
         split=spec.split,
         rgb=rgb,
-        encoding=settings.encoding,
+        encoding=spec.render.encoding,
         mask=mask,
         passes=passes or {},
         category=tuple(item.category for item in spec.objects),
         darkest=None if darkest is None else round(darkest, 3),
         scene=SceneRecord(
             spec=spec.model_dump_json(),
-            intrinsics=np.tile(intrinsics(spec.camera, settings.width, settings.height), (settings.frames, 1, 1)),
-            world_to_camera=camera_poses(spec.camera, settings.frames),
-            pose=np.stack([object_poses(item, settings.frames) for item in spec.objects], axis=1),
+            intrinsics=np.tile(geometry.K, (T, 1, 1)),
+            world_to_camera=geometry.to_camera,
+            pose=np.stack([poses[1] for poses in geometry.poses[: len(spec.objects)]], axis=1),
             asset=tuple(item.mesh for item in spec.objects),
         ),
         attributes={

@@ -20,6 +20,7 @@ import numpy as np
 from assets.catalog import Catalog
 from assets.store import AssetStore, MissingAssetError
 from blender_scenes.blender.mesh_import import prepare_model
+from blender_scenes.geometry import SceneGeometry
 from blender_scenes.spec import SceneSpec
 from render.blender.engine import Engine
 from render.blender.records import video_record
@@ -49,7 +50,7 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     """
     _check_there(job)
     try:
-        check_renderer(job["renderer"], engine.version)
+        check_renderer(job["renderer"], engine.cycles.version)
     except VOSForgeError as error:
         yield {"unusable": str(error)}
         return
@@ -60,14 +61,14 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
 def _rendered(engine: Engine, job: Event) -> Iterator[Event]:
     spec = SceneSpec.model_validate_json(job["spec"])
     store = AssetStore(Path(job["store"]))
-    settings = spec.render
+    geometry, settings = SceneGeometry.load(spec, store), spec.render
     rgb: list[bytes] = []
     brightness: list[float] = []
     contrast: list[float] = []
     masks = np.empty((settings.frames, settings.height, settings.width), np.uint8)
-    maker = PassMaker(spec, store) if settings.passes else None
+    maker = PassMaker(geometry, store) if settings.passes else None
     passes: dict[str, np.ndarray] = {}
-    for t, frame in enumerate(engine.render(spec, store)):
+    for t, frame in enumerate(engine.render(geometry, store)):
         masks[t] = frame.mask
         if frame.rgb is not None:
             jpeg = settings.jpeg_quality, settings.jpeg_subsampling, settings.jpeg_tables
@@ -86,14 +87,14 @@ def _rendered(engine: Engine, job: Event) -> Iterator[Event]:
         yield {"refused": reason}
         return
     if maker is not None and "tracks" in settings.passes:
-        passes |= make_tracks(spec, maker.surfaces, masks)
+        passes |= make_tracks(maker.surfaces, masks)
     darkest = min(brightness, default=None)
-    record = video_record(spec, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.version, passes)
+    record = video_record(geometry, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.cycles.version, passes)
     staged = Path(job["staged"])
     with attempting(f"write to {staged.parent}"):
         _check_there(job)
         row = stage_video(staged, record)
-    yield {"done": row.model_dump(mode="json"), "renderer": engine.version}
+    yield {"done": row.model_dump(mode="json"), "renderer": engine.cycles.version}
 
 
 @contextmanager
@@ -131,11 +132,11 @@ def prepare_job(engine: Engine, job: Event) -> Iterator[Event]:
 def prove_job(engine: Engine, job: Event) -> Iterator[Event]:
     """Show that the engine can render; yields how many cards it has."""
     try:
-        engine.prove()
+        engine.cycles.prove()
     except VOSForgeError as error:
         yield {"unusable": str(error)}
     else:
-        yield {"done": engine.device.cards}
+        yield {"done": engine.cycles.device.cards}
 
 
 JOBS: dict[str, Callable[[Engine, Event], Iterator[Event]]] = {

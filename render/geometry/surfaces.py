@@ -1,7 +1,4 @@
-"""The surfaces of a scene as its spec and the prepared meshes have them, in the camera axes of any frame; no Blender.
-
-Numbers are those of ``RenderedFrame.seen``: the objects' from 1 on, then the distractors'; 0 is planes and nothing.
-"""
+"""What rays meet of a scene, as its spec and prepared meshes have it, in the camera axes of any frame; no Blender."""
 
 import functools
 from collections.abc import Iterator
@@ -11,8 +8,8 @@ from PIL import Image
 
 from assets.prepared import SOLID, Material, PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.spec import LightSpec, ObjectSpec, PlaneSpec, SceneSpec
-from blender_scenes.trajectories import camera_poses, deformed, intrinsics, object_poses
+from blender_scenes.geometry import SceneGeometry
+from blender_scenes.spec import LightSpec, ObjectSpec, PlaneSpec
 from render.geometry.raycast import CLIP_START, Hits, Points, cast
 
 MEETS = 0.01
@@ -22,49 +19,18 @@ OUTSIDE = 1e-3
 
 
 class Surfaces:
-    """Where everything in a scene is at any of its frames."""
+    """What rays meet of a scene at any of its frames."""
 
-    def __init__(self, spec: SceneSpec, store: AssetStore) -> None:
-        """Raises VOSForgeError when ``store`` lacks a mesh."""
-        settings = spec.render
-        self.items: tuple[ObjectSpec, ...] = (*spec.objects, *spec.distractors)
-        self.planes = tuple((plane, up) for plane, up in ((spec.backdrop, True), (spec.ground, False)) if plane)
-        self.frames, self.size = settings.frames, (settings.height, settings.width)
-        self.K = intrinsics(spec.camera, settings.width, settings.height)
-        self.to_camera = camera_poses(spec.camera, settings.frames)
-        self._mesh = functools.cache(store.mesh)
+    def __init__(self, geometry: SceneGeometry, store: AssetStore) -> None:
+        """``store``: has the images of ``geometry``'s scene."""
+        self.geometry = geometry
         self._alpha = functools.cache(lambda content: alpha_of(store, content))
-        self._poses = [object_poses(item, settings.frames) for item in self.items]
-
-    def mesh(self, number: int) -> PreparedMesh:
-        """The mesh of object ``number``, before any deformation."""
-        return self._mesh(self.items[number - 1].mesh)
-
-    def pose(self, number: int, t: int) -> np.ndarray:
-        """From object ``number``'s own coordinates to camera axes at frame ``t``: float64 ``[4, 4]``."""
-        return self.to_camera[t] @ self._poses[number - 1][t]
-
-    def placed(self, number: int, t: int, vertices: np.ndarray) -> np.ndarray:
-        """Vertices of the undeformed mesh ``[V, 3]`` where they are at frame ``t``: float64 ``[V, 3]``, camera axes."""
-        how = self.items[number - 1].deformation
-        if how is not None:
-            vertices = deformed(vertices, how, t / (self.frames - 1))
-        return moved(vertices.astype(np.float64), self.pose(number, t))
-
-    def vertices(self, number: int, t: int) -> np.ndarray:
-        """All vertices of object ``number`` at frame ``t``: float64 ``[V, 3]``, camera axes."""
-        return self.placed(number, t, self.mesh(number).vertices)
-
-    def corners(self, number: int, t: int, face: np.ndarray) -> np.ndarray:
-        """The corners of the triangles ``face [N]`` of object ``number`` at frame ``t``: float64 ``[N, 3, 3]``."""
-        mesh = self.mesh(number)
-        return self.placed(number, t, mesh.vertices[mesh.faces[face]].reshape(-1, 3)).reshape(-1, 3, 3)
 
     def hits(self, number: int, t: int, points: Points) -> Iterator[Hits]:
         """Where the rays of ``points`` meet object ``number`` at frame ``t``, as far as labels see it there."""
-        mesh, item = self.mesh(number), self.items[number - 1]
+        mesh, item = self.geometry.mesh(number), self.geometry.items[number - 1]
         materials = materials_shown(item, mesh)
-        for hits in cast(self.vertices(number, t), mesh.faces, points):
+        for hits in cast(self.geometry.vertices(number, t), mesh.faces, points):
             if all(material.solid for material in materials):
                 yield hits
             else:
@@ -101,7 +67,7 @@ class Surfaces:
         """
         face, weights = np.zeros(len(points), np.int64), np.full((len(points), 3), np.nan)
         nearest = np.full(len(points), np.inf)
-        for hits in cast(self.vertices(number, t), self.mesh(number).faces, points, slack=MEETS):
+        for hits in cast(self.geometry.vertices(number, t), self.geometry.mesh(number).faces, points, slack=MEETS):
             off = abs(hits.z - z[hits.point]) + np.where(hits.weights.min(axis=1) < 0, OUTSIDE * hits.z, 0.0)
             np.minimum.at(nearest, hits.point, off)
             best = off == nearest[hits.point]
@@ -140,11 +106,6 @@ def sampled(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
     )
     below, above = (image[row, columns[0]] * (1 - x + left) + image[row, columns[1]] * (x - left) for row in rows)
     return below * (1 - y + low) + above * (y - low)
-
-
-def moved(places: np.ndarray, pose: np.ndarray) -> np.ndarray:
-    """Places ``[N, 3]`` moved by a matrix ``[4, 4]``."""
-    return places @ pose[:3, :3].T + pose[:3, 3]
 
 
 def plane_depth(plane: PlaneSpec, upright: bool, to_camera: np.ndarray, rays: np.ndarray) -> np.ndarray:

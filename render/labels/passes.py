@@ -8,9 +8,9 @@ down; camera axes x right, y down, z forward.
 import numpy as np
 
 from assets.store import AssetStore
-from blender_scenes.spec import SceneSpec
+from blender_scenes.geometry import SceneGeometry, moved
 from render.geometry.raycast import Points, pixel_centres, project
-from render.geometry.surfaces import Surfaces, moved, plane_depth, plane_normal
+from render.geometry.surfaces import Surfaces, plane_depth, plane_normal
 from vosforge.videos.passes import packed
 
 NORMAL_SCALE = 127
@@ -19,13 +19,11 @@ NORMAL_SCALE = 127
 class PassMaker:
     """Makes the passes of one video's frames, whichever its spec asks for."""
 
-    def __init__(self, spec: SceneSpec, store: AssetStore) -> None:
-        """Raises VOSForgeError when ``store`` lacks a mesh."""
-        settings = spec.render
-        self.spec, self.surfaces = spec, Surfaces(spec, store)
-        self.size = settings.height, settings.width
+    def __init__(self, geometry: SceneGeometry, store: AssetStore) -> None:
+        """``store``: has the images of ``geometry``'s scene."""
+        self.spec, self.surfaces, self.size = geometry.spec, Surfaces(geometry, store), geometry.size
         self.pixels = pixel_centres(*self.size)
-        self.points = Points(self.pixels, self.surfaces.K, self.size)
+        self.points = Points(self.pixels, geometry.K, self.size)
 
     def frame(self, t: int, seen: np.ndarray, depth: np.ndarray) -> dict[str, np.ndarray]:
         """The passes of frame ``t`` by the names and types of their data sets, without their T.
@@ -55,6 +53,7 @@ class _View:
 
     def __init__(self, maker: PassMaker, t: int, seen: np.ndarray, depth: np.ndarray) -> None:
         self.surfaces, self.points, self.pixels, self.t = maker.surfaces, maker.points, maker.pixels, t
+        self.geometry = maker.surfaces.geometry
         self.size = maker.size
         shown = np.flatnonzero(np.bincount(seen)[1:]) + 1
         self.pixels_of = {int(number): np.flatnonzero(seen == number) for number in shown}
@@ -63,8 +62,8 @@ class _View:
         self.z[behind] = np.inf
         self.planes = np.zeros(len(seen), np.uint8)
         """Which plane a pixel shows, from 1 on; 0 for none."""
-        to_camera = self.surfaces.to_camera[t]
-        for number, (plane, upright) in enumerate(self.surfaces.planes, start=1):
+        to_camera = self.geometry.to_camera[t]
+        for number, (plane, upright) in enumerate(self.geometry.planes, start=1):
             z = plane_depth(plane, upright, to_camera, self.points.rays[behind])
             nearer = behind[z < self.z[behind]]
             self.z[nearer], self.planes[nearer] = z[z < self.z[behind]], number
@@ -74,7 +73,7 @@ class _View:
         """Which triangles of object ``number`` its pixels show, and where on them, as ``Surfaces.seen_faces``."""
         if number not in self._faces:
             pixels = self.pixels_of[number]
-            points = Points(self.pixels[pixels], self.surfaces.K, self.size)
+            points = Points(self.pixels[pixels], self.geometry.K, self.size)
             self._faces[number] = self.surfaces.seen_faces(number, self.t, points, self.z[pixels])
         return self._faces[number]
 
@@ -84,29 +83,29 @@ class _View:
         NaN where there is no such frame, and for what is not in front of the camera then. Surroundings without any
         surface are infinitely far away: the camera's turning moves them, its going does not.
         """
-        surfaces, t = self.surfaces, self.t
-        if not 0 <= other < surfaces.frames:
+        geometry, t = self.geometry, self.t
+        if not 0 <= other < geometry.frames:
             return np.full((len(self.z), 2), np.nan)
-        camera = surfaces.to_camera[other] @ np.linalg.inv(surfaces.to_camera[t])
+        camera = geometry.to_camera[other] @ np.linalg.inv(geometry.to_camera[t])
         still = np.where(np.isinf(self.z), 1.0, self.z)[:, None] * self.points.rays
         places = still @ camera[:3, :3].T + np.isfinite(self.z)[:, None] * camera[:3, 3]
         for number, pixels in self.pixels_of.items():
-            pose = surfaces.pose(number, t)
-            if surfaces.items[number - 1].deformation is None and abs(np.linalg.det(pose)) > 1e-9:
-                places[pixels] = moved(still[pixels], surfaces.pose(number, other) @ np.linalg.inv(pose))
+            pose = geometry.pose(number, t)
+            if geometry.items[number - 1].deformation is None and abs(np.linalg.det(pose)) > 1e-9:
+                places[pixels] = moved(still[pixels], geometry.pose(number, other) @ np.linalg.inv(pose))
             else:
                 face, weights = self.faces(number)
-                places[pixels] = np.einsum("nk,nkd->nd", weights, surfaces.corners(number, other, face))
-        return project(places, surfaces.K) - self.pixels
+                places[pixels] = np.einsum("nk,nkd->nd", weights, geometry.corners(number, other, face))
+        return project(places, geometry.K) - self.pixels
 
     def normal(self) -> np.ndarray:
         """The normals of the triangles that are seen, turned to the camera: float64 ``[N, 3]``, 0 for nothing."""
         normals = np.zeros((len(self.z), 3))
-        for number, (_, upright) in enumerate(self.surfaces.planes, start=1):
-            normals[self.planes == number] = plane_normal(upright, self.surfaces.to_camera[self.t])
+        for number, (_, upright) in enumerate(self.geometry.planes, start=1):
+            normals[self.planes == number] = plane_normal(upright, self.geometry.to_camera[self.t])
         for number, pixels in self.pixels_of.items():
             face, weights = self.faces(number)
-            a, b, c = self.surfaces.corners(number, self.t, face).transpose(1, 0, 2)
+            a, b, c = self.geometry.corners(number, self.t, face).transpose(1, 0, 2)
             normals[pixels] = np.where(np.isnan(weights[:, :1]), 0.0, np.cross(b - a, c - a))
         length = np.linalg.norm(normals, axis=1)
         away = np.einsum("nd,nd->n", normals, self.points.rays) > 0

@@ -6,7 +6,6 @@ something lies before it, and outside the frame.
 
 import numpy as np
 
-from blender_scenes.spec import SceneSpec
 from render.geometry.raycast import CLIP_START, Points, project
 from render.geometry.surfaces import Surfaces, plane_depth
 from vosforge.seeding import rng_for
@@ -15,12 +14,14 @@ SAME_SURFACE = 1e-6
 """What is nearer than a point by less than this share of its depth is the point's own surface."""
 
 
-def make_tracks(spec: SceneSpec, surfaces: Surfaces, masks: np.ndarray) -> dict[str, np.ndarray]:
-    """Follow ``spec.render.tracks`` points, shared out evenly to the objects that are seen: the pass's data sets.
+def make_tracks(surfaces: Surfaces, masks: np.ndarray) -> dict[str, np.ndarray]:
+    """Follow the spec's ``render.tracks`` points, shared out evenly to the objects that are seen: the pass's data sets.
 
     masks: uint8 ``[T, H, W]``. Where a point starts is drawn from all pixels of its object in all frames, by the spec's
     seed. A scene that shows no object has no points.
     """
+    geometry = surfaces.geometry
+    spec = geometry.spec
     rng = rng_for(spec.seed, "tracks", spec.index, spec.attempt)
     shown = [number for number in range(1, len(spec.objects) + 1) if (masks == number).any()]
     shares = [len(part) for part in np.array_split(np.arange(spec.render.tracks), max(len(shown), 1))]
@@ -34,11 +35,11 @@ def make_tracks(spec: SceneSpec, surfaces: Surfaces, masks: np.ndarray) -> dict[
     occluded = np.empty((spec.render.frames, len(owner)), bool)
     for t in range(spec.render.frames):
         at = [
-            np.einsum("nk,nkd->nd", weights, surfaces.corners(number, t, face))
+            np.einsum("nk,nkd->nd", weights, geometry.corners(number, t, face))
             for number, (face, weights) in places.items()
         ]
         where = np.concatenate([*at, np.zeros((0, 3))])
-        points[t] = project(where, surfaces.K)
+        points[t] = project(where, geometry.K)
         occluded[t] = _occluded(surfaces, t, where, (masks.shape[1], masks.shape[2]))
     return {"tracks/points": points, "tracks/occluded": occluded, "tracks/object": owner}
 
@@ -54,7 +55,7 @@ def _places(
         before = upto[t - 1] if t else 0
         here = drawn[(drawn >= before) & (drawn < upto[t])] - before
         pixels = np.argwhere(masks[t] == number)[here]
-        points = Points(pixels[:, ::-1] + 0.5, surfaces.K, (masks.shape[1], masks.shape[2]))
+        points = Points(pixels[:, ::-1] + 0.5, surfaces.geometry.K, (masks.shape[1], masks.shape[2]))
         z, face, weight = surfaces.first_hits(number, int(t), points)
         met = np.isfinite(z)  # a pixel in 100,000 shows an outline that its centre's ray passes by
         faces.append(face[met])
@@ -64,14 +65,14 @@ def _places(
 
 def _occluded(surfaces: Surfaces, t: int, where: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Whether places ``[N, 3]`` in camera axes are hidden or outside the frame at frame ``t``: bool ``[N]``."""
-    xy = project(where.astype(np.float64), surfaces.K)
+    xy = project(where.astype(np.float64), surfaces.geometry.K)
     inside = np.flatnonzero((xy >= 0).all(axis=1) & (xy < [size[1], size[0]]).all(axis=1) & (where[:, 2] > CLIP_START))
-    points = Points(xy[inside], surfaces.K, size)
+    points = Points(xy[inside], surfaces.geometry.K, size)
     nearest = np.full(len(inside), np.inf)
-    for number in range(1, len(surfaces.items) + 1):
+    for number in surfaces.geometry.numbers:
         nearest = np.minimum(nearest, surfaces.first_hits(number, t, points)[0])
-    for plane, upright in surfaces.planes:
-        nearest = np.minimum(nearest, plane_depth(plane, upright, surfaces.to_camera[t], points.rays))
+    for plane, upright in surfaces.geometry.planes:
+        nearest = np.minimum(nearest, plane_depth(plane, upright, surfaces.geometry.to_camera[t], points.rays))
     occluded = np.ones(len(where), bool)
     occluded[inside] = nearest < where[inside, 2] * (1 - SAME_SURFACE)
     return occluded

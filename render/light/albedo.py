@@ -14,8 +14,9 @@ from PIL import Image
 
 from assets.prepared import MATT, SPECULAR, Material
 from assets.store import AssetStore
-from blender_scenes.spec import PlaneSpec, SceneSpec
-from render.geometry.surfaces import Surfaces, lamp_box, materials_shown, moved, square
+from blender_scenes.geometry import SceneGeometry, moved
+from blender_scenes.spec import PlaneSpec
+from render.geometry.surfaces import lamp_box, materials_shown, square
 from render.light.raster import (
     BY_BOX,
     BY_MIRRORED_UV,
@@ -36,7 +37,7 @@ from vosforge.videos.codec import Region
 GRID = 4
 """Points a pixel on each axis."""
 
-GeometryOf = Callable[[int], tuple[np.ndarray | None, np.ndarray]]
+CornersOf = Callable[[int], tuple[np.ndarray | None, np.ndarray]]
 """What Blender gives the mesh of object 1 and so on beyond what is prepared: the UVs of its corners, which it may have
 made, float32 ``[F, 3, 2]``, and the normals they are shaded with, ``[F, 3, 3]``, in the mesh's own axes."""
 
@@ -55,11 +56,11 @@ class Shown(NamedTuple):
 class Albedo:
     """The objects and the ground of a scene in the colours of their materials, at any of its frames."""
 
-    def __init__(self, spec: SceneSpec, surfaces: Surfaces, store: AssetStore, geometry: GeometryOf) -> None:
-        """``surfaces``: those of ``spec``. Raises VOSForgeError when ``store`` lacks an asset."""
-        self._surfaces = surfaces
+    def __init__(self, geometry: SceneGeometry, store: AssetStore, corners: CornersOf) -> None:
+        """Raises VOSForgeError when ``store`` lacks an image."""
+        self._geometry, spec = geometry, geometry.spec
         self._images = _Images(store)
-        looks = [self._object_looks(number, *geometry(number)) for number in self._numbers]
+        looks = [self._object_looks(number, *corners(number)) for number in geometry.numbers]
         still = []
         """Triangles that stand still: float64 ``[F, 3, 3]``, in the world."""
         if spec.ground is not None:
@@ -74,17 +75,13 @@ class Albedo:
         self._looks = Painted(*(np.concatenate(parts) for parts in zip(*looks, strict=True)))
         self._texels = self._images.together()
 
-    @property
-    def _numbers(self) -> range:
-        return range(1, len(self._surfaces.items) + 1)
-
     def shown(self, t: int, regions: Sequence[Region]) -> list[Shown]:
         """What frame ``t`` shows in each of ``regions``."""
         parts = list(self._corners(t))
         return [self._shown(parts, region) for region in regions]
 
     def _shown(self, parts: Sequence[np.ndarray], region: Region) -> Shown:
-        K, origin = self._surfaces.K, (region.top - 1, region.left - 1)  # the filter reaches a pixel around
+        K, origin = self._geometry.K, (region.top - 1, region.left - 1)  # the filter reaches a pixel around
         size = (region.bottom - region.top + 2) * GRID, (region.right - region.left + 2) * GRID
         z, face = np.full(size, np.inf), np.full(size, NOTHING, np.int32)
         for first, corners in zip(self._first, parts, strict=False):
@@ -96,15 +93,15 @@ class Albedo:
 
     def _corners(self, t: int) -> Iterator[np.ndarray]:
         """The triangles of each thing at frame ``t``: float64 ``[F, 3, 3]``, camera axes."""
-        surfaces = self._surfaces
-        for number in self._numbers:
-            yield surfaces.vertices(number, t)[surfaces.mesh(number).faces]
+        geometry = self._geometry
+        for number in geometry.numbers:
+            yield geometry.vertices(number, t)[geometry.mesh(number).faces]
         for corners in self._still:
-            yield moved(corners.reshape(-1, 3), surfaces.to_camera[t]).reshape(-1, 3, 3)
+            yield moved(corners.reshape(-1, 3), geometry.to_camera[t]).reshape(-1, 3, 3)
 
     def _object_looks(self, number: int, uv: np.ndarray | None, normals: np.ndarray) -> Painted:
         """How the triangles of an object look."""
-        item, mesh = self._surfaces.items[number - 1], self._surfaces.mesh(number)
+        item, mesh = self._geometry.items[number - 1], self._geometry.mesh(number)
         looks = _plain(len(mesh.faces), SPECULAR)
         if item.texture is not None:
             self._set_image(looks, slice(None), item.texture)

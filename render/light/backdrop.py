@@ -11,8 +11,8 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from assets.store import AssetStore
-from blender_scenes.spec import ObjectSpec, PlaneSpec, SceneSpec
-from blender_scenes.trajectories import camera_poses, deformed, intrinsics, object_poses
+from blender_scenes.geometry import SceneGeometry
+from blender_scenes.spec import PlaneSpec
 from render.geometry.raycast import CLIP_START
 from render.light.raster import filtered, linear_light, pixel_filter
 
@@ -23,13 +23,10 @@ MOST_TEXELS = 2.5
 class Backdrop:
     """What the camera of a scene sees of its emissive backdrop where nothing is before it."""
 
-    def __init__(self, spec: SceneSpec, plane: PlaneSpec, texture: np.ndarray) -> None:
+    def __init__(self, geometry: SceneGeometry, plane: PlaneSpec, texture: np.ndarray) -> None:
         """``texture``: the plane's image, uint8 ``[H, W, 3]`` sRGB."""
-        settings = spec.render
-        self._size = settings.height, settings.width
-        self._plane = plane
-        self._to_camera = camera_poses(spec.camera, settings.frames)
-        self._intrinsics = intrinsics(spec.camera, settings.width, settings.height)
+        self._size, self._plane = geometry.size, plane
+        self._to_camera, self._intrinsics = geometry.to_camera, geometry.K
         texels = plane.repeat * max(texture.shape[:2]) / (plane.size * self._pixels_per_metre)
         if texels > MOST_TEXELS:
             scale = MOST_TEXELS / texels
@@ -39,11 +36,12 @@ class Backdrop:
         self._samples = 3 if texels <= 1.2 else 5
 
     @classmethod
-    def of(cls, spec: SceneSpec, store: AssetStore) -> Self | None:
+    def of(cls, geometry: SceneGeometry, store: AssetStore) -> Self | None:
         """The backdrop of a scene, or None where it cannot be laid under the rest.
 
         That takes a plane that alone stands behind the objects, fills the frame throughout, and is seen sharply.
         """
+        spec = geometry.spec
         plane, camera = spec.backdrop, spec.camera
         alone = spec.ground is None and spec.world is None and spec.atmosphere is None
         if plane is None or not plane.emission or not alone or camera.lens is not None or camera.shutter:
@@ -51,8 +49,8 @@ class Backdrop:
         texture = cv2.imread(str(store.image_path(plane.texture)), cv2.IMREAD_UNCHANGED)
         if texture is None or texture.dtype != np.uint8 or texture.shape[2:] != (3,):
             return None
-        backdrop = cls(spec, plane, cv2.cvtColor(texture, cv2.COLOR_BGR2RGB))
-        before = _reach(spec, store) < plane.offset
+        backdrop = cls(geometry, plane, cv2.cvtColor(texture, cv2.COLOR_BGR2RGB))
+        before = _reach(geometry) < plane.offset
         return backdrop if before and backdrop._fills_the_frame else None
 
     def light(self, t: int) -> np.ndarray:
@@ -105,20 +103,19 @@ class Backdrop:
         return bool(inside.all())
 
 
-def _reach(spec: SceneSpec, store: AssetStore) -> float:
+def _reach(geometry: SceneGeometry) -> float:
     """How far along y anything in the scene but its planes ever reaches, metres."""
-    lamps = [light.location[1] + light.radius for light in spec.lights]  # Cycles' lights are spheres
-    items = [_reach_of(item, store, spec.render.frames) for item in (*spec.objects, *spec.distractors)]
-    return max([*items, *lamps], default=-np.inf)
+    lamps = [light.location[1] + light.radius for light in geometry.spec.lights]  # Cycles' lights are spheres
+    return max([*(_reach_of(geometry, number) for number in geometry.numbers), *lamps], default=-np.inf)
 
 
-def _reach_of(item: ObjectSpec, store: AssetStore, frames: int) -> float:
-    vertices, how = store.mesh(item.mesh).vertices.astype(np.float64), item.deformation
-    if how is None:
-        shapes = [_hull(vertices)]
+def _reach_of(geometry: SceneGeometry, number: int) -> float:
+    vertices = geometry.mesh(number).vertices
+    if geometry.items[number - 1].deformation is None:
+        shapes = [_hull(vertices.astype(np.float64))]
     else:
-        shapes = [_box(deformed(vertices, how, u)) for u in np.linspace(0.0, 1.0, frames)]
-    poses = object_poses(item, frames)
+        shapes = [_box(geometry.shaped(number, vertices, u)) for u in np.linspace(0.0, 1.0, geometry.frames)]
+    poses = geometry.poses[number - 1][1]
     return float((np.stack(shapes) @ poses[:, 1, :3, None] + poses[:, 1, None, 3:]).max())
 
 

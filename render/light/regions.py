@@ -10,9 +10,10 @@ from typing import Literal
 
 import numpy as np
 
+from blender_scenes.geometry import SceneGeometry, moved
 from blender_scenes.spec import LightSpec, PlaneSpec, RenderSettings
 from render.geometry.raycast import CLIP_START
-from render.geometry.surfaces import Surfaces, lamp_box, moved, square
+from render.geometry.surfaces import lamp_box, square
 from render.light.raster import compiled
 from vosforge.videos.codec import Region
 
@@ -32,14 +33,14 @@ class Regions:
 
     def __init__(
         self,
-        surfaces: Surfaces,
+        geometry: SceneGeometry,
         numbers: Sequence[int],
         rays: int,
         lights: Sequence[LightSpec] = (),
         ground: PlaneSpec | None = None,
     ) -> None:
         """``numbers``: those of the objects that count; ``rays``: how many of them a pixel gets."""
-        self._surfaces, self._numbers = surfaces, numbers
+        self._geometry, self._numbers = geometry, numbers
         self._part = PART_RAYS / rays / CELL**2
         still = [square(ground)] if ground is not None else []
         still += [lamp_box(light) for light in lights]
@@ -47,12 +48,13 @@ class Regions:
 
     def at(self, t: int) -> list[Region]:
         """The parts of frame ``t`` outside of which nothing of them is seen; no two of them overlap."""
-        height, width = self._surfaces.size
+        geometry = self._geometry
+        height, width = geometry.size
         cells = np.zeros((-(-height // CELL), -(-width // CELL)), bool)
         for number in self._numbers:
-            mark(self._surfaces.vertices(number, t), self._surfaces.mesh(number).faces, self._surfaces.K, cells)
-        corners = moved(self._still.reshape(-1, 3), self._surfaces.to_camera[t])
-        mark(corners, np.arange(len(corners)).reshape(-1, 3), self._surfaces.K, cells)
+            mark(geometry.vertices(number, t), geometry.mesh(number).faces, geometry.K, cells)
+        corners = moved(self._still.reshape(-1, 3), geometry.to_camera[t])
+        mark(corners, np.arange(len(corners)).reshape(-1, 3), geometry.K, cells)
         return [
             Region(CELL * part.top, CELL * part.left, min(CELL * part.bottom, height), min(CELL * part.right, width))
             for part in parts(cells, self._part)
@@ -61,7 +63,7 @@ class Regions:
 
 @compiled
 def mark(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, cells: np.ndarray) -> None:
-    """Mark the ``cells [h, w]`` that triangles come closer to than MARGIN; none that is touched is ever left out.
+    """Mark the ``cells [h, w]`` that triangles come closer to than RIM; none that is touched is ever left out.
 
     vertices: float64 ``[V, 3]``, camera axes; faces: ``[F, 3]``; K: the camera's matrix; cells: bool.
     """
@@ -193,20 +195,13 @@ def _pixels(region: Region) -> int:
 
 
 def denoiser_for(
-    settings: RenderSettings, regions: Sequence[Region] | None, *, surrounded: bool = False
+    settings: RenderSettings, regions: Sequence[Region], *, surrounded: bool = False
 ) -> Literal["fast", "high"]:
     """How much work the denoiser does on such a frame."""
     if settings.denoiser != "adaptive":
         return settings.denoiser
-    return "high" if _demanding(settings, regions, surrounded) else "fast"
-
-
-def _demanding(settings: RenderSettings, regions: Sequence[Region] | None, surrounded: bool) -> bool:
-    if surrounded:
-        return False
-    if regions is None:
-        return True
-    return sum(map(_pixels, regions)) > DENSE * settings.width * settings.height
+    dense = sum(map(_pixels, regions)) > DENSE * settings.width * settings.height
+    return "high" if dense and not surrounded else "fast"
 
 
 def _touch(one: Region, other: Region) -> bool:

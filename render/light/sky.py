@@ -3,22 +3,20 @@
 import cv2
 import numpy as np
 
+from blender_scenes.geometry import SceneGeometry
 from blender_scenes.spec import SceneSpec
-from blender_scenes.trajectories import camera_poses, intrinsics
 from render.light.raster import filtered, pixel_filter
 
 
 class Sky:
     """What the camera of a scene sees where nothing stands before its surroundings."""
 
-    def __init__(self, spec: SceneSpec, hdri: np.ndarray) -> None:
+    def __init__(self, geometry: SceneGeometry, hdri: np.ndarray) -> None:
         """``hdri``: scene-linear float32 ``[h, w, 3]``, equirectangular, top row first."""
-        settings = spec.render
-        self._size = settings.height, settings.width
-        self._to_camera = camera_poses(spec.camera, settings.frames)
-        self._intrinsics = intrinsics(spec.camera, settings.width, settings.height)
-        assert spec.world is not None
-        self._turn, self._hdri = spec.world.turn, np.float32(spec.world.strength) * hdri
+        self._size, self._to_camera, self._intrinsics = geometry.size, geometry.to_camera, geometry.K
+        world = geometry.spec.world
+        assert world is not None
+        self._turn, self._hdri = world.turn, np.float32(world.strength) * hdri
         texels = hdri.shape[1] / (2 * np.pi * float(self._intrinsics[0, 0]))
         self._samples = 1 if texels <= 0.3 else 3 if texels <= 1.2 else 5
 

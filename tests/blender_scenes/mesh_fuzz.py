@@ -244,10 +244,10 @@ def main(folder, count, seed):
     from blender_scenes.blender import mesh_import
     from blender_scenes.blender.materials import prepared_materials
     from blender_scenes.blender.meshes import mesh_from_arrays
-    from render.blender.engine import Engine
+    from render.blender.cycles import Cycles
     from tests.blender_scenes.mesh_views import look_at, reset
 
-    store, report, engine = AssetStore(folder / "store"), [], Engine()
+    store, report, cycles = AssetStore(folder / "store"), [], Cycles()
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         suffix = list(WRITERS)[number % len(WRITERS)]
@@ -260,14 +260,14 @@ def main(folder, count, seed):
                 obj.hide_render = True
         paint(bpy)
         direction = rng.normal(size=3)
-        wanted = look_at(engine, direction)
+        wanted = look_at(cycles, direction)
         reset()
         mesh, warnings = mesh_import.import_mesh(path, store)
         data = mesh_from_arrays("prepared", mesh)
         for material in prepared_materials(mesh, store):
             data.materials.append(material)
         bpy.context.scene.collection.objects.link(bpy.data.objects.new("prepared", data))
-        found = look_at(engine, direction)
+        found = look_at(cycles, direction)
         off = np.abs(found - wanted)
         seen = int(((wanted[..., 3] > 0) | (found[..., 3] > 0)).sum())
         bad = float((off > ROUGHLY + 0.1 * wanted).any(axis=-1).sum()) / max(seen, LEAST_SEEN)

@@ -17,7 +17,7 @@ def reset():
     bpy.data.batch_remove({block for kind in DATA_BLOCKS if kind != "scenes" for block in getattr(bpy.data, kind)})
 
 
-def look_at(engine, direction):
+def look_at(cycles, direction):
     """Colours and cover of everything that is rendered, fitted to the frame: float32 ``[SIZE, SIZE, 4]``, linear."""
     scene = bpy.context.scene
     scene.frame_set(1)
@@ -47,9 +47,7 @@ def look_at(engine, direction):
     layer = scene.view_layers[0]
     layer.use_pass_diffuse_color = layer.use_pass_emit = True
     scene.render.use_persistent_data = False
-    engine._passes.clear()
-    bpy.ops.render.render()
-    held = engine._passes
+    held = cycles.pixels()
     return np.concatenate(
         [held["Diffuse Color"][..., :3] + held["Emission"][..., :3], held["Combined"][..., 3:]], axis=-1
     )

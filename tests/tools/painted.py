@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from assets.catalog import Asset, Catalog
+from blender_scenes.geometry import SceneGeometry
 from blender_scenes.sample import SceneConfig
 from blender_scenes.spec import RenderSettings, SceneSpec
 from render.blender.records import video_record
@@ -53,7 +54,9 @@ def painted_record(spec: SceneSpec, catalog: Catalog) -> VideoRecord:
         for k in range(K - (t == 1)):
             masks[t, 2 + 9 * k : 9 + 9 * k, 3 * t + k : 8 + 3 * t + k] = k + 1
     rgb = tuple(encode(frame, settings.encoding, settings.jpeg_quality) for frame in frames)
-    return video_record(spec, catalog, rgb, masks, min(float(frame.mean()) for frame in frames), "numpy")
+    return video_record(
+        SceneGeometry(spec, {}), catalog, rgb, masks, min(float(frame.mean()) for frame in frames), "numpy"
+    )
 
 
 def painted_dataset(root: Path, quarantined: int | None = 4) -> Dataset:

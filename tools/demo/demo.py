@@ -224,7 +224,7 @@ def _interactive(video: Video, outcome: Outcome) -> InteractiveResult:
 
 def _settings(config: DemoConfig) -> list[tuple[str, str]]:
     data, settings = config.dataset, config.dataset.render
-    most = "up to " if settings.tolerated_noise else ""
+    most = "up to " if settings.tolerated_noise and not settings.plain else ""
     size = f"{settings.width} × {settings.height}, {most}{settings.samples} samples a pixel"
     return [
         (

@@ -10,7 +10,7 @@ from torchvision.models import ResNet, ResNet18_Weights, ResNet50_Weights, resne
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from mivos_models import load_imagenet
-from mivos_models import resnet as trunks
+from mivos_models.networks import resnet as trunks
 from mivos_models.networks.stcn import ValueEncoder
 from vosforge import InputError
 

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from blender_scenes.geometry import SceneGeometry
 from blender_scenes.sample import PRESETS, sample_scene
 from blender_scenes.spec import AtmosphereSpec, LensSpec, RenderSettings, WorldSpec
 from blender_scenes.trajectories import camera_poses, intrinsics
@@ -15,6 +16,10 @@ from vosforge.videos import ShardSet
 SETTINGS = RenderSettings(width=96, height=64, frames=4, samples=2)
 
 
+def backdrop_of(spec, store):
+    return Backdrop.of(SceneGeometry.load(spec, store), store)
+
+
 def scenes(catalog, count):
     """Scenes of BL30K's kind: all have an emissive backdrop, some have objects out of sight."""
     return [sample_scene(PRESETS["bl30k"], SETTINGS, catalog, seed=3, index=n, split="train") for n in range(count)]
@@ -22,7 +27,7 @@ def scenes(catalog, count):
 
 def test_the_light_is_the_texture_where_each_pixels_ray_meets_the_plane(store, catalog):
     for spec in scenes(catalog, 3):
-        plane, backdrop = spec.backdrop, Backdrop.of(spec, store)
+        plane, backdrop = spec.backdrop, backdrop_of(spec, store)
         assert plane is not None and backdrop is not None
         image = cv2.imread(str(store.image_path(plane.texture)))[:, :, ::-1] / 255
         size = np.array(image.shape[1::-1])
@@ -47,7 +52,7 @@ def test_the_light_is_the_texture_where_each_pixels_ray_meets_the_plane(store, c
 
 def test_only_a_plane_that_alone_fills_the_frame_is_laid_under(store, catalog):
     spec = scenes(catalog, 1)[0]
-    assert spec.backdrop is not None and Backdrop.of(spec, store) is not None
+    assert spec.backdrop is not None and backdrop_of(spec, store) is not None
     near = spec.backdrop.model_copy(update={"offset": 0.0})
     small = spec.backdrop.model_copy(update={"size": 2.0})
     matt = spec.backdrop.model_copy(update={"emission": 0.0})
@@ -63,7 +68,7 @@ def test_only_a_plane_that_alone_fills_the_frame_is_laid_under(store, catalog):
         {"camera": camera.model_copy(update={"lens": LensSpec(f_number=1.0, focus=(5.0,))})},
         {"camera": camera.model_copy(update={"shutter": 0.5})},
     ):
-        assert Backdrop.of(spec.model_copy(update=change), store) is None, change
+        assert backdrop_of(spec.model_copy(update=change), store) is None, change
 
 
 @pytest.mark.blender

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blender_scenes.geometry import SceneGeometry
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import Deformation, RenderSettings
 from blender_scenes.trajectories import camera_poses
 from render.geometry.raycast import CLIP_START
-from render.geometry.surfaces import Surfaces, lamp_box, square
+from render.geometry.surfaces import lamp_box, square
 from render.light.regions import CELL, RIM, Regions, denoiser_for, enclosing, mark, neighbourhoods, parts
 from tests.render.raycast import cast_mask, hit
 from vosforge.videos.codec import Region
@@ -32,8 +33,8 @@ def test_no_object_is_seen_outside_the_regions(store, catalog):
         spec = sample_scene(PRESETS["bl30k"], SETTINGS, catalog, seed=3, index=index, split="train")
         bent = spec.objects[0].model_copy(update={"deformation": Deformation(twist=(0.0, 3.0), wave=(0.3,))})
         spec = spec.model_copy(update={"objects": (bent, *spec.objects[1:])})
-        surfaces = Surfaces(spec, store)
-        regions = Regions(surfaces, range(1, len(surfaces.items) + 1), 2)
+        geometry = SceneGeometry.load(spec, store)
+        regions = Regions(geometry, geometry.numbers, 2)
         for t in (0, 3):
             times = painted(regions.at(t))
             assert times.max() <= 1, "no pixel is rendered twice"
@@ -46,13 +47,13 @@ def test_a_ground_and_a_lamp_count_and_the_sky_does_not(store, catalog):
     drawn = (sample_scene(SceneConfig(), SETTINGS, catalog, seed=2, index=n, split="train") for n in range(12))
     skies = 0
     for spec in [spec for spec in drawn if spec.ground is not None]:
-        surfaces = Surfaces(spec, store)
+        geometry = SceneGeometry.load(spec, store)
         to_camera = camera_poses(spec.camera, SETTINGS.frames)[1]
         still = np.concatenate([square(spec.ground), *map(lamp_box, spec.lights)])
         seen, nearest = np.zeros((64, 96), np.uint8), np.full((64, 96), np.inf)
         for corners in still @ to_camera[:3, :3].T + to_camera[:3, 3]:
-            hit(corners, 1, surfaces.K, nearest, seen)
-        times = painted(Regions(surfaces, (), 8, spec.lights, spec.ground).at(1))
+            hit(corners, 1, geometry.K, nearest, seen)
+        times = painted(Regions(geometry, (), 8, spec.lights, spec.ground).at(1))
         assert not seen[times == 0].any()
         skies += (times == 0).any()
     assert skies
@@ -122,9 +123,8 @@ def test_the_better_denoiser_is_for_frames_of_which_much_is_rendered():
     assert [chosen(name, *regions) for name in ("fast", "high") for regions in (sparse, dense)] == ["fast"] * 2 + [
         "high"
     ] * 2
-    assert denoiser_for(RenderSettings(denoiser="adaptive"), None) == "high"
-    assert denoiser_for(RenderSettings(denoiser="adaptive"), None, surrounded=True) == "fast"
-    assert denoiser_for(RenderSettings(denoiser="high"), None, surrounded=True) == "high"
+    assert denoiser_for(RenderSettings(width=100, height=100), dense, surrounded=True) == "fast"
+    assert denoiser_for(RenderSettings(width=100, height=100, denoiser="high"), dense, surrounded=True) == "high"
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -1,0 +1,98 @@
+"""Where everything in a scene is: its meshes, read and checked once a video, and all poses. No Blender.
+
+Whoever builds, renders, labels or records the video is handed this instead of reading the meshes again. Numbers are
+the objects' from 1 on, then the distractors'.
+"""
+
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+
+from assets.prepared import PreparedMesh
+from assets.store import AssetStore
+from blender_scenes.spec import CameraSpec, ObjectSpec, SceneSpec
+from blender_scenes.trajectories import camera_poses, deformed, intrinsics, object_poses
+
+
+class SceneGeometry:
+    """The meshes of a scene, and where they and the camera are at any of its frames."""
+
+    def __init__(self, spec: SceneSpec, meshes: Mapping[str, PreparedMesh]) -> None:
+        """``meshes``: by their content; who only asks for poses needs none."""
+        settings = spec.render
+        self.spec, self._meshes = spec, meshes
+        self.items: tuple[ObjectSpec, ...] = (*spec.objects, *spec.distractors)
+        self.planes = tuple((plane, up) for plane, up in ((spec.backdrop, True), (spec.ground, False)) if plane)
+        """Each with whether it is upright."""
+        self.frames, self.size = settings.frames, (settings.height, settings.width)
+        self.K = intrinsics(spec.camera, settings.width, settings.height)
+        self.instants = instants(spec.camera)
+        self.cameras = np.stack([camera_poses(spec.camera, self.frames, shift) for shift in self.instants])
+        """World to camera at the instants of each frame: float64 ``[3, T, 4, 4]``."""
+        self.poses = tuple(
+            np.stack([object_poses(item, self.frames, shift) for shift in self.instants]) for item in self.items
+        )
+        """Object to world, of each object, as ``cameras``."""
+        self._posed: tuple[int, dict[int, np.ndarray]] = (-1, {})
+
+    @classmethod
+    def load(cls, spec: SceneSpec, store: AssetStore) -> Self:
+        """The geometry of ``spec`` with its meshes from ``store``. Raises VOSForgeError when it lacks one."""
+        contents = dict.fromkeys(item.mesh for item in (*spec.objects, *spec.distractors))
+        return cls(spec, {content: store.mesh(content) for content in contents})
+
+    @property
+    def to_camera(self) -> np.ndarray:
+        """World to camera at each frame's own instant: float64 ``[T, 4, 4]``."""
+        return self.cameras[1]
+
+    @property
+    def numbers(self) -> range:
+        """Those of all objects and distractors."""
+        return range(1, len(self.items) + 1)
+
+    def mesh(self, number: int) -> PreparedMesh:
+        """The mesh of object ``number``, before any deformation."""
+        return self._meshes[self.items[number - 1].mesh]
+
+    def shaped(self, number: int, vertices: np.ndarray, u: float) -> np.ndarray:
+        """Vertices of the undeformed mesh ``[V, 3]`` as the object has them at time ``u``: float64, its own axes."""
+        how = self.items[number - 1].deformation
+        return vertices.astype(np.float64) if how is None else deformed(vertices, how, u)
+
+    def pose(self, number: int, t: int) -> np.ndarray:
+        """From object ``number``'s own coordinates to camera axes at frame ``t``: float64 ``[4, 4]``."""
+        pose: np.ndarray = self.to_camera[t] @ self.poses[number - 1][1, t]
+        return pose
+
+    def placed(self, number: int, t: int, vertices: np.ndarray) -> np.ndarray:
+        """Vertices of the undeformed mesh ``[V, 3]`` where they are at frame ``t``: float64 ``[V, 3]``, camera axes."""
+        return moved(self.shaped(number, vertices, t / (self.frames - 1)), self.pose(number, t))
+
+    def vertices(self, number: int, t: int) -> np.ndarray:
+        """All vertices of object ``number`` at frame ``t``: float64 ``[V, 3]``, camera axes; for reading only.
+
+        Those of the frame that was asked for last are kept.
+        """
+        if self._posed[0] != t:
+            self._posed = (t, {})
+        posed = self._posed[1]
+        if number not in posed:
+            posed[number] = self.placed(number, t, self.mesh(number).vertices)
+        return posed[number]
+
+    def corners(self, number: int, t: int, face: np.ndarray) -> np.ndarray:
+        """The corners of the triangles ``face [N]`` of object ``number`` at frame ``t``: float64 ``[N, 3, 3]``."""
+        mesh = self.mesh(number)
+        return self.placed(number, t, mesh.vertices[mesh.faces[face]].reshape(-1, 3)).reshape(-1, 3, 3)
+
+
+def instants(camera: CameraSpec) -> tuple[float, float, float]:
+    """When the shutter opens, takes the frame and closes, in frames from the frame's own instant."""
+    return (-camera.shutter / 2, 0.0, camera.shutter / 2)
+
+
+def moved(places: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """Places ``[N, 3]`` moved by a matrix ``[4, 4]``."""
+    return places @ pose[:3, :3].T + pose[:3, 3]

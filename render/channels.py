@@ -1,0 +1,10 @@
+"""The names of what Cycles gives of a frame, for those who read it without Blender."""
+
+COMBINED = "Combined"
+"""Scene-linear light and opacity, premultiplied, float32 ``[H, W, 4]``."""
+INDEX = "Object Index"
+"""Which object the centre of each pixel shows, float32 ``[H, W, 1]``."""
+DEPTH = "Depth"
+"""Metres along the camera's axis to it, float32 ``[H, W, 1]``."""
+MIST = "Mist"
+"""How far away what a pixel shows is, from 0 to 1, float32 ``[H, W, 1]``."""

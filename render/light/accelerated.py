@@ -1,0 +1,149 @@
+"""The one door to what renders a scene faster than plain Cycles does, and looks the same; no Blender.
+
+What stands behind everything is laid under the frame, light is denoised without the surfaces' colours, samples are
+taken where there is noise, and only those parts of a frame are rendered in which something can be seen. `render.plain`
+shuts the door.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from assets.prepared import REFLECTANCE
+from assets.store import AssetStore
+from blender_scenes.geometry import SceneGeometry
+from blender_scenes.spec import RenderSettings, SceneSpec
+from render.channels import COMBINED, INDEX
+from render.light.albedo import Albedo, CornersOf
+from render.light.backdrop import Backdrop
+from render.light.noise import noisy_parts
+from render.light.regions import Regions, denoiser_for, enclosing
+from render.light.relight import relit
+from render.light.sky import Sky
+from vosforge.videos.codec import Region
+
+Passes = dict[str, np.ndarray]
+
+
+class Renderer(Protocol):
+    """What is asked of Cycles; each call is about the frame that stands in Blender."""
+
+    def render(self, regions: Sequence[Region] | None = None) -> Passes:
+        """The passes of the frame, 0 outside ``regions``."""
+
+    def parts(self, regions: Sequence[Region]) -> Iterator[tuple[Region, Passes]]:
+        """Each of ``regions`` with its passes."""
+
+    def take(self, samples: range, count: int) -> None:
+        """From now on, take these of ``count`` samples a pixel."""
+
+
+class Accelerated:
+    """A scene whose frames are rendered the fast way."""
+
+    def __init__(
+        self, spec: SceneSpec, regions: Regions, behind: Backdrop | Sky | None = None, albedo: Albedo | None = None
+    ) -> None:
+        """``behind``: what is laid under the frames; ``albedo``: the surfaces' colours, if light is told from them."""
+        self._spec, self._regions, self._behind, self._albedo = spec, regions, behind, albedo
+
+    @property
+    def lays_background(self) -> bool:
+        """Whether Cycles is to leave out what stands behind everything."""
+        return self._behind is not None
+
+    @property
+    def splits_light(self) -> bool:
+        """Whether Cycles is to give noisy light, and what surfaces reflect beside it."""
+        return self._albedo is not None
+
+    def render(self, t: int, cycles: Renderer) -> tuple[Passes, list[Region]]:
+        """The passes of frame ``t``, which stands in Blender, its light finished; and the parts that were rendered."""
+        settings, regions = self._spec.render, self._regions.at(t)
+        if self._behind is None:
+            return cycles.render(regions), regions
+        if self._albedo is None:
+            if settings.denoise:  # by Cycles, which needs to see what lies around
+                regions = enclosing(regions)
+            passes = cycles.render(regions)
+            passes[COMBINED] = laid_over(passes[COMBINED], self._behind.light(t))
+            return passes, regions
+        twice = settings.tolerated_noise > 0 and settings.samples > 1
+        passes = self._rendered_twice(cycles, regions) if twice else cycles.render(regions)
+        passes[COMBINED] = relit(
+            passes[COMBINED],
+            passes[REFLECTANCE],
+            passes[INDEX][:, :, 0].astype(np.uint16),
+            regions,
+            self._albedo.shown(t, regions),
+            self._behind.light(t),
+            denoiser_for(settings, regions, surrounded=self._spec.world is not None),
+        )
+        return passes, regions
+
+    def _rendered_twice(self, cycles: Renderer, regions: Sequence[Region]) -> Passes:
+        """Render ``regions`` with half of the samples, and with the other half where that leaves them noisy.
+
+        Cycles' samples are one sequence: where both halves are taken, all of it is.
+        """
+        settings, count = self._spec.render, self._spec.render.samples
+        first = -(-count // 2)
+        cycles.take(range(first), count)
+        passes = cycles.render(regions)
+        linear = passes[COMBINED], passes[REFLECTANCE]
+        noisy = noisy_parts(*linear, regions, 2.0**self._spec.exposure, settings.tolerated_noise)
+        cycles.take(range(first, count), count)
+        for region, more in cycles.parts(noisy):
+            for name in (COMBINED, REFLECTANCE):
+                part = passes[name][region.top : region.bottom, region.left : region.right]
+                part += np.float32(1 - first / count) * (more[name] - part)
+        cycles.take(range(count), count)
+        return passes
+
+
+def accelerated(
+    geometry: SceneGeometry, store: AssetStore, surroundings: Callable[[], np.ndarray], corners: CornersOf
+) -> Accelerated | None:
+    """The fast way to render a scene, or None where plain Cycles is to do all: asked to, or there is no other way.
+
+    surroundings: gives the HDRI behind the scene, scene-linear float32 ``[h, w, 3]``;
+    corners: what Blender knows of the meshes. Raises VOSForgeError when ``store`` lacks an image.
+    """
+    spec, numbers = geometry.spec, geometry.numbers
+    settings = spec.render
+    if settings.plain:
+        return None
+    if not settings.colors:
+        # The passes tell distractors from what lies behind them, the masks do not.
+        labelled = numbers if settings.passes else numbers[: len(spec.objects)]
+        return Accelerated(spec, Regions(geometry, labelled, rays=1))
+    behind = _behind(geometry, store, surroundings)
+    if behind is None:
+        return None
+    albedo = Albedo(geometry, store, corners) if _splits(settings) else None
+    regions = Regions(geometry, numbers, settings.samples, spec.lights, spec.ground)
+    return Accelerated(spec, regions, behind, albedo)
+
+
+def _behind(
+    geometry: SceneGeometry, store: AssetStore, surroundings: Callable[[], np.ndarray]
+) -> Backdrop | Sky | None:
+    """What stands behind all that is rendered, where it can be laid there without rendering it."""
+    spec = geometry.spec
+    if not spec.render.lay_backdrop:
+        return None
+    if _splits(spec.render) and Sky.fits(spec):
+        return Sky(geometry, surroundings())
+    return Backdrop.of(geometry, store)
+
+
+def _splits(settings: RenderSettings) -> bool:
+    """Whether light and colours are to be told apart."""
+    return settings.denoise and settings.denoise_light
+
+
+def laid_over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Light ``above [H, W, 4]``, premultiplied by its opacity, over what lies ``below [H, W, 3]``: ``[H, W, 3]``."""
+    light: np.ndarray = above[:, :, :3] + (1 - above[:, :, 3:]) * below
+    return light

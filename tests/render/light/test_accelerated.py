@@ -1,0 +1,132 @@
+"""The door to all that is faster than plain Cycles: what comes through it is what plain Cycles renders."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from blender_scenes.geometry import SceneGeometry
+from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
+from blender_scenes.spec import Deformation, LensSpec, RenderSettings
+from render.farm.process import BlenderProcess
+from render.light.accelerated import accelerated
+from tests.render.blender.test_engine import job
+from tests.render.conftest import cut_out
+from vosforge.videos import ShardSet
+
+SETTINGS = RenderSettings(width=96, height=64, frames=2, samples=64, encoding="png", passes=("depth", "amodal"))
+KINDS = ("before a backdrop", "on a ground", "with holes", "through a lens")
+
+
+def with_render(spec, **changes):
+    return spec.model_copy(update={"render": spec.render.model_copy(update=changes)})
+
+
+@pytest.fixture(scope="module")
+def scenes(store, catalog):
+    """One for each way that light takes, with a bent object in each."""
+    drawn = [
+        sample_scene(SceneConfig(objects=(3, 4)), SETTINGS, catalog, seed=2, index=n, split="train") for n in range(12)
+    ]
+    before_backdrop = sample_scene(PRESETS["bl30k"], SETTINGS, catalog, seed=3, index=1, split="train")
+    on_ground = next(spec for spec in drawn if spec.ground is not None)
+    material, mesh = cut_out(store, catalog)
+    looks = {"mesh": mesh, "material": material, "texture": None}
+    holes = (before_backdrop.objects[0].model_copy(update=looks), *before_backdrop.objects[1:])
+    lens = on_ground.camera.model_copy(update={"lens": LensSpec(f_number=1.0, focus=(5.0,))})
+    kinds = (
+        before_backdrop,
+        on_ground,
+        before_backdrop.model_copy(update={"objects": holes}),
+        on_ground.model_copy(update={"camera": lens}),
+    )
+    bend = {"deformation": Deformation(twist=(0.0, 2.0))}
+    return {
+        name: spec.model_copy(update={"objects": (*spec.objects[:-1], spec.objects[-1].model_copy(update=bend))})
+        for name, spec in zip(KINDS, kinds, strict=True)
+    }
+
+
+@pytest.fixture(scope="module")
+def blender(tmp_path_factory):
+    with BlenderProcess(tmp_path_factory.mktemp("log") / "blender.log") as process:
+        yield process
+
+
+def rendered(blender, spec, store, catalog, folder):
+    events = list(blender.run(job(spec, store, catalog, folder) | {"gates": False}))
+    assert "done" in events[-1], events[-1]
+    return ShardSet(folder / f"{spec.video_id}.h5").video(spec.video_id)
+
+
+def labels(video):
+    return {name: video.group[name][()] for name in ("mask", "depth", "amodal", "objects/visibility")}
+
+
+@pytest.mark.blender
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_and_labels_are_those_of_plain_cycles(blender, scenes, store, catalog, tmp_path, kind):
+    spec = scenes[kind]
+    fast, plain = (
+        rendered(blender, with_render(spec, plain=plain), store, catalog, tmp_path / str(plain))
+        for plain in (False, True)
+    )
+    assert fast.masks().any()
+    for name, values in labels(fast).items():
+        assert values.tobytes() == labels(plain)[name].tobytes(), name
+    difference = fast.frames().astype(float) - plain.frames()
+    assert abs(difference.mean()) < 0.5 and difference.std() < 6.0  # 64 samples leave noise
+    blocks = cv2.resize(difference[0], None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
+    assert np.abs(blocks).max() < 10.0
+    if kind == "through a lens":
+        assert not difference.any(), "there is no faster way"
+    else:
+        assert difference.any(), "the fast way was taken"
+
+
+@pytest.mark.blender
+def test_masks_alone_are_those_of_plain_cycles(blender, scenes, store, catalog, tmp_path):
+    for n, spec in enumerate(scenes.values()):
+        fast, plain = (
+            labels(
+                rendered(
+                    blender, with_render(spec, colors=False, plain=plain), store, catalog, tmp_path / f"{n}{plain}"
+                )
+            )
+            for plain in (False, True)
+        )
+        for name, values in fast.items():
+            assert values.tobytes() == plain[name].tobytes(), name
+
+
+def test_the_door_is_shut_where_a_scene_says_so_and_where_nothing_is_faster(scenes, store):
+    def way(spec):
+        geometry, hdri = SceneGeometry.load(spec, store), np.ones((4, 8, 3), np.float32)
+        return accelerated(
+            geometry,
+            store,
+            lambda: hdri,
+            lambda number: (None, np.zeros((len(geometry.mesh(number).faces), 3, 3))),
+        )
+
+    backdrop, ground, _, lens = scenes.values()
+    for spec in (backdrop, ground):
+        assert way(spec).lays_background and way(spec).splits_light
+        assert way(with_render(spec, plain=True)) is None
+        assert way(with_render(spec, lay_backdrop=False)) is None
+        bare = way(with_render(spec, colors=False))
+        assert not bare.lays_background and not bare.splits_light
+        assert way(with_render(spec, colors=False, plain=True)) is None
+    whole = way(with_render(backdrop, denoise_light=False))
+    assert whole.lays_background and not whole.splits_light
+    assert way(lens) is None
+
+
+def test_specs_hold_the_switch_only_where_it_is_thrown(scenes):
+    spec = scenes["on a ground"]
+    assert "plain" not in json.loads(spec.model_dump_json())["render"]
+    shut = with_render(spec, plain=True)
+    for each in (spec, shut):
+        assert type(spec).model_validate_json(each.model_dump_json()) == each
+    assert shut.render.plain and shut != spec
