@@ -104,3 +104,10 @@ def test_a_process_that_cannot_be_begun_is_the_machines(blender, monkeypatch):
         monkeypatch.setattr("render.farm.process.subprocess.Popen", refuse)
         with pytest.raises(MachineError, match="cannot start a Blender process"):
             list(process.run({"do": "render"}))
+
+
+def test_of_a_long_log_the_last_lines_are_told(blender):
+    told = "print('old words ' * 20_000); print('é' * 40_000); print('two', flush=True); raise OSError('3')"
+    with blender(READY + told) as process, pytest.raises(BlenderCrashError, match=r"ends: .*OSError: 3") as caught:
+        list(process.run({"do": "render"}))
+    assert "old words" not in str(caught.value)
