@@ -104,3 +104,12 @@ def test_a_process_that_cannot_be_begun_is_the_machines(blender, monkeypatch):
         monkeypatch.setattr("render.farm.process.subprocess.Popen", refuse)
         with pytest.raises(MachineError, match="cannot start a Blender process"):
             list(process.run({"do": "render"}))
+
+
+def test_of_a_long_log_the_last_lines_are_told(blender):
+    """They are looked for in its last bytes, which may begin within a character."""
+    with (
+        blender(READY + "print('é' * 40_000, flush=True); raise OSError('3')") as process,
+        pytest.raises(BlenderCrashError, match=r"ends: .*OSError: 3$"),
+    ):
+        list(process.run({"do": "render"}))

@@ -230,6 +230,21 @@ def test_the_least_recently_used_copies_make_room(remote, cache, folder, monkeyp
     videos[0].verify()  # opened before its copy was removed
 
 
+@pytest.mark.parametrize("told", ["", "nonsense", "999999999999999", None])
+def test_what_the_copies_take_is_counted_anew_where_it_is_not_known(remote, cache, folder, monkeypatch, told):
+    """A killed download, a user or a crash may leave any number: it removes nothing that has room."""
+    videos = list(ShardSet(remote))
+    videos[0].frame(0)
+    age(cache)
+    taken = cache.with_name("remote.bytes")
+    whole = sum(path.stat().st_size for path in cache.iterdir())
+    assert int(taken.read_text()) == whole
+    taken.unlink() if told is None else taken.write_text(told)
+    videos[3].frame(0)
+    assert copies(cache) == {"manifest.jsonl", "shard-00000.h5", "shard-00001.h5"}
+    assert int(taken.read_text()) == whole + (folder / "shards" / "shard-00001.h5").stat().st_size
+
+
 def test_what_was_just_handed_out_is_not_removed(remote, cache, monkeypatch):
     monkeypatch.setenv("VOSFORGE_REMOTE_GB", "0")
     for video in ShardSet(remote):
