@@ -1,4 +1,4 @@
-"""The training loop all three networks share: batches in, Adam steps, a history, two checkpoints."""
+"""The training loop of all three networks: Adam steps, a history and two checkpoints."""
 
 import json
 import math
@@ -22,7 +22,7 @@ from vosforge.processes import short_folder
 from vosforge.seeding import rng_for
 
 OnStep = Callable[[int, int, float], None]
-"""Called after every step with (steps done, steps in all, loss)."""
+"""Called after every step with (steps done, total steps, loss)."""
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
@@ -35,7 +35,7 @@ class Step(NamedTuple):
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of the setting "auto", "cpu" or "cuda"; InputError for a CUDA device that is not there."""
+    """The device for the setting "auto", "cpu" or "cuda"; InputError for a missing CUDA device."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():

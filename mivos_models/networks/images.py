@@ -1,4 +1,4 @@
-"""Frames as the networks want them: normalised colours, sides that are multiples of 16."""
+"""Prepares frames for the networks: normalised colours, sides padded to multiples of 16."""
 
 from typing import NamedTuple, Self
 
@@ -50,7 +50,7 @@ class Padding(NamedTuple):
 
 
 class View:
-    """A picture of H by W pixels as the networks see it: reduced, if it is too large for them, and padded."""
+    """How the networks see H by W pixels: reduced if too large, and padded."""
 
     def __init__(self, height: int, width: int, short_side: int | None = None) -> None:
         """``short_side``: what the shorter of the two is reduced to where it is longer; None: nothing is."""

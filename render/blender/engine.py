@@ -34,39 +34,39 @@ from vosforge.videos.codec import Region
 
 INDEX_PASS = "Object Index"
 INDEX_PASSES = (INDEX_PASS, "IndexOB")
-"""What Blender 5 and Blender 4.5 call it."""
+"""Its names in Blender 5 and 4.5."""
 EMPTY_PASSES = {"Combined": 4, REFLECTANCE: 4, INDEX_PASS: 1, "Depth": 1}
-"""The channels of what a frame has even where nothing is rendered."""
+"""Channels of passes that a frame has even where nothing is rendered."""
 MIST_DEPTH = 1000.0
 """How far the mist pass reaches, in metres. A mean over a pixel's samples, it has no jagged edges, unlike depth."""
 
 COLOR_LAYERS = 8
-"""So many transparent surfaces a ray for colours passes through."""
+"""Maximum number of transparent surfaces along a ray for colours."""
 MOST_LAYERS = 1024
-"""So many one for labels: the most that Cycles knows."""
+"""The same for labels: Cycles' limit."""
 
 
 @dataclass(frozen=True)
 class RenderedFrame:
-    """One frame: what it looks like, and what is where in it."""
+    """One frame: its colours and labels."""
 
     rgb: np.ndarray | None
     """uint8 ``[H, W, 3]`` (sRGB); None without colours."""
     mask: np.ndarray
     """uint8 ``[H, W]``: instance id, 0 background."""
     seen: np.ndarray
-    """uint16 ``[H, W]``: the objects' numbers, 1 to K, the distractors' after them, 0 where there are only planes."""
+    """uint16 ``[H, W]``: objects 1 to K, then distractors; 0 for planes and nothing."""
     depth: np.ndarray | None
-    """float32 ``[H, W]``: metres along the camera's axis to what ``seen`` names; None where no pass needs it."""
+    """float32 ``[H, W]``: metres along the camera's axis to the surface in ``seen``; None if no pass needs it."""
 
 
 class Engine:
-    """Cycles inside this process, with a tap on the pixels of each finished render."""
+    """Cycles in this process, with access to the pixels of each finished render."""
 
     def __init__(self, threads: int = 1, device: str = "cpu") -> None:
         """``device``: one of `render.farm.devices.DEVICES`.
 
-        Raises VOSForgeError for a Blender that is not supported, and where there is no such device.
+        Raises VOSForgeError for an unsupported Blender or a missing device.
         """
         check_version(bpy.app.version)
         import cycles  # on Blender's own path, which importing bpy has just set
@@ -81,13 +81,13 @@ class Engine:
 
     @property
     def version(self) -> str:
-        """What renders, for the record: "Blender 5.0.1 Cycles CPU", or OPTIX and so on."""
+        """The renderer's name for the record, such as "Blender 5.0.1 Cycles CPU"."""
         return f"Blender {bpy.app.version_string} Cycles {self.device.kind}"
 
     def prove(self) -> None:
-        """Render a bright, empty frame. Raises VOSForgeError when the device gives none.
+        """Render a bright, empty frame. Raises VOSForgeError when the device fails.
 
-        A driver may list a card that it then has no kernels for, or no memory.
+        A driver may list a card without kernels or memory for it.
         """
         clear_scene()
         scene = bpy.context.scene
@@ -171,9 +171,9 @@ class Engine:
         return _labelled(spec, to_srgb(linear), passes)
 
     def _render_labels(self, spec: SceneSpec, store: AssetStore, built: BuiltScene) -> Iterator[RenderedFrame]:
-        """Yield the video's frames without colours: one sharp ray a pixel, only where objects can be.
+        """Yield the video's frames without colours: one ray per pixel, only where objects may be.
 
-        Nothing is left to chance, so that no seed matters.
+        Deterministic: the seed does not matter.
         """
         _apply(spec.render.model_copy(update=QUALITIES["labels"]), built.scene, self._threads, self.device)
         strip_colors(built.scene)
@@ -188,7 +188,7 @@ class Engine:
                 yield _labelled(spec, None, self._render_passes(spec, regions.at(frame)))
 
     def _render_sharp(self, spec: SceneSpec, regions: Sequence[Region] | None) -> dict[str, np.ndarray]:
-        """The frame's own instant through a pinhole, one sample a pixel, with surfaces that are there or not there.
+        """Render the frame's instant through a pinhole, one sample per pixel, with surfaces opaque or absent.
 
         A lens scatters the very first ray in space, a shutter in time, a transparent surface by chance, and labels
         with it.
@@ -208,7 +208,7 @@ class Engine:
             cycles.samples, cycles.use_denoising = samples, denoised
 
     def _render_twice(self, spec: SceneSpec, regions: Sequence[Region]) -> dict[str, np.ndarray]:
-        """Render ``regions`` with half of the samples, and with the other half where that leaves them noisy.
+        """Render ``regions`` with half of the samples, then noisy parts with the other half.
 
         Cycles' samples are one sequence: where both halves are taken, all of it is.
         """
@@ -227,9 +227,9 @@ class Engine:
         return passes
 
     def _render_passes(self, spec: SceneSpec, regions: Sequence[Region] | None = None) -> dict[str, np.ndarray]:
-        """Render what stands in Blender now: each pass as float32 ``[H, W, channels]``, top row first.
+        """Render the current Blender scene: each pass as float32 ``[H, W, channels]``, top row first.
 
-        ``regions``: the only parts that are rendered; the rest is 0.
+        Only ``regions`` are rendered; the rest is 0.
         """
         size = spec.render.height, spec.render.width
         if regions is None:
@@ -260,13 +260,13 @@ class Engine:
         self._passes.clear()
         bpy.ops.render.render()
         if INDEX_PASS not in self._passes:
-            raise VOSForgeError(f"Cycles gave no pixels for video {spec.video_id}; see the Blender log of its worker")
+            raise VOSForgeError(f"Cycles gave no pixels for video {spec.video_id}; see the worker's Blender log")
         return dict(self._passes)
 
 
 @contextmanager
 def _shutter_open(built: BuiltScene, frame: int) -> Iterator[None]:
-    """While it lasts, Cycles sees what moves where it is when the shutter opens and closes, and blurs it between.
+    """Within this context, Cycles sees moving objects at shutter opening and closing, and blurs between them.
 
     Cycles steps through the instants itself, as frames before and after the scene's current one.
     """
@@ -299,12 +299,12 @@ def _labelled(spec: SceneSpec, rgb: np.ndarray | None, passes: dict[str, np.ndar
 
 
 def splits(settings: RenderSettings) -> bool:
-    """Whether light and colours are to be told apart."""
+    """Whether light and colours are separated."""
     return settings.denoise and settings.denoise_light
 
 
 def _behind(spec: SceneSpec, store: AssetStore, built: BuiltScene) -> Backdrop | Sky | None:
-    """What stands behind all that is rendered, where it can be laid there without rendering it."""
+    """The background, if it can be composited instead of rendered."""
     if not spec.render.lay_backdrop:
         return None
     if splits(spec.render) and Sky.fits(spec):
@@ -378,7 +378,7 @@ def _apply(settings: RenderSettings, scene: bpy.types.Scene, threads: int, devic
 
 
 def _take(scene: bpy.types.Scene, samples: range, count: int) -> None:
-    """Let Cycles take these of ``count`` samples a pixel."""
+    """Make Cycles take these of ``count`` samples per pixel."""
     cycles = scene.cycles
     cycles.samples, cycles.use_sample_subset = count, len(samples) < count
     cycles.sample_offset, cycles.sample_subset_length = samples.start, len(samples)
@@ -386,7 +386,7 @@ def _take(scene: bpy.types.Scene, samples: range, count: int) -> None:
 
 
 def _keep_reflectance(layer: bpy.types.ViewLayer, wanted: bool) -> None:
-    """Let Cycles give what surfaces reflect as a pass of its own, or not."""
+    """Enable or disable Cycles' pass of surface reflectance."""
     for aov in list(layer.aovs):
         layer.aovs.remove(aov)
     if wanted:

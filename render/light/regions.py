@@ -1,4 +1,4 @@
-"""Where in a frame things can be seen at all: a few rectangles that hold them, so that nothing else need be rendered.
+"""Finds the few rectangles of a frame in which objects can be visible; nothing else is rendered.
 
 The frame is a grid of cells. Those that a triangle touches, or comes close to, are marked; cuts from edge to edge then
 take them apart for as long as what is left out saves more rays than another rectangle costs.
@@ -21,14 +21,14 @@ CELL = 8
 MARGIN = 2.0
 """Pixels around a triangle that its antialiased rim may touch."""
 PART_RAYS = 16_000
-"""What it costs to render one more rectangle, in rays that meet nothing."""
+"""Cost of one more rectangle, in rays that hit nothing."""
 
 DENSE = 0.4
 """A frame of which a larger share is rendered gets all samples, and the better denoiser if its settings allow."""
 
 
 class Regions:
-    """The parts of a video's frames in which some of the things in its scene can be seen."""
+    """The regions of a video's frames in which chosen objects can be visible."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Regions:
         lights: Sequence[LightSpec] = (),
         ground: PlaneSpec | None = None,
     ) -> None:
-        """``numbers``: those of the objects that count; ``rays``: how many of them a pixel gets."""
+        """``numbers``: the objects that count; ``rays``: rays per pixel."""
         self._surfaces, self._numbers = surfaces, numbers
         self._part = PART_RAYS / rays / CELL**2
         still = [square(ground)] if ground is not None else []
@@ -195,7 +195,7 @@ def _pixels(region: Region) -> int:
 def denoiser_for(
     settings: RenderSettings, regions: Sequence[Region] | None, *, surrounded: bool = False
 ) -> Literal["fast", "high"]:
-    """How much work the denoiser does on such a frame."""
+    """The denoiser's quality for such a frame."""
     if settings.denoiser != "adaptive":
         return settings.denoiser
     return "high" if _demanding(settings, regions, surrounded) else "fast"

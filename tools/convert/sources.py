@@ -1,4 +1,4 @@
-"""The files of something to import: a folder's, or a tar's, which is read in place and never unpacked."""
+"""The files of an import source: a folder, or a tar that is read in place."""
 
 import os
 import sys
@@ -14,11 +14,11 @@ from vosforge.videos.film import Film, is_film
 from vosforge.videos.folders import is_hidden, numbered
 
 BLOCK = 512
-"""Of a tar, which ends with one of zeros."""
+"""Block size of a tar, which ends with a block of zeros."""
 
 
 class Entry(NamedTuple):
-    """Where a file's bytes are."""
+    """Location of a file's bytes."""
 
     path: str
     """The file itself, or the tar that holds it."""
@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     size: int = -1
     """-1: to the end."""
     frame: int | None = None
-    """Which frame of the film that the bytes are; None for a file of its own."""
+    """The frame's index in the film at that location; None for a file."""
 
     def read(self) -> bytes:
         """The bytes, or a JPEG of the film's frame. InputError when they cannot be read."""
@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 
 
 JPEG_QUALITY = 95
-"""For frames that are not stored as JPEG; colours are not subsampled."""
+"""For frames not stored as JPEG; no chroma subsampling."""
 
 
 @lru_cache(maxsize=1)
@@ -102,7 +102,7 @@ def _frames_of(film: Entry) -> dict[str, Entry]:
 
 
 def shown(source: Path, folder: str, name: str = "") -> str:
-    """How messages call a file of the source."""
+    """A source file's name in messages."""
     inside = "/".join(part for part in (folder, name) if part)
     return f"{source}/{inside}" if source.is_dir() else f"{inside} in {source}"
 
