@@ -1,4 +1,4 @@
-"""How much work goes into a frame: named sets of render settings, from the published recipe to labels alone.
+"""Qualities: named sets of render settings, from BL30K's published settings to labels only.
 
 `make bench-render` measures what each costs and how good it is; docs/rendering.md has the figures.
 """
@@ -29,7 +29,7 @@ QUALITIES: dict[str, dict[str, Any]] = {
 
 
 def quality_settings(name: str) -> list[str]:
-    """A quality as settings of a data set, ``render.samples=64`` and so on. Raises InputError for an unknown one."""
+    """A quality as settings such as ``render.samples=64``. Raises InputError for an unknown one."""
     if name not in QUALITIES:
         raise InputError(f"unknown quality '{name}'; known: {', '.join(QUALITIES)}")
     return [f"render.{key}={json.dumps(value)}" for key, value in QUALITIES[name].items()]

@@ -1,4 +1,4 @@
-"""How the command line ends: what goes wrong becomes one sentence on the standard error, and an exit code."""
+"""Exit handling of the command line: an error becomes one sentence on stderr and an exit code."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ def run_command(app: typer.Typer, argv: Sequence[str]) -> None:
     """Run the command in ``argv`` and end the process: 0, 1 (failed), 2 (wrong usage), 3 (videos quarantined), 130
     (Ctrl-C) or 143 (SIGTERM).
 
-    A word or an option's value that begins with ~ is taken for a path in a home, as a shell does at a word's beginning.
+    A word or option value that begins with ~ is expanded to a home path, as a shell does at the start of a word.
     """
     end_on_sigterm()
     for stream in (sys.stdout, sys.stderr):
@@ -78,7 +78,7 @@ def _complain(sentence: str, code: int) -> int:
 
 
 def _let_go_of_output() -> None:
-    """Where nobody reads the output any more, or its disk is full, have Python not say so again as it ends."""
+    """Suppress Python's second error at exit when stdout is closed or its disk is full."""
     try:
         sys.stdout.flush()
     except OSError:

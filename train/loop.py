@@ -1,4 +1,4 @@
-"""The training loop all three networks share: batches in, Adam steps, a history, two checkpoints."""
+"""The training loop of all three networks: Adam steps, a history and two checkpoints."""
 
 import json
 import math
@@ -23,7 +23,7 @@ from vosforge.processes import short_folder
 from vosforge.seeding import rng_for
 
 OnStep = Callable[[int, int, float], None]
-"""Called after every step with (steps done, steps in all, loss)."""
+"""Called after every step with (steps done, total steps, loss)."""
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 

@@ -18,7 +18,7 @@ LEAST_SHARE = 1e-4
 
 
 class Bootstrap(Record):
-    """When to look at hard pixels only: all of them up to ``start``, then linearly fewer, ``top`` from ``end`` on.
+    """Schedule of hard-pixel mining: all pixels up to ``start``, then linearly fewer, ``top`` from ``end`` on.
 
     ``start`` and ``end`` are shares of the run's iterations. Mask-Propagation (§ BL30K) uses 20k and 70k of 500k.
     """

@@ -1,4 +1,4 @@
-"""Training of S2M: one object of one frame, a made-up previous mask, made-up scribbles, and the mask they mean."""
+"""Training of S2M: one object of one frame, a synthetic previous mask and scribbles, and the target mask."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -25,7 +25,7 @@ DRAWS = 120
 
 
 class ScribbledFrame(NamedTuple):
-    """What S2M sees and should say, or a batch with B in front.
+    """S2M's input and target, or a batch with B in front.
 
     inputs: [6, H, W] float32 (normalised RGB, previous mask, positive, negative strokes); label: [H, W] int64, 0 or 1.
     """
@@ -45,7 +45,7 @@ class FrameDataset(Dataset[ScribbledFrame]):
         return self.settings.iterations * self.settings.batch
 
     def __getitem__(self, index: int) -> ScribbledFrame:
-        """Sample ``index``. VOSForgeError when the videos hardly ever show an object large enough."""
+        """Sample ``index``. VOSForgeError when large enough objects are too rare."""
         rng = rng_for(self.settings.seed, "scribbled frame", index)
         geometry = self.settings.augmentation.geometry
         least = (self.settings.min_side * geometry.crop / 480) ** 2

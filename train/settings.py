@@ -1,4 +1,4 @@
-"""What a training run is: one record a network, and the two recipes that are known to work.
+"""Settings of a training run: one record per network, and two tested recipes.
 
 The defaults are the published ones (MiVOS, CVPR 2021) for rendered videos; ``recipe("demo")`` is the same three
 networks in small, for minutes on two CPU cores from random weights.
@@ -20,13 +20,13 @@ Shares = Annotated[tuple[Share, ...], ASCENDING]
 
 
 def check_crop(geometry: Geometry) -> None:
-    """ValueError for a crop that the networks' grid does not divide."""
+    """ValueError for a crop that is not a multiple of the networks' grid."""
     if geometry.crop % 16:
         raise ValueError(f"the crop must be a multiple of 16, not {geometry.crop}")
 
 
 class TrainSettings(Record):
-    """What all three networks' runs have in common."""
+    """Settings common to all three networks."""
 
     iterations: int = Field(default=500_000, ge=1)
     batch: int = Field(default=8, ge=1)
@@ -134,7 +134,7 @@ class PropagationSettings(TrunkSettings):
         return self
 
     def stage_at(self, step: int) -> ClipStage:
-        """What clips are like at ``step`` (from 0)."""
+        """The clip settings at ``step`` (from 0)."""
         reached = [stage for stage in self.stages if step >= stage.start * self.iterations]
         return reached[-1] if reached else ClipStage(start=0.0, geometry=self.augmentation.geometry)
 

@@ -73,7 +73,7 @@ def save_network(network: nn.Module, path: Path) -> None:
 
 
 def _opened(weights: Path | str | Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
-    """What to call the weights in a sentence, and the weights."""
+    """The weights' name for messages, and the weights."""
     if isinstance(weights, Mapping):
         return "the state dict", dict(weights)
     return str(weights), read_state(Path(weights))

@@ -8,7 +8,7 @@ from mivos_models.networks.resnet import check_size, scaled
 
 
 def difference_maps(given: Tensor, before: Tensor) -> Tensor:
-    """What an interaction added and what it removed: [..., 2, H, W] from two masks [..., H, W] in 0..1."""
+    """What an interaction added and removed: [..., 2, H, W] from two masks [..., H, W] in 0..1."""
     difference = given - before
     return torch.stack([difference.clamp(0, 1), (-difference).clamp(0, 1)], dim=-3)
 

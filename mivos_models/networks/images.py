@@ -1,4 +1,4 @@
-"""Frames as the networks want them: normalised colours, sides that are multiples of 16."""
+"""Prepares frames for the networks: normalised colours, sides padded to multiples of 16."""
 
 from typing import NamedTuple, Self
 

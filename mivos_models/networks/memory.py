@@ -17,7 +17,7 @@ Affinity = Callable[[Tensor, Tensor], Tensor]
 
 _GROUPS_PAY = 4
 _BLOCK = 2**22
-"""So many similarities at a time stay near the processor, and a long video's take no more memory than a short one's."""
+"""Block size in similarities: fits caches, and memory does not grow with the video."""
 
 
 class Memory(NamedTuple):
@@ -36,9 +36,9 @@ def join(memories: Sequence[Memory]) -> Memory:
 
 
 class Bank:
-    """A memory that frames are added to in place; to join a long one anew for each frame would cost much.
+    """A memory to which frames are added in place, without copying it for each frame.
 
-    Room for all ``frames`` is taken at once: if there is too little, that shows before the work. ``like``: a memory of
+    Memory for all ``frames`` is allocated at once, so that a shortage shows early. ``like``: a memory of
     the same video and objects.
     """
 
@@ -47,7 +47,7 @@ class Bank:
         self._kept = self._used = 0
 
     def add(self, memory: Memory, *, for_good: bool = True) -> None:
-        """Remember one more frame; what was not added for good before is forgotten."""
+        """Remember one more frame, replacing an earlier temporary one."""
         self._used = self._kept + 1
         for room, part in zip(self._room, memory, strict=True):
             room[:, :, self._kept : self._used] = part
@@ -107,7 +107,7 @@ def _read(memory: Memory, query_key: Tensor, top_k: int | None, similar: Affinit
 
 
 def largest(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The ``k`` largest of each row [..., M] and where they are, [..., k] each, in no order.
+    """The ``k`` largest of each row [..., M] and their indices, [..., k] each, unordered.
 
     They lie in the k groups with the largest maxima; to look for those first, and then only within them, is much
     faster than ``topk`` on long rows.

@@ -1,4 +1,4 @@
-"""Files that torch.save wrote: plain tensors, numbers, texts, and dicts and lists of them. No code in them is run."""
+"""Reads and writes torch.save files of plain tensors, numbers, texts, dicts and lists. Never runs their code."""
 
 import pickle
 from pathlib import Path
@@ -12,9 +12,9 @@ from vosforge.files import sealed_file
 
 
 def read_tensors(path: Path, what: str, *, mapped: bool = False) -> Any:
-    """What is in a file, on the CPU. Raises InputError where it cannot be read as a ``what``, "checkpoint" say.
+    """A file's content, on the CPU. Raises InputError if it is not a readable ``what`` (such as "checkpoint").
 
-    ``mapped``: tensors stay in the file until they are looked at, which must not change as long as they are used.
+    ``mapped``: tensors are memory-mapped; the file must not change while they are in use.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -26,7 +26,7 @@ def read_tensors(path: Path, what: str, *, mapped: bool = False) -> Any:
 
 
 def write_tensors(held: Any, path: Path) -> None:
-    """Write ``held`` to ``path``, whole or not at all. Raises VOSForgeError where torch cannot, as on a full disk."""
+    """Write ``held`` to ``path`` atomically. Raises VOSForgeError on failure, such as a full disk."""
     with sealed_file(path) as temporary:
         try:
             torch.save(held, temporary)

@@ -1,4 +1,4 @@
-"""What the two propagation networks have in common: a memory of frames with masks, and how frames are segmented by it.
+"""The common base of both propagation networks: a memory of frames with masks, and segmentation from it.
 
 Space-time memory networks (Oh et al., ICCV 2019).
 """
@@ -13,7 +13,7 @@ from mivos_models.networks.memory import Memory, read, transfer
 
 
 class Query(NamedTuple):
-    """All that segmenting a frame needs of the frame itself, so that it can be kept when the frame is revisited.
+    """Everything that segmentation needs from the frame itself; kept for when the frame is revisited.
 
     key: [B,Ck,h,w]; value: [B,Cv,h,w]; skip_8: [B,C,2h,2w] and skip_4: [B,C,4h,4w], the decoder's skip branches,
     which are the same for all objects; features: [B,Cf,h,w], what memorising the frame reuses (Cf = 0: nothing).
@@ -45,7 +45,7 @@ class SpaceTimeNetwork(nn.Module):
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training; batch norm stays in evaluation mode for good, only its scale and shift learn.
+        """Switch to training; batch norm stays in evaluation mode, only its scale and shift learn.
 
         Its statistics would come from very few clips, and differ between the images and masks of a clip's frames;
         the published networks were trained like this.
@@ -81,7 +81,7 @@ class SpaceTimeNetwork(nn.Module):
         return torch.sigmoid(logits).view(B, K, *logits.shape[2:])
 
     def attention(self, query: Query, memory: Memory, differences: Tensor) -> Tensor:
-        """Where the memorised frame's difference maps [B,K,2,H,W] matter in the query frame: [B,K,2,H,W].
+        """Attention: the memorised frame's difference maps [B,K,2,H,W] aligned to the query frame, [B,K,2,H,W].
 
         ``memory`` holds exactly one frame, the one the differences belong to.
         """

@@ -64,7 +64,7 @@ class BlockAttention(nn.Module):
 
 
 class Fuser(nn.Module):
-    """Joins what is seen of an object with what is seen of the frame."""
+    """Joins an object's features with the frame's."""
 
     def __init__(self, channels: int, out_channels: int):
         super().__init__()

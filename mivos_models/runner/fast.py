@@ -1,7 +1,7 @@
-"""The same networks in fewer operations, for inference: copies whose outputs are equal but for rounding.
+"""Faster copies of the networks for inference: fewer operations, outputs equal up to rounding.
 
 Batch norm goes into the convolution before it. On a CPU, features lie with their channels together, and wide 3×3
-convolutions take the way of Winograd (Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016).
+convolutions use Winograd's algorithm (Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016).
 A decoder's have larger tiles; where precision may be reduced, an encoder's, too, and a graphics card computes with 16
 bits. Fusion takes a frame in bands of rows.
 """
@@ -26,7 +26,7 @@ from vosforge import InputError
 
 Network = TypeVar("Network", bound=nn.Module)
 Precision = Literal["full", "reduced"]
-"""docs/networks.md has what "reduced" gains and costs."""
+"""docs/networks.md has the gain and cost of "reduced"."""
 
 # Where polynomials are evaluated, besides infinity: for tiles of 2×2 outputs, and for 4×4, which take half the products
 # again and lose a digit (these points lose a quarter of what 0, ±1, ±2 would). A decoder can spare it; in a key, it may
@@ -36,7 +36,7 @@ _LARGE_TILES = (0.0, 0.75, -0.75, 1.5, -1.5)
 _INPUTS_AT_ONCE = 1728  # of a channel, for each thread; what is computed of them stays in its core's cache
 _WORTHWHILE = 128 * 128
 _FEW_CELLS = 1500
-"""Below so many, a direct convolution is as fast: there are fewer cells than weights."""
+"""Below this many, a direct convolution is as fast: there are fewer cells than weights."""
 _ROWS_AT_ONCE = 96
 """Of full-resolution features: few enough for caches, and for memory that an allocator keeps and hands out again."""
 
@@ -50,8 +50,8 @@ def check_precision(precision: str) -> None:
 def accelerated(network: Network, precision: Precision = "full") -> Network:
     """A faster copy of a network in evaluation mode; the network itself is not changed, later changes are not seen.
 
-    "reduced" precision is faster still, and equal to fewer digits. What is no module (a stand-in) is handed back as it
-    is.
+    "reduced" precision is faster still, and equal to fewer digits. What is not a module (a stand-in) is returned
+    unchanged.
     """
     if not isinstance(network, nn.Module):
         return network
@@ -76,7 +76,7 @@ def accelerated(network: Network, precision: Precision = "full") -> Network:
 
 
 def compute_in_half(network: nn.Module) -> None:
-    """Let a network compute in float16 but for the reads of its memory; what it returns is float32."""
+    """Make a network compute in float16, except for memory reads; results are float32."""
     parts: list[tuple[nn.Module, str]] = [(network, "forward")]
     if isinstance(network, SpaceTimeNetwork):
         parts = [(network, "memorize"), (network, "query"), (network.decoder, "forward")]

@@ -1,4 +1,4 @@
-"""What of a video's frames is kept for when they are visited again."""
+"""Cache of queries for frames that are visited again."""
 
 from mivos_models.networks.spacetime import Query
 from mivos_models.runner.spill import Spill, Spilled
@@ -9,9 +9,9 @@ DISK_BYTES = 2**32
 
 
 class Queries:
-    """The queries of the first frames that were kept: some in memory, more on disk, no others.
+    """The queries of the first frames: some in memory, more on disk, the rest not cached.
 
-    Passes visit frames in order, so that giving up one for another would never pay.
+    Passes visit frames in order, so evicting one for another never pays.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Queries:
         return self._held.get(frame)
 
     def keep(self, frame: int, query: Query) -> None:
-        """Keep the frame's query, while there is room."""
+        """Store the frame's query, if there is space."""
         size = sum(part.nbytes for part in query)
         if size <= self._room[0]:
             self._room[0] -= size

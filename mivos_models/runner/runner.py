@@ -1,7 +1,7 @@
-"""The interactive runner: a video, what a user says about its frames, and the masks of all frames that follow from it.
+"""The interactive runner: turns a user's input on a video's frames into masks of all frames.
 
 MiVOS's inference core (Cheng et al., CVPR 2021): the user's frames are remembered for good; each interaction is
-carried forwards and backwards to the next frame the user touched, and merged there with what was known before.
+propagated forwards and backwards to the next annotated frame, and fused with earlier results.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ OnProgress = Callable[[int, int], None]
 
 MOST_OBJECTS = 255
 _SEAM = 3
-"""Pixels along the sides of a refined box that stay as they were: near them the networks lack surroundings."""
+"""Width in pixels of a refined box's border that stays unchanged: there the networks lack context."""
 
 
 class InteractiveRunner:
@@ -96,7 +96,7 @@ class InteractiveRunner:
         return self._view.enlarged(self._now.probabilities[frame_index]).numpy().copy()
 
     def set_mask(self, frame_index: int, mask: np.ndarray) -> None:
-        """Replace one frame's mask (as in :meth:`interact`) and nothing else, until the next interaction."""
+        """Replace only one frame's mask (as in :meth:`interact`), until the next interaction."""
         self._check_frame(frame_index)
         self._replace_mask(frame_index, _labels(self._as_probabilities(mask)))
 
@@ -132,7 +132,7 @@ class InteractiveRunner:
 
         ``scribbles``: a stroke map of whole numbers [H,W] (-1, or 255 if unsigned, = no stroke, 0 = background,
         j = object j); positive and negative strokes of each object, [K,2,H,W]; or a DAVIS scribble dictionary with
-        strokes on that frame. Nothing is propagated: hand the mask to :meth:`interact` for that.
+        strokes on that frame. Nothing is propagated: pass the mask to :meth:`interact` for that.
         """
         strokes = self._strokes(frame_index, scribbles)
         mask = self._corrected(np.asarray(self._frames[frame_index]), self._now.masks[frame_index], strokes, self._view)
@@ -180,9 +180,9 @@ class InteractiveRunner:
 
     @torch.inference_mode()
     def add_object(self) -> int:
-        """Make room for one more object, which no frame shows yet; its number.
+        """Add one object, not yet in any frame; returns its number.
 
-        The frames given so far are remembered as frames without it.
+        Earlier annotated frames are remembered as frames without it.
         """
         if self.num_objects == MOST_OBJECTS:
             raise InputError(f"8-bit masks hold at most {MOST_OBJECTS} objects")
@@ -197,20 +197,20 @@ class InteractiveRunner:
         return self.num_objects
 
     def undo(self) -> bool:
-        """Take back the last interaction, mask or added object, to the bit; False if there is none (or too long ago).
+        """Undo the last interaction, mask or added object exactly; False if there is none (or too old).
 
         At least the last step can be undone, up to 50 where eight gigabytes of disk hold them.
         """
         return self._history.undo()
 
     def redo(self) -> bool:
-        """Take the last undone step again; False if there is none, or something else has been done since."""
+        """Redo the last undone step; False if there is none, or something else was done since."""
         return self._history.redo()
 
     def save(self, path: Path | str) -> None:
-        """Write all that was done to a file from which :meth:`load` goes on as if nothing had happened in between.
+        """Save the session to a file from which :meth:`load` resumes exactly.
 
-        Networks and frames are not in it, nor is what could be undone.
+        It holds neither networks, frames nor undo history.
         """
         session = Session(
             self._now,
@@ -261,13 +261,13 @@ class InteractiveRunner:
             self._now.replaced.add(frame_index)
 
     def _follow(self, frame_index: int) -> None:
-        """Make the frame's mask what the user gave, or what its probabilities say."""
+        """Set the frame's mask to the user's, or to that of its probabilities."""
         given = self._now.given.get(frame_index)
         found = _labels(self._view.enlarged(self._now.probabilities[frame_index])) if given is None else given
         self._history.replace_mask(frame_index, found)
 
     def _strokes(self, frame_index: int, scribbles: np.ndarray | Mapping[str, Any]) -> np.ndarray:
-        """Where the strokes on the frame say that each object is and is not, bool [K,2,H,W]."""
+        """Positive and negative strokes of each object on the frame, bool [K,2,H,W]."""
         if self._s2m is None:
             raise InputError("scribbles need an S2M network: pass one to the runner (s2m=...)")
         self._check_frame(frame_index)
@@ -280,8 +280,8 @@ class InteractiveRunner:
     def _carry(self, start: int, step: int, seed: Memory, differences: Tensor, tell: Callable[[], None]) -> None:
         """One pass from the interacted frame towards the next one (or the video's end) in one direction.
 
-        seed: that frame's own memory; differences: [K,2,h,w], what the interaction changed in it; tell: to be called
-        after each frame.
+        seed: that frame's own memory; differences: [K,2,h,w], what the interaction changed in it; tell: called after
+        each frame.
         """
         now = self._now
         limit = self._limit(start, step)

@@ -19,7 +19,7 @@ MAX_OBJECT = 254
 def read_scribbles(path: Path, num_frames: int, height: int, width: int) -> dict[int, np.ndarray]:
     """The stroke maps ``[H,W]`` of the frames that a DAVIS scribble file draws on, by frame, in order.
 
-    Raises InputError where the file is no such file, or a stroke is wrong or beyond the ``num_frames`` of the video.
+    Raises InputError for an invalid file, or a stroke that is invalid or beyond ``num_frames``.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -86,7 +86,7 @@ def rasterise(scribbles: Mapping[str, Any], frame_index: int, height: int, width
 
 
 def disk(x: int, y: int, radius: int, object_id: int, height: int, width: int) -> np.ndarray:
-    """A stroke map int64 [H,W] with a filled circle around a pixel; InputError where that is not in the picture."""
+    """A stroke map int64 [H,W] with a filled circle around a pixel; InputError if it lies outside the frame."""
     if not (0 <= x < width and 0 <= y < height):
         raise InputError(f"pixel ({x}, {y}) lies outside the {width}×{height} frame")
     rows, columns = np.ogrid[:height, :width]
@@ -114,7 +114,7 @@ def as_stroke_map(strokes: np.ndarray, num_objects: int, height: int, width: int
 def object_strokes(
     scribbles: np.ndarray | Mapping[str, Any], frame_index: int, num_objects: int, height: int, width: int
 ) -> np.ndarray:
-    """Where strokes say that each object is and is not: bool [K,2,H,W], positive and negative ones.
+    """Positive and negative strokes of each object: bool [K,2,H,W].
 
     ``scribbles``: that itself, of any kind of number; a stroke map; or a DAVIS dictionary with strokes on that frame.
     In the latter two, all other strokes, the background's and other objects', tell where an object is not.

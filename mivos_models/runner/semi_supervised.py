@@ -35,8 +35,8 @@ def propagate(
 
     frames: uint8 RGB [T,H,W,3]; first_mask: index mask [H,W] of frame 0; later: by frame, index masks of objects that
     enter there (labels that no earlier mask has; other pixels 0), which win over what was carried to that frame.
-    ``top_k``, ``mem_every``, ``short_side``, ``precision``: as `InteractiveRunner` has them; progress: told frames
-    done, and of how many. Raises InputError for masks that do not fit the frames or one another, ValueError for a
+    ``top_k``, ``mem_every``, ``short_side``, ``precision``: as in `InteractiveRunner`; progress: called with frames
+    done and in all. Raises InputError for masks that do not fit the frames or one another, ValueError for a
     network in training mode.
     """
     given = _checked({0: first_mask, **(later or {})}, frames)

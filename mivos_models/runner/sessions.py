@@ -1,4 +1,4 @@
-"""A runner's session in a file: what was done, without the networks and the frames."""
+"""A runner's session file: its interactions, without networks and frames."""
 
 import zlib
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SESSION_FORMAT = "vosforge session 2"
 
 @dataclass
 class Session:
-    """What was done, by which network (see `fingerprint`), and by which rules."""
+    """The interactions, the network's `fingerprint`, and the settings."""
 
     state: State
     network: int
@@ -31,7 +31,7 @@ class Session:
     precision: Precision
 
     def save(self, path: Path, frames: np.ndarray) -> None:
-        """Write it to ``path``, whole or not at all; ``frames``: those it is about, [T,H,W,3] uint8."""
+        """Write it to ``path`` atomically; ``frames``: the video's, [T,H,W,3] uint8."""
         state = self.state
         held = {
             "format": SESSION_FORMAT,
@@ -53,7 +53,7 @@ class Session:
 
     @classmethod
     def load(cls, path: Path, frames: np.ndarray, network: int) -> Self:
-        """Read it. Raises InputError when it is no session, or one of other frames or another network."""
+        """Read it. Raises InputError if it is not a session, or belongs to other frames or another network."""
         held = _read(path)
         if held["frames"] != _checksum(frames):
             raise InputError(f"the session {path} is for other frames: pass the frames it was saved with")

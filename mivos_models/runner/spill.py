@@ -1,4 +1,4 @@
-"""Tensors that wait on disk until they are asked for: a long video's are more than one likes to hold in memory."""
+"""Tensors spilled to disk: a long video's would take too much memory."""
 
 import tempfile
 import weakref
@@ -15,7 +15,7 @@ _UNSEEN_BACKGROUND = 1e-7
 
 
 class Spill:
-    """A file without a name that holds float32 tensors; the room of those nobody has any more is used again."""
+    """An unnamed file of float32 tensors; freed space is reused."""
 
     def __init__(self) -> None:
         self.file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as what is in it
@@ -23,7 +23,7 @@ class Spill:
         self._free: defaultdict[int, list[int]] = defaultdict(list)
 
     def put(self, values: Tensor) -> "Spilled":
-        """Write a tensor down. Raises VOSForgeError where there is no room for it."""
+        """Write a tensor. Raises VOSForgeError if the disk is full."""
         array = values.contiguous().numpy()
         free = self._free[array.nbytes]
         place = free.pop() if free else self._end
@@ -66,7 +66,7 @@ class Spilled:
 
 
 class Probabilities:
-    """Background's and objects' probabilities, float32 [C,h,w] of each frame; what is not set has never been seen.
+    """Background's and objects' probabilities, float32 [C,h,w] per frame; unset frames were never visited.
 
     ``size``: their h and w. A `copy` costs nothing but a list of places.
     """

@@ -1,4 +1,4 @@
-"""What a runner's interactions change, and how each change is taken back to the bit."""
+"""The state changed by a runner's interactions, with exact undo."""
 
 import zlib
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class Remembered:
 
 @dataclass
 class State:
-    """What interactions change.
+    """The state that interactions change.
 
     probabilities: as last propagated or given, at the size the networks see; masks: uint8 [T,H,W]; given: the user's
     masks by frame, uint8 [H,W]; certain: the user's frames in the order of interactions; replaced: frames whose mask
@@ -45,7 +45,7 @@ class State:
 
 
 class _Step:
-    """What a state was like before a step; of the masks, those that the step changes."""
+    """A state before a step; only the masks that the step changes."""
 
     def __init__(self, state: State) -> None:
         self.probabilities = state.probabilities.copy()
@@ -55,7 +55,7 @@ class _Step:
 
 
 class History:
-    """The steps that can be undone and redone, to the bit.
+    """The undo and redo history, exact to the bit.
 
     Of more than MOST_STEPS, or more than MOST_BYTES of them, the oldest are forgotten, but never the last.
     """
@@ -68,7 +68,7 @@ class History:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """All that happens inside is one step; what raises there (an interruption, too) has changed nothing."""
+        """The block is one step; if it raises (also when interrupted), nothing has changed."""
         self._open = opened = _Step(self._state)
         try:
             yield
@@ -92,11 +92,11 @@ class History:
         self._state.masks[frame] = mask
 
     def undo(self) -> bool:
-        """Take the last step back; False if there is none."""
+        """Undo the last step; False if there is none."""
         return self._move(self._done, self._undone)
 
     def redo(self) -> bool:
-        """Take the last undone step again; False if there is none, or another step was taken since."""
+        """Redo the last undone step; False if there is none, or another step was taken since."""
         return self._move(self._undone, self._done)
 
     def _move(self, source: list[_Step], target: list[_Step]) -> bool:
@@ -110,7 +110,7 @@ class History:
             step.masks[frame] = zlib.compress(self._state.masks[frame].tobytes(), 1)
 
     def _swap(self, step: _Step) -> _Step:
-        """Make all that ``step`` holds as it was; what it was until now."""
+        """Restore what ``step`` holds; returns the state until now as a step."""
         state, now = self._state, _Step(self._state)
         state.probabilities, state.given = step.probabilities, step.given
         state.certain, state.replaced = step.certain, step.replaced

@@ -31,16 +31,16 @@ MIST_DEPTH = 1000.0
 
 @dataclass(frozen=True)
 class RenderedFrame:
-    """One frame: what it looks like, and what is where in it."""
+    """One frame: its colours and labels."""
 
     rgb: np.ndarray | None
     """uint8 ``[H, W, 3]`` (sRGB); None without colours."""
     mask: np.ndarray
     """uint8 ``[H, W]``: instance id, 0 background."""
     seen: np.ndarray
-    """uint16 ``[H, W]``: the objects' numbers, 1 to K, the distractors' after them, 0 where there are only planes."""
+    """uint16 ``[H, W]``: objects 1 to K, then distractors; 0 for planes and nothing."""
     depth: np.ndarray | None
-    """float32 ``[H, W]``: metres along the camera's axis to what ``seen`` names; None where no pass needs it."""
+    """float32 ``[H, W]``: metres along the camera's axis to the surface in ``seen``; None if no pass needs it."""
 
 
 class Engine:
@@ -115,7 +115,7 @@ def _measure_haze(built: BuiltScene, wanted: bool) -> None:
 
 @contextmanager
 def _shutter_open(built: BuiltScene, frame: int) -> Iterator[None]:
-    """While it lasts, Cycles sees what moves where it is when the shutter opens and closes, and blurs it between.
+    """Within this context, Cycles sees moving objects at shutter opening and closing, and blurs between them.
 
     Cycles steps through the instants itself, as frames before and after the scene's current one.
     """

@@ -1,4 +1,4 @@
-"""What a shard keeps of a rendered video, from its scene and its pixels."""
+"""Builds the record of a rendered video from its scene and pixels."""
 
 import platform
 
@@ -21,8 +21,8 @@ def video_record(
 ) -> VideoRecord:
     """The record of the video of ``geometry``'s scene.
 
-    ``rgb``: its T encoded frames, none at all without colours; ``mask``: uint8 ``[T, H, W]``; ``darkest``: the least
-    mean brightness of a frame, 0 to 255, None without colours; ``renderer``: what rendered it; ``passes``: the data
+    ``rgb``: its T encoded frames, empty without colours; ``mask``: uint8 ``[T, H, W]``; ``darkest``: the lowest mean
+    brightness of a frame, 0 to 255, None without colours; ``renderer``: the renderer's name; ``passes``: the data
     sets of its optional passes. Raises VOSForgeError when ``catalog`` lacks one of the scene's assets.
     """
     spec, T = geometry.spec, geometry.frames

@@ -1,7 +1,7 @@
-"""``python -m render.blender.start FD THREADS DEVICE``: a Blender process with no more threads than it is to have.
+"""``python -m render.blender.start FD THREADS DEVICE``: a Blender process with a limited number of threads.
 
-Blender and Intel's denoiser start a thread for each core they see, whatever Cycles is told, and those that have nothing
-to do spin: a fourth of a frame's processor time. So they see only a few cores while they count them.
+Blender and Intel's denoiser start a thread per visible core, whatever Cycles' setting, and idle ones spin: a quarter of
+a frame's processor time. So they see only a few cores while they count them.
 """
 
 import os
@@ -23,7 +23,7 @@ def start() -> None:
 
 
 def _let_run_on(cores: set[int]) -> None:
-    """Let every thread of this process run on any of ``cores``."""
+    """Allow every thread of this process on any of ``cores``."""
     for thread in Path("/proc/self/task").iterdir():
         os.sched_setaffinity(int(thread.name), cores)
 

@@ -1,6 +1,6 @@
-"""What a Blender process does, which `render.blender.start` starts: it takes jobs until its owner is gone.
+"""The job loop of a Blender process (started by `render.blender.start`): it serves until its owner exits.
 
-An error the user can mend is answered as one sentence, and so is the machine's trouble. Any other ends the process,
+Errors the user can fix and machine failures are answered with one sentence. Any other ends the process,
 whose log then has the traceback.
 """
 
@@ -45,8 +45,8 @@ def _catalog(path: str) -> Catalog:
 def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     """Render ``job["spec"]`` and stage it at ``job["staged"]``; yields an event a frame, then the outcome.
 
-    With ``job["gates"]`` a video that does not show enough is refused instead. Nothing is rendered where
-    ``job["renderer"]``, what its data set was begun with, is another one.
+    With ``job["gates"]`` a video that fails its checks is refused. Nothing is rendered if ``job["renderer"]``, the
+    renderer of the data set, differs from this one.
     """
     _check_there(job)
     try:
@@ -99,7 +99,7 @@ def _rendered(engine: Engine, job: Event) -> Iterator[Event]:
 
 @contextmanager
 def _named_assets(catalog: Path) -> Iterator[None]:
-    """Where the store lacks an asset, the error says which it is and where it came from."""
+    """If the store lacks an asset, name it and its source in the error."""
     try:
         yield
     except MissingAssetError as error:
@@ -109,14 +109,14 @@ def _named_assets(catalog: Path) -> Iterator[None]:
 
 
 def _check_there(job: Event) -> None:
-    """Raise MachineError for a share that went away: nothing must be written below its empty mount point."""
+    """Raise MachineError for a lost share: nothing may be written below its empty mount point."""
     catalog = Path(job["catalog"])
     if not catalog.is_file():
         raise MachineError(f"{catalog.parent} has disappeared: check its disk or share, then run the command again")
 
 
 def _on_disk(shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
-    """An array in a file without a name: a video's passes may be larger than the memory."""
+    """An array in an unnamed file: a video's passes may exceed memory."""
     with attempting(f"write to {tempfile.gettempdir()}"), tempfile.TemporaryFile() as file:
         # Room that is not there would end the process later, when the array is filled.
         os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape) * np.dtype(kind).itemsize))
@@ -124,13 +124,13 @@ def _on_disk(shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
 
 
 def prepare_job(engine: Engine, job: Event) -> Iterator[Event]:
-    """Prepare the pack model ``job["model"]`` in the store; yields its catalog entry and what was left out."""
+    """Prepare the model ``job["model"]`` in the store; yields its catalog entry and warnings."""
     asset, warnings = prepare_model(job["model"], AssetStore(Path(job["store"])))
     yield {"done": asset, "warnings": warnings}
 
 
 def prove_job(engine: Engine, job: Event) -> Iterator[Event]:
-    """Show that the engine can render; yields how many cards it has."""
+    """Check that the engine can render; yields its number of cards."""
     try:
         engine.cycles.prove()
     except VOSForgeError as error:

@@ -1,1 +1,1 @@
-"""Many Blender processes: which videos are missing, who renders them, what seals a shard."""
+"""Many Blender processes: plans missing videos, renders them and seals shards."""

@@ -24,16 +24,16 @@ from vosforge.log import logger
 from vosforge.processes import cores, free_memory, sigterm_kept
 
 RAY_MEMORY = 800 * 2**20
-"""Bytes that a local Ray takes for itself."""
+"""Memory overhead of a local Ray, in bytes."""
 CRASHES_ALLOWED = 2
-"""How often one video may lose its Blender process in a run."""
+"""How often a video may lose its Blender process in one run."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: counts since it began, and seconds. Redrawn videos count in the frames each time.
+    """Progress of a run: counts and seconds since its start. Redrawn videos count in the frames each time.
 
-    ``left``: videos whose process was killed, or had no memory, again and again; they stay missing.
+    ``left``: videos whose process was repeatedly killed or out of memory; they stay missing.
     """
 
     frames_done: int
@@ -60,7 +60,7 @@ class _Renderer:
         self._blender = BlenderProcess(Path(log), threads, device)
 
     def run(self, job: Event) -> Iterator[Event]:
-        """Yield the job's events; a crash, a mendable error and the machine's trouble become events too."""
+        """Yield the job's events; crashes, user errors and machine failures become events too."""
         try:
             yield from self._blender.run(job)
         except BlenderCrashError as error:
@@ -83,11 +83,11 @@ def render_dataset(
     """Render every missing video of ``dataset`` and seal its shards; returns the final counts.
 
     A video that fails its checks is drawn again under the next attempt; one that keeps failing or crashing Blender is
-    quarantined with its reason (``retry_quarantined`` takes up those of earlier runs again). One whose process is
-    killed again and again stays missing. When interrupted, what is sealed stays, and the next call goes on from there.
+    quarantined with its reason (``retry_quarantined`` retries those of earlier runs). One whose process is repeatedly
+    killed stays missing. When interrupted, sealed videos stay, and the next call resumes.
     Raises MachineError when the folder cannot be written to or the machine fails otherwise, and BlenderUnusableError
-    where Blender cannot render as ``resources`` ask, or is not the one, on the device, that the data set was begun
-    with; both with nothing quarantined.
+    if Blender cannot render as ``resources`` require, or the data set was started with another Blender or device;
+    neither quarantines anything.
     """
     with dataset.writing():
         dataset.pack()
@@ -109,9 +109,9 @@ def render_dataset(
 
 
 def _start_ray(resources: Resources, videos: int, worker: int) -> Layout:
-    """Join the cluster, or start a local one; returns how ``videos`` videos are dealt out to it.
+    """Join the cluster, or start a local one; returns the layout for ``videos`` videos.
 
-    ``worker``: bytes that a worker takes.
+    ``worker``: bytes per worker.
     """
     # Ray reports usage to its makers unless told not to; a render farm should not.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -140,7 +140,7 @@ def _start_ray(resources: Resources, videos: int, worker: int) -> Layout:
 
 
 def _layout_of_cluster(resources: Resources, videos: int, worker: int) -> Layout:
-    """What fits on all nodes together: an actor that fits nowhere would keep its video waiting for ever."""
+    """The workers that fit on all nodes: an actor that fits nowhere would block its video forever."""
     threads = resources.threads or 1
     each = replace(resources, workers=None, threads=threads)
     fitting = 0
@@ -161,7 +161,7 @@ def _layout_of_cluster(resources: Resources, videos: int, worker: int) -> Layout
 
 
 class _Run:
-    """One pass over the missing videos: which actor is busy with what, and the counts."""
+    """One pass over the missing videos: busy actors and counts."""
 
     def __init__(
         self,
@@ -290,7 +290,7 @@ class _Run:
             self._dataset.pack([shard])
 
     def _hold_to_renderer(self, index: int, renderer: str) -> None:
-        """Take video ``index`` out, and raise, when the nodes of a cluster that begins a data set are not alike."""
+        """Remove video ``index`` and raise, if the nodes of a cluster that starts a data set differ."""
         if self._any_renderer:
             return
         self._renderer = self._renderer or renderer

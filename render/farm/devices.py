@@ -1,6 +1,6 @@
-"""What the engine asks of Blender: a version it knows, a device of Cycles, and both as its data set was begun with.
+"""Checks of Blender's version and Cycles' device, also against those of the data set.
 
-Nothing here imports bpy: what is asked is handed over, so that it is tested without Blender and without a GPU.
+Nothing here imports bpy: its objects are passed in, so tests need neither Blender nor a GPU.
 """
 
 import platform
@@ -14,11 +14,11 @@ VERSIONS = ((4, 5), (5, 0))
 KINDS = ("OPTIX", "CUDA", "HIP", "ONEAPI")
 """Cycles' kinds of GPU devices on Linux, the better one of a card first."""
 DEVICES = ("cpu", "gpu", *(kind.lower() for kind in KINDS))
-"""What a user may ask for; "gpu" is the best kind there is."""
+"""Valid devices; "gpu" is the best kind available."""
 
 
 class Device(NamedTuple):
-    """What Cycles renders on: ``kind`` is "CPU" or one of `KINDS`; ``cards`` says how many of that kind it sees."""
+    """Cycles' device: ``kind`` is "CPU" or one of `KINDS`; ``cards``: number of cards of that kind."""
 
     kind: str
     cards: int = 0
@@ -34,7 +34,7 @@ def check_version(version: Sequence[int]) -> None:
 
 
 def check_renderer(begun: str | None, renderer: str) -> None:
-    """Raise VOSForgeError where the data set was ``begun`` with something else than what renders here."""
+    """Raise VOSForgeError if the data set was ``begun`` with another renderer."""
     if begun not in (None, renderer):
         raise VOSForgeError(
             f"the data set was started with {begun}, and {renderer} may give different frames: resume with the "
@@ -46,7 +46,7 @@ def cycles_device(wanted: str, preferences: Any) -> Device:
     """Set Cycles' preferences to render on ``wanted`` (one of `DEVICES`), and say what that is here.
 
     ``preferences``: those of Blender's add-on "cycles". Every card of the chosen kind is used, and no other device.
-    Raises VOSForgeError where there is no such device.
+    Raises VOSForgeError if there is no such device.
     """
     if wanted == "cpu":
         return Device("CPU")

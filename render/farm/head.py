@@ -1,4 +1,4 @@
-"""The head of a Ray cluster, looked for without Ray, which would try for a quarter of an hour."""
+"""Probes the head of a Ray cluster without Ray, which would retry for 15 minutes."""
 
 import os
 import socket
@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 from vosforge.errors import InputError, first_line
 
 PATIENCE = 15.0
-"""Seconds that a head may take to answer."""
+"""Timeout of the head's answer in seconds."""
 
 
 def check_head(address: str) -> None:
-    """Raise InputError unless ``address`` is a cluster's, and something listens there.
+    """Raise InputError unless ``address`` is valid and something listens there.
 
-    Nothing is asked where Ray is to find a cluster by itself ("auto" without RAY_ADDRESS).
+    Skipped if Ray finds the cluster itself ("auto" without RAY_ADDRESS).
     """
     if address == "auto" and not (address := os.environ.get("RAY_ADDRESS", "")):
         return

@@ -1,4 +1,4 @@
-"""The job planner: which videos a data set has, which of them are missing, and what seals a shard.
+"""The job planner: lists a data set's videos, finds missing ones and seals shards.
 
 A data set's folder holds ``dataset.yaml`` and ``catalog.jsonl`` (what it is rendered from, pinned), ``staging/``
 (sealed single videos on their way into a shard), ``shards/``, ``quarantine/`` (shards and videos that were taken out),
@@ -34,21 +34,21 @@ from vosforge.videos.writer import unpack_video
 
 
 class DatasetConfig(Record):
-    """What a data set is: the same config and the same catalog give the same videos."""
+    """Settings of a data set: equal config and catalog give equal videos."""
 
     seed: int = 0
     videos: Annotated[int, Field(ge=1, le=10_000_000)] = 100
     held_out_every: Annotated[int, Field(ge=0, description="every n-th video is held out (split val); 0: none")] = 5
     held_out_assets: Annotated[float, Field(gt=0, lt=1, description="share of the assets kept for them")] = 0.2
     videos_per_shard: Annotated[int, Field(ge=1, le=10_000)] = 25
-    attempts: Annotated[int, Field(ge=1, le=100, description="draws before a video is quarantined")] = 10
+    attempts: Annotated[int, Field(ge=1, le=100, description="attempts before a video is quarantined")] = 10
     assets: AssetSettings = AssetSettings()
     scene: SceneConfig = SceneConfig()
     render: RenderSettings = RenderSettings(**QUALITIES["standard"])
 
 
 def split_assets(config: DatasetConfig, catalog: Catalog) -> dict[Split, Catalog]:
-    """What the videos of each split are drawn from: nothing in common, or all for "train" when none is held out."""
+    """The catalog of each split: disjoint, or everything for "train" if nothing is held out."""
     if not config.held_out_every:
         return {"train": catalog, "val": Catalog()}
     return catalog.split(config.held_out_assets, config.seed)
@@ -78,7 +78,7 @@ def scene_of(config: DatasetConfig, splits: Mapping[Split, Catalog], index: int,
 
 
 def begun_with(root: Path) -> DatasetConfig | None:
-    """The settings pinned in a data set's folder; None when it has not been begun."""
+    """The settings pinned in a data set's folder; None if it has none."""
     pinned = root / "dataset.yaml"
     return read_config(DatasetConfig, pinned) if pinned.exists() and (root / "catalog.jsonl").exists() else None
 
@@ -106,12 +106,12 @@ def shard_members(config: DatasetConfig, shard: int) -> range:
 
 
 class Dataset:
-    """A data set's folder as the planner sees it: its pinned config and catalog, and what is done."""
+    """A data set's folder for the planner: pinned config and catalog, and finished videos."""
 
     def __init__(self, root: Path, config: DatasetConfig, catalog: Catalog) -> None:
-        """Pin ``config`` and ``catalog`` in ``root``, or hold them against what is pinned there.
+        """Pin ``config`` and ``catalog`` in ``root``, or compare them with those pinned there.
 
-        Raises InputError when the folder was begun with other settings or other assets.
+        Raises InputError if the folder was started with other settings or assets.
         """
         self.root, self.config, self.catalog = root, config, catalog
         self._retried: set[int] = set()
@@ -130,7 +130,7 @@ class Dataset:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the folder's one writer. Raises InputError when another process is; mends what a killed one left."""
+        """Lock the folder for writing, and clean up after a killed writer. Raises InputError if it is locked."""
         with one_writer(self.root, "rendering into"):
             with self._attempting():
                 for folder in (self.root, self.root / "staging", self.root / "shards"):
@@ -142,7 +142,7 @@ class Dataset:
         return scene_of(self.config, self._splits, index, attempt)
 
     def staged_path(self, index: int) -> Path:
-        """Where the finished video ``index`` is sealed until its shard is packed."""
+        """Path of the finished video ``index`` until its shard is packed."""
         return self.root / "staging" / f"{video_id(index)}.h5"
 
     def shard_path(self, number: int) -> Path:
@@ -158,7 +158,7 @@ class Dataset:
         return shard_numbers(self.config)
 
     def missing(self) -> list[int]:
-        """The videos that are neither sealed nor quarantined, and those that are retried, in order."""
+        """Videos neither sealed nor quarantined, and those being retried, in order."""
         wanted = (
             index
             for shard in self.shards()
@@ -167,7 +167,7 @@ class Dataset:
         return [index for index in wanted if not self._settled(index)]
 
     def renderer(self) -> str | None:
-        """What rendered the first video that is there ("Blender 5.0.1 Cycles CPU"); None when nothing says so."""
+        """Renderer of the first existing video ("Blender 5.0.1 Cycles CPU"); None if unknown."""
         shards = (self.shard_path(number) for number in self.shards())
         staged = (self.staged_path(index) for shard in self.shards() for index in self.members(shard))
         for path in filter(Path.exists, (*shards, *staged)):
@@ -177,12 +177,12 @@ class Dataset:
         return None
 
     def quarantine(self, index: int, reason: str) -> None:
-        """Record that video ``index`` cannot be had, and why."""
+        """Quarantine video ``index`` with its reason."""
         with self._attempting():
             quarantine_video(self._quarantine_path(index), video_id(index), reason)
 
     def retry_quarantined(self) -> None:
-        """Have quarantined videos count as missing, also those of sealed shards; what is sealed of these stays."""
+        """Count quarantined videos as missing, also in sealed shards, whose other videos stay."""
         with self._attempting():
             for shard in self.shards():
                 for index in self.members(shard):
@@ -233,7 +233,7 @@ class Dataset:
         return new
 
     def reopen(self, shard: int, good: Collection[int], quarantined: Mapping[int, str]) -> None:
-        """Take shard ``shard`` apart: its ``good`` videos go back to staging as stored, all others are missing then.
+        """Take shard ``shard`` apart: its ``good`` videos return to staging as stored; the others become missing.
 
         The shard is moved into ``quarantine/``, and only when everything worth keeping is sealed and read back, so that
         a kill at any instant loses nothing. Raises VOSForgeError, with the shard still there, when a video turns out
@@ -249,7 +249,7 @@ class Dataset:
             self._set_aside(self.shard_path(shard))
 
     def discard(self, index: int) -> None:
-        """Move what is staged of video ``index`` into ``quarantine/``, so that it is rendered again."""
+        """Move the staged video ``index`` into ``quarantine/``, so that it is rendered again."""
         with self._attempting():
             if self.staged_path(index).exists():
                 self._set_aside(self.staged_path(index))
@@ -270,7 +270,7 @@ class Dataset:
 
     @contextmanager
     def _attempting(self) -> Iterator[None]:
-        """Raise MachineError when the folder cannot be written to, or is not there: a share that went away."""
+        """Raise MachineError when the folder is not writable or missing (a lost share)."""
         with attempting(f"write to {self.root}"):
             (self.root / "dataset.yaml").stat()
             yield

@@ -1,4 +1,4 @@
-"""How a machine is dealt out to Blender processes: how many there are, and with how many threads each renders."""
+"""Divides a machine among Blender processes: their number and threads."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from render.farm.devices import DEVICES
 from vosforge.errors import InputError
 
 WORKER_MEMORY = 900 * 2**20
-"""Bytes of a worker, its Blender process and the Ray actor that owns it, without frames.
+"""Bytes of a worker (Blender process and Ray actor) without frames.
 
 740 MiB with small models, 770 with SweetHome3D's."""
 PIXEL_MEMORY = 640
@@ -18,20 +18,20 @@ KEPT_MEMORY = 2
 
 @dataclass(frozen=True)
 class Resources:
-    """What a run may use. It belongs to the machine, not to the data set, and bears on no label."""
+    """Resources of a run. They belong to the machine, not to the data set, and never affect labels."""
 
     workers: int | None = None
     """Blender processes; None: as many as cores, memory and GPUs allow."""
     threads: int | None = None
-    """Threads each renders with; None: the cores, dealt out."""
+    """Threads per process; None: cores / workers."""
     device: str = "cpu"
     """What Cycles renders on: one of `render.farm.devices.DEVICES`."""
     workers_per_gpu: int = 2
-    """How many processes share a GPU: while one of them encodes, another one's frame is rendered."""
+    """Processes per GPU: while one encodes, another renders."""
     address: str | None = None
     """Of a running Ray cluster, whose nodes must see the same folders; None starts a local one."""
     any_renderer: bool = False
-    """Whether a data set may be gone on with by another Blender, or on another device, than it was begun with."""
+    """Whether a data set may resume with another Blender version or device."""
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
@@ -39,7 +39,7 @@ class Resources:
 
 
 WHOLE_MACHINE = Resources()
-"""As much of this machine's processor as there is."""
+"""All of this machine's CPU."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Layout:
 
 
 def worker_memory(settings: RenderSettings) -> int:
-    """Bytes that a worker comes to take, as `benchmarks.scaling` measures them.
+    """Peak bytes of a worker, as measured by `benchmarks.scaling`.
 
-    Optional passes do not count: they lie in files, whose pages Linux gives back when it must.
+    Optional passes do not count: they are file-backed, and Linux reclaims their pages.
     """
     pixels = settings.width * settings.height
     return WORKER_MEMORY + pixels * (PIXEL_MEMORY + settings.frames * KEPT_MEMORY)
@@ -64,7 +64,7 @@ def layout_for(wanted: Resources, videos: int, *, cores: int, memory: int, worke
 
     ``worker``: bytes that each worker takes.
 
-    One thread a process, as long as memory and videos last: two processes with a thread each beat one with two.
+    One thread per process while memory and videos last: two processes with one thread each beat one with two.
     """
     workers = wanted.workers or max(1, min(cores // (wanted.threads or 1), memory // worker))
     if wanted.device != "cpu":

@@ -1,4 +1,4 @@
-"""What a Ray on this machine alone needs of it: a folder with short paths, and a token where no home can keep one."""
+"""Set-up of a local Ray: a folder with short paths, and a token if the home is not writable."""
 
 import os
 import secrets
@@ -8,12 +8,12 @@ from vosforge.processes import short_folder
 
 
 def ray_folder() -> Path:
-    """Where a local Ray keeps its sockets: below RAY_TMPDIR or TMPDIR where that is short, else where it is."""
+    """Folder of a local Ray's sockets: below RAY_TMPDIR or TMPDIR if short enough, else a shorter one."""
     return short_folder(os.environ.get("RAY_TMPDIR", "")) / "ray"
 
 
 def lend_token() -> None:
-    """Give Ray a token of this process alone where it would write one into ``~/.ray``, which cannot be written."""
+    """Give Ray a token for this process if it cannot write one into ``~/.ray``."""
     folder = Path.home() / ".ray"
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not (folder / "auth_token").exists() and not os.access(there, os.W_OK):

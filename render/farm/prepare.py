@@ -1,4 +1,4 @@
-"""The catalogs a run can be made from: procedural models, an installed pack, or a user's own folders."""
+"""Prepares a run's catalog from procedural models, an installed pack, or the user's folders."""
 
 import tempfile
 import threading
@@ -26,19 +26,19 @@ from vosforge.trouble import attempting
 
 
 class Prepared(NamedTuple):
-    """What became of a model: its catalog entry and what of it was left out, or why it cannot be used."""
+    """The result for a model: its catalog entry and warnings, or why it is unusable."""
 
     model: Model
     asset: Asset | None
     warnings: tuple[str, ...]
     unknown: bool = False
-    """Whether the machine kept it from being read, which says nothing of the model."""
+    """Whether reading failed because of the machine, not the model."""
 
 
 class CheckedFolder(NamedTuple):
     """What a check found: a line a problem, how many assets can be used, and how many files cannot.
 
-    ``unread``: how many files the machine kept from being read.
+    ``unread``: number of files that the machine could not read.
     """
 
     problems: tuple[str, ...]
@@ -79,8 +79,8 @@ def build_catalog(settings: AssetSettings, seed: int, store: AssetStore) -> Cata
 def check_assets(root: Path, quarantine: bool) -> CheckedFolder:
     """Try everything below ``root`` that could be an asset; with ``quarantine`` what cannot be used is moved aside.
 
-    Meshes are imported in Blender processes, images and HDRIs are read, into a store that is thrown away. What the
-    machine kept from being read is told of and stays where it is. Raises InputError when there is no such folder, or
+    Meshes are imported in Blender processes, images and HDRIs are read, into a temporary store. Files that the
+    machine could not read are reported and stay in place. Raises InputError when there is no such folder, or
     nothing of the kind in it, BlenderUnusableError when Blender does not start.
     """
     problems: list[str] = []
@@ -128,7 +128,7 @@ def _prepared_catalog(name: str, models: Sequence[Model], store: AssetStore) -> 
 
 
 def _prepare(models: Sequence[Model], store: AssetStore) -> Iterator[Prepared]:
-    """Prepare ``models`` in one Blender process a core; results come in their order."""
+    """Prepare ``models`` in one Blender process per core; results are in order."""
     workers = max(1, min(cores(), len(models)))
     local = threading.local()
     with (
@@ -161,7 +161,7 @@ def _prepare(models: Sequence[Model], store: AssetStore) -> Iterator[Prepared]:
 
 
 def _about(model: Model, line: str) -> str:
-    """``line`` with the name of the model it is about, unless it names its file."""
+    """``line`` prefixed with the model's name, unless it already names the file."""
     where = model.source if model.member else str(model.path)
     return line if where in line else f"{where}: {line}"
 

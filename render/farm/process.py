@@ -1,4 +1,4 @@
-"""A Blender process as its owner sees it: jobs go in, events come out, and it never outlives its owner."""
+"""Client of a Blender process: sends jobs, receives events; the process never outlives its owner."""
 
 import functools
 import importlib.util
@@ -28,26 +28,26 @@ LOG_END = 2**16
 """So many bytes of a log are looked at for its last lines."""
 
 OWN_FAULTS = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL}
-"""How a process ends by what itself does; other signals come from outside, from the kernel or from a user."""
+"""Signals caused by the process itself; others come from the kernel or a user."""
 
 
 class BlenderCrashError(VOSForgeError):
     """The Blender process died or hung; the next job starts a new one."""
 
     def __init__(self, sentence: str, code: int | None = None) -> None:
-        """``code``: how the process ended, negative for a signal; None when it hung."""
+        """``code``: exit code, negative for a signal; None if it hung."""
         super().__init__(sentence)
         self.code = code
 
     @property
     def lost(self) -> bool:
-        """Whether this may have nothing to do with the job: it hung, was killed, or had no memory."""
+        """Whether the job may be innocent: the process hung, was killed, or ran out of memory."""
         by_itself = self.code is not None and (self.code >= 0 or self.code in OWN_FAULTS)
         return not by_itself or NO_MEMORY.search(str(self)) is not None
 
 
 class BlenderUnusableError(VOSForgeError):
-    """No job can be done here: Blender is missing, is not supported, or has no device to render on."""
+    """Rendering is impossible here: Blender is missing or unsupported, or has no device."""
 
 
 class BlenderProcess:
@@ -57,7 +57,7 @@ class BlenderProcess:
     """
 
     def __init__(self, log: Path, threads: int = 1, device: str = "cpu") -> None:
-        """Nothing is started yet. ``threads``: how many cores one render may use; ``device``: what it runs on."""
+        """Starts nothing yet. ``threads``: threads per render; ``device``: the render device."""
         self._log, self._threads, self._device = log, threads, device
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -70,7 +70,7 @@ class BlenderProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process's id, None while there is none."""
+        """The process id, or None if not running."""
         return self._process.pid if self._process else None
 
     def run(self, job: Event) -> Iterator[Event]:
@@ -146,7 +146,7 @@ class BlenderProcess:
 
     @contextmanager
     def _watched(self, doing: str) -> Iterator[None]:
-        """Raise BlenderCrashError, with what the log says last, when the other end of the connection is gone."""
+        """Raise BlenderCrashError, with the end of the log, when the connection is closed."""
         try:
             yield
         except (EOFError, ConnectionError):

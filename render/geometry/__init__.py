@@ -1,1 +1,1 @@
-"""Where rays meet surfaces, from the spec and the meshes alone."""
+"""Ray casting on the spec and the meshes, without Blender."""

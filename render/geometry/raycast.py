@@ -1,4 +1,4 @@
-"""Where a frame's rays meet triangles, in numpy: which triangle, where on it, how far away.
+"""Ray casting in numpy: which triangle a ray meets, where on it and how far away.
 
 Rays start at the camera and pass through points of the image. A ray d meets the triangle A, B, C (camera axes) where
 the products of d with B×C, C×A and A×B have one sign; they are the barycentric weights, times a common factor.
@@ -14,7 +14,7 @@ import numpy as np
 CLIP_START = 0.01
 """Metres; what is closer to the camera is not seen."""
 BATCH = 2**20
-"""So many pairs of a triangle and a pixel are looked at at once."""
+"""Batch size in pairs of triangle and pixel."""
 
 
 class Hits(NamedTuple):

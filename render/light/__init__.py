@@ -1,1 +1,1 @@
-"""What makes rendering fast: light apart from colours, backdrops and skies laid under, samples where there is noise."""
+"""Fast rendering: separate light and colours, composited backgrounds, adaptive samples."""

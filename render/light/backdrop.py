@@ -1,4 +1,4 @@
-"""An emissive backdrop without rendering it: its image laid under what Cycles renders of everything before it.
+"""Composites an emissive backdrop's image behind the rendered objects instead of rendering it.
 
 A plane that shines evenly looks the same under any light, so what the camera sees of it is a homography of its texture.
 Only the part of a frame that objects can touch is left to Cycles.

@@ -1,6 +1,6 @@
-"""Intel's Open Image Denoise, by its own C interface: the library that comes with Blender, on one thread of our choice.
+"""Intel's Open Image Denoise by its C interface: Blender's own library, on a single thread.
 
-Within Cycles it always sees the whole picture, colours and light in one, and starts threads of its own.
+Within Cycles it always sees the whole frame with colours, and starts its own threads.
 """
 
 import ctypes

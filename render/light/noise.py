@@ -1,4 +1,4 @@
-"""Where a frame needs more samples: where its light is still noisy, as far as noise will be seen."""
+"""Finds where a frame needs more samples: where visible noise remains."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from vosforge.videos.codec import Region
 SQUARE = 5
 """Pixels a side of the square in which light is taken to be the same."""
 PART_CELLS = 2.0
-"""What it costs to render one more rectangle, in cells that get more samples for nothing."""
+"""Cost of one more rectangle, in needlessly sampled cells."""
 
 
 def noisy_parts(

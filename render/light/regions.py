@@ -1,4 +1,4 @@
-"""Where in a frame things can be seen at all: a few rectangles that hold them, so that nothing else need be rendered.
+"""Finds the few rectangles of a frame in which objects can be visible; nothing else is rendered.
 
 The frame is a grid of cells. Those that a triangle touches, or comes close to, are marked; cuts from edge to edge then
 take them apart for as long as what is left out saves more rays than another rectangle costs.
@@ -22,14 +22,14 @@ CELL = 8
 RIM = 2.0
 """Pixels around a triangle that its antialiased rim may touch."""
 PART_RAYS = 16_000
-"""What it costs to render one more rectangle, in rays that meet nothing."""
+"""Cost of one more rectangle, in rays that hit nothing."""
 
 DENSE = 0.4
 """A frame of which a larger share is rendered gets all samples, and the better denoiser if its settings allow."""
 
 
 class Regions:
-    """The parts of a video's frames in which some of the things in its scene can be seen."""
+    """The regions of a video's frames in which chosen objects can be visible."""
 
     def __init__(
         self,
@@ -197,7 +197,7 @@ def _pixels(region: Region) -> int:
 def denoiser_for(
     settings: RenderSettings, regions: Sequence[Region], *, surrounded: bool = False
 ) -> Literal["fast", "high"]:
-    """How much work the denoiser does on such a frame."""
+    """The denoiser's quality for such a frame."""
     if settings.denoiser != "adaptive":
         return settings.denoiser
     dense = sum(map(_pixels, regions)) > DENSE * settings.width * settings.height

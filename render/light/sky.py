@@ -1,4 +1,4 @@
-"""The surroundings as the camera sees them, without rendering them: an HDRI behind everything else."""
+"""Composites the HDRI surroundings behind everything instead of rendering them."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from render.light.raster import filtered, pixel_filter
 
 
 class Sky:
-    """What the camera of a scene sees where nothing stands before its surroundings."""
+    """The surroundings as seen by the camera."""
 
     def __init__(self, geometry: SceneGeometry, hdri: np.ndarray) -> None:
         """``hdri``: scene-linear float32 ``[h, w, 3]``, equirectangular, top row first."""

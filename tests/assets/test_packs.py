@@ -85,8 +85,8 @@ def link(name):
 @pytest.mark.parametrize(
     ("extra", "reason"),
     [
-        (("models/chair/../../../evil.obj", "x"), r"evil\.obj.*not safe"),
-        (("models/chair/C:\\evil.obj", "x"), "not safe"),
+        (("models/chair/../../../evil.obj", "x"), r"evil\.obj.*unsafe"),
+        (("models/chair/C:\\evil.obj", "x"), "unsafe"),
         (link("models/chair/passwd"), "holds a link"),
     ],
 )

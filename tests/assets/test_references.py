@@ -23,7 +23,7 @@ def gltf(path: Path, **parts: object) -> Path:
 @pytest.mark.parametrize("key", ["buffers", "images"])
 def test_a_gltf_may_refer_to_nothing_outside_its_folder(tmp_path: Path, suffix: str, uri: str, key: str) -> None:
     path = gltf(tmp_path / f"model{suffix}", **{key: [{"uri": uri}]})
-    with pytest.raises(InputError, match=r"model\.gl.* outside its folder: it is not safe"):
+    with pytest.raises(InputError, match=r"model\.gl.* outside its folder: this is unsafe"):
         check_references(path)
 
 

@@ -139,7 +139,7 @@ def test_quantities_of_a_scene_that_is_known(paper_catalog):
 
 
 def test_an_unknown_preset_is_named():
-    with pytest.raises(InputError, match="no preset 'bl3k'; known: basic, bl30k"):
+    with pytest.raises(InputError, match="unknown preset 'bl3k'; known: basic, bl30k"):
         preset("bl3k")
 
 

@@ -21,5 +21,5 @@ def test_standard_is_what_a_data_set_has_unless_it_says_otherwise():
 
 
 def test_an_unknown_quality_is_named():
-    with pytest.raises(InputError, match="no quality 'best'; known: reference, standard, fast, labels"):
+    with pytest.raises(InputError, match="unknown quality 'best'; known: reference, standard, fast, labels"):
         quality_settings("best")

@@ -72,7 +72,7 @@ def test_verify_reads_every_byte_of_a_remote_data_set(data, remote):
         ["000003", "shards/shard-00001.h5", "'rgb/data' is damaged"],
         ["000006", "manifest.jsonl", "it is in the manifest but in no shard"],
     ]
-    assert all(line.endswith("copy it again from where it is whole") for line in bad.lines())
+    assert all(line.endswith("copy it again from an intact source") for line in bad.lines())
 
 
 def test_repair_of_a_remote_data_set_is_refused(remote):

@@ -1,1 +1,1 @@
-"""What the commands render, train, infer and scenes do."""
+"""The work behind the commands render, train, infer and scenes."""

@@ -1,4 +1,4 @@
-"""Segmenting one video with trained networks: from a mask, from scribbles, or with the robot that knows the truth."""
+"""Segments one video with trained networks, from a mask, scribbles, or the robot with ground truth."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from vosforge.videos.video import MemoryVideo, Video, objects_in
 
 @dataclass(frozen=True)
 class Inferred:
-    """Where the masks were written, and J, F, J&F of each round where the truth is known."""
+    """The masks' folder, and J, F and J&F per round if ground truth is available."""
 
     masks: Path
     scores: tuple[RoundScore, ...] = ()
@@ -43,7 +43,7 @@ def infer_video(
 ) -> Inferred:
     """Segment the video at ``where`` and write its masks (DAVIS layout) and a preview below ``out``.
 
-    Raises InputError for a video, mask, scribble file or network that cannot be used, before anything is written.
+    Raises InputError for an unusable video, mask, scribble file or network, before anything is written.
     """
     if mask is not None and scribbles is not None:
         raise InputError("give either --mask or --scribbles, not both")

@@ -1,4 +1,4 @@
-"""Rendering a data set from the command line: settings and assets are chosen once, then pinned in its folder."""
+"""Renders a data set from the command line: settings and assets are pinned in its folder on the first run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Rendered(NamedTuple):
-    """A data set after a run, and how many of its videos are still missing: neither sealed nor quarantined."""
+    """A data set after a run, and the number of videos neither sealed nor quarantined."""
 
     shards: ShardSet
     missing: int
@@ -33,7 +33,7 @@ class Rendered(NamedTuple):
 def render_with_progress(
     dataset: Dataset, store: AssetStore, resources: Resources = WHOLE_MACHINE, retry_quarantined: bool = False
 ) -> "Progress":
-    """Render what ``dataset`` misses, showing frames done, frames a second and the time left."""
+    """Render the missing videos of ``dataset`` with a progress display."""
     from render.farm.cluster import render_dataset  # Ray takes seconds to import, and only rendering needs it
 
     with progress_bar() as bar:
@@ -57,12 +57,11 @@ def render_to(
     resources: Resources = WHOLE_MACHINE,
     retry_quarantined: bool = False,
 ) -> Rendered:
-    """Render the data set at ``out``, or what it still lacks, and return it.
+    """Render the missing videos of the data set at ``out``.
 
-    A folder that was begun keeps the settings and assets pinned in it: they are the defaults then, and other ones are
-    refused with an InputError. ``retry_quarantined``: quarantined videos lack, too. InputError, before anything is
-    written, when ``out`` is no place for a data set, this machine lacks the device, or no Ray cluster is where one
-    should be.
+    An existing data set keeps its pinned settings and assets: they are the defaults, and others raise InputError.
+    ``retry_quarantined``: render quarantined videos too. InputError, before anything is written, if ``out`` is
+    unsuitable, the device is missing, or no Ray cluster answers.
     """
     wanted = read_config(DatasetConfig, config, settings, None if config else begun_with(out))
     check_place(out)
@@ -80,9 +79,9 @@ def render_to(
 
 
 def open_dataset(root: Path, config: DatasetConfig, store: AssetStore) -> Dataset:
-    """The data set at ``root``: begun now, with a catalog made as ``config`` says, or before.
+    """Open the data set at ``root``, or start it with a new catalog for ``config``.
 
-    Raises InputError when it was begun with other settings, ``root`` is no place for it, or its preset is unknown.
+    Raises InputError if it was started with other settings, ``root`` is unsuitable, or the preset is unknown.
     """
     check_place(root)
     if begun_with(root):
@@ -93,7 +92,7 @@ def open_dataset(root: Path, config: DatasetConfig, store: AssetStore) -> Datase
 
 
 def check_place(root: Path) -> None:
-    """Raise InputError unless ``root`` is a data set that was begun by rendering, an empty folder, or not there yet."""
+    """Raise InputError unless ``root`` is a rendered data set, an empty folder, or missing."""
     if (root / PIN).exists():
         raise InputError(f"{root} holds imported videos: render into another folder")
     if root.exists() and not root.is_dir():

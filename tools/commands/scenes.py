@@ -1,4 +1,4 @@
-"""Scenes as data: drawing specs without Blender, and describing them in numbers."""
+"""Draws specs without Blender, and describes them in numbers."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,13 +19,13 @@ from vosforge.errors import InputError
 
 
 def draw_scenes(config: DatasetConfig, catalog: Catalog) -> Iterator[SceneSpec]:
-    """The scenes of all videos of a data set, in order, as rendering it would draw them first."""
+    """The scenes of a data set's videos in order, as in rendering's first attempts."""
     splits = split_assets(config, catalog)
     return (scene_of(config, splits, index) for index in range(config.videos))
 
 
 def read_scenes(path: Path) -> Iterator[SceneSpec]:
-    """The specs in a file of JSON lines; InputError names the file and line of one that is none."""
+    """The specs in a JSON Lines file; InputError names the file and line of an invalid one."""
     try:
         with path.open() as file:
             for number, line in enumerate(file, start=1):
@@ -52,7 +52,7 @@ def quantities_table(scenes: Iterator[SceneSpec]) -> Table:
 
 
 def catalog_for(path: Path | None, config: DatasetConfig) -> Catalog:
-    """The catalog at ``path`` (a file, or a data set's folder), or a new one as ``config`` says, made in the cache."""
+    """The catalog at ``path`` (a file or a data set), or a new one for ``config`` in the cache."""
     if path is not None:
         return Catalog.load(path / "catalog.jsonl" if path.is_dir() else path)
     return build_catalog(config.assets, config.seed, AssetStore())

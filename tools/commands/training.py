@@ -1,4 +1,4 @@
-"""Training all three networks on a rendered data set, in their order, reusing what is already trained."""
+"""Trains all three networks on a rendered data set in order, reusing trained ones."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from vosforge.videos import Place, ShardSet
 from vosforge.videos.video import Video
 
 NETWORKS = ("s2m", "propagation", "fusion")
-"""In the order they are trained: fusion learns from what propagation gives."""
+"""In training order: fusion learns from propagation's results."""
 
 
 def train_networks(data: Place, recipe: Recipe, out: Path, networks: Sequence[str] = NETWORKS) -> dict[str, bool]:
     """Train ``networks`` on the training split of the data set ``data``; returns which were reused.
 
-    A network already trained in ``out`` by the same recipe on the same videos is kept. Raises InputError when there
-    is nothing to train on, and when fusion is asked for and there is no propagation network in ``out``.
+    A network already trained in ``out`` with the same recipe and videos is kept. Raises InputError without training
+    videos, and for fusion without a propagation network in ``out``.
     """
     shards = ShardSet(data)
     videos: Sequence[Video] = shards.split("train")

@@ -1,1 +1,1 @@
-"""Other people's layouts: how each is written from shards, and how videos are found and read in them."""
+"""Conversion: writes other layouts from shards, and finds and reads videos in them."""

@@ -1,7 +1,7 @@
 """COCO's layout, with TAO's fields for videos and tracks. Writing only.
 
-``<split>/<video>/<frame>.jpg`` and ``annotations/instances_<split>.json``. Pixels that count for nothing (255) belong
-to no annotation.
+``<split>/<video>/<frame>.jpg`` and ``annotations/instances_<split>.json``. Void pixels (255) belong to
+no annotation.
 """
 
 import json
@@ -41,7 +41,7 @@ def write_coco(videos: Iterable[ShardVideo], folder: Path, numbers: Mapping[str,
 
 
 class _Instances:
-    """One split's lists, kept on the disk while they grow: those of a large data set would not fit into memory."""
+    """One split's lists, kept on disk: those of a large data set would not fit into memory."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._counts = dict.fromkeys(LISTS, 0)

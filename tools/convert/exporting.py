@@ -1,4 +1,4 @@
-"""Export: which videos of a data set go into which layout, into a folder that appears whole or not at all."""
+"""Exports chosen videos of a data set to another layout, atomically."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from vosforge.videos import Place, ShardSet, ShardVideo
 
 FORMATS = ("davis", "bl30k", "youtube-vos", "coco", "webdataset", "mp4")
 MASKS_ALONE = ("davis", "bl30k", "mp4")
-"""Formats that make sense of videos without colours."""
+"""Formats that support videos without colours."""
 SHARD_SIZE = 1000
 """Megabytes of a webdataset tar."""
 
@@ -31,8 +31,8 @@ def export_dataset(
 ) -> int:
     """Write videos of the data set (or shard file) at ``path`` to the folder ``out``; returns how many.
 
-    ``layout`` is one of FORMATS; ``split`` and ``video_ids`` choose videos. Frames stored as JPEG are written as they
-    are, masks to the bit. InputError when nothing fits the choice, the format needs colours that a video lacks, or
+    ``layout`` is one of FORMATS; ``split`` and ``video_ids`` choose videos. Stored JPEGs are copied unchanged;
+    masks are exact. InputError when no video matches, the format needs colours that a video lacks, or
     ``out`` is not empty.
     """
     if layout not in FORMATS:

@@ -1,7 +1,7 @@
-"""Import: a source's videos become a data set of shards, video by video, so that an interrupted import goes on.
+"""Imports a source's videos into a data set of shards, one by one, so that an interrupted import resumes.
 
-The folder is as one that was rendered (``staging/``, ``shards/``, ``manifest.jsonl``), with ``import.json`` in place of
-``dataset.yaml``: what is imported, held against what a later run finds.
+The folder is laid out like a rendered one (``staging/``, ``shards/``, ``manifest.jsonl``), with ``import.json`` in
+place of ``dataset.yaml``: the source's fingerprint, compared when an import resumes.
 """
 
 import json
@@ -39,12 +39,12 @@ def import_dataset(
     videos_per_shard: int = VIDEOS_PER_SHARD,
     workers: int | None = None,
 ) -> tuple[VideoRow, ...]:
-    """Make the videos of ``source`` a data set in the folder ``out``, or go on with it; returns its rows.
+    """Import the videos of ``source`` into the data set ``out``, or resume; returns its rows.
 
-    ``layout``: one of LAYOUTS, else found out; ``masks``: a folder of the same shape that holds the masks;
+    ``layout``: one of LAYOUTS (None: detected); ``masks``: a folder of the same shape that holds the masks;
     ``labelled_only``: leave out frames without a mask, which are refused otherwise; ``workers``: processes, one a core
-    by default. InputError when a file is missing, damaged or of a wrong size: what was finished stays in ``out``, and
-    the same call goes on from there.
+    by default. InputError when a file is missing, damaged or of a wrong size: finished videos stay in ``out``, and
+    the same call resumes.
     """
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"unknown format '{layout}' to import; known: {', '.join(LAYOUTS)}")
@@ -65,7 +65,7 @@ def import_dataset(
 
 
 def find_source(source: Path, layout: str | None, masks: Path | None) -> tuple[str, list[SourceVideo]]:
-    """The layout of a source and its videos. A folder inside JPEGImages is taken with the masks it has beside it."""
+    """The layout of a source and its videos. A folder inside JPEGImages is used with its masks in Annotations."""
     part = ""
     parts = source.resolve().parts
     if masks is None and FRAMES in parts and (source.is_dir() or is_film(source.name)):
@@ -127,7 +127,7 @@ def _listing(videos: Sequence[SourceVideo]) -> str:
 
 @contextmanager
 def _only_writer(out: Path, pin: dict[str, object]) -> Iterator[None]:
-    """Pin what is imported in ``out``, or hold it against what is pinned there, and be the folder's one writer."""
+    """Pin the source in ``out``, or compare it with the pinned one, and lock the folder for writing."""
     if out.is_dir() and not (out / PIN).is_file() and any(not path.name.startswith(".") for path in out.iterdir()):
         raise InputError(f"{out} is not empty and holds no unfinished import: name a new folder")
     out.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def _check_pin(out: Path, pin: dict[str, object]) -> None:
 def _stage_and_pack(
     videos: Sequence[SourceVideo], out: Path, origin: dict[str, str], videos_per_shard: int, workers: int
 ) -> None:
-    """Stage what is missing and seal each shard as soon as its members are all there."""
+    """Stage missing videos and seal each shard as soon as it is complete."""
     shards = [range(at, min(at + videos_per_shard, len(videos))) for at in range(0, len(videos), videos_per_shard)]
     paths = [out / "staging" / f"{index:06d}.h5" for index in range(len(videos))]
     waiting = {

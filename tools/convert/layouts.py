@@ -1,4 +1,4 @@
-"""Which videos a tree of files holds: DAVIS's, BL30K's and YouTube-VOS's layout, or any two folders of one shape."""
+"""Finds the videos in a tree of files: DAVIS's, BL30K's or YouTube-VOS's layout, or any two matching folders."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -28,10 +28,10 @@ class SourceVideo:
     """Its frames' folder in the source."""
     masks_folder: str
     frames: tuple[tuple[str, Entry], ...]
-    """File names and where they are."""
+    """File names and their locations."""
     masks: tuple[Entry | None, ...]
     categories: Mapping[int, str]
-    """Of those objects for which the source names one."""
+    """Category of each object that has one."""
 
     @property
     def frame_names(self) -> list[str]:
@@ -50,7 +50,7 @@ class VideoPlace:
 
 
 def recognise(source: Path, tree: Tree) -> str:
-    """Which of LAYOUTS a source has."""
+    """Detect a source's layout, one of LAYOUTS."""
     places = _places(source, tree)
     roots = {place.root for place in places}
     if any("meta.json" in tree.get(root, {}) for root in roots):
@@ -224,7 +224,7 @@ def _meta(source: Path, tree: Tree, root: str) -> dict[str, Any]:
 
 
 def _categories(meta: Mapping[str, Any], video_id: str) -> dict[int, str]:
-    """The category of each object of a video, by its number; what does not say so is passed over."""
+    """The category of each object of a video, by number; other entries are skipped."""
     described = meta.get(video_id)
     objects = described.get("objects") if isinstance(described, dict) else None
     if not isinstance(objects, dict):

@@ -1,4 +1,4 @@
-"""A video of a source as a record for a shard: frames kept as they are, masks to the bit, everything checked."""
+"""Reads a source's video into a record for a shard: frames unchanged, masks exact, everything checked."""
 
 import io
 from typing import Any
@@ -17,7 +17,7 @@ from vosforge.videos.folders import numbered
 from vosforge.videos.masks import NO_IMAGE, number_objects, read_values
 
 NO_CATEGORY = "object"
-"""Of objects for which the source names none."""
+"""Category of objects without one."""
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -66,7 +66,7 @@ def _place(entry: Entry, folder: str, name: str) -> str:
 
 
 def _kind(data: bytes) -> str:
-    """What a frame can be kept as: jpeg, png or nothing."""
+    """The encoding in which a frame can be stored unchanged: jpeg, png or None."""
     if simplejpeg.is_jpeg(data):
         return "jpeg"
     return "png" if data.startswith(PNG) else ""

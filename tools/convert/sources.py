@@ -1,4 +1,4 @@
-"""The files of something to import: a folder's, or a tar's, which is read in place and never unpacked."""
+"""The files of an import source: a folder, or a tar that is read in place."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ TAR_BLOCK = 512
 
 
 class Entry(NamedTuple):
-    """Where a file's bytes are."""
+    """Location of a file's bytes."""
 
     path: str
     """The file itself, or the tar that holds it."""
@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     size: int = -1
     """-1: to the end."""
     frame: int | None = None
-    """Which frame of the film that the bytes are; None for a file of its own."""
+    """The frame's index in the film at that location; None for a file."""
 
     def read(self) -> bytes:
         """The bytes, or a JPEG of the film's frame. InputError when they cannot be read."""
@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 
 
 JPEG_QUALITY = 95
-"""For frames that are not stored as JPEG; colours are not subsampled."""
+"""For frames not stored as JPEG; no chroma subsampling."""
 
 
 @lru_cache(maxsize=1)

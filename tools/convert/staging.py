@@ -1,4 +1,4 @@
-"""Sealing a source's videos one by one, in several processes where there is much to do."""
+"""Seals a source's videos one by one, in several processes."""
 
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +16,7 @@ from vosforge.videos import stage_video
 
 
 class Job(NamedTuple):
-    """A video to read, and where to seal it."""
+    """A video to read, and the path to seal it at."""
 
     video: SourceVideo
     path: Path
@@ -33,7 +33,7 @@ def stage(job: Job) -> str:
 def worker_map(workers: int) -> Iterator[Callable[[Iterable[Job]], Iterator[str]]]:
     """``stage`` mapped over jobs, in order, in so many processes or (up to 1) in this one.
 
-    What has begun is finished when the block is left, however it is; the rest is not begun.
+    On leaving the block, started jobs are finished and the rest are dropped.
     """
     if workers <= 1:
         yield lambda jobs: map(stage, jobs)

@@ -1,4 +1,4 @@
-"""What every exporter writes a video with: safe names, JPEG bytes, palette PNGs. No layout of a whole data set."""
+"""Shared by all exporters: safe names, JPEG bytes, palette PNGs."""
 
 import io
 from pathlib import Path
@@ -18,14 +18,14 @@ from vosforge.videos.texts import read_texts
 
 
 def safe_name(name: str, what: str) -> str:
-    """``name`` if it can be a file's or a folder's name; InputError, in which ``what`` says whose it is, if not."""
+    """``name`` if it is a valid file or folder name; else InputError naming ``what``."""
     if not name.strip(".") or not name.isprintable() or set(name) & set("/\\") or len(name.encode()) > 200:
         raise InputError(f"{what} is named {name!r}, which cannot be a file's name: rename it and try again")
     return name
 
 
 def original_names(video: ShardVideo) -> list[str]:
-    """The T names of a video's frames, without suffix: those it was imported with, or 00000, 00001, ….
+    """The T frame names of a video without suffix: the imported ones, or 00000, 00001, ….
 
     InputError when those a shard holds cannot be file names.
     """
@@ -38,7 +38,7 @@ def original_names(video: ShardVideo) -> list[str]:
 def frame_names(video: ShardVideo) -> list[str]:
     """The T names that frames are exported with: their original ones, where these sort in the order of time.
 
-    Readers go by the names' order, so that others are counted anew.
+    Readers sort by name, so others are renumbered.
     """
     names = original_names(video)
     return names if names == sorted(names) else numbered(video.num_frames)
@@ -67,7 +67,7 @@ def objects_seen(video: ShardVideo, mask: np.ndarray) -> list[int]:
 
 
 def jpeg(video: ShardVideo, t: int) -> bytes:
-    """Frame ``t`` as a JPEG: the stored bytes where they are one, encoded otherwise."""
+    """Frame ``t`` as a JPEG: the stored bytes if JPEG, else encoded."""
     if video.encoding == "jpeg":
         return video.encoded(t)
     return encode(video.frame(t), "jpeg", JPEG_QUALITY)

@@ -1,4 +1,4 @@
-"""The report's charts as SVG to be put inside a page: they take the page's text colour and font, light or dark."""
+"""The report's charts as inline SVG; they inherit the page's text colour and font."""
 
 import re
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ _STYLE: dict[Any, Any] = {
 def loss_chart(curve: Sequence[tuple[int, float]], name: str) -> str:
     """The losses of one network over its steps, raw (faint) and smoothed, as an SVG; "" when there is nothing to draw.
 
-    ``curve``: (step, loss) pairs; losses that are no numbers leave gaps. ``name`` must be unique on the page.
+    ``curve``: (step, loss) pairs; non-finite losses leave gaps. ``name`` must be unique on the page.
     """
     steps, losses = np.array([step for step, _ in curve]), np.array([loss for _, loss in curve], float)
     if not np.isfinite(losses).any():

@@ -1,6 +1,6 @@
 """The whole loop on one machine: render, train a little, segment unseen videos interactively, report.
 
-Every stage leaves its result in the run's folder and is reused by the next run when nothing it depends on changed.
+Every stage stores its result in the run's folder; the next run reuses it if its inputs are unchanged.
 """
 
 import importlib.metadata
@@ -52,7 +52,7 @@ from vosforge.videos.video import Video
 
 
 class DemoConfig(Record):
-    """What the demo does. The same config gives the same videos and, on one machine, the same networks."""
+    """Settings of the demo. Equal configs give equal videos and, on one machine, equal networks."""
 
     dataset: DatasetConfig = DatasetConfig(
         videos=15,
@@ -66,14 +66,14 @@ class DemoConfig(Record):
 
 
 class Timings:
-    """What each stage took."""
+    """The duration of each stage."""
 
     def __init__(self) -> None:
         self.stages: list[Stage] = []
 
     @contextmanager
     def stage(self, name: str) -> Iterator[list[str]]:
-        """Time a stage; what is appended to the value becomes its note."""
+        """Time a stage; texts appended to the yielded list become its note."""
         console.rule(name, align="left")
         notes: list[str] = []
         started = time.monotonic()

@@ -1,4 +1,4 @@
-"""The report of a demo run: one HTML file that needs nothing else, from plain data. It computes no scores itself."""
+"""The report of a demo run: one self-contained HTML file from plain data. It computes no scores."""
 
 import base64
 import math
@@ -20,9 +20,9 @@ from vosforge.files import write_sealed
 from vosforge.terms import VOID
 
 GATE_POINTS = 10.0
-"""By how many J&F points (of 100) training must beat the initialisation on the held-out videos."""
+"""Minimum gain in J&F points (of 100) over the initialisation on the held-out videos."""
 LONGEST_SIDE = 512
-"""Frames are shown at most this large, so that a report stays a few megabytes."""
+"""Maximum size of frames, so that a report stays a few megabytes."""
 OUTLINED_OBJECTS = 127
 
 
@@ -47,7 +47,7 @@ class VideoScores:
 
 @dataclass(frozen=True)
 class RenderSummary:
-    """What was rendered, how fast, and what the checks of the pictures found."""
+    """Statistics of rendering and results of the image checks."""
 
     videos: int
     frames: int
@@ -56,7 +56,7 @@ class RenderSummary:
     black_frames: int
     maskless_frames: int
     redrawn: int
-    """Videos that were drawn again because a check failed."""
+    """Videos redrawn after a failed check."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class InteractiveResult:
 
 @dataclass(frozen=True)
 class Stage:
-    """How long a part of the run took; ``note`` says, for example, that an earlier result was reused."""
+    """Duration of a stage; ``note`` tells, for example, that an earlier result was reused."""
 
     name: str
     seconds: float
@@ -125,7 +125,7 @@ class DemoReport:
 
 @dataclass(frozen=True)
 class Check:
-    """One condition of the demo: what was asked, what was found, whether it holds."""
+    """One check of the demo: requirement, result, and whether it passed."""
 
     asked: str
     found: str

@@ -1,4 +1,4 @@
-"""The data set's card: DATASET_CARD.md with plots, a contact sheet, whose the assets are and what is missing."""
+"""Writes the data set's card: DATASET_CARD.md with plots, a contact sheet, credits and missing videos."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ PLOTTED = ("size", "seen", "relative_motion", "objects", "border", "visibility",
 SHEET_VIDEOS, SHEET_FRAMES, TILE = 6, 4, 240
 MOST_CATEGORIES, MOST_GAPS, MOST_CREATORS = 25, 50, 50
 HUB_LICENCES = {"CC0-1.0": "cc0-1.0", "CC-BY-4.0": "cc-by-4.0", "CC-BY-SA-4.0": "cc-by-sa-4.0", "MIT": "mit"}
-"""What the Hugging Face hub calls some licences."""
+"""Licence identifiers of the Hugging Face hub."""
 
 
 def write_card(stats: Stats, out: Path) -> Path:
@@ -159,7 +159,7 @@ def _write_credits(stats: Stats, path: Path) -> None:
 
 
 def _write_sheet(stats: Stats, path: Path) -> None:
-    """A line of frames with their masks for each of a few videos from all over the data set."""
+    """A row of frames with masks for each of a few videos across the data set."""
     shards = ShardSet(stats.path)
     rows, labels = [], []
     readable = [row.id for row in shards.videos if row.id not in stats.gaps]

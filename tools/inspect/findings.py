@@ -1,4 +1,4 @@
-"""What a verification found: problems with their remedies, and how they are told."""
+"""The findings of a verification: problems, remedies and their wording."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -10,44 +10,44 @@ from vosforge.progress import shown
 from vosforge.videos import Place, VideoRow
 
 TOLD_ONE_BY_ONE = 3
-"""So many videos in a row that were never rendered get lines of their own; more are told of as from … to …"""
+"""Up to this many consecutive unrendered videos get a line each; longer runs are listed as a range."""
 
 Cure = Literal["requeue", "render", "manifest", "manual"]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as it should be: a video, or with no ``video`` a whole file."""
+    """A problem with a video or, without ``video``, with a whole file."""
 
     video: str
     file: str
-    """Relative to the data set's folder; empty for a video that is in no file."""
+    """Relative to the data set's folder; empty for a video without a file."""
     what: str
     cure: Cure
-    """Rendering it again, rendering it at all, rebuilding the manifest, or nothing that a program should do."""
+    """Render it again, render it for the first time, rebuild the manifest, or leave it to the user."""
 
 
 @dataclass
 class Verification:
-    """What was found; ``good`` maps files to the ids of their good videos."""
+    """The findings; ``good`` maps files to the ids of their good videos."""
 
     path: Place
     config: DatasetConfig | None = None
     good: dict[Place, list[str]] = field(default_factory=dict)
     quarantined: dict[Place, dict[str, str]] = field(default_factory=dict)
     rows: list[VideoRow] = field(default_factory=list)
-    """Of the videos in shards, as the shards have them."""
+    """Manifest rows of videos in shards, read from the shards."""
     problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
     """By video and file: the first problem of each."""
     frames: int = 0
     repaired: bool = False
 
     def add(self, video: str, file: str, what: str, cure: Cure) -> None:
-        """Note a problem, unless one is known of the same video in the same file."""
+        """Record a problem, unless the same video in the same file already has one."""
         self.problems.setdefault((video, file), Problem(video, file, what, cure))
 
     def leave_manifest(self) -> None:
-        """Note that the manifest is not rebuilt, because a shard could not be read."""
+        """Record that the manifest is not rebuilt because a shard is unreadable."""
         for key, problem in self.problems.items():
             if problem.cure == "manifest":
                 self.problems[key] = replace(problem, cure="manual")
@@ -58,7 +58,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong, or nothing any more."""
+        """Whether nothing is wrong, or everything was repaired."""
         return not self.problems or (self.repaired and all(p.cure != "manual" for p in self.problems.values()))
 
     def lines(self) -> Iterator[str]:
@@ -72,7 +72,7 @@ class Verification:
                 yield ": ".join(filter(None, (problem.video, problem.file, problem.what, self._remedy(problem.cure))))
 
     def summary(self) -> str:
-        """One sentence: how much is good, how much is not."""
+        """A one-sentence summary of good and bad videos."""
         good = len({video for videos in self.good.values() for video in videos} - self.bad())
         missing = sum(map(len, self.quarantined.values()))
         kept = f"{good} good videos with {self.frames} frames" + (f", {missing} quarantined" if missing else "")
@@ -87,7 +87,7 @@ class Verification:
     def _remedy(self, cure: Cure) -> str:
         folder = shown(self.path if self.path.is_dir() else self.path.parent.parent)
         if self.repaired:
-            return {"requeue": "queued", "render": "queued", "manifest": "rebuilt", "manual": "left as it is"}[cure]
+            return {"requeue": "queued", "render": "queued", "manifest": "rebuilt", "manual": "left unchanged"}[cure]
         if cure == "manual":
             return "check it by hand"
         if self.config is None:

@@ -1,4 +1,4 @@
-"""What a data set is like in numbers: one pass over its tables, no frame decoded, memory that does not grow with it.
+"""Statistics of a data set: one pass over its tables in constant memory, no frame decoded.
 
 Every quantity is counted into the bins of a histogram, from which quantiles are read: to 1.5 % of their value, or
 1/400 of the range of a share.
@@ -29,7 +29,7 @@ STANDSTILL = 0.01
 
 @dataclass(frozen=True)
 class Quantity:
-    """Something that is counted: what it is called, where its bins begin and end, and how they are spaced."""
+    """A quantity to count: its title, and the range and spacing of its bins."""
 
     title: str
     least: float
@@ -119,7 +119,7 @@ Credit = tuple[str, str, str, str]
 
 @dataclass
 class Stats:
-    """Everything that is said of a data set."""
+    """All statistics of a data set."""
 
     path: Place
     whole: Summary = field(default_factory=Summary)
@@ -135,7 +135,7 @@ class Stats:
     credits: Counter[Credit] = field(default_factory=Counter)
     """Videos in which each asset is seen."""
     gaps: dict[str, str] = field(default_factory=dict)
-    """Videos that are not there or cannot be read, and why."""
+    """Missing or unreadable videos, and why."""
     rendered: int = 0
 
 

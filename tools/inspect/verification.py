@@ -1,6 +1,6 @@
-"""Verifying a data set or one shard, and putting what is bad back into the queue for rendering.
+"""Verifies a data set or one shard, and queues bad videos for rendering again.
 
-What one video must be like is `vosforge.videos.verify`'s to say; here is which videos there should be, and where.
+`vosforge.videos.verify` checks one video; here is which videos must exist, and where.
 """
 
 import json
@@ -29,14 +29,14 @@ from vosforge.videos.verify import Listing, find_problem, list_videos
 
 LISTING_SECONDS = 120.0
 VIDEO_SECONDS, FRAME_SECONDS = 60.0, 1.0
-"""After so long, and so much longer for every frame, a video is taken for one that would never be read."""
+"""Timeout of a video, plus an allowance for each frame."""
 FETCHING_SECONDS = 3600.0
-"""So much longer for what is not on this machine."""
+"""Extra allowance for remote files."""
 
 
 @dataclass(frozen=True)
 class _Check:
-    """One video to be looked at."""
+    """One video to check."""
 
     path: Place
     row: VideoRow
@@ -69,7 +69,7 @@ def verify_path(path: Place, quick: bool = False, repair: bool = False, workers:
 
 
 def spec_problem(spec: str, row: VideoRow) -> str | None:
-    """What is wrong with a spec (JSON) as that of the video of ``row``; None when nothing is."""
+    """What is wrong with the spec (JSON) of the video of ``row``, or None."""
     try:
         scene = SceneSpec.model_validate_json(spec)
     except ValidationError as error:
@@ -167,7 +167,7 @@ def _note(found: Verification, path: Place, file: str, listing: Listing) -> None
 
 
 def _work(task: Place | _Check) -> Listing | Lost | str | None:
-    """List a file or check a video, in a process that may be lost to it."""
+    """List a file or check a video, in an expendable process."""
     try:
         if isinstance(task, _Check):
             return find_problem(task.path, task.row, spec_problem, task.decode, task.gates)
@@ -200,7 +200,7 @@ def _manifest(found: Verification, root: Place) -> dict[str, VideoRow] | None:
 def _find_members(
     found: Verification, root: Place, shards: list[Place], listed: set[Place], manifest: dict[str, VideoRow]
 ) -> None:
-    """Name the videos that a shard should hold and does not, and those that it holds and should not."""
+    """Report videos missing from a shard, and those that do not belong in it."""
     held: dict[str, set[str]] = defaultdict(set)
     told: dict[str, set[str]] = defaultdict(set)
     told_by_manifest: dict[str, set[str]] = defaultdict(set)
@@ -237,7 +237,7 @@ def _members(config: DatasetConfig, path: Place) -> set[str] | None:
 
 
 def _find_unrendered(found: Verification, root: Path, config: DatasetConfig, names: set[str]) -> None:
-    """Name the videos of unpacked shards that are not staged, and the notes on quarantined ones that cannot be read."""
+    """Report unstaged videos of unpacked shards, and unreadable quarantine notes."""
     for shard in shard_numbers(config):
         if shard_name(shard) in names:
             continue
@@ -254,7 +254,7 @@ def _find_unrendered(found: Verification, root: Path, config: DatasetConfig, nam
 
 
 def _compare_manifest(found: Verification, manifest: dict[str, VideoRow], listed: set[Place], root: Place) -> None:
-    """Name the videos of which the manifest says something else than their shard, which is the truth."""
+    """Report videos whose manifest row disagrees with their shard, which is authoritative."""
     truth: dict[str, VideoRow] = {}
     for row in found.rows:
         if row.id in truth and found.config is None:
@@ -279,9 +279,9 @@ def _compare_manifest(found: Verification, manifest: dict[str, VideoRow], listed
 
 
 def _repair(dataset: Dataset, found: Verification) -> None:
-    """Take apart the shards that hold something bad, set aside what is bad in staging, and rebuild the manifest.
+    """Take apart bad shards, set aside bad staged videos, and rebuild the manifest.
 
-    A shard of which something could not be read is left as it is: what is not known to be bad may be good.
+    A partly unreadable shard is left unchanged: its videos may be good.
     """
     root = dataset.root
     unread = {problem.file for problem in found.problems.values() if problem.cure == "manual"}
@@ -310,7 +310,7 @@ def _repair(dataset: Dataset, found: Verification) -> None:
 
 
 def _opens(path: Place) -> bool:
-    """Whether the file can be read at all: what cannot may be whole, and must not be thrown away."""
+    """Whether the file is readable: an unreadable one may be intact and must be kept."""
     try:
         with local_copy(path).open("rb") as file:
             file.read(1)

@@ -1,4 +1,4 @@
-"""Look at a video: a contact sheet, a GIF and an MP4 with its masks drawn over it. Finding the video included."""
+"""Finds a video and draws it: a contact sheet, a GIF and an MP4 with its masks overlaid."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -91,7 +91,7 @@ def video_sheet(video: Video, count: int = 8, columns: int = 4, tile: int = 240)
 def view_video(video: Video, out: Path) -> ViewFiles:
     """Write ``<video>.png`` (contact sheet), ``.gif`` (overlays, small) and ``.mp4`` (colours beside overlays).
 
-    ``out`` is the folder they go to, made when missing; each file appears whole or not at all. The GIF has at most
+    ``out`` is created if missing; each file is written atomically. The GIF has at most
     60 frames. Raises VOSForgeError when the folder cannot be written or the video cannot be read.
     """
     stem = video.id.replace("/", "_")

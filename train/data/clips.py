@@ -41,9 +41,9 @@ class ClipSample(NamedTuple):
 
 
 class ClipDataset(Dataset[ClipSample]):
-    """The clips of a whole run, in order: item i belongs to step i // batch and depends on the seed and i only.
+    """The clips of a whole run in order: item i belongs to step i // batch and depends only on the seed and i.
 
-    Videos are dealt out by seeded permutations: each is drawn from once before any is drawn from again.
+    Videos follow seeded permutations: each is used once before any repeats.
     """
 
     def __init__(self, videos: Sequence[Video], settings: PropagationSettings) -> None:
@@ -54,7 +54,7 @@ class ClipDataset(Dataset[ClipSample]):
         return self.settings.iterations * self.settings.batch
 
     def __getitem__(self, index: int) -> ClipSample:
-        """Clip ``index``. VOSForgeError when the videos hardly ever show an object large enough."""
+        """Clip ``index``. VOSForgeError when large enough objects are too rare."""
         rng = rng_for(self.settings.seed, "clip", index)
         epoch, place = divmod(index, len(self.videos))
         video = self.videos[_permutation(self.settings.seed, epoch, len(self.videos))[place]]
@@ -70,7 +70,7 @@ class ClipDataset(Dataset[ClipSample]):
         )
 
     def _draw(self, video: Video, step: int, rng: np.random.Generator) -> ClipSample | None:
-        """A random clip of ``video``, or None when its first frame shows nothing to teach."""
+        """A random clip of ``video``, or None if its first frame has no suitable object."""
         settings, stage = self.settings, self.settings.stage_at(step)
         size = video.height, video.width
         times = sample_times(video.num_frames, settings.max_jump(step), rng)[: stage.frames]

@@ -1,4 +1,4 @@
-"""Training samples for fusion: what the trained propagation network makes of a frame from two different references."""
+"""Training samples for fusion: a frame's masks propagated by a trained network from two references."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ TENTH = 25
 
 @dataclass(frozen=True)
 class PropagatedVideo:
-    """One video and what was propagated from some of its frames.
+    """One video and the results propagated from some of its frames.
 
     frames [T,H,W,3] uint8; truth [T,H,W] uint8, labels 1..K; results: reference -> [K,T,H,W] uint8, the aggregated
     probabilities times 255, truncated.

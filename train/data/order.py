@@ -1,4 +1,4 @@
-"""In which order a run's samples are taken: by one process or by several, from the start or from where it stopped."""
+"""The sample order of a run, for one or several processes, from the start or resumed."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ class RunOrder(Sampler[int]):
     """The samples that one of ``world`` processes takes, step by step.
 
     Step s of a run takes samples ``s * batch * world`` to ``(s + 1) * batch * world``; each process takes ``batch`` of
-    them in a row. Samples depend on their index only, so a run that is resumed at ``start`` goes on with the same ones.
+    them in a row. Samples depend on their index only, so a run resumed at ``start`` sees the same ones.
     """
 
     def __init__(self, samples: int, batch: int, *, start: int = 0, rank: int = 0, world: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Synthetic mistakes and scribbles for training S2M (Scribble-to-Mask, MiVOS, CVPR 2021): what a user might have.
+"""Synthetic mistakes and scribbles for training S2M (Scribble-to-Mask, MiVOS, CVPR 2021).
 
 A previous mask is empty or a damaged ground truth; positive strokes go where it misses the object, negative ones where
 it claims too much. All masks here are bool ``[H, W]``.
@@ -17,7 +17,7 @@ from vosforge.config import Range, Record, Share
 
 
 class ScribbleSettings(Record):
-    """How often which mistakes and strokes appear; the defaults are the published ones."""
+    """Frequencies of mistakes and strokes; the defaults are the published ones."""
 
     from_zero: Share = 0.33
     """Probability of an empty previous mask."""
@@ -38,7 +38,7 @@ class ScribbleSettings(Record):
 
 
 class ScribbleSample(NamedTuple):
-    """What a user would hand to S2M: ``previous``, ``positive``, ``negative``, each bool ``[H, W]``."""
+    """S2M's input from a user: ``previous``, ``positive``, ``negative``, each bool ``[H, W]``."""
 
     previous: np.ndarray
     positive: np.ndarray

@@ -1,4 +1,4 @@
-"""How good a set of networks is in use: a robot scribbles, the runner answers, round by round (DAVIS interactive)."""
+"""Interactive evaluation: a robot scribbles, the runner responds, round by round (DAVIS interactive)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ class Networks(NamedTuple):
 
 @dataclass(frozen=True)
 class Round:
-    """One interaction and what came of it.
+    """One interaction and its result.
 
     frame: the scribbled frame; scribbles: [H,W] int16 (-1 none, 0 background, else the object's label); masks:
     [T,H,W] uint8; both with the video's own labels; scores: J and F of every frame and object.

@@ -1,4 +1,4 @@
-"""Interactive evaluation of trained networks beside themselves at initialisation, kept on disk for a second look."""
+"""Interactive evaluation of networks before and after training, cached on disk."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""How well masks match the ground truth: region similarity J and boundary accuracy F, as DAVIS 2017 defines them.
+"""Metrics of masks against ground truth: region similarity J and boundary accuracy F, as in DAVIS 2017.
 
 Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016; the
 conventions for empty masks, void pixels and the boundary tolerance are those of the DAVIS 2017 evaluation.
@@ -101,7 +101,7 @@ def score_masks(truth: np.ndarray, masks: np.ndarray, object_ids: Sequence[int])
 def _boundary(mask: np.ndarray) -> np.ndarray:
     """One-pixel boundary of a binary mask, uint8: pixels that differ from a right, lower or lower-right neighbour.
 
-    Repeating the last row and column says that the image's border is no boundary.
+    The last row and column are repeated, so that the image border is not a boundary.
     """
     padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
     here = padded[:-1, :-1]

@@ -49,5 +49,5 @@ def test_a_full_disk_is_an_error() -> None:
     spill = Spill()
     with Path("/dev/full").open("r+b", buffering=0) as full:
         spill.file = full
-        with pytest.raises(VOSForgeError, match="make room there, or set TMPDIR"):
+        with pytest.raises(VOSForgeError, match="free some space, or set TMPDIR"):
             spill.put(torch.ones(10**6))

@@ -35,7 +35,7 @@ def test_a_short_tmpdir_is(tmpdir_of):
 def test_without_a_short_folder_there_is_a_sentence(tmp_path, tmpdir_of, monkeypatch):
     tmpdir_of(tmp_path)
     monkeypatch.setattr("vosforge.processes.LONGEST_FOLDER", 1)
-    with pytest.raises(InputError, match="name one in TMPDIR"):
+    with pytest.raises(InputError, match="set TMPDIR to one"):
         ray_folder()
 
 

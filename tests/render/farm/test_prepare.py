@@ -129,7 +129,7 @@ def test_a_users_folders_make_a_catalog(messy: Path, tmp_path: Path, caplog: pyt
     assert {asset.licence for asset in catalog.of_kind("mesh")} == {"CC-BY-4.0"}
     assert [asset.name for asset in catalog.of_kind("texture")] == ["one"]
     assert build_catalog(settings, seed=1, store=store) == catalog
-    with pytest.raises(InputError, match="holds no image"):
+    with pytest.raises(InputError, match="holds no usable image"):
         build_catalog(AssetSettings(textures=messy), seed=1, store=store)
     with pytest.raises(InputError, match="there is no folder nowhere"):
         build_catalog(AssetSettings(models="nowhere"), seed=1, store=store)

@@ -35,7 +35,7 @@ def test_a_folder_of_other_things_is_refused_and_left_as_it_is(tmp_path, opened,
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("")
     before = sorted(root.rglob("*"))
-    with pytest.raises(InputError, match="holds other things"):
+    with pytest.raises(InputError, match="holds other files"):
         opened(root)
     assert sorted(root.rglob("*")) == before
 

@@ -68,4 +68,4 @@ def test_bad_lines_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read the scenes"):
         list(read_scenes(tmp_path / "none.jsonl"))
     done = scenes("sample", "--preset", "bl3k", "--count", "2", "--catalog", str(path))
-    assert done.returncode == 2 and "no preset 'bl3k'" in done.stderr
+    assert done.returncode == 2 and "unknown preset 'bl3k'" in done.stderr

@@ -141,7 +141,7 @@ def test_attributes_make_groups_unless_they_have_too_many_values(tmp_path):
 
 
 def test_what_cannot_be_read_or_written_is_one_sentence(tmp_path):
-    with pytest.raises(InputError, match="no rendered data set"):
+    with pytest.raises(InputError, match="not a rendered data set"):
         collect_stats(tmp_path)
     dataset = painted_dataset(tmp_path / "data")
     (tmp_path / "file").write_text("")

@@ -114,7 +114,7 @@ def test_a_shard_that_cannot_be_opened_is_not_thrown_away(dataset):
     found = verify_path(dataset.root, repair=True, workers=1)
     assert not found.passed
     assert {line[:6] for line in found.lines()} == {"000000", "000001", "000002"}
-    assert all("left as it is" in line for line in found.lines())
+    assert all("left unchanged" in line for line in found.lines())
     assert shard.exists()
 
 
@@ -304,7 +304,7 @@ def test_what_the_machine_did_not_read_is_left_as_it_is(dataset, monkeypatch, nu
     assert not found.passed and not found.bad()
     lines = list(found.lines())
     assert len(lines) == 6
-    assert all(f"cannot be read here ({os.strerror(number)})" in line and "left as it is" in line for line in lines)
+    assert all(f"cannot be read here ({os.strerror(number)})" in line and "left unchanged" in line for line in lines)
     assert {path: path.read_bytes() for path in dataset.root.glob("shards/*")} == before
     assert not (dataset.root / "quarantine").exists()
     assert verify_path(dataset.root, workers=1).passed

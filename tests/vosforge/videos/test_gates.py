@@ -35,7 +35,7 @@ def test_without_colours_only_labels_count():
         ({"brightness": at(np.full(4, 100.0), 2, 1.0)}, "frame 2 is black"),
         ({"brightness": at(np.full(4, 100.0), 1, 252.0)}, "frame 1 is burnt"),
         ({"contrast": at(np.full(4, 40.0), 3, 0.5)}, "frame 3 is flat"),
-        ({"areas": at(np.full((4, 2), 500), 0, 0)}, "frame 0 has next to no mask"),
+        ({"areas": at(np.full((4, 2), 500), 0, 0)}, "frame 0 has almost no mask"),
         ({"areas": np.stack([np.full(4, 500), np.zeros(4, int)], axis=1)}, "object 2 is never seen"),
         ({"areas": at(np.full((4, 2), 500), (3, 1), 9000)}, "swallows the camera in frame 3 (it covers 90%)"),
     ],

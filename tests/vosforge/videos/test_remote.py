@@ -167,7 +167,7 @@ def test_a_cut_download_is_refused_and_leaves_nothing(remote, cache, monkeypatch
         os.truncate(to, 1000)
 
     video = ShardSet(remote).video("000000")
-    with monkeypatch.context() as patch, pytest.raises(VOSForgeError, match=r"came cut short \(1,000 of"):
+    with monkeypatch.context() as patch, pytest.raises(VOSForgeError, match=r"arrived truncated \(1,000 of"):
         patch.setattr(store, "get_file", cut)
         video.frame(0)
     assert copies(cache) == {"manifest.jsonl"}

@@ -98,7 +98,7 @@ def test_bad_files_are_named(folder, tmp_path):
             open_shard(tmp_path / name)
     with h5py.File(tmp_path / "other.h5", "w") as other:
         other["x"] = 1
-    with pytest.raises(InputError, match="no VOSForge shard"):
+    with pytest.raises(InputError, match="not a VOSForge shard"):
         open_shard(tmp_path / "other.h5")
     (tmp_path / "newer.h5").write_bytes(data)
     with h5py.File(tmp_path / "newer.h5", "a") as newer:

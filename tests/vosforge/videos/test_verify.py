@@ -84,7 +84,7 @@ def test_the_gates_hold_only_where_they_are_asked_for(tmp_path):
     path = tmp_path / "000000.h5"
     stage_video(path, replace(record, mask=masks))
     assert problems(path) == {}
-    assert "next to no mask" in problems(path, gates=True)["000000"]
+    assert "almost no mask" in problems(path, gates=True)["000000"]
 
     def darken(group):
         row = read_text(group.attrs, "row")
@@ -103,7 +103,7 @@ def test_a_video_without_colours_is_good_and_no_gate_asks_for_them(tmp_path):
     empty = make_record(0)
     empty.mask[2] = 0
     stage_video(path, without_colors(empty))
-    assert "next to no mask" in problems(path, gates=True)["000000"]
+    assert "almost no mask" in problems(path, gates=True)["000000"]
 
 
 @pytest.mark.parametrize("decode", [False, True])
