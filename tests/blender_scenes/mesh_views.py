@@ -45,7 +45,7 @@ def look_at(cycles, direction):
     scene.cycles.pixel_filter_type, scene.cycles.seed = "BOX", 1
     scene.cycles.filter_width = 0.01
     layer = scene.view_layers[0]
-    layer.use_pass_diffuse_color = layer.use_pass_emit = True
+    layer.use_pass_diffuse_color = layer.use_pass_emit = layer.use_pass_object_index = True
     scene.render.use_persistent_data = False
     held = cycles.pixels()
     return np.concatenate(
