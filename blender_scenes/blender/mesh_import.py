@@ -45,7 +45,7 @@ DATA_BLOCKS = (
 )
 """Data that importers leave in Blender, removed after reading."""
 FAR = 2000.0
-"""Coordinates so many times a mesh's size lose what is smaller than a ten-thousandth of it in single precision."""
+"""Beyond this many times a mesh's size, single precision loses detail below a ten-thousandth of it."""
 LARGEST_FILE = 2 * 2**30
 MOST_TRIANGLES = 500_000
 # What lets more light through than this is not seen, so it must not be in a mask either.

@@ -12,7 +12,7 @@ from render.geometry.surfaces import Surfaces, plane_depth
 from vosforge.seeding import rng_for
 
 SAME_PLACE = 1e-6
-"""What is nearer than a point by less than this share of its depth is the point's own surface."""
+"""A surface nearer than a point by less than this share of its depth is the point's own."""
 
 
 def make_tracks(spec: SceneSpec, surfaces: Surfaces, masks: np.ndarray) -> dict[str, np.ndarray]:

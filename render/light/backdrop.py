@@ -21,7 +21,7 @@ MOST_TEXELS = 2.5
 
 
 class Backdrop:
-    """What the camera of a scene sees of its emissive backdrop where nothing is before it."""
+    """A scene's emissive backdrop as seen by the camera."""
 
     def __init__(self, spec: SceneSpec, plane: PlaneSpec, texture: np.ndarray) -> None:
         """``texture``: the plane's image, uint8 ``[H, W, 3]`` sRGB."""
@@ -40,9 +40,9 @@ class Backdrop:
 
     @classmethod
     def of(cls, spec: SceneSpec, store: AssetStore) -> Self | None:
-        """The backdrop of a scene, or None where it cannot be laid under the rest.
+        """The backdrop of a scene, or None if it cannot be composited.
 
-        That takes a plane that alone stands behind the objects, fills the frame throughout, and is seen sharply.
+        That requires a plane that is the only background, always fills the frame, and is in focus.
         """
         plane, camera = spec.backdrop, spec.camera
         alone = spec.ground is None and spec.world is None and spec.atmosphere is None
@@ -56,7 +56,7 @@ class Backdrop:
         return backdrop if before and backdrop._fills_the_frame else None
 
     def light(self, t: int) -> np.ndarray:
-        """What the camera sees of the plane in frame ``t``: scene-linear float32 ``[H, W, 3]``.
+        """The plane in frame ``t`` as seen by the camera: scene-linear float32 ``[H, W, 3]``.
 
         Each pixel is the mean of ``_samples`` by ``_samples`` samples a pixel under Cycles' filter. Cycles, too,
         interpolates the image before it turns it into linear light.
@@ -92,7 +92,7 @@ class Backdrop:
 
     @property
     def _fills_the_frame(self) -> bool:
-        """Whether every ray of every frame ends on the plane unless something is before it."""
+        """Whether the plane fills every frame behind the objects."""
         plane, (height, width) = self._plane, self._size
         to_world = np.linalg.inv(self._to_camera)
         corners = np.array([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]])
@@ -106,7 +106,7 @@ class Backdrop:
 
 
 def _reach(spec: SceneSpec, store: AssetStore) -> float:
-    """How far along y anything in the scene but its planes ever reaches, metres."""
+    """Maximum y of anything in the scene except its planes, in metres."""
     lamps = [light.location[1] + light.radius for light in spec.lights]  # Cycles' lights are spheres
     items = [_reach_of(item, store, spec.render.frames) for item in (*spec.objects, *spec.distractors)]
     return max([*items, *lamps], default=-np.inf)

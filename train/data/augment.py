@@ -19,7 +19,7 @@ FILL = (124, 116, 104)
 
 
 MARGIN = 3
-"""Pixels beside what a crop covers that its interpolation may read."""
+"""Margin in pixels around a crop, for interpolation."""
 
 Amount = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]

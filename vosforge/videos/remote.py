@@ -68,7 +68,7 @@ class RemotePath:
         return self.name.endswith(".h5")
 
     def is_dir(self) -> bool:
-        """Whether it is taken for a data set's folder."""
+        """Whether it is treated as a data set's folder."""
         return not self.is_file()
 
     @cached_property
