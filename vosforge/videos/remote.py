@@ -21,7 +21,7 @@ MARKS = ("ETag", "etag", "md5Hash", "Content-MD5", "LastModified", "Last-Modifie
 """Names of a file's version mark in different stores; the first present one counts."""
 
 
-CREDENTIALS = "name credentials that may read it; for S3, AWS_PROFILE or FSSPEC_S3_ANON=true where it is public"
+CREDENTIALS = "set credentials with read access; for S3, AWS_PROFILE, or FSSPEC_S3_ANON=true for public data"
 
 
 class Version(NamedTuple):
