@@ -113,7 +113,7 @@ class Catalog(Record):
 
         About the share ``held_out`` (between 0 and 1) of each kind goes to ``val``. Assets tied by a common image
         stay together; a kind that falls into at least two such groups has one on each side, a kind with only one
-        is wholly in ``train``. Raises InputError for a share outside (0, 1).
+        is entirely in ``train``. Raises InputError for a share outside (0, 1).
         """
         if not 0.0 < held_out < 1.0:
             raise InputError(f"the held-out share is {held_out}, but it must lie between 0 and 1, for example 0.2")

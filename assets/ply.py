@@ -41,7 +41,7 @@ class Element(NamedTuple):
 
 
 class Ply(NamedTuple):
-    """What a file holds of a mesh."""
+    """A file's mesh data."""
 
     points: NDArray[np.float64]
     """[V, 3]"""

@@ -1,4 +1,4 @@
-"""Procedural images: what a procedural mesh wears and what hangs or lies behind the objects.
+"""Procedural images: textures of procedural meshes and of backgrounds.
 
 Every family but the scenic ones repeats without a seam. A family is a function of a generator and of pixel
 coordinates, so that one hand-drawn look (bent coordinates, wear, shading) serves all. Colours are sRGB in 0..1.

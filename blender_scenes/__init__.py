@@ -1,1 +1,1 @@
-"""What a scene is, how one is sampled, and (in `blender`) how it becomes a Blender scene."""
+"""Scenes: their specs, sampling, and (in `blender`) construction in Blender."""

@@ -22,7 +22,7 @@ def train_fusion(
     on_step: OnStep | None = None,
     propagation: Path | None = None,
 ) -> Path:
-    """Train a fusion network from random weights on what a trained propagation network makes of ``videos``.
+    """Train a fusion network from random weights on results of a trained propagation network on ``videos``.
 
     ``propagation``: its checkpoint; None: ``out/propagation.pth``. Returns ``out/fusion.pth``; see
     ``train.loop.fit`` for the other files and the errors. InputError when no video can be used or the checkpoint

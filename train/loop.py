@@ -29,7 +29,7 @@ NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 class Step(NamedTuple):
-    """What a network's loss may depend on besides the batch: the step (from 0) and the share of pixels that count."""
+    """Schedule inputs of a loss besides the batch: the step (from 0) and the share of pixels that count."""
 
     number: int
     share: float

@@ -30,13 +30,13 @@ class NotUnderstoodError(Exception):
 
 
 class Placement(NamedTuple):
-    """How a picture lies on a mesh: by which UV map ("" for its active one), moved by which matrix, what is beyond."""
+    """How an image is mapped onto a mesh: UV map ("": the active one), matrix, and extension beyond its edges."""
 
     uv: str
     matrix: tuple[float, ...]
     """Row-wise 2×3: texture coordinates from UVs."""
     extension: str
-    """What is seen beyond the picture's edges, as Blender calls it: REPEAT, EXTEND, MIRROR or CLIP."""
+    """Blender's extension mode beyond the image's edges: REPEAT, EXTEND, MIRROR or CLIP."""
 
 
 class Value(NamedTuple):
@@ -63,7 +63,7 @@ class Look(NamedTuple):
     metallic: float = 0.0
     roughness: float = 1.0
     plain: RGB = (0.8, 0.8, 0.8)
-    """The colour that stands in the file beside any picture."""
+    """The plain colour in the file, besides any image."""
     remarks: tuple[str, ...] = ()
     """What is not reproduced, each the end of a sentence that begins with the material's name."""
 

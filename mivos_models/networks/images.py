@@ -53,7 +53,7 @@ class NetworkView:
     """A picture of H by W pixels as the networks see it: reduced, if it is too large for them, and padded."""
 
     def __init__(self, height: int, width: int, short_side: int | None = None) -> None:
-        """``short_side``: what the shorter of the two is reduced to where it is longer; None: nothing is."""
+        """``short_side``: maximum length of the shorter side; None: no limit."""
         scale = 1.0 if short_side is None else min(1.0, short_side / min(height, width))
         self.full = height, width
         self.size = max(round(height * scale), 1), max(round(width * scale), 1)
@@ -61,7 +61,7 @@ class NetworkView:
 
     @property
     def padded_size(self) -> tuple[int, int]:
-        """The height and width of what the networks get."""
+        """Height and width of the networks' input."""
         left, right, top, bottom = self.padding
         return self.size[0] + top + bottom, self.size[1] + left + right
 

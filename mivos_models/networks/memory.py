@@ -55,7 +55,7 @@ class Bank:
 
     @property
     def memory(self) -> Memory:
-        """What it holds, in order; a view."""
+        """Its content in order, as a view."""
         return Memory(*(part[:, :, : self._used] for part in self._room))
 
 

@@ -89,7 +89,7 @@ class SpaceTimeNetwork(nn.Module):
 
 
 def with_masks(frame: Tensor, masks: Tensor) -> Tensor:
-    """What a mask encoder sees, [B·K,5,H,W]: the frame [B,3,H,W], an object's mask, the sum of the others'.
+    """A mask encoder's input, [B·K,5,H,W]: the frame [B,3,H,W], an object's mask, the sum of the others'.
 
     masks: [B,K,H,W].
     """

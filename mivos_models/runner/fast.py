@@ -38,7 +38,7 @@ _WORTHWHILE = 128 * 128
 _FEW_CELLS = 1500
 """Below this many, a direct convolution is as fast: there are fewer cells than weights."""
 _ROWS_AT_ONCE = 96
-"""Of full-resolution features: few enough for caches, and for memory that an allocator keeps and hands out again."""
+"""Rows per band of full-resolution features: small enough for caches and for reuse by the allocator."""
 
 
 def check_precision(precision: str) -> None:
@@ -91,7 +91,7 @@ def _in_half(function: Callable[..., Any], frame: Tensor, *inputs: Any) -> Any:
 
 
 def _one_by_one(forward: Callable[..., Any], *inputs: Tensor) -> Any:
-    """A batch's entries after each other; an input [1,...] is for all of them.
+    """Process a batch's entries one by one; an input [1,...] is shared by all.
 
     Together their features outgrow the caches, and what an allocator keeps: large pieces are new pages each time.
     """
@@ -123,7 +123,7 @@ def _in_bands(forward: Callable[..., Tensor], reach: int, *inputs: Tensor) -> Te
 
 
 def _fold(module: nn.Module) -> None:
-    """Each batch norm that stands behind a convolution among the children becomes part of it."""
+    """Fold each batch norm that follows a convolution among the children into it."""
     children = list(module.named_children())
     for (name, conv), (norm_name, norm) in itertools.pairwise(children):
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):

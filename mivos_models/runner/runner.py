@@ -142,15 +142,15 @@ class InteractiveRunner:
     def click(self, frame_index: int, x: int, y: int, object_id: int, *, radius: int = 5) -> np.ndarray:
         """The frame's mask, uint8 [H,W], as S2M corrects it by one click; it also becomes the frame's mask.
 
-        Object ``object_id`` (0: none of them) is at column ``x`` and row ``y``. The networks know strokes, not clicks:
-        it counts as a filled circle of so many pixels' ``radius``.
+        Object ``object_id`` (0: background) is at column ``x`` and row ``y``. The networks know strokes, not clicks:
+        it counts as a filled circle of ``radius`` pixels.
         """
         return self.scribble(frame_index, disk(x, y, radius, object_id, *self._view.full))
 
     def refine(
         self, frame_index: int, box: tuple[int, int, int, int], scribbles: np.ndarray | Mapping[str, Any]
     ) -> np.ndarray:
-        """The frame's mask, uint8 [H,W], corrected inside ``box`` alone; it also becomes the frame's mask.
+        """The frame's mask, uint8 [H,W], corrected only inside ``box``; it also becomes the frame's mask.
 
         ``box``: left, top, right, bottom in pixels, the last two not included. S2M sees what is in it as a picture of
         its own, with what of ``scribbles`` (as in :meth:`scribble`, of the whole frame) lies there; a rim of 3 pixels

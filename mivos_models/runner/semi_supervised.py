@@ -84,7 +84,7 @@ def propagate(
 
 
 def _split(memory: Memory, sizes: Sequence[int]) -> Iterator[Memory]:
-    """A frame's memory in groups of so many objects."""
+    """A frame's memory, split into groups of objects."""
     parts = (part.split(sizes, dim=1) if part.shape[1] > 1 else [part] * len(sizes) for part in memory)
     return map(Memory, *parts)
 

@@ -82,7 +82,7 @@ def render_dataset(
 ) -> Progress:
     """Render every missing video of ``dataset`` and seal its shards; returns the final counts.
 
-    A video that fails its checks is drawn again under the next attempt; one that keeps failing or crashing Blender is
+    A video that fails its checks is redrawn with the next attempt; one that keeps failing or crashing Blender is
     quarantined with its reason (``retry_quarantined`` retries those of earlier runs). One whose process is repeatedly
     killed stays missing. When interrupted, sealed videos stay, and the next call resumes.
     Raises MachineError when the folder cannot be written to or the machine fails otherwise, and BlenderUnusableError

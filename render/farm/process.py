@@ -17,7 +17,7 @@ from vosforge.errors import MachineError, VOSForgeError
 from vosforge.trouble import NO_MEMORY, attempting
 
 Event = dict[str, Any]
-"""What a worker says: ``{"frame": t}`` while it renders, last ``{"done": result}``, ``{"refused": reason}`` or
+"""A worker's events: ``{"frame": t}`` while it renders, last ``{"done": result}``, ``{"refused": reason}`` or
 ``{"error": sentence}``; ``{"unusable": sentence}`` when no job can be done here, ``{"machine": sentence}`` when disk,
 memory or network kept it from being done. The first thing it says is ``{"ready": True}``, or ``unusable``."""
 

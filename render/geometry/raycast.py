@@ -80,7 +80,7 @@ def project(places: np.ndarray, K: np.ndarray) -> np.ndarray:
 def cast(vertices: np.ndarray, faces: np.ndarray, points: Points, slack: float = 0.0) -> Iterator[Hits]:
     """Every meeting of the points' rays with the triangles ``faces [F, 3]`` of ``vertices [V, 3]`` in camera axes.
 
-    ``slack``: rays that miss a triangle by so many pixels meet it too, with a weight a little below 0.
+    ``slack``: rays that miss a triangle by up to this many pixels hit it too, with a weight slightly below 0.
     """
     chosen, low, high = _near_points(vertices, faces, points, slack)
     for batch in _batches(np.prod(high - low, axis=1)):

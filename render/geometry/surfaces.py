@@ -13,7 +13,7 @@ from blender_scenes.spec import LightSpec, ObjectSpec, PlaneSpec
 from render.geometry.raycast import CLIP_START, Hits, Points, cast
 
 MEETS = 0.01
-"""Blender's first sample and its arithmetic may see a triangle so many pixels beyond its outline."""
+"""Tolerance in pixels: Blender's first sample may hit a triangle this far outside its outline."""
 OUTSIDE = 1e-3
 """A triangle that a ray meets only so is taken when all others differ in depth by more than this share of it."""
 
@@ -83,7 +83,7 @@ def square(plane: PlaneSpec) -> np.ndarray:
 
 
 def lamp_box(light: LightSpec) -> np.ndarray:
-    """What a lamp lies in, a sphere that Cycles shows the camera too: float64 ``[12, 3, 3]``."""
+    """Bounding box of a lamp's sphere, which is visible to the camera: float64 ``[12, 3, 3]``."""
     corners = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3, indexing="ij"), axis=-1).reshape(8, 3)
     sides = [[0, 1, 3, 2], [4, 5, 7, 6], [0, 1, 5, 4], [2, 3, 7, 6], [0, 2, 6, 4], [1, 3, 7, 5]]
     faces = [[side[k] for k in half] for side in sides for half in ((0, 1, 2), (0, 2, 3))]
@@ -129,7 +129,7 @@ def plane_normal(upright: bool, to_camera: np.ndarray) -> np.ndarray:
 
 
 def materials_shown(item: ObjectSpec, mesh: PreparedMesh) -> tuple[Material, ...]:
-    """What an object's faces look like, by their material index (any index, where there is only one)."""
+    """The materials of an object's faces, by material index (any index if there is only one)."""
     if item.texture is not None:
         return (Material(),)
     return mesh.materials if item.material is None else (item.material,)

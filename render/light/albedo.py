@@ -43,7 +43,7 @@ made, float32 ``[F, 3, 2]``, and the normals they are shaded with, ``[F, 3, 3]``
 
 
 class Shown(NamedTuple):
-    """What a region of a frame shows, each pixel under Cycles' filter."""
+    """The surfaces in a region of a frame, under Cycles' pixel filter."""
 
     reflectance: np.ndarray
     """float32 ``[h, w, 3]``: what surfaces reflect of any light, their colours and a little of all, times coverage."""
@@ -62,7 +62,7 @@ class Albedo:
         self._images = _Images(store)
         looks = [self._object_looks(number, *corners(number)) for number in geometry.numbers]
         still = []
-        """Triangles that stand still: float64 ``[F, 3, 3]``, in the world."""
+        """Static triangles: float64 ``[F, 3, 3]``, world axes."""
         if spec.ground is not None:
             still.append(square(spec.ground))
             looks.append(self._ground_looks(spec.ground))
@@ -141,7 +141,7 @@ class Albedo:
 
 
 def _plain(faces: int, besides: float) -> Painted:
-    """So many triangles that reflect ``besides`` and have no colour."""
+    """This many triangles that reflect ``besides`` and have no colour."""
     return Painted(
         np.full(faces, PLAIN, np.int8),
         np.full((faces, 3), besides, np.float32),

@@ -21,7 +21,7 @@ MOST_TEXELS = 2.5
 
 
 class Backdrop:
-    """What the camera of a scene sees of its emissive backdrop where nothing is before it."""
+    """A scene's emissive backdrop as seen by the camera."""
 
     def __init__(self, geometry: SceneGeometry, plane: PlaneSpec, texture: np.ndarray) -> None:
         """``texture``: the plane's image, uint8 ``[H, W, 3]`` sRGB."""
@@ -39,7 +39,7 @@ class Backdrop:
     def of(cls, geometry: SceneGeometry, store: AssetStore) -> Self | None:
         """The backdrop of a scene, or None where it cannot be laid under the rest.
 
-        That takes a plane that alone stands behind the objects, fills the frame throughout, and is seen sharply.
+        That requires a plane that is the only background, always fills the frame, and is in focus.
         """
         spec = geometry.spec
         plane, camera = spec.backdrop, spec.camera
@@ -54,7 +54,7 @@ class Backdrop:
         return backdrop if before and backdrop._fills_the_frame else None
 
     def light(self, t: int) -> np.ndarray:
-        """What the camera sees of the plane in frame ``t``: scene-linear float32 ``[H, W, 3]``.
+        """The plane in frame ``t`` as seen by the camera: scene-linear float32 ``[H, W, 3]``.
 
         Each pixel is the mean of ``_samples`` by ``_samples`` samples a pixel under Cycles' filter. Cycles, too,
         interpolates the image before it turns it into linear light.
@@ -90,7 +90,7 @@ class Backdrop:
 
     @property
     def _fills_the_frame(self) -> bool:
-        """Whether every ray of every frame ends on the plane unless something is before it."""
+        """Whether the plane fills every frame behind the objects."""
         plane, (height, width) = self._plane, self._size
         to_world = np.linalg.inv(self._to_camera)
         corners = np.array([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]])

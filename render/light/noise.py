@@ -37,7 +37,7 @@ def noisy_parts(
 
 
 def _noise(bright: np.ndarray, colors: np.ndarray, opacity: np.ndarray, exposure: float) -> np.ndarray:
-    """The squares of how far pixels, as they are seen, are from what the light around would make them ``[h, w]``."""
+    """Squared deviations of displayed pixels from their value under the average light around them ``[h, w]``."""
     light = np.minimum(bright / np.maximum(colors, 1e-6), BRIGHTEST)
     near = cv2.blur(light * opacity, (SQUARE, SQUARE)) / np.maximum(cv2.blur(opacity, (SQUARE, SQUARE)), 1e-6)
     noisy, usual = (_seen(exposure * each * colors) for each in (light, near))
@@ -46,7 +46,7 @@ def _noise(bright: np.ndarray, colors: np.ndarray, opacity: np.ndarray, exposure
 
 
 def _seen(linear: np.ndarray) -> np.ndarray:
-    """Light in steps of 255, nearly: the root stands for sRGB's curve."""
+    """Light in steps of 255, approximately: a square root replaces sRGB's curve."""
     return 255 * np.sqrt(np.clip(linear, 0.0, 1.0))
 
 

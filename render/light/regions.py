@@ -130,12 +130,12 @@ def _parts(cells: np.ndarray, cost: float, top: int, left: int) -> list[Region]:
 
 
 def _after_cuts(cells: np.ndarray) -> np.ndarray:
-    """How many cells the boxes around what is marked hold after a cut below row 0, 1 and so on: int64 ``[h - 1]``."""
+    """Cells in the two bounding boxes after a cut below row 0, 1 and so on: int64 ``[h - 1]``."""
     return _above(cells)[:-1] + _above(cells[::-1])[-2::-1]
 
 
 def _above(cells: np.ndarray) -> np.ndarray:
-    """How many cells the box around all that is marked down to each row holds: int64 ``[h]``."""
+    """Cells in the bounding box of marked cells down to each row: int64 ``[h]``."""
     height, width = cells.shape
     some = cells.any(axis=1)
     first = np.minimum.accumulate(np.where(some, cells.argmax(axis=1), width))
@@ -146,7 +146,7 @@ def _above(cells: np.ndarray) -> np.ndarray:
 
 
 def enclosing(regions: Sequence[Region]) -> list[Region]:
-    """Boxes around regions, those that touch one another in one: no two of the boxes overlap or touch."""
+    """Bounding boxes of regions, merged until no two overlap or touch."""
     boxes: list[Region] = []
     for box in regions:
         while touching := [other for other in boxes if _touch(box, other)]:
@@ -160,8 +160,8 @@ def enclosing(regions: Sequence[Region]) -> list[Region]:
 def neighbourhoods(regions: Sequence[Region], margin: int, size: tuple[int, int]) -> list[tuple[Region, list[Region]]]:
     """Boxes, each with the ``regions`` that it holds and, within the frame, has at least ``margin`` pixels around.
 
-    Every region is in one of them. Boxes that overlap so much that one around both has no more pixels become one,
-    the most wasteful pair first. size: the frame's height and width.
+    Every region is in one box. Boxes are merged, most wasteful pair first, if their common
+    box has no more pixels. size: the frame's height and width.
     """
 
     def box(held: Sequence[Region]) -> Region:

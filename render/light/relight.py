@@ -73,12 +73,12 @@ def _within(region: Region, box: Region) -> Region:
 
 
 def _glossier(reflectance: np.ndarray, gloss: np.ndarray) -> np.ndarray:
-    """What is reflected with so much more gloss; the ground at an outline has none that could be taken away."""
+    """Reflectance with this much more gloss; at outlines the ground has none to remove."""
     return np.maximum(reflectance + gloss, reflectance * (LEAST_GLOSS / SPECULAR))
 
 
 def more_gloss(combined: np.ndarray, reflectance: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """How much more of any light than assumed, or less, the object at each pixel reflects: float32 ``[H, W, 1]``.
+    """Correction to the assumed specular reflectance at each pixel: float32 ``[H, W, 1]``.
 
     Divided by its colour and the right gloss, what is seen of an object no longer shows its texture, and is easily
     denoised. Within a few pixels the light L is nearly the same and L (colour + gloss) is seen, so that the slope over
@@ -116,7 +116,7 @@ def _more_gloss(bright: np.ndarray, colors: np.ndarray, inside: np.ndarray) -> f
 
 
 def filled(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """``values [H, W, C]`` where ``weights [H, W, 1]`` are not 0; elsewhere what is near, ever more blurred."""
+    """``values [H, W, C]`` where ``weights [H, W, 1]`` are not 0; elsewhere filled from blurred neighbours."""
     height, width = values.shape[:2]
     if min(height, width) < 2:
         return np.where(weights > 0, values, values.sum(axis=(0, 1)) / max(np.count_nonzero(weights), 1))

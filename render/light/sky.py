@@ -22,12 +22,12 @@ class Sky:
 
     @staticmethod
     def fits(spec: SceneSpec) -> bool:
-        """Whether surroundings alone stand behind the objects and the ground, and are seen sharply, through no haze."""
+        """Whether only surroundings lie behind the objects and the ground, in focus and without haze."""
         sharp = spec.camera.lens is None and not spec.camera.shutter
         return spec.world is not None and spec.backdrop is None and spec.atmosphere is None and sharp
 
     def light(self, t: int) -> np.ndarray:
-        """What the camera sees in frame ``t`` if nothing is before it: scene-linear float32 ``[H, W, 3]``."""
+        """The surroundings in frame ``t``: scene-linear float32 ``[H, W, 3]``."""
         (height, width), n = self._size, self._samples
         # The filter reaches a pixel around.
         xy = [(np.arange((side + 2) * n, dtype=np.float32) + 0.5) / n - 1 for side in (width, height)]

@@ -44,8 +44,8 @@ def test_size_and_place_do_not_matter(points, scale, shift):
     [
         (np.zeros((0, 3)), np.zeros((0, 3), int), "is empty"),
         (TETRA, np.zeros((0, 3), int), "is empty"),
-        (np.full((3, 3), np.nan), [[0, 1, 2]], "not numbers"),
-        (np.array([[0, 0, 0], [1, np.inf, 0], [0, 1, 0]]), [[0, 1, 2]], "not numbers"),
+        (np.full((3, 3), np.nan), [[0, 1, 2]], "NaN or infinite"),
+        (np.array([[0, 0, 0], [1, np.inf, 0], [0, 1, 0]]), [[0, 1, 2]], "NaN or infinite"),
         (np.ones((3, 3)), [[0, 1, 2]], "no size"),
         ([[0, 0, 0], [1, 1, 1], [2, 2, 2]], [[0, 1, 2]], "no area"),
         (TETRA, [[0, 1, 1]], "no area"),
@@ -63,7 +63,7 @@ def test_refuses_what_cannot_be_seen(vertices, faces, reason):
 def test_refuses_wrong_materials_and_uvs():
     with pytest.raises(InputError, match="materials it does not have"):
         prepare_mesh("tetra", TETRA, TETRA_FACES, material_index=2, materials=[Material(), Material()])
-    with pytest.raises(InputError, match="not numbers"):
+    with pytest.raises(InputError, match="NaN or infinite"):
         prepare_mesh("tetra", TETRA, TETRA_FACES, corner_uv=np.full((4, 3, 2), np.nan))
 
 

@@ -31,7 +31,7 @@ def stage(job: Job) -> str:
 
 @contextmanager
 def worker_map(workers: int) -> Iterator[Callable[[Iterable[Job]], Iterator[str]]]:
-    """``stage`` mapped over jobs, in order, in so many processes or (up to 1) in this one.
+    """``stage`` mapped over jobs, in order, in several processes or (up to 1) in this one.
 
     On leaving the block, started jobs are finished and the rest are dropped.
     """

@@ -3,7 +3,7 @@
 ``train/`` has JPEGs, masks of every frame and ``meta.json``. ``valid/`` has what the official one gives to a method:
 JPEGs, ``meta.json``, and one mask for every frame in which an object appears for the first time, with those new
 objects only (anything more would give a method true masks to restart from). The published loaders read its frames from
-``all_frames/valid_all_frames/JPEGImages``; they are there a second time as hard links. Beside them the full masks are
+``all_frames/valid_all_frames/JPEGImages``; they are repeated as hard links. Beside them the full masks are
 kept in ``all_frames/valid_all_frames/Annotations``, which no loader opens, to score with.
 """
 

@@ -232,7 +232,7 @@ def _mean(videos: Sequence[tuple[RoundScore, ...]]) -> tuple[RoundScore, ...]:
 
 
 def _player(result: InteractiveResult) -> dict[str, Any]:
-    """What the page's player needs of one video; every picture is a data URI of equal size."""
+    """The page player's data of one video; every image is a data URI of equal size."""
     frames = [shrink(frame, LONGEST_SIDE) for frame in result.frames]
     height, width = frames[0].shape[:2]
     rounds = [

@@ -51,7 +51,7 @@ def _lines(stats: Stats, plots: dict[str, str]) -> Iterable[str]:
     counts = f"{whole.frames:,} frames and {whole.objects:,} labelled objects"
     yield f"{whole.videos:,} video{'s' * (whole.videos != 1)} ({kind}; {sizes}), {counts}, with masks for all frames."
     if bare := whole.videos - whole.distributions["darkest"].count:
-        yield f"{bare:,} of the videos ha{'s' if bare == 1 else 've'} masks alone, without colours."
+        yield f"{bare:,} of the videos ha{'s' if bare == 1 else 've'} masks only, without colours."
     yield ""
     yield "![A few videos with their masks](card/videos.jpg)"
     yield from _section("Quantities", _table(QUANTITY_COLUMNS, quantities_rows(whole)))
@@ -119,7 +119,7 @@ def _categories(stats: Stats) -> Iterable[str]:
 
 def _credits(stats: Stats) -> Iterable[str]:
     if not stats.credits:
-        yield "The videos name no assets, nor whose they are."
+        yield "The videos name no assets or creators."
         return
     assets: Counter[tuple[str, str, str]] = Counter()
     shown: Counter[tuple[str, str, str]] = Counter()

@@ -52,7 +52,7 @@ def overlay(frame: NDArray[np.uint8], mask: NDArray[np.uint8], alpha: float = 0.
 
 
 def frame_picture(video: Video, t: int, longest: int | None = None) -> NDArray[np.uint8]:
-    """Frame ``t``, at most ``longest`` pixels long; without colours, what its mask says, on black."""
+    """Frame ``t``, at most ``longest`` pixels long; without colours, its mask on black."""
     if not video.has_colors:
         return labelled_picture(video, t, longest)
     return video.frame(t) if longest is None else shrink(video.frame(t), longest)

@@ -265,7 +265,7 @@ QUANTITY_COLUMNS = ("quantity", "n", "mean", *(f"q{round(100 * share):02d}" for 
 
 
 def stats_tables(stats: Stats) -> list[Table]:
-    """What a terminal shows: the quantities, then a table for each way to group the videos."""
+    """Tables for the terminal: the quantities, then one table per grouping."""
     tables = [_table(None, QUANTITY_COLUMNS, quantities_rows(stats.whole))]
     for name, groups in stats.groups.items():
         if groups:

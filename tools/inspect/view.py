@@ -119,7 +119,7 @@ def _write_gif(video: Video, path: Path) -> None:
 
 
 def write_mp4(video: Video, path: Path) -> None:
-    """Write a video as H.264, 12 frames a second: colours beside the same with masks, or what of both there is."""
+    """Write a video as H.264, 12 frames a second: the frames beside their overlays, or whichever is available."""
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
         quality = {"crf": "20", "preset": "veryfast"}
         stream = container.add_stream("libx264", rate=Fraction(FRAMES_PER_SECOND), options=quality)

@@ -8,7 +8,7 @@ frame to frame:
 - masks of 16 bits with values above 255: the objects are counted in the order of their values;
 - colour masks: DAVIS's colours are its labels, other colours are counted in the order of red, green and blue.
 
-What cannot be labels is refused in a sentence that says what was found: JPEGs, soft edges, too many colours.
+Masks without labels are refused with the reason: JPEGs, soft edges, too many colours.
 """
 
 import io
@@ -37,7 +37,7 @@ SHARPEN = (
     "save it without anti-aliasing, blur or lossy compression, one value per object (for a single object, threshold it)"
 )
 MIN_SOFT_VALUES = 3
-"""So many values that never fill a block of 3×3 pixels make edges soft; fewer may be thin objects."""
+"""Edges are soft if at least this many values never fill a 3×3 block; fewer may be thin objects."""
 
 
 MaskKind = Literal["labels", "16-bit values", "colours"]
@@ -65,7 +65,7 @@ class Numbering(NamedTuple):
         return self.labels[np.searchsorted(self.values, values)]
 
     def described(self) -> str:
-        """What was found, in a few words: ``2 objects`` and, where values are not the labels, which is which."""
+        """A short summary: ``2 objects`` and, if values are not labels, the mapping."""
         pairs = [(int(k), int(v)) for v, k in zip(self.values, self.labels, strict=True) if k not in (0, VOID)]
         renamed = [f"{k} = {f'#{v:06x}' if self.kind == 'colours' else v}" for k, v in sorted(pairs) if v != k]
         shown = ", ".join(renamed[:6]) + (", …" if len(renamed) > 6 else "")
@@ -207,7 +207,7 @@ _DAVIS_COLORS = {
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, Numbering]:
-    """The labels ``[H, W]`` uint8 of one mask that stands for itself, and what they were before."""
+    """The labels ``[H, W]`` uint8 of a single mask, and their numbering."""
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -21,7 +21,7 @@ MARKS = ("ETag", "etag", "md5Hash", "Content-MD5", "LastModified", "Last-Modifie
 """Names of a file's version mark in different stores; the first present one counts."""
 
 
-CREDENTIALS = "name credentials that may read it; for S3, AWS_PROFILE or FSSPEC_S3_ANON=true where it is public"
+CREDENTIALS = "set credentials with read access; for S3, AWS_PROFILE, or FSSPEC_S3_ANON=true for public data"
 
 
 class Version(NamedTuple):
@@ -68,7 +68,7 @@ class RemotePath:
         return self.name.endswith(".h5")
 
     def is_dir(self) -> bool:
-        """Whether it is taken for a data set's folder."""
+        """Whether it is treated as a data set's folder."""
         return not self.is_file()
 
     @cached_property

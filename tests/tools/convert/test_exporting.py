@@ -75,7 +75,7 @@ def test_splits_and_videos_are_chosen(data: Path, tmp_path: Path) -> None:
         export_dataset(data, tmp_path / "c", "davis", video_ids=["nope"])
     with pytest.raises(VOSForgeError, match="no such video in split val"):
         export_dataset(data, tmp_path / "c", "davis", split="val", video_ids=["empty"])
-    with pytest.raises(VOSForgeError, match="no split 'test'"):
+    with pytest.raises(VOSForgeError, match="unknown split 'test'"):
         export_dataset(data, tmp_path / "c", "davis", split="test")
     assert not (tmp_path / "c").exists()
 
@@ -165,7 +165,7 @@ def test_tars_are_closed_at_their_size_and_keys_are_told_apart(tmp_path: Path) -
     assert all(shards.video(name).row.bytes > 1_000_000 for name in "abc")
     assert len(list((tmp_path / "out").iterdir())) == 3
     alike = write_set(tmp_path / "alike", (make_record("a.1"), make_record("a_1")))
-    with pytest.raises(VOSForgeError, match="both be called a_1"):
+    with pytest.raises(VOSForgeError, match="both get the key a_1"):
         write_webdataset(alike, tmp_path, 1)
 
 

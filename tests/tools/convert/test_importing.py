@@ -350,7 +350,7 @@ def test_masks_are_matched_by_number_and_jpegs_get_the_real_remedy(folder, tmp_p
     jpegs = {name.replace(".png", ".jpg"): data for name, data in files.items()}
     for labelled_only in (False, True):
         with pytest.raises(
-            InputError, match=r"Annotations/a are JPG files .* cannot hold labels: save the masks again"
+            InputError, match=r"Annotations/a are JPG files .* cannot hold labels: export the masks again"
         ):
             import_dataset(write_files(tmp_path / "j", jpegs), tmp_path / "none", labelled_only=labelled_only)
 
