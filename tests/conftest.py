@@ -1,9 +1,12 @@
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benchmarks.s3 import local_s3
+from tests.blobs import blob_video
+from vosforge.videos.video import MemoryVideo
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,3 +29,9 @@ def cache(tmp_path, monkeypatch) -> Path:
     """Where copies of remote files go."""
     monkeypatch.setenv("VOSFORGE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "remote"
+
+
+@pytest.fixture(scope="session")
+def make_video() -> Callable[..., MemoryVideo]:
+    """Makes a video of moving blobs, by its seed."""
+    return blob_video
