@@ -35,12 +35,10 @@ from blender_scenes.trajectories import (
     sample_pauses,
     sample_walk,
 )
-from vosforge.config import Range, Record, Share
+from vosforge.config import Amount, Range, Record, Share
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.seeding import rng_for
 from vosforge.terms import Split
-
-Amount = Annotated[float, Field(ge=0)]
 
 # The region objects live in: a frustum seen from y = -6 that is 1.05 to either side at y = -2 (BL30K).
 FRUSTUM_APEX = -6.0

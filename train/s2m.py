@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from mivos_models import S2M, normalise
 from train.data.augment import point_in, sample_views, see_frame, warp_mask
+from train.data.clips import DRAWS
 from train.data.scribbles import sample_scribbles
 from train.loop import OnStep, Step, fit, initialised, torch_device
 from train.losses import bootstrapped_cross_entropy, object_logits
@@ -20,8 +21,6 @@ from vosforge import VOSForgeError
 from vosforge.seeding import rng_for
 from vosforge.terms import VOID
 from vosforge.videos.video import Video, in_memory, label_areas, usable_for_training
-
-DRAWS = 120
 
 
 class ScribbledFrame(NamedTuple):

@@ -35,6 +35,7 @@ ASCENDING = AfterValidator(_ordered)
 """Rejects numbers that do not ascend."""
 Range = Annotated[tuple[Number, Number], ASCENDING]
 """Minimum and maximum."""
+Amount = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PathOfUser = Annotated[Path, AfterValidator(at_home)]
 """A path; ~ is expanded to the user's home."""

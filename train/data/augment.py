@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from vosforge.config import Range, Record, Share
+from vosforge.config import Amount, Range, Record, Share
 from vosforge.videos.codec import Region
 
 FILL = (124, 116, 104)
@@ -21,7 +21,6 @@ FILL = (124, 116, 104)
 READ_MARGIN = 3
 """Pixels beside what a crop covers that its interpolation may read."""
 
-Amount = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 
 

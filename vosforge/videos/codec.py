@@ -75,7 +75,7 @@ def encode(
     if encoding == "jpeg" and (tables, subsampling) == ("even", "4:4:4"):
         from vosforge.videos import jpeg  # numba takes a while to load, and readers do without it
 
-        return jpeg.encode_jpeg(frame, _scaled(_TABLES[tables], quality), restart_interval(frame.shape[1]))
+        return jpeg.encode_full_color(frame, _scaled(_TABLES[tables], quality), restart_interval(frame.shape[1]))
     if encoding == "jpeg":
         # Pillow gives libjpeg one buffer for all it writes, by a guess that noise exceeds.
         ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 2 * frame.nbytes)

@@ -40,7 +40,7 @@ class Codes(NamedTuple):
     other_code: np.ndarray
 
 
-def encode_jpeg(frame: np.ndarray, tables: np.ndarray, interval: int) -> bytes:
+def encode_full_color(frame: np.ndarray, tables: np.ndarray, interval: int) -> bytes:
     """A frame uint8 ``[H, W, 3]`` RGB as a JPEG at 4:4:4.
 
     tables: the steps of Y and of both colours, 1 to 255, int64 ``[2, 64]`` row by row; interval: blocks between restart
