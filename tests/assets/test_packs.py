@@ -104,7 +104,7 @@ def test_what_would_leave_the_folder_is_refused(tmp_path, extra, reason):
 def test_a_catalog_that_points_elsewhere_is_refused(tmp_path, member):
     write_pack(tmp_path / "pack", f"model#1={member}\n", extra=[("../../evil/evil.obj", "x")])
     [model] = pack_models("sweethome3d", tmp_path / "pack")
-    with pytest.raises(InputError, match="remove it|leave it out"):
+    with pytest.raises(InputError, match=r"remove it|leave it out"):
         unpack_model(model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
