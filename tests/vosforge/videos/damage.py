@@ -200,7 +200,7 @@ PASSES: dict[str, tuple[Damage, str]] = {
     "flow where there is no frame": (flow_without_end, "'flow_fwd' of frame 3 is inconsistent"),
     "less than is seen": (amodal_without_seen, "'amodal' of frame 1 is inconsistent"),
     "a share": (pass_value("objects/visibility", 0.123), "'objects/visibility' of frame 1 is inconsistent"),
-    "points seen outside": (all_seen, "'tracks/occluded' says"),
+    "points seen outside": (all_seen, "'tracks/occluded' marks"),
     "nobody's point": (nobody_there, "'tracks/object' names"),
 }
 """What is found in optional passes."""
