@@ -371,9 +371,9 @@ def test_what_only_looks_wrong_is_taken(imported, name):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["nan0", "nan1", "nan2", "nan3", "nan4", "nan5", "nan_text", "nan_little", "nan_big"], "not numbers"),
+        (["nan0", "nan1", "nan2", "nan3", "nan4", "nan5", "nan_text", "nan_little", "nan_big"], "NaN or infinite"),
         (["high", "zero", "before", "high_text", "high_little", "high_big"], "has a face with vertex"),
-        (["cut_text", "cut_little", "cut_big"], "cut short"),
+        (["cut_text", "cut_little", "cut_big"], "truncated"),
     ],
 )
 def test_what_is_wrong_is_refused_by_name(imported, names, words):

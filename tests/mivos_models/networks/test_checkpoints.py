@@ -74,7 +74,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for content in (b"", b"hello", whole[: len(whole) // 2], b"PK\x03\x04" + bytes(100)):
         path.write_bytes(content)
-        assert "fusion.pth is damaged, or no checkpoint" in refused("fusion", path)
+        assert "fusion.pth is damaged, or not a checkpoint" in refused("fusion", path)
     torch.save({"network": Fusion().state_dict(), "it": 3}, path)
     assert "must hold a bare state dict (names and tensors), not a dict with network, it" in refused("fusion", path)
     torch.save([1, 2], path)

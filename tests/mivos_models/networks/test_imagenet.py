@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_named(theirs, cache, tmp_path) -> None:
     assert "18.pth is no ResNet-50 as torchvision has it; missing keys" in refused(trunk, tmp_path / "18.pth")
     assert "ResNet18_Weights.IMAGENET1K_V1 is no ResNet-50" in refused(trunk, ResNet18_Weights.IMAGENET1K_V1)
     (tmp_path / "no.pth").write_bytes(b"no")
-    assert "no.pth is damaged, or no checkpoint" in refused(trunk, tmp_path / "no.pth")
+    assert "no.pth is damaged, or not a checkpoint" in refused(trunk, tmp_path / "no.pth")
     damaged = cache / "resnet50-0676ba61.pth"
     damaged.write_bytes(damaged.read_bytes()[:1000])
     assert "cannot load https://" in refused(trunk)

@@ -146,7 +146,7 @@ def test_wrong_sessions_are_named(networks, video, tmp_path) -> None:
         InteractiveRunner.load(tmp_path / "none.pt", frames=frames, **networks)
     for size in (500, 0):
         path.write_bytes(path.read_bytes()[:size])
-        with pytest.raises(InputError, match="is damaged, or no session"):
+        with pytest.raises(InputError, match="is damaged, or not a session"):
             InteractiveRunner.load(path, frames=frames, **networks)
     torch.save({"a": torch.zeros(1)}, path)
     with pytest.raises(InputError, match="is not a runner's session"):

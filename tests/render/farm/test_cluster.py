@@ -197,7 +197,7 @@ def test_a_cluster_is_given_no_more_than_fits_on_its_nodes(monkeypatch, wanted, 
     ]
     monkeypatch.setattr("render.farm.cluster.ray.nodes", lambda: there)
     if layout is None:
-        with pytest.raises(VOSForgeError, match=r"takes 16 cores and 0\.9 GiB, which no node"):
+        with pytest.raises(VOSForgeError, match=r"needs 16 cores and 0\.9 GiB, which no node"):
             _layout_of_cluster(wanted, 100, int(1e9))
     else:
         assert _layout_of_cluster(wanted, 100, int(1e9)) == layout
