@@ -99,7 +99,7 @@ render s3://bucket/data | is a URL
 render r1 --videos 5 | was started with videos = 7, not 5
 render r1 --frames 9 | was started with render.frames = 3, not 9
 infer r1 zz --networks nets --mask small.png | is 8x8, its frame 48x32
-infer r1 zz --networks nets --mask afile.txt | the mask afile.txt is damaged or no PNG
+infer r1 zz --networks nets --mask afile.txt | the mask afile.txt is damaged or not a PNG
 infer r1 zz --networks nets --mask small.png --frame -1 | --frame
 infer r1 zz --networks nothere --mask small.png | there is no folder nothere
 infer r1 zz --networks nets --scribbles bin.bin | cannot read the scribbles

@@ -75,7 +75,7 @@ def small_report(**changes: Any) -> rp.DemoReport:
         stages=[rp.Stage("render", 93.0), rp.Stage("train", 61.4, "reused")],
         settings=[("seed", "0")],
         versions={"torch": "2.8"},
-        credits=[rp.Credit("chair", "CC-BY-3.0", "A. <Maker>"), rp.Credit("vase", "CC0-1.0", "VOSForge")],
+        credits=[rp.AssetCredit("chair", "CC-BY-3.0", "A. <Maker>"), rp.AssetCredit("vase", "CC0-1.0", "VOSForge")],
         commands=["vosforge demo --seed 0"],
     )
     return dataclasses.replace(report, **changes)

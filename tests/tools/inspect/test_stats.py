@@ -101,7 +101,7 @@ def test_videos_without_colours_count_with_what_they_have(tmp_path):
     counts = {name: found.count for name, found in stats.whole.distributions.items()}
     assert (counts["frames"], counts["mask_bytes"], counts["rgb_bytes"], counts["darkest"]) == (2, 2, 1, 1)
     card = write_card(stats, tmp_path / "some")
-    assert "1 of the videos has masks alone, without colours." in card.read_text()
+    assert "1 of the videos has masks only, without colours." in card.read_text()
     assert (card.parent / "card" / "videos.jpg").stat().st_size > 100
     bare = write_card(collect_stats(staged[0]), tmp_path / "none").read_text()
     assert "bytes a frame, masks" in bare
