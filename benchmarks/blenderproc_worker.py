@@ -111,7 +111,7 @@ def _timed(frames: int, render: Callable[[], object]) -> tuple[np.ndarray, np.nd
 
 
 def main() -> None:
-    """Do the job in the file named on the command line, and write what came of it beside it."""
+    """Run the job file given on the command line and write its result next to it."""
     path = Path(sys.argv[1])
     path.with_suffix(".done.json").write_text(json.dumps(work(json.loads(path.read_text()))))
     os._exit(0)  # what BlenderProc undoes after the masks makes the module bpy crash when it is unloaded

@@ -184,7 +184,7 @@ JOBS = {"recipe": recipe, "reference": reference}
 
 
 def main() -> None:
-    """Do the job in the file named on the command line, and write what came of it beside it."""
+    """Run the job file given on the command line and write its result next to it."""
     path = Path(sys.argv[1])
     job = json.loads(path.read_text())
     path.with_suffix(".done.json").write_text(json.dumps(JOBS[job["do"]](job)))

@@ -45,10 +45,10 @@ FRUSTUM_APEX = -6.0
 FRUSTUM_SLOPE = 1.05 / (-2.0 - FRUSTUM_APEX)
 OBJECT_DEPTH = (-2.0, 5.0)
 LIGHT_DISTANCE = 11.0
-MOST_OBJECTS = 255
+MAX_SCENE_OBJECTS = 255
 """Per video: a mask label is one byte."""
 REDRAWS = 50
-LEAST_ANGLE = 0.15
+MIN_ANGLE = 0.15
 """Objects whose projected centres are closer than this are assumed to occlude one another."""
 
 
@@ -60,7 +60,8 @@ class SceneConfig(Record):
 
     preset: str = "basic"
     objects: Annotated[
-        Range[Annotated[int, Field(ge=1, le=MOST_OBJECTS)]], Field(description="minimum and maximum number of objects")
+        Range[Annotated[int, Field(ge=1, le=MAX_SCENE_OBJECTS)]],
+        Field(description="minimum and maximum number of objects"),
     ] = (3, 5)
     object_speed: Annotated[float, Field(ge=0, description="spread of an object's step on each axis")] = 0.06
     turn_speed: Annotated[float, Field(ge=0, description="spread of an object's turn about each axis")] = 0.04
@@ -262,7 +263,7 @@ def _shows(
     slope = np.abs(rays[0][:, :2]) / rays[0][:, 2:]
     reach = np.tan(camera.fov / 2) * np.array([1.0, render.height / render.width])
     inside = (slope < reach).all(axis=1)
-    clear = [np.linalg.norm(rays[0] - other, axis=1) > LEAST_ANGLE for other in rays[1:]]
+    clear = [np.linalg.norm(rays[0] - other, axis=1) > MIN_ANGLE for other in rays[1:]]
     return bool(inside.mean() >= config.in_view and (inside & np.all(clear, axis=0)).any())
 
 

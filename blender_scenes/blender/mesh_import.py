@@ -47,7 +47,7 @@ DATA_BLOCKS = (
 ROUNDED_FROM = 2000.0
 """Coordinates so many times a mesh's size lose what is smaller than a ten-thousandth of it in single precision."""
 LARGEST_FILE = 2 * 2**30
-MOST_TRIANGLES = 500_000
+MAX_TRIANGLES = 500_000
 # What lets more light through than this is not seen, so it must not be in a mask either.
 SEEN_ALPHA = 0.02
 
@@ -63,7 +63,7 @@ def import_mesh(path: Path, store: AssetStore, root: Path | None = None) -> Impo
     """The mesh file ``path``, z up and unit-normalised; its images go into ``store``.
 
     OBJ, glTF and FBX files have y up, or say so; PLY and STL files are taken to have z up. Meshes of more than
-    `MOST_TRIANGLES` are decimated, with a warning.
+    `MAX_TRIANGLES` are decimated, with a warning.
 
     All objects of the file become one mesh with their materials, UVs and shading. An image that is missing, broken
     or outside ``root`` (by default the file's folder) is left out with a warning.
@@ -114,7 +114,7 @@ def _read(
     """The importer's output: everything except the data blocks ``before``."""
     materials = Materials(path.parent, root, store)
     surface_of = functools.cache(materials.read)
-    pieces = read_objects(before, MOST_TRIANGLES, surface_of, materials.warnings)
+    pieces = read_objects(before, MAX_TRIANGLES, surface_of, materials.warnings)
     if not pieces:
         raise InputError(f"{path} holds no triangles: it is empty or not a mesh; leave it out or export it again")
     blocks = list(dict.fromkeys(block for piece in pieces for block in piece.blocks))

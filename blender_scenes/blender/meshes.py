@@ -6,7 +6,7 @@ import numpy as np
 from assets.prepared import PreparedMesh
 from blender_scenes.spec import PlaneSpec
 
-MOST_SMART_FACES = 1000
+MAX_SMART_FACES = 1000
 REST = "rest"
 """The mesh attribute of each vertex's position in the undeformed bounding box, 0..1 per axis."""
 
@@ -48,7 +48,7 @@ def unwrap(obj: bpy.types.Object) -> None:
     while mesh.uv_layers:
         mesh.uv_layers.remove(mesh.uv_layers[0])
     layer = mesh.uv_layers.new(name="uv")
-    if len(mesh.polygons) >= MOST_SMART_FACES:
+    if len(mesh.polygons) >= MAX_SMART_FACES:
         layer.uv.foreach_set("vector", _cylinder_uv(mesh).ravel())
         return
     bpy.context.view_layer.objects.active = obj

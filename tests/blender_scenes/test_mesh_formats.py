@@ -56,7 +56,7 @@ for path in sorted(folder.glob("a.*")):
             "faces": len(faces), "textures": mesh.textures, "warnings": warnings,
             "corners": faces.mean(axis=1)[np.lexsort(faces.mean(axis=1).round(3).T)].tolist(),
         }
-mesh_import.MOST_TRIANGLES = 300
+mesh_import.MAX_TRIANGLES = 300
 mesh, warnings = mesh_import.import_mesh(folder / "a.obj", store)
 results["reduced"] = {"faces": len(mesh.faces), "textures": mesh.textures, "warnings": warnings}
 (folder / "results.json").write_text(json.dumps(results))
