@@ -13,9 +13,9 @@ from PIL import Image
 
 Field = NDArray[np.float32]
 """[S,S] one value a pixel."""
-Colors = NDArray[np.float32]
+Pixels = NDArray[np.float32]
 """[...,3] sRGB in 0..1."""
-Family = Callable[[np.random.Generator, Field, Field], Colors]
+Family = Callable[[np.random.Generator, Field, Field], Pixels]
 """(rng, x, y) -> [S,S,3], where x and y run once from 0 to 1 across the image."""
 
 
@@ -31,7 +31,7 @@ def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def palette(rng: np.random.Generator, count: int) -> Colors:
+def palette(rng: np.random.Generator, count: int) -> Pixels:
     """[count,3] colours that go together, of spread-out brightness, in random order."""
     scheme = rng.choice(["natural", "pastel", "vivid", "muted", "one hue"])
     hue = rng.random()
@@ -74,7 +74,7 @@ def noise(rng: np.random.Generator, size: int, power: float, stretch: float = 1.
     return (field / field.std()).astype(np.float32)
 
 
-def gradient(field: Field, colors: Colors) -> Colors:
+def gradient(field: Field, colors: Pixels) -> Pixels:
     """Colours along a polyline of ``colors`` where ``field`` runs from 0 to 1 (clipped)."""
     at = np.linspace(0, 1, len(colors))
     return np.stack([np.interp(field, at, colors[:, channel]) for channel in range(3)], axis=-1).astype(np.float32)
@@ -85,7 +85,7 @@ def _rank(field: Field) -> Field:
     return (0.5 * (1 + np.tanh(0.85 * field))).astype(np.float32)
 
 
-def _bands(phase: Field, edges: NDArray, colors: Colors, softness: float) -> Colors:
+def _bands(phase: Field, edges: NDArray, colors: Pixels, softness: float) -> Pixels:
     """Bands of ``colors``, the i-th between edges[i] and edges[i+1] of each period of ``phase`` (edges from 0 to 1)."""
     phase = phase % 1
     image = np.broadcast_to(colors[-1], (*phase.shape, 3))
@@ -100,7 +100,7 @@ def _random_edges(rng: np.random.Generator, count: int) -> NDArray:
     return np.concatenate([[0], np.cumsum(widths) / widths.sum()])
 
 
-def _over(image: Colors, color: Colors, cover: Field) -> Colors:
+def _over(image: Pixels, color: Pixels, cover: Field) -> Pixels:
     return image + (color - image) * cover[..., None]
 
 
@@ -126,7 +126,7 @@ def _cells(rng: np.random.Generator, x: Field, y: Field, count: int) -> tuple[ND
     return owner, (np.sqrt(second) - np.sqrt(nearest)) * np.float32(np.sqrt(count))
 
 
-def _draw(name: str, rng: np.random.Generator, size: int) -> Colors:
+def _draw(name: str, rng: np.random.Generator, size: int) -> Pixels:
     """One family's image, before wear."""
     centres = (np.arange(size, dtype=np.float32) + 0.5) / size
     x, y = np.meshgrid(centres, centres)
@@ -137,7 +137,7 @@ def _draw(name: str, rng: np.random.Generator, size: int) -> Colors:
     return (PATTERNS | SCENIC)[name](rng, x, y)
 
 
-def _worn(rng: np.random.Generator, image: Colors) -> Colors:
+def _worn(rng: np.random.Generator, image: Pixels) -> Pixels:
     """``image`` with a little uneven shading and grain, as real surfaces have."""
     size = image.shape[0]
     shading = rng.uniform(0.02, 0.10) * noise(rng, size, 1.6) + rng.uniform(0.0, 0.035) * noise(rng, size, 0.2)
@@ -147,14 +147,14 @@ def _worn(rng: np.random.Generator, image: Colors) -> Colors:
 # -- the families ---------------------------------------------------------------------------------------------------
 
 
-def stripes(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def stripes(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Parallel bands of two to six colours, upright, level or slanted."""
     n, count = int(rng.integers(1, 9)), int(rng.integers(2, 7))
     fx, fy = [(n, 0), (0, n), (n, n), (n, -n)][rng.integers(4)]
     return _bands(fx * x + fy * y, _random_edges(rng, count), palette(rng, count), _softness(x, n))
 
 
-def zigzag(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def zigzag(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Chevrons or waves."""
     fx, fy, count = int(rng.integers(2, 8)), int(rng.integers(2, 8)), int(rng.integers(2, 5))
     wave = np.abs((fx * x) % 1 - 0.5) * 2 if rng.random() < 0.5 else np.sin(2 * np.pi * fx * x) * 0.5
@@ -162,7 +162,7 @@ def zigzag(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return _bands(phase, _random_edges(rng, count), palette(rng, count), _softness(x, fx + fy))
 
 
-def checks(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def checks(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """A chequerboard of two colours, or of many close to two."""
     n = 2 * int(rng.integers(2, 8))
     column, row = np.floor(n * x).astype(int) % n, np.floor(n * y).astype(int) % n
@@ -171,7 +171,7 @@ def checks(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return (pair[(column + row) % 2] * shades[row, column]).astype(np.float32)
 
 
-def tartan(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def tartan(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """A woven plaid: the same bands along and across."""
     n, count = int(rng.integers(1, 5)), int(rng.integers(3, 7))
     edges, colors, soft = _random_edges(rng, count), palette(rng, count), _softness(x, n)
@@ -180,7 +180,7 @@ def tartan(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return (warp * threads + weft * (1 - threads)).astype(np.float32)
 
 
-def dots(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def dots(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Rows of discs or rings, even or offset, of one or several colours."""
     n = 2 * int(rng.integers(2, 8))
     colors = palette(rng, int(rng.integers(2, 6)))
@@ -195,7 +195,7 @@ def dots(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return _over(np.broadcast_to(colors[0], (*x.shape, 3)), colors[which], cover)
 
 
-def bricks(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def bricks(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Bricks or tiles with joints, each of its own shade."""
     rows = 2 * int(rng.integers(2, 8))
     columns = max(1, round(rows / rng.choice([1.0, 2.0, 2.5])))
@@ -213,7 +213,7 @@ def bricks(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return _over(body, tones[2], np.clip((joint - gap) * x.shape[0] / 1.5 + 0.5, 0, 1))
 
 
-def mosaic(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def mosaic(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Irregular cells with borders: cobbles, cracked earth, giraffe, stained glass."""
     count = int(rng.integers(12, 60))
     owner, border = _cells(rng, x, y, count)
@@ -225,7 +225,7 @@ def mosaic(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return _over(body, colors[0], np.clip((width - border) * 12 + 0.5, 0, 1))
 
 
-def camouflage(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def camouflage(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Blotches over blotches of three to five colours."""
     colors = palette(rng, int(rng.integers(3, 6)))
     image = np.broadcast_to(colors[0], (*x.shape, 3))
@@ -235,13 +235,13 @@ def camouflage(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return image
 
 
-def clouds(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def clouds(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Soft or rough clouds of colour: plaster, sky, felt, rust."""
     field = noise(rng, x.shape[0], rng.uniform(0.9, 2.2), rng.choice([1.0, 1.0, 3.0]))
     return gradient(_rank(field), palette(rng, int(rng.integers(2, 5))))
 
 
-def marble(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def marble(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Veins in stone."""
     n = int(rng.integers(1, 4))
     vein = np.abs(np.sin(np.pi * (n * x + n * y + rng.uniform(0.4, 1.0) * noise(rng, x.shape[0], 1.9))))
@@ -249,7 +249,7 @@ def marble(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return _over(stone, palette(rng, 1)[0], np.exp(-vein * rng.uniform(5, 16)) * 0.85)
 
 
-def wood(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def wood(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Planks with grain along y."""
     size, planks = x.shape[0], int(rng.choice([1, 2, 4, 6]))
     plank = np.floor(planks * x).astype(int) % planks
@@ -267,7 +267,7 @@ def wood(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return image.astype(np.float32)
 
 
-def granite(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def granite(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Fine grains of three or four colours: stone, sand, carpet, gravel."""
     size, colors = x.shape[0], palette(rng, int(rng.integers(3, 5)))
     image = gradient(_rank(noise(rng, size, rng.uniform(0.4, 1.0))), colors[:2])
@@ -278,7 +278,7 @@ def granite(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return image
 
 
-def grass(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def grass(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Blades and straw: strands along y over patches of tone."""
     size = x.shape[0]
     strands = _rank(noise(rng, size, 0.5, rng.uniform(4, 14)) + 0.8 * noise(rng, size, 1.8))
@@ -287,17 +287,17 @@ def grass(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return gradient(strands, tones.astype(np.float32))
 
 
-def leaves(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def leaves(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Discs, ellipses and boxes of all sizes lying over each other (the "dead leaves" model of natural clutter)."""
     return _scatter(rng, x, y, count=int(rng.integers(120, 320)), smallest=rng.uniform(0.02, 0.05), largest=0.28)
 
 
-def confetti(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def confetti(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Small shapes strewn on a plain ground: terrazzo, confetti, printed cloth."""
     return _scatter(rng, x, y, count=int(rng.integers(40, 160)), smallest=0.012, largest=rng.uniform(0.03, 0.08))
 
 
-def _scatter(rng: np.random.Generator, x: Field, y: Field, count: int, smallest: float, largest: float) -> Colors:
+def _scatter(rng: np.random.Generator, x: Field, y: Field, count: int, smallest: float, largest: float) -> Pixels:
     size = x.shape[0]
     colors = palette(rng, int(rng.integers(3, 9)))
     image = np.broadcast_to(colors[0], (size, size, 3)).copy()
@@ -323,7 +323,7 @@ def _scatter(rng: np.random.Generator, x: Field, y: Field, count: int, smallest:
     return image
 
 
-def patchwork(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def patchwork(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """A quilt of patches cut from other families."""
     size, n = x.shape[0], int(rng.integers(2, 6))
     cut = [stripes, zigzag, checks, tartan, dots, clouds, granite, mosaic]
@@ -335,7 +335,7 @@ def patchwork(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return (image * (0.5 + 0.5 * np.clip(seam / 3, 0, 1))[..., None]).astype(np.float32)
 
 
-def ornament(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def ornament(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Mirrored blotches: carpets, wallpaper, lace."""
     size, n = x.shape[0], int(rng.integers(1, 5))
     field = noise(rng, size, rng.uniform(1.3, 2.0))
@@ -348,7 +348,7 @@ def ornament(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return _bands(phase, np.linspace(0, 1, levels + 1), palette(rng, levels), 0.02)
 
 
-def hills(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def hills(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Ranges of hills under a sky."""
     size = x.shape[0]
     hue = rng.uniform(0.52, 0.62) if rng.random() < 0.6 else rng.uniform(0.9, 1.1)
@@ -367,7 +367,7 @@ def hills(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return image
 
 
-def bokeh(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def bokeh(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Lights out of focus before a dim ground."""
     image = gradient(_rank(noise(rng, x.shape[0], 2.2)), palette(rng, 3)) * rng.uniform(0.2, 0.6)
     lights = palette(rng, 4)
@@ -378,7 +378,7 @@ def bokeh(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return np.clip(image, 0, 1).astype(np.float32)
 
 
-def room(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def room(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """A papered wall over a skirting board and a floor."""
     size = x.shape[0]
     walls, floors = [stripes, clouds, ornament, dots, bricks, tartan], [wood, checks, granite, bricks]

@@ -47,7 +47,7 @@ def check_precision(precision: str) -> None:
         raise InputError(f"precision must be 'full' or 'reduced', not {precision!r}")
 
 
-def accelerated(network: Network, precision: Precision = "full") -> Network:
+def optimized(network: Network, precision: Precision = "full") -> Network:
     """A faster copy of a network in evaluation mode; the network itself is not changed, later changes are not seen.
 
     "reduced" precision is faster still, and equal to fewer digits. What is not a module (a stand-in) is returned

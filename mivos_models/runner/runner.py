@@ -18,18 +18,18 @@ from mivos_models.networks.images import NetworkView
 from mivos_models.networks.memory import Bank, Memory
 from mivos_models.networks.s2m import S2M, corrected
 from mivos_models.networks.spacetime import Query, SpaceTimeNetwork
-from mivos_models.runner.fast import Precision, accelerated, check_precision
+from mivos_models.runner.fast import Precision, check_precision, optimized
 from mivos_models.runner.queries import Queries
 from mivos_models.runner.scribbles import disk, object_strokes
 from mivos_models.runner.sessions import Session, fingerprint
 from mivos_models.runner.spill import Probabilities, with_channels
 from mivos_models.runner.state import History, Remembered, State
 from vosforge import InputError
+from vosforge.terms import MAX_OBJECTS
 
 OnProgress = Callable[[int, int], None]
 """Told how many frames are done, and of how many. What it raises stops the interaction, which has then not been."""
 
-MOST_OBJECTS = 255
 _SEAM = 3
 """Width in pixels of a refined box's border that stays unchanged: there the networks lack context."""
 
@@ -64,9 +64,9 @@ class InteractiveRunner:
         _check_settings(frames, num_objects, top_k, mem_every, short_side)
         check_precision(precision)
         _check_modes({"propagation": propagation, "s2m": s2m, "fusion": fusion})
-        self._given_network, self._propagation = propagation, accelerated(propagation, precision)
+        self._given_network, self._propagation = propagation, optimized(propagation, precision)
         self._s2m = s2m
-        self._fusion = None if fusion is None else accelerated(fusion, precision)
+        self._fusion = None if fusion is None else optimized(fusion, precision)
         self._frames = frames
         self._top_k = propagation.published_top_k if top_k == "published" else top_k
         self._mem_every, self._short_side, self._precision = mem_every, short_side, precision
@@ -184,8 +184,8 @@ class InteractiveRunner:
 
         Earlier annotated frames are remembered as frames without it.
         """
-        if self.num_objects == MOST_OBJECTS:
-            raise InputError(f"8-bit masks hold at most {MOST_OBJECTS} objects")
+        if self.num_objects == MAX_OBJECTS:
+            raise InputError(f"8-bit masks hold at most {MAX_OBJECTS} objects")
         now = self._now
         with self._history.step():
             now.probabilities.channels += 1
@@ -383,8 +383,8 @@ def _check_settings(
 ) -> None:
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         raise InputError(f"frames must be uint8 [T,H,W,3] with T ≥ 1, not {frames.dtype} {list(frames.shape)}")
-    if not 1 <= num_objects <= MOST_OBJECTS:
-        raise InputError(f"num_objects must be 1..{MOST_OBJECTS}, not {num_objects}")
+    if not 1 <= num_objects <= MAX_OBJECTS:
+        raise InputError(f"num_objects must be 1..{MAX_OBJECTS}, not {num_objects}")
     if isinstance(top_k, int) and top_k < 1:
         raise InputError(f"top_k must be at least 1 (or None for a dense read), not {top_k}")
     if mem_every < 1:

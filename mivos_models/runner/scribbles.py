@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from vosforge import InputError
+from vosforge.terms import MAX_OBJECTS
 
 NO_STROKE = -1
-MAX_OBJECT = 254
-"""The largest label of a mask; 255 is void."""
 
 
 def read_scribbles(path: Path, num_frames: int, height: int, width: int) -> dict[int, np.ndarray]:
@@ -40,9 +39,9 @@ def read_scribbles(path: Path, num_frames: int, height: int, width: int) -> dict
                 drawn[t] = rasterise(content, t, height, width)
             except InputError as error:
                 raise InputError(f"{path}: {error}") from None
-            if drawn[t].max() > MAX_OBJECT:
+            if drawn[t].max() > MAX_OBJECTS:
                 raise InputError(
-                    f"{path} has object {drawn[t].max()} on frame {t}: masks hold the objects 1..{MAX_OBJECT}"
+                    f"{path} has object {drawn[t].max()} on frame {t}: masks hold the objects 1..{MAX_OBJECTS}"
                 )
     return drawn
 

@@ -14,7 +14,7 @@ from mivos_models.networks.aggregate import aggregate
 from mivos_models.networks.images import NetworkView
 from mivos_models.networks.memory import Bank, Memory
 from mivos_models.networks.spacetime import SpaceTimeNetwork
-from mivos_models.runner.fast import Precision, accelerated, check_precision
+from mivos_models.runner.fast import Precision, check_precision, optimized
 from vosforge import InputError
 
 
@@ -44,7 +44,7 @@ def propagate(
     if propagation.training:
         raise ValueError("the propagation network is in training mode; call its eval() first")
     check_precision(precision)
-    device, network = next(propagation.parameters()).device, accelerated(propagation, precision)
+    device, network = next(propagation.parameters()).device, optimized(propagation, precision)
     T, H, W = frames.shape[:3]
     view, masks = NetworkView(H, W, short_side), np.zeros((T, H, W), np.uint8)
     sizes: list[int] = []  # of groups of objects that entered together, and what is remembered of each

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from vosforge import InputError
-from vosforge.files import check_folder, remove_unfinished, room_to_write, sealed_file, sealed_folder, write_sealed
+from vosforge.files import check_folder, remove_unfinished, sealed_file, sealed_folder, write_sealed
+from vosforge.trouble import attempting
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -66,7 +67,7 @@ def test_a_file_is_no_place_for_a_folder(tmp_path, name):
     (tmp_path / "afile").write_text("")
     with pytest.raises(InputError, match="afile is a file"):
         check_folder(tmp_path / name)
-    with pytest.raises(InputError, match="cannot write to"), room_to_write(tmp_path / name):
+    with pytest.raises(InputError, match="cannot write to"), attempting(f"write to {tmp_path / name}"):
         write_sealed(tmp_path / name / "text", "")
 
 

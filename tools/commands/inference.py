@@ -13,9 +13,10 @@ from tools.demo.report import RoundScore
 from tools.inspect.view import open_video, view_video
 from train.evaluation.interactive import Networks, evaluate_interactive
 from vosforge.errors import InputError
-from vosforge.files import room_to_write, sealed_file
+from vosforge.files import sealed_file
 from vosforge.log import console
 from vosforge.seeding import rng_for
+from vosforge.trouble import attempting
 from vosforge.videos import ShardVideo
 from vosforge.videos.folders import FolderVideo, numbered
 from vosforge.videos.masks import read_mask
@@ -65,7 +66,7 @@ def infer_video(
         result = evaluate_interactive(video, loaded, rounds, rng_for(0, "robot", video.id), short_side=short_side)
         masks = result.rounds[-1].masks
         scores = tuple(RoundScore(each.j, each.f, each.j_and_f) for each in result.rounds)
-    with room_to_write(out):
+    with attempting(f"write to {out}"):
         for name, each in zip(_names(video), masks, strict=True):
             image = Image.fromarray(each, mode="P")
             image.putpalette(PALETTE.tobytes())

@@ -14,7 +14,8 @@ from PIL import Image
 from tools.inspect.overlay import contact_sheet, evenly_spaced, labelled_picture
 from tools.inspect.stats import GROUP_COLUMNS, QUANTITY_COLUMNS, Distribution, Stats, group_rows, quantities_rows
 from vosforge.errors import VOSForgeError
-from vosforge.files import room_to_write, sealed_file, write_sealed
+from vosforge.files import sealed_file, write_sealed
+from vosforge.trouble import attempting
 from vosforge.videos import ShardSet
 from vosforge.videos.cache import local_copy
 
@@ -33,7 +34,7 @@ def write_card(stats: Stats, out: Path) -> Path:
     Raises VOSForgeError when the folder cannot be written.
     """
     folder = out / "card"
-    with room_to_write(out):
+    with attempting(f"write to {out}"):
         plots = _write_plots(stats, folder)
         _write_sheet(stats, folder / "videos.jpg")
         _write_credits(stats, folder / "credits.csv")

@@ -13,7 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from vosforge.errors import InputError, VOSForgeError
-from vosforge.progress import counting
+from vosforge.progress import progress
 from vosforge.videos import Place, ShardSet, ShardVideo
 from vosforge.videos.reader import DAMAGE
 from vosforge.videos.texts import read_texts
@@ -145,7 +145,7 @@ def collect_stats(path: Place) -> Stats:
     if not shards.videos:
         raise InputError(f"{path} holds no finished video: render some first")
     stats.gaps = {row.id: row.reason or "no reason recorded" for row in shards.quarantined}
-    with counting("reading", len(shards.videos)) as advance:
+    with progress("reading", len(shards.videos)) as bar:
         for video in shards:
             try:
                 _add(stats, video)
@@ -153,7 +153,7 @@ def collect_stats(path: Place) -> Stats:
                 stats.gaps[video.id] = f"cannot be read: {error}"
             except DAMAGE as error:
                 stats.gaps[video.id] = f"cannot be read: {error}; 'vosforge verify' says more"
-            advance(video.id)
+            bar.advance(video.id)
     return stats
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 from tools.inspect.overlay import contact_sheet, evenly_spaced, frame_picture, labelled_picture, overlay, shrink
 from tools.inspect.pass_pictures import PICTURES
 from vosforge import InputError
-from vosforge.files import room_to_write, sealed_file
+from vosforge.files import sealed_file
+from vosforge.trouble import attempting
 from vosforge.videos import Place, ShardSet, ShardVideo, place
 from vosforge.videos.film import is_film
 from vosforge.videos.folders import open_folder
@@ -96,7 +97,7 @@ def view_video(video: Video, out: Path) -> ViewFiles:
     """
     stem = video.id.replace("/", "_")
     files = ViewFiles(*(Path(out) / f"{stem}.{suffix}" for suffix in ("png", "gif", "mp4")))
-    with room_to_write(out):
+    with attempting(f"write to {out}"):
         with sealed_file(files.png) as temporary:
             Image.fromarray(video_sheet(video)).save(temporary, format="PNG", optimize=True)
         with sealed_file(files.gif) as temporary:

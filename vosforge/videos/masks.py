@@ -23,11 +23,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from vosforge import InputError
-from vosforge.terms import VOID
+from vosforge.terms import MAX_OBJECTS, VOID
 from vosforge.videos.palette import PALETTE
 from vosforge.videos.video import objects_in
 
-MAX_OBJECTS = VOID - 1
 NO_IMAGE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """Errors of Pillow for damaged, invalid or huge files."""
 LOSSY = (".jpg", ".jpeg", ".webp", ".mp4", ".mov", ".m4v", ".mkv", ".webm")
