@@ -6,10 +6,10 @@ conventions for empty masks, void pixels and the boundary tolerance are those of
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
+from skimage.morphology import disk
 
 from vosforge.terms import VOID
 
@@ -68,8 +68,9 @@ def boundary_f(
     if num_truth == 0 or num_predicted == 0:
         # One side has no boundary: precision or recall is 0, and so is F. Neither has: both are 1.
         return float(num_truth == num_predicted)
-    precision = np.count_nonzero(predicted_edge & cv2.dilate(truth_edge, _disk(radius))) / num_predicted
-    recall = np.count_nonzero(truth_edge & cv2.dilate(predicted_edge, _disk(radius))) / num_truth
+    near = disk(radius)
+    precision = np.count_nonzero(predicted_edge & cv2.dilate(truth_edge, near)) / num_predicted
+    recall = np.count_nonzero(truth_edge & cv2.dilate(predicted_edge, near)) / num_truth
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
@@ -118,9 +119,3 @@ def _window(mask: np.ndarray, margin: int) -> tuple[slice, slice] | None:
         slice(max(rows[0] - margin, 0), rows[-1] + margin + 1),
         slice(max(columns[0] - margin, 0), columns[-1] + margin + 1),
     )
-
-
-@lru_cache(maxsize=8)
-def _disk(radius: int) -> np.ndarray:
-    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
-    return (x * x + y * y <= radius * radius).astype(np.uint8)
