@@ -271,7 +271,7 @@ def infer(
     check_folder(out)
     result = infer_video(video, out, networks, mask, scribbles, frame, rounds, short_side)
     for number, score in enumerate(result.scores, start=1):
-        console.print(f"round {number}: J {score.j:.3f}  F {score.f:.3f}  J&F {score.jf:.3f}")
+        console.print(f"round {number}: J {score.mean_j:.3f}  F {score.mean_f:.3f}  J&F {score.j_and_f:.3f}")
     console.print("masks in", style="bold", end=" ")
     typer.echo(str(result.masks))
 
@@ -317,13 +317,14 @@ def stats(
     ] = None,
 ) -> None:
     """Print statistics of a data set, and write DATASET_CARD.md with plots, licences and credits."""
-    from tools.inspect.card import write_card
     from tools.inspect.stats import collect_stats, stats_tables
     from vosforge.videos import place
 
     where = place(path)
     folder = out or (where if isinstance(where, Path) and where.is_dir() else None)
     if folder:
+        from tools.inspect.card import write_card  # needs matplotlib
+
         check_folder(folder)
     found = collect_stats(where)
     for table in stats_tables(found):

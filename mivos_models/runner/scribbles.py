@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from skimage import draw
 
 from vosforge import InputError
 from vosforge.terms import MAX_OBJECTS
@@ -142,12 +143,4 @@ def _polyline(points: np.ndarray) -> np.ndarray:
     """The pixels [N,2] of a line through ``points`` int64 [P,2], Bresenham's algorithm between each two."""
     if len(points) == 1:
         return points
-    return np.concatenate([_segment(start, end) for start, end in pairwise(points)])
-
-
-def _segment(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    # Bresenham in closed form: one pixel per step along the longer axis, the other one rounded half up.
-    step = end - start
-    length = max(int(np.abs(step).max()), 1)
-    along = np.arange(length + 1)[:, None]
-    return start + np.sign(step) * ((2 * along * np.abs(step) + length) // (2 * length))
+    return np.concatenate([draw.line(*start, *end) for start, end in pairwise(points.tolist())], axis=1).T

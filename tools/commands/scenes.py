@@ -13,8 +13,12 @@ from blender_scenes.describe import DESCRIBED_QUANTILES, scene_quantities
 from blender_scenes.sample import PRESETS
 from blender_scenes.spec import SceneSpec
 from render.farm.jobs import DatasetConfig, scene_of, split_assets
+<<<<<<< HEAD
 from render.farm.prepare import build_catalog
 from vosforge.config import explain, named, read_config
+=======
+from vosforge.config import explain, read_config
+>>>>>>> extras
 from vosforge.errors import InputError
 
 
@@ -55,6 +59,8 @@ def catalog_for(path: Path | None, config: DatasetConfig) -> Catalog:
     """The catalog at ``path`` (a file or a data set), or a new one for ``config`` in the cache."""
     if path is not None:
         return Catalog.load(path / "catalog.jsonl" if path.is_dir() else path)
+    from render.farm.prepare import build_catalog  # needs trimesh
+
     return build_catalog(config.assets, config.seed, AssetStore())
 
 

@@ -7,17 +7,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
 from tools.inspect.overlay import contact_sheet, evenly_spaced, labelled_picture
 from tools.inspect.stats import GROUP_COLUMNS, QUANTITY_COLUMNS, Distribution, Stats, group_rows, quantities_rows
 from vosforge.errors import VOSForgeError
+from vosforge.extras import extra
 from vosforge.files import sealed_file, write_sealed
 from vosforge.trouble import attempting
 from vosforge.videos import ShardSet
 from vosforge.videos.cache import local_copy
+
+with extra("report", "the card's plots need matplotlib"):
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 CARD = "DATASET_CARD.md"
 COLOUR = "#3b6fb6"

@@ -124,7 +124,7 @@ def boundary_radius(height: int, width: int, bound_th: float = BOUND_TH) -> int:
 
 def region_j(truth: np.ndarray, prediction: np.ndarray, void: np.ndarray | None = None) -> float:
     """Intersection over union of two binary masks ``[H, W]`` outside ``void``; 1 where both are empty."""
-    return region_counts(*_outside(void, truth, prediction)).j
+    return region_counts(_outside(void, truth), _outside(void, prediction)).j
 
 
 def boundary_f(
@@ -138,7 +138,7 @@ def boundary_f(
     if truth.shape != prediction.shape:
         raise ValueError(f"the masks have different shapes: {truth.shape} and {prediction.shape}")
     radius = int(bound_th) if bound_th >= 1 else boundary_radius(*truth.shape, bound_th)
-    return boundary_counts(*_outside(void, truth, prediction), [radius])[0].f
+    return boundary_counts(_outside(void, truth), _outside(void, prediction), [radius])[0].f
 
 
 def score_masks(truth: np.ndarray, masks: np.ndarray, object_ids: Sequence[int]) -> Scores:
@@ -160,9 +160,8 @@ def score_masks(truth: np.ndarray, masks: np.ndarray, object_ids: Sequence[int])
     return Scores(j, f)
 
 
-def _outside(void: np.ndarray | None, *masks: np.ndarray) -> list[np.ndarray]:
-    binary = [mask.astype(bool) for mask in masks]
-    return binary if void is None else [mask & ~void.astype(bool) for mask in binary]
+def _outside(void: np.ndarray | None, mask: np.ndarray) -> np.ndarray:
+    return mask.astype(bool) if void is None else mask.astype(bool) & ~void.astype(bool)
 
 
 def _boundary(mask: np.ndarray) -> np.ndarray:
