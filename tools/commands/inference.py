@@ -65,13 +65,8 @@ def infer_video(
             raise InputError(f"the video '{video.id}' has no masks for the robot: give --mask or --scribbles")
         result = evaluate_interactive(video, loaded, rounds, rng_for(0, "robot", video.id), short_side=short_side)
         masks = result.rounds[-1].masks
-<<<<<<< HEAD
-        scores = tuple(RoundScore(each.j, each.f, each.j_and_f) for each in result.rounds)
-    with attempting(f"write to {out}"):
-=======
         scores = tuple(each.scores for each in result.rounds)
-    with room_to_write(out):
->>>>>>> extras
+    with attempting(f"write to {out}"):
         for name, each in zip(_names(video), masks, strict=True):
             image = Image.fromarray(each, mode="P")
             image.putpalette(PALETTE.tobytes())

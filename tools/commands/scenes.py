@@ -13,12 +13,7 @@ from blender_scenes.describe import DESCRIBED_QUANTILES, scene_quantities
 from blender_scenes.sample import PRESETS
 from blender_scenes.spec import SceneSpec
 from render.farm.jobs import DatasetConfig, scene_of, split_assets
-<<<<<<< HEAD
-from render.farm.prepare import build_catalog
 from vosforge.config import explain, named, read_config
-=======
-from vosforge.config import explain, read_config
->>>>>>> extras
 from vosforge.errors import InputError
 
 
