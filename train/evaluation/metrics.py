@@ -137,7 +137,7 @@ def boundary_f(
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"the masks have different shapes: {truth.shape} and {prediction.shape}")
-    radius = int(bound_th) if bound_th >= 1 else boundary_radius(*truth.shape, bound_th)
+    radius = int(bound_th) if bound_th >= 1 else boundary_radius(truth.shape[0], truth.shape[1], bound_th)
     return boundary_counts(_outside(void, truth), _outside(void, prediction), [radius])[0].f
 
 
@@ -152,7 +152,7 @@ def score_masks(truth: np.ndarray, masks: np.ndarray, object_ids: Sequence[int])
     if not len(object_ids):
         raise ValueError("a video without objects has no score")
     j, f = np.ones((2, len(truth), len(object_ids)))
-    radius = boundary_radius(*truth.shape[1:])
+    radius = boundary_radius(truth.shape[1], truth.shape[2])
     for t, (expected, found) in enumerate(zip(truth, masks, strict=True)):
         for k, label in enumerate(object_ids):
             pair = expected == label, found == label
