@@ -8,7 +8,6 @@ from PIL import Image
 
 from mivos_models import InteractiveRunner
 from mivos_models.runner.scribbles import NO_STROKE, read_scribbles
-from tools.convert.writing import original_names
 from tools.inspect.view import open_video, view_video
 from train.evaluation.interactive import Networks, evaluate_interactive
 from train.evaluation.metrics import Scores
@@ -18,8 +17,9 @@ from vosforge.log import console
 from vosforge.seeding import rng_for
 from vosforge.trouble import attempting
 from vosforge.videos import ShardVideo
-from vosforge.videos.folders import FolderVideo, numbered
+from vosforge.videos.folders import FolderVideo
 from vosforge.videos.masks import read_mask
+from vosforge.videos.names import numbered, original_names
 from vosforge.videos.palette import PALETTE
 from vosforge.videos.video import MemoryVideo, Video, objects_in
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from tools.convert.coco import category_numbers, write_coco
 from tools.convert.davis import write_bl30k, write_davis
 from tools.convert.webdataset import write_webdataset
-from tools.convert.writing import safe_name
 from tools.convert.youtube import write_youtube
 from tools.inspect.view import write_mp4
 from vosforge.errors import InputError
@@ -14,6 +13,7 @@ from vosforge.files import sealed_folder
 from vosforge.progress import ProgressBar, progress
 from vosforge.trouble import attempting
 from vosforge.videos import Place, ShardSet, ShardVideo
+from vosforge.videos.names import safe_name
 
 FORMATS = ("davis", "bl30k", "youtube-vos", "coco", "webdataset", "mp4")
 MASKS_ALONE = ("davis", "bl30k", "mp4")

@@ -13,8 +13,8 @@ from vosforge.errors import InputError
 from vosforge.terms import VOID
 from vosforge.videos import VideoRecord
 from vosforge.videos.codec import MOST_PIXELS, Encoding, decode, encode, image_size
-from vosforge.videos.folders import numbered
 from vosforge.videos.masks import NO_IMAGE, number_objects, read_values
+from vosforge.videos.names import numbered
 
 NO_CATEGORY = "object"
 """Category of objects without one."""

@@ -14,7 +14,8 @@ Masks without labels are refused with the reason: JPEGs, soft edges, too many co
 import io
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
@@ -261,3 +262,40 @@ def _by_numbers(frames: Sequence[str], pngs: dict[str, str], folder: str) -> tup
 
 def _numbers(stem: str) -> tuple[int, ...] | None:
     return tuple(int(part) for part in re.findall(r"\d+", stem)) or None
+
+
+class MaskFiles:
+    """The masks of a video in one folder, all of one size; their values are mapped to labels together."""
+
+    def __init__(self, folder: Path, files: Mapping[str, str], size: tuple[int, int]) -> None:
+        """``files``: file names by the frames' names; ``size``: (H, W)."""
+        self.folder, self.size = folder, size
+        self._files = files
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._files
+
+    def mask(self, name: str) -> np.ndarray:
+        """The mask of the frame ``name``: ``[H, W]`` uint8 labels; InputError if it is broken or holds no labels."""
+        mask = self._values(name)
+        return mask.values if is_plain(mask) else self.numbering.apply(mask.values)
+
+    @cached_property
+    def numbering(self) -> Numbering:
+        """The labels of the masks' values, from all masks; if one holds labels only, the others are not read."""
+        masks = []
+        for name in self._files:
+            mask = self._values(name)
+            masks.append(MaskValues(mask.kind, np.unique(mask.values)))
+            if mask.kind == "labels" and objects_in(mask.values):
+                masks = [*masks, MaskValues("labels", np.arange(256, dtype=np.uint8))]
+                break
+        return number_objects(masks, str(self.folder))
+
+    def _values(self, name: str) -> MaskValues:
+        path = self.folder / self._files[name]
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot read the mask {path} ({error.strerror}): check it and try again") from None
+        return read_values(data, str(path), self.size)
