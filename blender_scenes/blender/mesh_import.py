@@ -133,7 +133,7 @@ def _read(
     reach = max(piece.reach for piece in pieces) / max(float(np.linalg.norm(np.ptp(vertices, axis=0))), 1e-30)
     if reach > ROUNDED_FROM:
         materials.warnings.append(
-            f"it lies {reach:.0f} times its size from the origin and is rounded: export it near the origin"
+            f"it lies {reach:.0f} times its size from the origin and loses precision: export it near the origin"
         )
     mesh = prepare_mesh(
         path.name,

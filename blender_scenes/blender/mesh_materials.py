@@ -52,8 +52,8 @@ class ImportedSurface(NamedTuple):
 class Materials:
     """Reads the materials of one mesh file.
 
-    Images are read only from below ``root``; missing ones are searched in the mesh file's ``folder``. ``warnings`` lists
-    omissions, one line each.
+    Images are read only from below ``root``; missing ones are searched in the mesh file's ``folder``. ``warnings``
+    lists omissions, one line each.
     """
 
     def __init__(self, folder: Path, root: Path, store: AssetStore) -> None:
@@ -70,7 +70,7 @@ class Materials:
             look = read_look(block, self._texels)
         except NotUnderstoodError as reason:
             look = self._without_graph(block)
-            self.warnings.append(f"the material {name} uses {reason}: it is shown {_as_what(look)}")
+            self.warnings.append(f"the material {name} uses {reason}: it is rendered {_as_what(look)}")
         if look is None:
             return ImportedSurface(Material())
         self.warnings += [f"the material {name} {remark}" for remark in look.remarks]
@@ -79,7 +79,7 @@ class Materials:
     def _surface(self, name: str, look: Look) -> ImportedSurface:
         color, alpha = look.color, look.alpha
         if alpha.vertex_colors or (color.placement and alpha.placement and color.placement != alpha.placement):
-            self.warnings.append(f"the material {name} places alpha and colour differently: alpha is left out")
+            self.warnings.append(f"the material {name} maps alpha and colour differently: alpha is ignored")
             alpha = constant(1.0)
         seen_through = alpha.placement is not None
         texture = self._texture(color, alpha if seen_through else constant(1.0))
@@ -131,7 +131,7 @@ class Materials:
 
     def _texels(self, image: bpy.types.Image | None) -> NDArray[np.float32] | None:
         if image is None:
-            self.warnings.append("an image that the file names is missing: put it beside the mesh file")
+            self.warnings.append("an image that the file references is missing: put it beside the mesh file")
             return None
         held = self._held(image)
         if held is None:

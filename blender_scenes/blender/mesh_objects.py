@@ -77,7 +77,7 @@ def _rendered(
         if obj.type in SURFACES:
             results.append((order[original], read(obj, np.array(instance.matrix_world, np.float64))))
         elif obj.type in UNREAD:
-            warnings.append(f"{original.name} is {UNREAD[obj.type]} and not a surface: it is left out")
+            warnings.append(f"{original.name} is {UNREAD[obj.type]} and not a surface: it is ignored")
     return [result for _, result in sorted(results, key=lambda item: item[0])]
 
 
@@ -145,8 +145,8 @@ def _uv(
     if not np.array_equal(matrix, np.eye(2, 3)):
         uv = (uv @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
     if placement.extension != "REPEAT" and (uv.min() < -EDGE or uv.max() > 1 + EDGE):
-        kind = {"EXTEND": "ends in its last colour", "MIRROR": "is mirrored", "CLIP": "ends"}[placement.extension]
-        warnings.append(f"the image of {surface.material.name} {kind} at its edges: it is repeated instead")
+        kind = {"EXTEND": "extends its edge pixels", "MIRROR": "mirrors", "CLIP": "is clipped"}[placement.extension]
+        warnings.append(f"the image of {surface.material.name} {kind} beyond its edges: it is repeated instead")
     return uv
 
 
@@ -169,7 +169,7 @@ def _colors(
     rgb = _get(layer.data, "color", np.float32, (count, 4))[:, :3][faces if layer.domain == "POINT" else corners]
     if unused:
         if surface.material.texture is None and (rgb != 1).any():
-            warnings.append(f"the material {surface.material.name} does not use the mesh's vertex colours: left out")
+            warnings.append(f"the material {surface.material.name} does not use the mesh's vertex colours: ignored")
         return np.ones_like(rgb)
     return rgb
 

@@ -117,9 +117,9 @@ class Graph:
         if light.numbers is None or light.numbers.any():
             if color.numbers is not None and color.numbers.max() <= BLACK:
                 color = light
-                remarks.append("shines: its light is shown as its colour")
+                remarks.append("is emissive: its emission is rendered as its colour")
             else:
-                remarks.append("shines: its light is left out")
+                remarks.append("is emissive: its emission is ignored")
         alpha, cutoff = self._opacity(inputs["Alpha"])
         metallic, roughness = (_unit(inputs[name].default_value) for name in ("Metallic", "Roughness"))
         return Look(color, alpha, cutoff, metallic, roughness, _rgb(base), tuple(remarks))
@@ -130,7 +130,7 @@ class Graph:
         if share.numbers is not None and share.numbers.size == 1 and float(share.numbers.item()) in (0.0, 1.0):
             shown = second if share.numbers.item() else first
             if not shown or shown[0].from_node.type == "BSDF_TRANSPARENT":
-                raise NotUnderstoodError("a shader that shows nothing")
+                raise NotUnderstoodError("an invisible shader")
             return self.surface(shown[0].from_node)
         clear = [bool(links) and links[0].from_node.type == "BSDF_TRANSPARENT" for links in (first, second)]
         if clear[0] and second:
