@@ -21,7 +21,8 @@ def load_imagenet(trunk: ResNet, weights: WeightsEnum | Path | str = "IMAGENET1K
 
     ``weights``: a member of torchvision's enum or its name, downloaded once into torch's cache; or a state dict file.
     As in MiVOS, extra input channels start orthogonal (from torch's generator). Biases, which torchvision's
-    convolutions lack, start at 0. Raises InputError, leaving ``trunk`` unchanged, if the weights are unavailable or do not match.
+    convolutions lack, start at 0. Raises InputError, leaving ``trunk`` unchanged, if the weights are unavailable or do
+    not match.
     """
     if trunk.conv1.out_channels != 64:
         raise InputError(f"ImageNet weights need a network of width 1, not {trunk.conv1.out_channels / 64:g}")
