@@ -21,7 +21,7 @@ from vosforge.videos.verify import check_tables
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS_A_DECADE = 80
-MOST_VALUES = 24
+MAX_VALUES = 24
 """An attribute with more different values gets no group for each of them."""
 STANDSTILL = 0.01
 """Moves below this, in pixels, count as none in a logarithmic histogram."""
@@ -219,7 +219,7 @@ def _add(stats: Stats, video: ShardVideo) -> None:
 def _add_to_group(stats: Stats, name: str, label: str, video: ShardVideo, measured: dict[str, np.ndarray]) -> None:
     group = stats.groups[name]
     if label not in group:
-        if len(group) >= MOST_VALUES or name in stats.crowded:
+        if len(group) >= MAX_VALUES or name in stats.crowded:
             stats.crowded.add(name)
             group.clear()
             return

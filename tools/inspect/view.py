@@ -21,7 +21,7 @@ from vosforge.videos.video import Video
 
 FRAMES_PER_SECOND = 12
 GIF_LONGEST_SIDE = 400
-GIF_MOST_FRAMES = 60
+GIF_MAX_FRAMES = 60
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def view_video(video: Video, out: Path) -> ViewFiles:
 
 
 def _write_gif(video: Video, path: Path) -> None:
-    times = evenly_spaced(video.num_frames, GIF_MOST_FRAMES)
+    times = evenly_spaced(video.num_frames, GIF_MAX_FRAMES)
     frames = [Image.fromarray(labelled_picture(video, t, GIF_LONGEST_SIDE)) for t in times]
     # One palette for the whole film, from frames all over it: a palette a frame flickers and is larger.
     samples = np.vstack([np.asarray(frames[i]) for i in evenly_spaced(len(frames), 8)])
