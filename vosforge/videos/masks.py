@@ -63,6 +63,16 @@ class Numbering(NamedTuple):
         """The labels ``[H, W]`` uint8 of values that occur in the mapping."""
         return self.labels[np.searchsorted(self.values, values)]
 
+    @property
+    def counted(self) -> bool:
+        """Whether objects were numbered by the order of their values, which says nothing in another video."""
+        if self.kind == "labels":
+            return False
+        pairs = zip(self.values.tolist(), self.labels.tolist(), strict=True)
+        return self.kind == "16-bit values" or any(
+            label not in (_DAVIS_COLORS.get(value), value & 0xFF, 0) and label != 1 for value, label in pairs
+        )
+
     def described(self) -> str:
         """A short summary: ``2 objects`` and, if values differ from labels, the mapping."""
         pairs = [(int(k), int(v)) for v, k in zip(self.values, self.labels, strict=True) if k not in (0, VOID)]
