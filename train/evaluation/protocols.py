@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import computed_field
 
 from train.evaluation.metrics import (
     BOUND_TH,
@@ -76,9 +77,10 @@ class ObjectScore(Record):
     f_returned: float | None = None
     """mose2's r: after it (re)appears."""
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def jf(self) -> float:
-        """J&F."""
+        """J&F: the mean of J and F."""
         return (self.j + self.f) / 2
 
 

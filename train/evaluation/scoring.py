@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import computed_field
 
 from train.evaluation.protocols import PROTOCOLS, ObjectScore, Sample, score_sample
 from train.evaluation.results import Result
@@ -56,16 +57,19 @@ class Average(Record):
     j_returned: float | None = None
     f_returned: float | None = None
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def jf(self) -> float:
         """J&F: the mean of J and F."""
         return (self.j + self.f) / 2
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def jf_absent(self) -> float | None:
         """mose2's d."""
         return None if self.j_absent is None or self.f_absent is None else (self.j_absent + self.f_absent) / 2
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def jf_returned(self) -> float | None:
         """mose2's r."""
