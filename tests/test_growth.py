@@ -29,10 +29,10 @@ from tools.convert.exporting import choose_videos
 from tools.convert.layouts import find_videos, recognise
 from tools.convert.sources import Entry, Tree
 from tools.inspect.findings import Verification
-from tools.inspect.verification import _repair
+from tools.inspect.verification import repair_dataset
 from vosforge.videos import ShardSet, VideoRow
 from vosforge.videos.cache import local_copy
-from vosforge.videos.folders import FolderVideo, _videos_below
+from vosforge.videos.folders import FolderVideo, videos_below
 from vosforge.videos.format import shard_name, to_json
 from vosforge.videos.remote import Version
 
@@ -156,7 +156,7 @@ def test_bad_shards_are_repaired(tmp_path):
             reopen=lambda *_: None,
             manifest=lambda: None,
         )
-        return lambda: _repair(dataset, found)  # type: ignore[arg-type]
+        return lambda: repair_dataset(dataset, found)  # type: ignore[arg-type]
 
     assert_even(prepared, tmp_path, 200)
 
@@ -179,7 +179,7 @@ def test_films_lie_among_folders_of_frames(tmp_path):
             (folder / video).mkdir(parents=True)
             (folder / video / "00000.png").touch()
             (folder / f"film {video}.mp4").touch()
-        return partial(_videos_below, folder)
+        return partial(videos_below, folder)
 
     assert_even(prepared, tmp_path, 60)
 

@@ -78,7 +78,8 @@ def layout_for(wanted: Resources, videos: int, *, cores: int, memory: int, worke
 def layout_on_nodes(wanted: Resources, nodes: Iterable[Mapping[str, Any]], videos: int, worker: int) -> Layout:
     """The workers that fit on all nodes of a cluster: an actor that fits nowhere would block its video forever.
 
-    ``nodes``: as ``ray.nodes()`` lists them. ``worker``: bytes that each worker takes. Raises VOSForgeError if none fits.
+    ``nodes``: as ``ray.nodes()`` lists them. ``worker``: bytes that each worker takes. Raises VOSForgeError if none
+    fits.
     """
     threads = wanted.threads or 1
     each = replace(wanted, workers=None, threads=threads)
