@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Self, get_args
 
 from pydantic import ValidationError, model_validator
+from scipy.cluster.hierarchy import DisjointSet
 
 from vosforge.config import Record, explain
 from vosforge.errors import InputError, VOSForgeError
@@ -130,22 +131,15 @@ class Catalog(Record):
 
 def _tied_groups(assets: Iterable[Asset]) -> list[list[Asset]]:
     """Groups of assets that share no image, in an order that depends only on content."""
-    parent: dict[str, str] = {}
-
-    def root(content: str) -> str:
-        parent.setdefault(content, content)
-        while parent[content] != content:
-            parent[content] = parent[parent[content]]
-            content = parent[content]
-        return content
-
     ordered = sorted(assets, key=lambda asset: asset.hash)
+    ties = DisjointSet(asset.hash for asset in ordered)
     for asset in ordered:
         for texture in asset.textures:  # a texture asset's own hash is the hash of its image
-            parent[root(texture)] = root(asset.hash)
+            ties.add(texture)
+            ties.merge(texture, asset.hash)
     groups: dict[str, list[Asset]] = {}
     for asset in ordered:
-        groups.setdefault(root(asset.hash), []).append(asset)
+        groups.setdefault(ties[asset.hash], []).append(asset)
     return list(groups.values())
 
 

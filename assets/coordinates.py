@@ -1,6 +1,6 @@
-"""The coordinates of OBJ, PLY and STL files, before Blender's importers read them in single precision.
+"""Checks coordinates of OBJ, PLY and STL files before Blender's importers read them in single precision.
 
-Importers read NaN as 0, drop faces with invalid indices, and round coordinates far from the origin.
+The importers read NaN as 0, drop faces with invalid indices, and round coordinates far from the origin.
 """
 
 import os
@@ -17,7 +17,7 @@ from assets.references import find_below
 from vosforge.errors import InputError
 
 MOVED_FROM = 100.0
-"""A mesh farther from the origin than this many times its size is moved there: single precision holds 7 digits."""
+"""Meshes farther from the origin than this many times their size are moved there: float32 holds 7 digits."""
 OBJ_VERTEX = re.compile(rb"^[ \t]*v[ \t]+([^\r\n]*)", re.MULTILINE)
 OBJ_FACE = re.compile(rb"^[ \t]*f[ \t]+([^\r\n]*?)(?=[ \t]#|[\r\n]|\Z)", re.MULTILINE)
 OBJ_VERTEX_OR_FACE = re.compile(rb"^[ \t]*([vf])[ \t]+([^\r\n]*?)(?=[ \t]#|[\r\n]|\Z)", re.MULTILINE)
@@ -28,17 +28,17 @@ STL_TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("att
 
 
 class CheckedMesh(NamedTuple):
-    """A mesh file that an importer may read, and what it lacks, one line each."""
+    """A mesh file that is safe to import, and warnings about missing parts, one line each."""
 
     path: Path
     warnings: tuple[str, ...] = ()
 
 
 def check_coordinates(path: Path, root: Path, scratch: Path) -> CheckedMesh:
-    """``path``, or a copy in the folder ``scratch`` that an importer reads exactly; other formats are unchanged.
+    """Return ``path``, or a copy in the folder ``scratch`` that importers read exactly; other formats pass unchanged.
 
-    The copy is near the origin, and finds its material libraries below ``root``. Raises InputError for vertices that
-    are not finite, and for faces with invalid vertex indices.
+    The copy lies near the origin and refers to its material libraries below ``root``. Raises InputError for
+    non-finite vertices and for faces with invalid vertex indices.
     """
     match path.suffix.lower():
         case ".obj":
@@ -64,7 +64,7 @@ def _check_obj(path: Path, root: Path, scratch: Path) -> CheckedMesh:
         return CheckedMesh(path, warnings)
     if move is not None:
         data = _moved(OBJ_VERTEX, b"v ", data, points - move)
-    if own.is_file():  # Blender reads the library of the mesh file's own name too
+    if own.is_file():  # Blender also reads the library named like the mesh file
         data = b"mtllib \n" + data
         named[b""] = own
     data = OBJ_LIBRARY.sub(lambda match: b"mtllib " + _seen_from(scratch, named[match.group(1)]), data)
@@ -72,7 +72,7 @@ def _check_obj(path: Path, root: Path, scratch: Path) -> CheckedMesh:
 
 
 def _library(path: Path, line: bytes, root: Path) -> Path | None:
-    """The material library that an OBJ file names, ignoring case and accepting Windows paths."""
+    """Find the material library that an OBJ file names; case-insensitive, accepts Windows paths."""
     meant = path.parent / _text(line)
     return meant if meant.is_file() else find_below(root.resolve(), path.parent.resolve(), meant)
 
@@ -82,12 +82,12 @@ def _text(line: bytes) -> str:
 
 
 def _seen_from(scratch: Path, library: Path | None) -> bytes:
-    """How a file in ``scratch`` names a library: Blender looks for the library's own files beside it."""
+    """The path of a library relative to ``scratch``: Blender looks for the library's images beside it."""
     return b"" if library is None else os.fsencode(os.path.relpath(library.resolve(), scratch.resolve()))
 
 
 def _check_obj_faces(path: Path, data: bytes, count: int) -> None:
-    """Raise InputError for the first face with an invalid vertex index; negative ones count back from the face."""
+    """Raise InputError for the first face with an invalid vertex index; negative indices count back from the face."""
     fields = b" ".join(match.group(1) for match in OBJ_FACE.finditer(data)).split()
     indices = _indices(path, fields)
     if not len(indices):
@@ -118,7 +118,7 @@ def _check_ply(path: Path, scratch: Path) -> CheckedMesh:
         ply = read_ply(data)
     except (ValueError, IndexError):
         raise InputError(f"the mesh {path} is truncated or does not match its header: export it again") from None
-    if ply is None:  # the importer says what is wrong with it
+    if ply is None:  # the importer reports the error
         return CheckedMesh(path)
     _check_finite(path, ply.points)
     bad = (ply.indices < 0) | (ply.indices >= len(ply.points))
@@ -142,7 +142,7 @@ def _check_stl(path: Path, scratch: Path) -> CheckedMesh:
 
 
 def _moved(vertex: re.Pattern[bytes], keyword: bytes, data: bytes, points: NDArray[np.float64]) -> bytes:
-    """The text with its vertices, in order, moved to ``points [V, 3]``; the rest of each line is unchanged."""
+    """Replace the text's vertices, in order, with ``points [V, 3]``; the rest of each line is unchanged."""
     rows = iter(points.tolist())
 
     def line(match: re.Match[bytes]) -> bytes:
@@ -153,7 +153,7 @@ def _moved(vertex: re.Pattern[bytes], keyword: bytes, data: bytes, points: NDArr
 
 
 def _numbers(path: Path, fields: list[list[bytes]]) -> NDArray[np.float64]:
-    """The positions ``[V, 3]`` in a text. Raises InputError for values that are not numbers."""
+    """Parse positions ``[V, 3]``. Raises InputError for values that are not numbers."""
     if not fields:
         return np.empty((0, 3))
     try:
@@ -180,7 +180,7 @@ def _points_nowhere(path: Path, index: int, count: int) -> InputError:
 
 
 def _move(points: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The centre of positions ``[V, 3]`` that are far from the origin relative to their extent; None for others."""
+    """The centre of ``points [V, 3]`` if they are far from the origin relative to their extent, else None."""
     if not len(points):
         return None
     low, high = points.min(axis=0), points.max(axis=0)

@@ -2,6 +2,8 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 # Two faces are shaded as one smooth surface where the file's normals at their common edge differ less than this.
 SAME_NORMAL = np.cos(np.radians(1.5))
@@ -28,15 +30,9 @@ def split_creases(faces: NDArray[np.int64], normals: NDArray) -> tuple[NDArray[n
     joined = same_edge & agree
     first = np.concatenate([low[:-1][joined], high[:-1][joined]])
     second = np.concatenate([low[1:][joined], high[1:][joined]])
-    label = np.arange(faces.size)
-    while True:  # every corner takes the least label it is joined to
-        least = np.minimum(label[first], label[second])
-        spread = label.copy()
-        np.minimum.at(spread, first, least)
-        np.minimum.at(spread, second, least)
-        spread = spread[spread]
-        if np.array_equal(spread, label):
-            break
-        label = spread
-    kept, new = np.unique(label, return_inverse=True)
+    ties = coo_array((np.ones(len(first), bool), (first, second)), shape=(faces.size, faces.size))
+    count, group = connected_components(ties, directed=False)
+    least = np.empty(count, np.int64)
+    least[group[::-1]] = np.arange(faces.size)[::-1]  # of the corners of a group, the first is written last
+    kept, new = np.unique(least[group], return_inverse=True)
     return flat[kept], new.reshape(faces.shape)

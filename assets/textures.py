@@ -1,7 +1,7 @@
-"""Procedural images: textures of procedural meshes and of backgrounds.
+"""Procedural textures for procedural meshes and backgrounds.
 
-Every family but the scenic ones repeats without a seam. A family is a function of a generator and of pixel
-coordinates, so that one hand-drawn look (bent coordinates, wear, shading) serves all. Colours are sRGB in 0..1.
+All families but the scenic ones tile seamlessly. A family is a function of a random generator and pixel coordinates,
+so coordinate warping, wear and shading are shared. Colours are sRGB in 0..1.
 """
 
 import io
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Field = NDArray[np.float32]
-"""[S,S] one value a pixel."""
-Colors = NDArray[np.float32]
+"""[S,S], one value per pixel."""
+Pixels = NDArray[np.float32]
 """[...,3] sRGB in 0..1."""
-Family = Callable[[np.random.Generator, Field, Field], Colors]
-"""(rng, x, y) -> [S,S,3], where x and y run once from 0 to 1 across the image."""
+Family = Callable[[np.random.Generator, Field, Field], Pixels]
+"""(rng, x, y) -> [S,S,3]; x and y run from 0 to 1 across the image."""
 
 
 def family_image(name: str, rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
@@ -25,14 +25,14 @@ def family_image(name: str, rng: np.random.Generator, size: int) -> NDArray[np.u
 
 
 def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
-    """``image`` [H,W,3] uint8 as a JPEG of high quality, full colour resolution."""
+    """``image`` [H,W,3] uint8 as a high-quality JPEG without chroma subsampling."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=93, subsampling=0)
     return buffer.getvalue()
 
 
-def palette(rng: np.random.Generator, count: int) -> Colors:
-    """[count,3] colours that go together, of spread-out brightness, in random order."""
+def palette(rng: np.random.Generator, count: int) -> Pixels:
+    """[count,3] matching colours of evenly spread brightness, in random order."""
     scheme = rng.choice(["natural", "pastel", "vivid", "muted", "one hue"])
     hue = rng.random()
     if scheme == "natural":
@@ -52,19 +52,19 @@ def palette(rng: np.random.Generator, count: int) -> Colors:
 
 
 def hsv_to_rgb(hsv: NDArray) -> NDArray:
-    """[...,3] hue (in turns, any real), saturation, value to RGB."""
+    """Convert [...,3] hue (in turns, any real), saturation, value to RGB."""
     hue, saturation, value = (hsv[..., [channel]] for channel in range(3))
     phase = (hue * 6 + np.array([5.0, 3.0, 1.0])) % 6
     return value - value * saturation * np.clip(np.minimum(phase, 4 - phase), 0, 1)
 
 
-# -- the pieces the families are made of --------------------------------------------------------------------------
+# -- building blocks of the families --------------------------------------------------------------------------------
 
 
 def noise(rng: np.random.Generator, size: int, power: float, stretch: float = 1.0) -> Field:
-    """[size,size] seamless noise of mean 0 and deviation 1, amplitude falling as frequency^-power.
+    """[size,size] seamless noise, mean 0, standard deviation 1, with amplitude frequency^-power.
 
-    ``stretch`` > 1 draws it out along y (grain); power 0 is white, 1 rough, 2 smooth.
+    ``stretch`` > 1 elongates it along y (grain); power 0 is white, 1 rough, 2 smooth.
     """
     fy, fx = np.fft.fftfreq(size)[:, None] * size * stretch, np.fft.rfftfreq(size)[None, :] * size
     amplitude = (fx**2 + fy**2 + 0.5) ** (-power / 2)
@@ -74,8 +74,8 @@ def noise(rng: np.random.Generator, size: int, power: float, stretch: float = 1.
     return (field / field.std()).astype(np.float32)
 
 
-def gradient(field: Field, colors: Colors) -> Colors:
-    """Colours along a polyline of ``colors`` where ``field`` runs from 0 to 1 (clipped)."""
+def gradient(field: Field, colors: Pixels) -> Pixels:
+    """Piecewise linear colour gradient through ``colors``, indexed by ``field`` in 0..1 (clipped)."""
     at = np.linspace(0, 1, len(colors))
     return np.stack([np.interp(field, at, colors[:, channel]) for channel in range(3)], axis=-1).astype(np.float32)
 
@@ -85,7 +85,7 @@ def _rank(field: Field) -> Field:
     return (0.5 * (1 + np.tanh(0.85 * field))).astype(np.float32)
 
 
-def _bands(phase: Field, edges: NDArray, colors: Colors, softness: float) -> Colors:
+def _bands(phase: Field, edges: NDArray, colors: Pixels, softness: float) -> Pixels:
     """Bands of ``colors``, the i-th between edges[i] and edges[i+1] of each period of ``phase`` (edges from 0 to 1)."""
     phase = phase % 1
     image = np.broadcast_to(colors[-1], (*phase.shape, 3))
@@ -100,17 +100,17 @@ def _random_edges(rng: np.random.Generator, count: int) -> NDArray:
     return np.concatenate([[0], np.cumsum(widths) / widths.sum()])
 
 
-def _over(image: Colors, color: Colors, cover: Field) -> Colors:
+def _over(image: Pixels, color: Pixels, cover: Field) -> Pixels:
     return image + (color - image) * cover[..., None]
 
 
 def _softness(x: Field, frequency: float) -> float:
-    """The width of a one-and-a-half pixel edge in a phase of ``frequency`` periods an image."""
+    """The width of a 1.5-pixel edge in phase units, at ``frequency`` periods per image."""
     return 1.5 * frequency / x.shape[0]
 
 
 def _cells(rng: np.random.Generator, x: Field, y: Field, count: int) -> tuple[NDArray[np.int64], Field]:
-    """Seamless Voronoi cells: each pixel's cell, and how far it is from the border (in mean cell sizes)."""
+    """Seamless Voronoi cells: each pixel's cell, and its distance to the border (in mean cell sizes)."""
     nearest = np.full(x.shape, np.inf, np.float32)
     second = nearest.copy()
     owner = np.zeros(x.shape, np.int64)
@@ -126,7 +126,7 @@ def _cells(rng: np.random.Generator, x: Field, y: Field, count: int) -> tuple[ND
     return owner, (np.sqrt(second) - np.sqrt(nearest)) * np.float32(np.sqrt(count))
 
 
-def _draw(name: str, rng: np.random.Generator, size: int) -> Colors:
+def _draw(name: str, rng: np.random.Generator, size: int) -> Pixels:
     """One family's image, before wear."""
     centres = (np.arange(size, dtype=np.float32) + 0.5) / size
     x, y = np.meshgrid(centres, centres)
@@ -137,8 +137,8 @@ def _draw(name: str, rng: np.random.Generator, size: int) -> Colors:
     return (PATTERNS | SCENIC)[name](rng, x, y)
 
 
-def _worn(rng: np.random.Generator, image: Colors) -> Colors:
-    """``image`` with a little uneven shading and grain, as real surfaces have."""
+def _worn(rng: np.random.Generator, image: Pixels) -> Pixels:
+    """``image`` with slight uneven shading and grain, as on real surfaces."""
     size = image.shape[0]
     shading = rng.uniform(0.02, 0.10) * noise(rng, size, 1.6) + rng.uniform(0.0, 0.035) * noise(rng, size, 0.2)
     return np.clip(image * (1 + shading[..., None]), 0, 1)
@@ -147,14 +147,14 @@ def _worn(rng: np.random.Generator, image: Colors) -> Colors:
 # -- the families ---------------------------------------------------------------------------------------------------
 
 
-def stripes(rng: np.random.Generator, x: Field, y: Field) -> Colors:
-    """Parallel bands of two to six colours, upright, level or slanted."""
+def stripes(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
+    """Parallel bands of two to six colours, vertical, horizontal or diagonal."""
     n, count = int(rng.integers(1, 9)), int(rng.integers(2, 7))
     fx, fy = [(n, 0), (0, n), (n, n), (n, -n)][rng.integers(4)]
     return _bands(fx * x + fy * y, _random_edges(rng, count), palette(rng, count), _softness(x, n))
 
 
-def zigzag(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def zigzag(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Chevrons or waves."""
     fx, fy, count = int(rng.integers(2, 8)), int(rng.integers(2, 8)), int(rng.integers(2, 5))
     wave = np.abs((fx * x) % 1 - 0.5) * 2 if rng.random() < 0.5 else np.sin(2 * np.pi * fx * x) * 0.5
@@ -162,8 +162,8 @@ def zigzag(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return _bands(phase, _random_edges(rng, count), palette(rng, count), _softness(x, fx + fy))
 
 
-def checks(rng: np.random.Generator, x: Field, y: Field) -> Colors:
-    """A chequerboard of two colours, or of many close to two."""
+def checks(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
+    """A chequerboard of two colours, or of many shades of two."""
     n = 2 * int(rng.integers(2, 8))
     column, row = np.floor(n * x).astype(int) % n, np.floor(n * y).astype(int) % n
     pair = palette(rng, 2)
@@ -171,7 +171,7 @@ def checks(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return (pair[(column + row) % 2] * shades[row, column]).astype(np.float32)
 
 
-def tartan(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def tartan(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """A woven plaid: the same bands along and across."""
     n, count = int(rng.integers(1, 5)), int(rng.integers(3, 7))
     edges, colors, soft = _random_edges(rng, count), palette(rng, count), _softness(x, n)
@@ -180,8 +180,8 @@ def tartan(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return (warp * threads + weft * (1 - threads)).astype(np.float32)
 
 
-def dots(rng: np.random.Generator, x: Field, y: Field) -> Colors:
-    """Rows of discs or rings, even or offset, of one or several colours."""
+def dots(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
+    """Rows of discs or rings, aligned or staggered, in one or several colours."""
     n = 2 * int(rng.integers(2, 8))
     colors = palette(rng, int(rng.integers(2, 6)))
     row = np.floor(n * y)
@@ -195,8 +195,8 @@ def dots(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return _over(np.broadcast_to(colors[0], (*x.shape, 3)), colors[which], cover)
 
 
-def bricks(rng: np.random.Generator, x: Field, y: Field) -> Colors:
-    """Bricks or tiles with joints, each of its own shade."""
+def bricks(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
+    """Bricks or tiles with joints, each with its own shade."""
     rows = 2 * int(rng.integers(2, 8))
     columns = max(1, round(rows / rng.choice([1.0, 2.0, 2.5])))
     row = np.floor(rows * y)
@@ -213,7 +213,7 @@ def bricks(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return _over(body, tones[2], np.clip((joint - gap) * x.shape[0] / 1.5 + 0.5, 0, 1))
 
 
-def mosaic(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def mosaic(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Irregular cells with borders: cobbles, cracked earth, giraffe, stained glass."""
     count = int(rng.integers(12, 60))
     owner, border = _cells(rng, x, y, count)
@@ -225,8 +225,8 @@ def mosaic(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return _over(body, colors[0], np.clip((width - border) * 12 + 0.5, 0, 1))
 
 
-def camouflage(rng: np.random.Generator, x: Field, y: Field) -> Colors:
-    """Blotches over blotches of three to five colours."""
+def camouflage(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
+    """Overlapping blotches of three to five colours."""
     colors = palette(rng, int(rng.integers(3, 6)))
     image = np.broadcast_to(colors[0], (*x.shape, 3))
     power = rng.uniform(1.6, 2.4)
@@ -235,13 +235,13 @@ def camouflage(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return image
 
 
-def clouds(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def clouds(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Soft or rough clouds of colour: plaster, sky, felt, rust."""
     field = noise(rng, x.shape[0], rng.uniform(0.9, 2.2), rng.choice([1.0, 1.0, 3.0]))
     return gradient(_rank(field), palette(rng, int(rng.integers(2, 5))))
 
 
-def marble(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def marble(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Veins in stone."""
     n = int(rng.integers(1, 4))
     vein = np.abs(np.sin(np.pi * (n * x + n * y + rng.uniform(0.4, 1.0) * noise(rng, x.shape[0], 1.9))))
@@ -249,7 +249,7 @@ def marble(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return _over(stone, palette(rng, 1)[0], np.exp(-vein * rng.uniform(5, 16)) * 0.85)
 
 
-def wood(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def wood(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Planks with grain along y."""
     size, planks = x.shape[0], int(rng.choice([1, 2, 4, 6]))
     plank = np.floor(planks * x).astype(int) % planks
@@ -267,7 +267,7 @@ def wood(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return image.astype(np.float32)
 
 
-def granite(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def granite(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Fine grains of three or four colours: stone, sand, carpet, gravel."""
     size, colors = x.shape[0], palette(rng, int(rng.integers(3, 5)))
     image = gradient(_rank(noise(rng, size, rng.uniform(0.4, 1.0))), colors[:2])
@@ -278,8 +278,8 @@ def granite(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return image
 
 
-def grass(rng: np.random.Generator, x: Field, y: Field) -> Colors:
-    """Blades and straw: strands along y over patches of tone."""
+def grass(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
+    """Blades and straw: strands along y over tonal patches."""
     size = x.shape[0]
     strands = _rank(noise(rng, size, 0.5, rng.uniform(4, 14)) + 0.8 * noise(rng, size, 1.8))
     hue = rng.choice([0.1, 0.14, 0.22, 0.27, 0.3])
@@ -287,17 +287,17 @@ def grass(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return gradient(strands, tones.astype(np.float32))
 
 
-def leaves(rng: np.random.Generator, x: Field, y: Field) -> Colors:
-    """Discs, ellipses and boxes of all sizes lying over each other (the "dead leaves" model of natural clutter)."""
+def leaves(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
+    """Overlapping discs, ellipses and boxes of all sizes (the "dead leaves" model of natural clutter)."""
     return _scatter(rng, x, y, count=int(rng.integers(120, 320)), smallest=rng.uniform(0.02, 0.05), largest=0.28)
 
 
-def confetti(rng: np.random.Generator, x: Field, y: Field) -> Colors:
-    """Small shapes strewn on a plain ground: terrazzo, confetti, printed cloth."""
+def confetti(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
+    """Small shapes scattered on a plain ground: terrazzo, confetti, printed cloth."""
     return _scatter(rng, x, y, count=int(rng.integers(40, 160)), smallest=0.012, largest=rng.uniform(0.03, 0.08))
 
 
-def _scatter(rng: np.random.Generator, x: Field, y: Field, count: int, smallest: float, largest: float) -> Colors:
+def _scatter(rng: np.random.Generator, x: Field, y: Field, count: int, smallest: float, largest: float) -> Pixels:
     size = x.shape[0]
     colors = palette(rng, int(rng.integers(3, 9)))
     image = np.broadcast_to(colors[0], (size, size, 3)).copy()
@@ -323,7 +323,7 @@ def _scatter(rng: np.random.Generator, x: Field, y: Field, count: int, smallest:
     return image
 
 
-def patchwork(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def patchwork(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """A quilt of patches cut from other families."""
     size, n = x.shape[0], int(rng.integers(2, 6))
     cut = [stripes, zigzag, checks, tartan, dots, clouds, granite, mosaic]
@@ -335,7 +335,7 @@ def patchwork(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return (image * (0.5 + 0.5 * np.clip(seam / 3, 0, 1))[..., None]).astype(np.float32)
 
 
-def ornament(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def ornament(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Mirrored blotches: carpets, wallpaper, lace."""
     size, n = x.shape[0], int(rng.integers(1, 5))
     field = noise(rng, size, rng.uniform(1.3, 2.0))
@@ -348,7 +348,7 @@ def ornament(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return _bands(phase, np.linspace(0, 1, levels + 1), palette(rng, levels), 0.02)
 
 
-def hills(rng: np.random.Generator, x: Field, y: Field) -> Colors:
+def hills(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Ranges of hills under a sky."""
     size = x.shape[0]
     hue = rng.uniform(0.52, 0.62) if rng.random() < 0.6 else rng.uniform(0.9, 1.1)
@@ -362,13 +362,13 @@ def hills(rng: np.random.Generator, x: Field, y: Field) -> Colors:
         ridge = 0.35 + 0.45 * nearness + (0.03 + 0.05 * nearness) * noise(rng, size, 1.6)[0][None, :]
         tone = hsv_to_rgb(np.array([land_hue, saturation, 0.65 - 0.4 * nearness * rng.uniform(0.6, 1.0)]))
         land = tone * (1 + 0.25 * nearness * noise(rng, size, 0.9, 0.7))[..., None]
-        land = land * nearness + horizon * (1 - nearness)  # the far ranges fade into the haze
+        land = land * nearness + horizon * (1 - nearness)  # distant ranges fade into haze
         image = _over(image, land.astype(np.float32), np.clip((y - ridge) * size / 2 + 0.5, 0, 1))
     return image
 
 
-def bokeh(rng: np.random.Generator, x: Field, y: Field) -> Colors:
-    """Lights out of focus before a dim ground."""
+def bokeh(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
+    """Out-of-focus lights before a dim background."""
     image = gradient(_rank(noise(rng, x.shape[0], 2.2)), palette(rng, 3)) * rng.uniform(0.2, 0.6)
     lights = palette(rng, 4)
     for radius in rng.uniform(0.02, 0.11, int(rng.integers(15, 50))):
@@ -378,13 +378,13 @@ def bokeh(rng: np.random.Generator, x: Field, y: Field) -> Colors:
     return np.clip(image, 0, 1).astype(np.float32)
 
 
-def room(rng: np.random.Generator, x: Field, y: Field) -> Colors:
-    """A papered wall over a skirting board and a floor."""
+def room(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
+    """A wallpapered wall above a skirting board and a floor."""
     size = x.shape[0]
     walls, floors = [stripes, clouds, ornament, dots, bricks, tartan], [wood, checks, granite, bricks]
     wall = 0.35 * walls[rng.integers(len(walls))](rng, x, y) + 0.65 * palette(rng, 1)[0]
     level = rng.uniform(0.6, 0.85)
-    depth = 1 / np.maximum(y - level + 0.12, 0.12)  # rows of the floor draw together toward the wall
+    depth = 1 / np.maximum(y - level + 0.12, 0.12)  # perspective: floor rows converge towards the wall
     floor = floors[rng.integers(len(floors))](rng, x, y)
     rows = np.clip(((depth * 0.12) * size).astype(int), 0, size - 1)
     columns = np.clip(((0.5 + (x - 0.5) * depth * 0.12) * size).astype(int), 0, size - 1)

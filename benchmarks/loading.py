@@ -22,7 +22,7 @@ from PIL import Image
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
-from blender_scenes.sample import preset
+from blender_scenes.sample import PRESETS
 from mivos_models import normalise_planes
 from render.qualities import quality_settings
 from tools.commands.rendering import render_to
@@ -88,9 +88,8 @@ def _normalised(image: Image.Image) -> torch.Tensor:
 
 def rendered(data: Path) -> Path:
     """A small data set at BL30K's size, rendered where it is missing."""
-    small = ["videos=6", "render.frames=24", "held_out_every=0", "videos_per_shard=3", *quality_settings("fast")]
-    small.append(f"scene={preset('bl30k').model_dump_json()}")
-    render_to(data, None, small)
+    small = {"videos": 6, "render.frames": 24, "held_out_every": 0, "videos_per_shard": 3, "scene": PRESETS["bl30k"]}
+    render_to(data, None, small | quality_settings("fast"))
     return data
 
 

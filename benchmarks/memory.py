@@ -22,8 +22,8 @@ from vosforge.errors import InputError
 from vosforge.log import console
 
 PRESETS = ("bl30k", "basic")
-TINY = ("render.width=96", "render.height=64", "render.frames=3", "render.samples=1", "held_out_every=0")
-EVERYTHING = "render.passes=[depth,flow,normal,amodal,tracks]"
+TINY = {"render.width": 96, "render.height": 64, "render.frames": 3, "render.samples": 1, "held_out_every": 0}
+ALL_PASSES = {"render.passes": ["depth", "flow", "normal", "amodal", "tracks"]}
 
 
 class Held(NamedTuple):
@@ -38,8 +38,8 @@ def drawn(count: int, folder: Path, store: AssetStore, models: str) -> list[Scen
     """``count`` specs, the presets in turn, two without and two with passes."""
     catalog = open_catalog(folder, models, store)
     kinds = [
-        list(draw_scenes(preset_config(preset, -(-count // 4), seed, [*TINY, *more]), catalog))
-        for seed, more in enumerate(((), (EVERYTHING,)))
+        list(draw_scenes(preset_config(preset, -(-count // 4), seed, TINY | more), catalog))
+        for seed, more in enumerate(({}, ALL_PASSES))
         for preset in PRESETS
     ]
     return [spec for specs in zip(*kinds, strict=True) for spec in specs][:count]

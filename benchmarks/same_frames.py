@@ -23,15 +23,21 @@ from render.qualities import quality_settings
 from tools.commands.scenes import draw_scenes, preset_config
 
 PRESETS = ("basic", "bl30k")
-SMALL = ["render.width=192", "render.height=128", "render.frames=3", "assets.num_meshes=8", "assets.num_textures=6"]
-PASSES = 'render.passes=["depth", "flow", "normal", "amodal", "tracks"]'
+SMALL = {
+    "render.width": 192,
+    "render.height": 128,
+    "render.frames": 3,
+    "assets.num_meshes": 8,
+    "assets.num_textures": 6,
+}
+PASSES = {"render.passes": ["depth", "flow", "normal", "amodal", "tracks"]}
 
 
 def scenes(catalog: object) -> dict[str, SceneSpec]:
     """Twelve scenes by name: each preset in each quality with all passes, and with a lens, a shutter and haze."""
     found = {}
     for preset, quality in itertools.product(PRESETS, ("standard", "fast", "reference", "labels")):
-        settings = [*SMALL, *quality_settings(quality), PASSES]
+        settings = SMALL | quality_settings(quality) | PASSES
         [found[f"{preset}, {quality}"]] = draw_scenes(preset_config(preset, 1, 7, settings), catalog)
     for preset in PRESETS:
         [drawn] = draw_scenes(preset_config(preset, 1, 8, SMALL), catalog)

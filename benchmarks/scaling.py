@@ -124,8 +124,13 @@ def main() -> None:
     resources = Resources(device=arguments.device, workers_per_gpu=arguments.workers_per_gpu)
     layouts = _parsed(arguments.layouts) if arguments.layouts else layouts_of(cores())
     width, height = arguments.size.split("x")
-    chosen = [f"render.width={width}", f"render.height={height}", f"render.frames={arguments.frames}"]
-    chosen += ["videos_per_shard=4", f"render.passes=[{arguments.passes}]", *quality_settings(arguments.quality)]
+    chosen = quality_settings(arguments.quality) | {
+        "render.width": width,
+        "render.height": height,
+        "render.frames": arguments.frames,
+        "render.passes": [name for name in arguments.passes.split(",") if name],
+        "videos_per_shard": 4,
+    }
     config = preset_config(arguments.preset, arguments.videos, 0, chosen)
     folder, store = arguments.folder / arguments.assets, AssetStore()
     runs: dict[Layout, list[Run]] = {layout: [] for layout in layouts}

@@ -122,7 +122,7 @@ def open_catalog(folder: Path, models: str, store: AssetStore) -> Catalog:
     """The assets the scenes of ``folder`` are drawn from: those of last time, or prepared now and kept there."""
     path = folder / "catalog.jsonl"
     if not path.exists():
-        settings = preset_config("bl30k", 1, 0, [f"assets.models={models}"]).assets
+        settings = preset_config("bl30k", 1, 0, {"assets.models": models}).assets
         catalog = build_catalog(settings, 0, store)
         folder.mkdir(parents=True, exist_ok=True)
         catalog.save(path)
@@ -181,7 +181,7 @@ def _chosen(folder: Path, store: AssetStore, catalog: Catalog, draws: int, frame
 
 def _drawn(preset: str, draws: int, catalog: Catalog) -> Iterator[SceneSpec]:
     """The preset's draws; of ``basic`` those with a ground and an HDRI all around."""
-    config = preset_config(preset, draws, 0, [f"render.frames={VIDEO_FRAMES}", "held_out_every=0"])
+    config = preset_config(preset, draws, 0, {"render.frames": VIDEO_FRAMES, "held_out_every": 0})
     return (spec for spec in draw_scenes(config, catalog) if preset != "basic" or spec.ground is not None)
 
 

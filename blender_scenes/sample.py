@@ -36,7 +36,7 @@ from blender_scenes.trajectories import (
     sample_walk,
 )
 from vosforge.config import Amount, Range, Record, Share
-from vosforge.errors import InputError, VOSForgeError
+from vosforge.errors import VOSForgeError
 from vosforge.seeding import rng_for
 from vosforge.terms import Split
 
@@ -116,13 +116,6 @@ PRESETS: dict[str, SceneConfig] = {
         gates=False,
     ),
 }
-
-
-def preset(name: str) -> SceneConfig:
-    """The preset ``name``; InputError for an unknown one."""
-    if name not in PRESETS:
-        raise InputError(f"unknown preset '{name}'; known: {', '.join(PRESETS)}")
-    return PRESETS[name]
 
 
 def sample_scene(

@@ -1,6 +1,6 @@
 """MiVOS's three networks and the interactive runner (Cheng, Tai, Tang: Modular Interactive VOS, CVPR 2021).
 
-STCN (Cheng, Tai, Tang, NeurIPS 2021) can take the propagation network's place.
+STCN (Cheng, Tai, Tang, NeurIPS 2021) can replace the propagation network.
 """
 
 from mivos_models.networks.aggregate import aggregate, aggregate_logits

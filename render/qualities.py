@@ -3,10 +3,9 @@
 `make bench-render` measures what each costs and how good it is; docs/rendering.md has the figures.
 """
 
-import json
 from typing import Any
 
-from vosforge.errors import InputError
+from vosforge.config import named
 
 QUALITIES: dict[str, dict[str, Any]] = {
     # BL30K as it was published (Cheng et al., CVPR 2021, and the generator's own settings).
@@ -28,8 +27,6 @@ QUALITIES: dict[str, dict[str, Any]] = {
 }
 
 
-def quality_settings(name: str) -> list[str]:
-    """A quality as settings such as ``render.samples=64``. Raises InputError for an unknown one."""
-    if name not in QUALITIES:
-        raise InputError(f"unknown quality '{name}'; known: {', '.join(QUALITIES)}")
-    return [f"render.{key}={json.dumps(value)}" for key, value in QUALITIES[name].items()]
+def quality_settings(name: str) -> dict[str, object]:
+    """A quality as overrides of a data set's settings. Raises InputError for an unknown one."""
+    return {f"render.{key}": value for key, value in named("quality", name, QUALITIES).items()}

@@ -1,6 +1,5 @@
 """The command line: parse, call one function, print. An error the user can fix is one sentence and an exit code."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,17 +8,25 @@ from typing import Annotated
 import typer
 
 from tools.exits import run_command
+from tools.groups import assets_app, scenes_app
+from tools.options import (
+    Assets,
+    Config,
+    Hdris,
+    NumMeshes,
+    NumTextures,
+    Set,
+    Textures,
+    Workers,
+    asset_flags,
+    example,
+    given,
+)
 from vosforge import VOSForgeError, __version__
-from vosforge.config import read_config
+from vosforge.config import named, parsed_settings, read_config
 from vosforge.errors import InputError, QuarantinedError
-from vosforge.files import check_folder, sealed_file
+from vosforge.files import check_folder
 from vosforge.log import console, set_up_logging
-
-
-def example(words: str) -> str:
-    """The last line of a command's help."""
-    return f"Example: `vosforge {words}`"
-
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
@@ -28,24 +35,8 @@ app = typer.Typer(
     "them, segment videos interactively.",
     epilog=example("demo"),
 )
-assets_app = typer.Typer(
-    help="Install, check and list models, textures and HDRIs.", epilog=example("assets install sweethome3d")
-)
 app.add_typer(assets_app, name="assets")
-scenes_app = typer.Typer(
-    help="Draw and describe scenes as data, without Blender.", epilog=example("scenes describe scenes.jsonl")
-)
 app.add_typer(scenes_app, name="scenes")
-
-Config = Annotated[Path | None, typer.Option("--config", "-c", help="Settings in a YAML file.", show_default=False)]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", "-s", help="Override a setting: key.path=value. Repeatable.", show_default=False),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(min=1, help="Blender processes; default: one per core that fits in memory.", show_default=False),
-]
 
 
 def _version(wanted: bool) -> None:
@@ -85,8 +76,8 @@ def demo(
     """
     from tools.demo.demo import DemoConfig, run_demo
 
-    chosen = [f"dataset.assets.models={assets}"] if assets else []
-    wanted = read_config(DemoConfig, config, [*chosen, *(settings or [])], DemoConfig())
+    chosen = given({"dataset.assets.models": assets}) | parsed_settings(settings or ())
+    wanted = read_config(DemoConfig, config, chosen, DemoConfig())
     folder = out or Path(
         "runs/demo"
         if wanted.dataset.assets.models == "procedural"
@@ -100,145 +91,6 @@ def demo(
     typer.echo(str(report))
     if not verdict.passed:
         raise VOSForgeError("the demo failed; the report shows where")
-
-
-@assets_app.command("install", epilog=example("assets install sweethome3d"))
-def assets_install(
-    pack: Annotated[str, typer.Argument(help="The pack: sweethome3d or pybullet.")],
-) -> None:
-    """Download a pack of models (with apt-get or pip) into the user's cache. Nothing is installed system-wide."""
-    from assets.packs import install_pack, pack_models
-
-    folder = install_pack(pack)
-    models = pack_models(pack)
-    licences = sorted({model.licence for model in models})
-    console.print(f"{pack}: {len(models)} models ({', '.join(licences)}) in {folder}")
-
-
-@assets_app.command("check", epilog=example("assets check path/to/models --quarantine"))
-def assets_check(
-    path: Annotated[Path, typer.Argument(help="A folder of meshes or images.")],
-    quarantine: Annotated[bool, typer.Option("--quarantine", help="Move unusable files into PATH/quarantine.")] = False,
-) -> None:
-    """Report every problem with a folder's models and images, one per line. Exits with 1 if there are any."""
-    from render.farm.prepare import check_assets
-
-    found = check_assets(path, quarantine)
-    for line in found.problems:
-        typer.echo(line)
-    unread = f"; {found.unread} could not be read and were left in place" if found.unread else ""
-    console.print(f"{found.usable} usable assets, {found.unusable} unusable files{unread}")
-    if found.problems:
-        remedy = f"unusable ones are now in {path}/quarantine" if quarantine else "or add --quarantine"
-        raise VOSForgeError(f"{len(found.problems)} problems in {path}: fix the files, {remedy}")
-
-
-@assets_app.command("list", epilog=example("assets list runs/data"))
-def assets_list(
-    path: Annotated[Path, typer.Argument(help="A catalog.jsonl, or the data set that holds it.")],
-) -> None:
-    """List the assets in a catalog with their creators and licences."""
-    from rich.table import Table
-
-    from assets.catalog import Catalog
-
-    catalog = Catalog.load(path / "catalog.jsonl" if path.is_dir() else path)
-    table = Table("kind", "name", "category", "source", "licence", "creator")
-    for asset in catalog.assets:
-        table.add_row(asset.kind, asset.name, asset.category, asset.source, asset.licence, asset.creator)
-    console.print(table)
-
-
-Assets = Annotated[
-    str | None,
-    typer.Option(
-        help="Models: procedural (default), an installed pack, or a folder (also ShapeNet).", show_default=False
-    ),
-]
-NumMeshes = Annotated[
-    int | None, typer.Option(min=2, help="Maximum number of models; default: 100.", show_default=False)
-]
-Textures = Annotated[
-    Path | None, typer.Option(help="A folder of images; default: procedural textures.", show_default=False)
-]
-NumTextures = Annotated[
-    int | None, typer.Option(min=2, help="Number of procedural textures; default: 60.", show_default=False)
-]
-Hdris = Annotated[
-    Path | None, typer.Option(help="A folder of HDRIs; default: those shipped with bpy.", show_default=False)
-]
-Preset = Annotated[str, typer.Option(help="Scene preset: basic or bl30k.")]
-Seed = Annotated[int, typer.Option(help="Seed of the data set.")]
-CatalogPath = Annotated[
-    Path | None, typer.Option(help="A catalog.jsonl or its data set; default: from --assets.", show_default=False)
-]
-
-
-def asset_flags(
-    models: str | None, num_meshes: int | None, textures: Path | None, num_textures: int | None, hdris: Path | None
-) -> list[str]:
-    """The flags that were given as settings of a data set."""
-    flags = {
-        "models": models,
-        "num_meshes": num_meshes,
-        "textures": textures,
-        "num_textures": num_textures,
-        "hdris": hdris,
-    }
-    return [f"assets.{key}={json.dumps(value, default=str)}" for key, value in flags.items() if value is not None]
-
-
-@scenes_app.command("sample", epilog=example("scenes sample --preset bl30k --count 1000 --out scenes.jsonl"))
-def scenes_sample(
-    preset: Preset = "basic",
-    count: Annotated[int, typer.Option(min=1, help="Number of scenes.")] = 10,
-    seed: Seed = 0,
-    catalog: CatalogPath = None,
-    assets: Assets = None,
-    num_meshes: NumMeshes = None,
-    textures: Textures = None,
-    num_textures: NumTextures = None,
-    hdris: Hdris = None,
-    out: Annotated[Path | None, typer.Option(help="Output file; default: standard output.", show_default=False)] = None,
-    settings: Set = None,
-) -> None:
-    """Draw random scenes and write their specs, one JSON object per line."""
-    from tools.commands.scenes import catalog_for, draw_scenes, preset_config
-
-    console.stderr = out is None  # standard output carries specs only
-    if out is not None:
-        if out.is_dir():
-            raise InputError(f"{out} is a folder: name a file for the scenes")
-        check_folder(out.parent)
-    sources = asset_flags(assets, num_meshes, textures, num_textures, hdris)
-    config = preset_config(preset, count, seed, [*sources, *(settings or [])])
-    known = catalog_for(catalog, config)
-    lines = (scene.model_dump_json() for scene in draw_scenes(config, known))
-    if out is None:
-        for line in lines:
-            typer.echo(line)
-    else:
-        with sealed_file(out) as temporary, temporary.open("w") as file:
-            file.writelines(f"{line}\n" for line in lines)
-        typer.echo(str(out))
-
-
-@scenes_app.command("describe", epilog=example("scenes describe scenes.jsonl"))
-def scenes_describe(
-    path: Annotated[Path, typer.Argument(help="Specs as JSON lines, from 'scenes sample'.")],
-) -> None:
-    """Summarise scenes: a table of quantities with means and quantiles."""
-    from tools.commands.scenes import quantities_table, read_scenes
-
-    console.print(quantities_table(read_scenes(path)))
-
-
-@scenes_app.command("schema", epilog=example("scenes schema > scene.schema.json"))
-def scenes_schema() -> None:
-    """Print the JSON schema of a scene."""
-    from blender_scenes.spec import SceneSpec
-
-    typer.echo(json.dumps(SceneSpec.model_json_schema(), indent=2))
 
 
 @app.command(epilog=example("export runs/data runs/davis --format davis --split val"))
@@ -336,24 +188,26 @@ def render(
     Interrupt it at any time: sealed videos are kept, and the same command resumes. Exits with 0 if all videos are
     rendered, 1 if some are missing (run it again), 3 if only quarantined ones are missing.
     """
-    from blender_scenes.sample import preset as named
+    from blender_scenes.sample import PRESETS
     from render.farm.layout import Resources
     from render.qualities import quality_settings
     from tools.commands.rendering import render_to
 
-    scene = named(preset).model_dump_json() if preset else None
-    flags: dict[str, object] = {"scene": scene, "videos": videos, "render.frames": frames, "seed": seed}
-    if passes is not None:
-        names = [name.strip() for name in passes.split(",")]
-        if len(set(names)) < len(names):
-            raise InputError(f"--passes names a pass twice ({passes}): list each once")
-        flags["render.passes"] = json.dumps(names)
-    chosen = [f"{key}={value}" for key, value in flags.items() if value is not None]
-    chosen += quality_settings(quality) if quality else []
-    chosen += asset_flags(assets, num_meshes, textures, num_textures, hdris)
+    names = [name.strip() for name in passes.split(",")] if passes is not None else None
+    if names and len(set(names)) < len(names):
+        raise InputError(f"--passes names a pass twice ({passes}): list each once")
+    flags = {
+        "scene": named("preset", preset, PRESETS) if preset else None,
+        "videos": videos,
+        "render.frames": frames,
+        "seed": seed,
+        "render.passes": names,
+    }
+    chosen = given(flags) | (quality_settings(quality) if quality else {})
+    chosen |= asset_flags(assets, num_meshes, textures, num_textures, hdris) | parsed_settings(settings or ())
     resources = Resources(workers, threads, device, workers_per_gpu, address, any_renderer)
     check_folder(out)
-    shards, missing = render_to(out, config, [*chosen, *(settings or [])], resources, retry_quarantined)
+    shards, missing = render_to(out, config, chosen, resources, retry_quarantined)
     console.print(f"{len(shards.videos)} videos in {out}", style="bold")
     for row in shards.quarantined:
         console.print(f"quarantined {row.id}: {row.reason}", style="yellow")
@@ -378,13 +232,12 @@ def train(
 ) -> None:
     """Train the networks on a data set's training split, with loss curves for TensorBoard."""
     from tools.commands.training import NETWORKS, train_networks
-    from train.settings import Recipe
-    from train.settings import recipe as named
+    from train.settings import RECIPES, Recipe
     from vosforge.videos import place
 
     if unknown := set(network or ()) - set(NETWORKS):
         raise InputError(f"unknown network '{sorted(unknown)[0]}'; known: {', '.join(NETWORKS)}")
-    wanted = read_config(Recipe, config, settings or [], base=named(recipe))
+    wanted = read_config(Recipe, config, parsed_settings(settings or ()), named("recipe", recipe, RECIPES))
     check_folder(out)
     train_networks(place(data), wanted, out, network or NETWORKS)
     console.print("networks in", style="bold", end=" ")
@@ -418,7 +271,7 @@ def infer(
     check_folder(out)
     result = infer_video(video, out, networks, mask, scribbles, frame, rounds, short_side)
     for number, score in enumerate(result.scores, start=1):
-        console.print(f"round {number}: J {score.j:.3f}  F {score.f:.3f}  J&F {score.jf:.3f}")
+        console.print(f"round {number}: J {score.mean_j:.3f}  F {score.mean_f:.3f}  J&F {score.j_and_f:.3f}")
     console.print("masks in", style="bold", end=" ")
     typer.echo(str(result.masks))
 
@@ -464,13 +317,14 @@ def stats(
     ] = None,
 ) -> None:
     """Print statistics of a data set, and write DATASET_CARD.md with plots, licences and credits."""
-    from tools.inspect.card import write_card
     from tools.inspect.stats import collect_stats, stats_tables
     from vosforge.videos import place
 
     where = place(path)
     folder = out or (where if isinstance(where, Path) and where.is_dir() else None)
     if folder:
+        from tools.inspect.card import write_card  # needs matplotlib
+
         check_folder(folder)
     found = collect_stats(where)
     for table in stats_tables(found):

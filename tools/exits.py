@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import typer
 
 from vosforge.errors import InputError, VOSForgeError, first_line
-from vosforge.files import MISPLACED, at_home, why
+from vosforge.files import at_home
 from vosforge.processes import TERMINATED, end_on_sigterm
-from vosforge.trouble import trouble
+from vosforge.trouble import MISPLACED, trouble
 
 FAILED, INTERRUPTED = 1, 130
 STOPPED = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
@@ -69,7 +69,8 @@ def _usage(error: typer.TyperException) -> str:
 
 def _sentence(error: OSError) -> str:
     doing = "go on" if error.filename is None else f"use {os.fsdecode(error.filename)}"
-    return f"cannot {doing} ({why(error)}): {REMEDIES.get(error.errno or 0, 'check the path')}"
+    why = os.strerror(error.errno) if error.errno else first_line(error)  # HDF5's own message is too long
+    return f"cannot {doing} ({why}): {REMEDIES.get(error.errno or 0, 'check the path')}"
 
 
 def _complain(sentence: str, code: int) -> int:

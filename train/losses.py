@@ -13,7 +13,7 @@ from vosforge.config import Record, Share
 ABSENT = -1e4
 """The logit of an object that a sample does not have; its softmax is exactly 0 in float32."""
 
-LEAST_SHARE = 1e-4
+MIN_SHARE = 1e-4
 """Keeps the matching loss finite where a label is in no memory cell."""
 
 
@@ -72,7 +72,7 @@ def matching_loss(similarity: Tensor, memorised: Tensor, wanted: Tensor, present
     [B, K+1, M]`` and ``wanted [B, K+1, Q]``: each label's share of each cell; ``present [B, K]`` bool.
     """
     carried = torch.softmax(similarity.float(), dim=3) @ memorised.transpose(1, 2).unsqueeze(1)
-    losses = -(wanted.transpose(1, 2).unsqueeze(1) * torch.log(carried + LEAST_SHARE)).sum(dim=3).mean(dim=2)
+    losses = -(wanted.transpose(1, 2).unsqueeze(1) * torch.log(carried + MIN_SHARE)).sum(dim=3).mean(dim=2)
     return (losses * present).sum() / present.sum()
 
 

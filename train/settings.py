@@ -1,6 +1,6 @@
 """Settings of a training run: one record per network, and two tested recipes.
 
-The defaults are the published ones (MiVOS, CVPR 2021) for rendered videos; ``recipe("demo")`` is the same three
+The defaults are the published ones (MiVOS, CVPR 2021) for rendered videos; ``RECIPES["demo"]`` is the same three
 networks in small, for minutes on two CPU cores from random weights.
 """
 
@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 from train.data.augment import Augmentation, Geometry, Jitter
 from train.data.scribbles import ScribbleSettings
 from train.losses import Bootstrap
-from vosforge import InputError
 from vosforge.config import ASCENDING, Record, Share
 
 Count = Annotated[int, Field(ge=1)]
@@ -197,15 +196,6 @@ class Recipe(Record):
     fusion: FusionSettings = FusionSettings()
 
 
-def recipe(name: str) -> Recipe:
-    """The recipe ``paper`` (the published one) or ``demo``; InputError for any other."""
-    if name == "paper":
-        return Recipe()
-    if name == "demo":
-        return _demo()
-    raise InputError(f"unknown training recipe '{name}'; known: demo, paper")
-
-
 def _clip_crop(crop: int, area: tuple[float, float]) -> Geometry:
     return Geometry(crop=crop, area=area, rotation=4, shear=2, cubic=False)
 
@@ -270,3 +260,7 @@ def _demo() -> Recipe:
             keep_in_memory=True,
         ),
     )
+
+
+RECIPES = {"demo": _demo(), "paper": Recipe()}
+"""``paper``: the published settings. ``demo``: minutes on a CPU."""

@@ -10,6 +10,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+from vosforge.extras import extra
 from vosforge.files import cache_dir
 
 NEEDED_BYTES = 64 * 2**20
@@ -32,7 +33,8 @@ _folder = cache_folder()
 if _folder is not None:
     os.environ["NUMBA_CACHE_DIR"] = str(_folder)
 
-import numba  # noqa: E402
+with extra("jpeg", "rendering and JPEG compression need numba"):
+    import numba
 
 compiled = partial(numba.njit, cache=_folder is not None, error_model="numpy")
 """Decorator of compiled functions; division by zero behaves as in numpy."""

@@ -1,4 +1,4 @@
-"""The one configuration system: frozen pydantic models, read from YAML, overridden by ``key.path=value`` texts."""
+"""The one configuration system: frozen pydantic models, read from YAML, overridden by dotted keys."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -23,6 +23,7 @@ class Record(BaseModel):
 
 RecordT = TypeVar("RecordT", bound=Record)
 Number = TypeVar("Number", int, float)
+Named = TypeVar("Named")
 
 
 def _ordered(ends: tuple[Number, ...]) -> tuple[Number, ...]:
@@ -41,22 +42,36 @@ PathOfUser = Annotated[Path, AfterValidator(at_home)]
 """A path; ~ is expanded to the user's home."""
 
 
+def named(kind: str, name: str, known: Mapping[str, Named]) -> Named:
+    """The entry ``name`` of a table of named settings, such as presets; InputError lists the ``known`` ones."""
+    if name not in known:
+        raise InputError(f"unknown {kind} '{name}'; known: {', '.join(known)}")
+    return known[name]
+
+
+def parsed_settings(texts: Iterable[str]) -> dict[str, object]:
+    """Overrides for `read_config` from texts such as ``render.samples=8``, each value read as YAML."""
+    return dict(_parsed(text) for text in texts)
+
+
 def read_config(
-    model: type[RecordT], path: Path | None = None, overrides: Iterable[str] = (), base: RecordT | None = None
+    model: type[RecordT],
+    path: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    base: RecordT | None = None,
 ) -> RecordT:
     """A validated ``model``: ``base`` (or the model's defaults), changed by a YAML file, changed by ``overrides``.
 
-    An override is a text such as ``render.samples=8``; its value is read as YAML.
+    ``overrides``: values, records among them, by dotted keys such as ``render.samples``.
     Raises InputError in one sentence for a missing file, broken YAML, an unknown key or a bad value.
     """
     values: dict[str, Any] = base.model_dump(mode="json") if base else {}
     if path is not None:
         _merge(values, _loaded(path))
     given = []
-    for text in overrides:
-        keys, value = _override(text)
-        _set(values, keys, value, text)
-        given.append(keys)
+    for key, value in (overrides or {}).items():
+        given.append(key.split("."))
+        _set(values, given[-1], value.model_dump(mode="json") if isinstance(value, Record) else value)
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -79,14 +94,13 @@ def _loaded(path: Path) -> dict[str, Any]:
     return loaded or {}
 
 
-def _override(text: str) -> tuple[list[str], object]:
-    """The keys and the value of a text such as ``render.samples=8``."""
+def _parsed(text: str) -> tuple[str, object]:
     key, separator, raw = text.partition("=")
     keys = [part.strip() for part in key.split(".")]
     if not separator or not all(keys):
         raise InputError(f"cannot read the setting '{text}': write it as key=value, for example render.samples=8")
     try:
-        return keys, yaml.safe_load(raw)
+        return ".".join(keys), yaml.safe_load(raw)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read the setting '{text}': '{raw}' is not valid YAML: {_problem(error)}") from None
 
@@ -118,11 +132,11 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     return f"'{key}' cannot be {value}: {message[:1].lower()}{message[1:]}"
 
 
-def _set(values: dict[str, Any], keys: list[str], value: object, text: str) -> None:
+def _set(values: dict[str, Any], keys: list[str], value: object) -> None:
     for key in keys[:-1]:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
-            raise InputError(f"cannot apply '{text}': '{key}' holds a value, not a group of settings")
+            raise InputError(f"cannot set '{'.'.join(keys)}': '{key}' holds a value, not a group of settings")
     values[keys[-1]] = value
 
 

@@ -1,6 +1,5 @@
 """Atomic files, and the cache folder."""
 
-import errno
 import os
 import re
 import shutil
@@ -9,12 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vosforge.errors import InputError, VOSForgeError, first_line
+from vosforge.errors import InputError, VOSForgeError
 
-MISPLACED = (FileExistsError, NotADirectoryError, IsADirectoryError)
-"""Errors for a file in place of a folder, and vice versa."""
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
-"""Errors for a full disk and for a read-only path."""
 UNFINISHED_FOLDER = ".unfinished-"
 UNFINISHED = ".writing-"
 """Prefix of unfinished files: safe to delete when no writer runs."""
@@ -46,23 +41,6 @@ def check_folder(path: Path) -> None:
         raise InputError(f"{there} is a file: name a folder to write to")
     if not os.access(there, os.W_OK | os.X_OK):
         raise VOSForgeError(f"cannot write to {there} (it is read-only): name a writable folder")
-
-
-def why(error: OSError) -> str:
-    """The system's reason; HDF5's own message is too long."""
-    return os.strerror(error.errno) if error.errno else first_line(error)
-
-
-@contextmanager
-def room_to_write(out: Path) -> Iterator[None]:
-    """Turn a full disk or a read-only folder into one sentence that names ``out``."""
-    try:
-        yield
-    except OSError as error:
-        if not isinstance(error, MISPLACED) and error.errno not in NO_ROOM:
-            raise
-        kind = InputError if isinstance(error, MISPLACED) else VOSForgeError
-        raise kind(f"cannot write to {out} ({why(error)}): name a writable folder with free space") from None
 
 
 @contextmanager

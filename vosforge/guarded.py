@@ -1,8 +1,9 @@
-"""Process files that may be damaged, in expendable processes.
+"""The pool of processes for work on files: expendable, because a library may crash or hang on a damaged file.
 
-A library may crash or hang on a damaged file; then that one task is reported as lost and the rest continues.
+Then that one task is reported as lost and the rest continues.
 """
 
+import math
 import multiprocessing
 import signal
 import time
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
+
+from vosforge.processes import end_with_owner, interrupts_ignored
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -37,12 +40,13 @@ def guarded(
     function: Callable[[Task], Result],
     tasks: deque[Task],
     workers: int,
-    patience: Callable[[Task], float],
+    patience: Callable[[Task], float] = lambda _: math.inf,
 ) -> Iterator[tuple[Task, Result | Lost]]:
     """Yield each finished task with the result of ``function``, or with the fate of its process.
 
     ``function`` and tasks must be picklable; ``tasks`` is emptied from the left, and may grow between two results.
-    ``patience``: timeout of a task in seconds. The processes end with the iteration.
+    ``patience``: timeout of a task in seconds. The processes end with the iteration, and ignore Ctrl-C: their owner
+    decides. ``function`` returns what it raises for the caller to see: an exception costs its process.
     """
     context = multiprocessing.get_context("spawn")  # HDF5 does not survive a fork
     busy: list[_Worker[Task]] = []
@@ -50,7 +54,8 @@ def guarded(
     def start(task: Task) -> _Worker[Task]:
         mine, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, function), daemon=True)
-        process.start()
+        with interrupts_ignored():
+            process.start()
         theirs.close()  # or its end would not be noticed here
         hand_over(mine, task)
         return _Worker(process, mine, task, time.monotonic() + patience(task))
@@ -63,8 +68,8 @@ def guarded(
         while tasks or busy:
             while tasks and len(busy) < workers:
                 busy.append(start(tasks.popleft()))
-            soonest = min(worker.deadline for worker in busy)
-            ready = wait([worker.connection for worker in busy], max(0.0, soonest - time.monotonic()))
+            left = max(0.0, min(worker.deadline for worker in busy) - time.monotonic())
+            ready = wait([worker.connection for worker in busy], None if math.isinf(left) else left)
             now = time.monotonic()
             for worker in list(busy):
                 if worker.connection not in ready and now < worker.deadline:
@@ -103,7 +108,7 @@ def _end(worker: _Worker[Task]) -> None:
 
 
 def _serve(connection: Connection, function: Callable[[Task], Result]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
+    end_with_owner()
     while True:
         try:
             task = connection.recv()

@@ -9,12 +9,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vosforge.errors import MachineError, VOSForgeError
+from vosforge.errors import InputError, MachineError, VOSForgeError
 
 OF_CONTENT = {errno.EINVAL, errno.EOVERFLOW, errno.ERANGE, errno.EDOM, errno.EILSEQ}
 """Errors for invalid offsets and sizes, as in a damaged file."""
 OF_NAMES = {errno.ENOENT, errno.ENOTDIR}
 """Missing files: readers report them in their own words."""
+MISPLACED = (FileExistsError, NotADirectoryError, IsADirectoryError)
+"""Errors for a file in place of a folder, and vice versa."""
 HDF5_NUMBER = re.compile(r"\berrno = (\d+)")
 HDF5_PLUGIN = re.compile(r"required filter|can't dlopen|can't open directory|unable to load plugin", re.IGNORECASE)
 NOT_ENOUGH = "not enough memory"
@@ -41,10 +43,12 @@ def unread(what: object, error: BaseException, otherwise: VOSForgeError) -> VOSF
 def attempting(what: str) -> Iterator[None]:
     """Turn system errors during ``what`` ("write to runs/data") into one sentence.
 
-    Raises MachineError for those; other errors pass through.
+    Raises InputError for a file in place of a folder (or vice versa), MachineError for the rest; other errors pass.
     """
     try:
         yield
+    except MISPLACED as error:
+        raise InputError(f"cannot {what} ({error.strerror}: {error.filename}): name another folder") from None
     except (OSError, RuntimeError, MemoryError) as error:
         why = _words(error, _number(error))
         if why is None:

@@ -10,9 +10,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-import trimesh
 from numpy.typing import ArrayLike, NDArray
 from skimage.measure import marching_cubes
+
+from vosforge.extras import extra
+
+with extra("render", "procedural shapes need trimesh"):
+    import trimesh
 
 Vertices = NDArray[np.float64]
 Rows = NDArray | Sequence[Sequence[float]]

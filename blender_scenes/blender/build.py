@@ -1,4 +1,4 @@
-"""How a scene comes to stand in Blender: ``build_scene`` makes it, ``pose_scene`` moves it to a frame."""
+"""Builds a scene in Blender (``build_scene``) and poses it at a frame (``pose_scene``)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,9 +21,9 @@ WORLD_MAP_WIDTH = 512
 
 
 class Deforming(NamedTuple):
-    """The mesh of an object that changes its shape, with the object's number.
+    """A deforming object's mesh and number.
 
-    Its shape is a shape key: without one, Cycles does not blur the deformation.
+    A shape key holds its shape: without one, Cycles renders no motion blur of the deformation.
     """
 
     mesh: bpy.types.Mesh
@@ -46,7 +46,7 @@ class BuiltScene:
 
 
 def clear_scene() -> None:
-    """Remove everything from the previous video; only Blender's empty scene remains."""
+    """Remove everything of the previous video, down to Blender's empty scene."""
     scene = bpy.context.scene
     scene.render.use_persistent_data = False
     scene.world = None
@@ -63,10 +63,10 @@ def clear_scene() -> None:
 
 
 def build_scene(geometry: SceneGeometry, store: AssetStore) -> BuiltScene:
-    """Replace what stands in Blender by the scene of ``geometry``.
+    """Replace Blender's content with the scene of ``geometry``.
 
-    Pass indices are the objects' numbers, 1 to K, go on from there for the distractors, and are 0 for planes.
-    Raises VOSForgeError when ``store`` lacks an image.
+    Pass indices are 1 to K for objects, K + 1 and up for distractors, and 0 for planes. Raises VOSForgeError when
+    ``store`` lacks an image.
     """
     clear_scene()
     spec, scene = geometry.spec, bpy.context.scene
@@ -182,7 +182,7 @@ def _add_light(scene: bpy.types.Scene, number: int, spec: LightSpec) -> None:
 def _world(spec: WorldSpec | None, store: AssetStore) -> bpy.types.World:
     world = bpy.data.worlds.new("world")
     world.use_nodes = True
-    # Left to itself, Cycles spends 1.7 s a video on a map finer than the images.
+    # By default, Cycles spends 1.7 s per video on a map finer than the images.
     world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", WORLD_MAP_WIDTH
     nodes, links = world.node_tree.nodes, world.node_tree.links
     background = nodes["Background"]

@@ -1,4 +1,4 @@
-"""Blender materials from prepared ones, from a replacement image, and for planes."""
+"""Builds Blender materials: of prepared meshes, of replacement images, and of planes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from blender_scenes.blender.meshes import PAINTED, REST
 from blender_scenes.spec import BOX_BLEND, Wrap
 
 LABEL_ALPHA = "label alpha"
-"""The node through which the alpha of a surface goes that labels do not see everywhere."""
+"""Name of the node that routes the alpha of partly transparent surfaces, so that label renders can threshold it."""
 
 
 def prepared_materials(mesh: PreparedMesh, store: AssetStore) -> list[bpy.types.Material]:
@@ -21,14 +21,14 @@ def prepared_materials(mesh: PreparedMesh, store: AssetStore) -> list[bpy.types.
 
 
 def image_material(image: Path, wrap: Wrap) -> bpy.types.Material:
-    """A matt material that wraps ``image`` around any mesh: by box projection, which needs no UVs, or by its UVs."""
+    """A matte material that maps ``image`` onto any mesh: by box projection, which needs no UVs, or by UVs."""
     material, shader = _new("replacement texture")
     shader.inputs["Roughness"].default_value = 0.6
     nodes, links = material.node_tree.nodes, material.node_tree.links
     texture = _image_node(material, image)
     if wrap == "box":
         texture.projection, texture.projection_blend = "BOX", BOX_BLEND
-        rest = nodes.new("ShaderNodeAttribute")  # of the undeformed mesh, so that the image moves with the surface
+        rest = nodes.new("ShaderNodeAttribute")  # undeformed coordinates, so that the image follows the surface
         rest.attribute_name = REST
         links.new(rest.outputs["Vector"], texture.inputs["Vector"])
     links.new(texture.outputs["Color"], shader.inputs["Base Color"])
@@ -37,11 +37,11 @@ def image_material(image: Path, wrap: Wrap) -> bpy.types.Material:
 
 
 def plane_material(name: str, image: Path, emission: float) -> bpy.types.Material:
-    """The material of a backdrop or a ground: matt, or emitting its image at strength ``emission``."""
+    """The material of a backdrop or ground: matte, or emitting its image at strength ``emission``."""
     material, shader = _new(name)
     links = material.node_tree.links
     texture = _image_node(material, image)
-    texture.extension = "MIRROR"  # copies of an image that does not tile meet without a seam
+    texture.extension = "MIRROR"  # hides the seams of images that do not tile
     if emission > 0:
         shader.inputs["Base Color"].default_value = (0.0, 0.0, 0.0, 1.0)
         shader.inputs["Emission Strength"].default_value = emission
@@ -55,9 +55,9 @@ def plane_material(name: str, image: Path, emission: float) -> bpy.types.Materia
 
 
 def principled_material(prepared: Material, store: AssetStore, painted: bool = False) -> bpy.types.Material:
-    """A Blender material for a description; its image, if any, comes from ``store``.
+    """The Blender material of a prepared one; its image, if any, comes from ``store``.
 
-    ``painted``: the mesh has vertex colours, which multiply the material's.
+    ``painted``: vertex colours multiply the material's colour.
     """
     material, shader = _new(prepared.name)
     shader.inputs["Base Color"].default_value = (*prepared.base_color, 1.0)
@@ -102,7 +102,7 @@ def _multiply_by_vertex_colors(material: bpy.types.Material, color: bpy.types.No
 
 
 def _give_reflectance(material: bpy.types.Material, shader: bpy.types.ShaderNode, besides: float) -> None:
-    """Write the shader's colour plus ``besides`` into the pass of that name."""
+    """Write the shader's colour plus ``besides`` into the reflectance pass."""
     nodes, links = material.node_tree.nodes, material.node_tree.links
     total, output = nodes.new("ShaderNodeVectorMath"), nodes.new("ShaderNodeOutputAOV")
     color = shader.inputs["Base Color"]
@@ -133,15 +133,15 @@ def _set_label_alpha(node: bpy.types.ShaderNode, solid: bool) -> None:
 
 
 def has_holes() -> bool:
-    """Whether some surface of the scene in Blender is partly transparent to labels."""
+    """Whether any surface of the current scene is partly transparent in label renders."""
     return any(_label_alphas())
 
 
 @contextmanager
 def solid_surfaces() -> Iterator[None]:
-    """Within this context, each point of a surface is either opaque or absent.
+    """Make every surface point either opaque or absent within this context.
 
-    Otherwise a ray passes a translucent surface at random, and labels would be random.
+    Otherwise rays pass translucent surfaces at random, and labels become random.
     """
     for node in _label_alphas():
         _set_label_alpha(node, True)

@@ -1,6 +1,6 @@
-"""Mesh files to prepared meshes, by Blender's importers. Runs inside a Blender worker process only.
+"""Imports mesh files through Blender's importers. Runs in a Blender worker process only.
 
-Files are read, never executed, and images are read only from the user's folder.
+Files are read, never executed. Images are read only from the user's folder.
 """
 
 import functools
@@ -31,7 +31,7 @@ IMPORTERS: dict[str, Callable[..., Any]] = {
     ".stl": lambda path: bpy.ops.wm.stl_import(filepath=path),
     **dict.fromkeys((".gltf", ".glb"), lambda path: bpy.ops.import_scene.gltf(filepath=path, disable_bone_shape=True)),
     ".fbx": lambda path: bpy.ops.import_scene.fbx(filepath=path),
-    # Images of a USD archive are taken from inside it; those beside a USD file are looked at where they are.
+    # Images in a USD archive are extracted; images beside a USD file are read in place.
     ".usdz": lambda path: bpy.ops.wm.usd_import(filepath=path, import_textures_mode="IMPORT_PACK"),
     **dict.fromkeys(
         (".usd", ".usda", ".usdc"),
@@ -45,29 +45,27 @@ DATA_BLOCKS = (
 )
 """Data that importers leave in Blender, removed after reading."""
 ROUNDED_FROM = 2000.0
-"""Coordinates so many times a mesh's size lose what is smaller than a ten-thousandth of it in single precision."""
+"""Coordinates this many times a mesh's size lose details below 1/10,000 of it in single precision."""
 LARGEST_FILE = 2 * 2**30
 MAX_TRIANGLES = 500_000
-# What lets more light through than this is not seen, so it must not be in a mask either.
+# More transparent surfaces are invisible, so they must not appear in masks either.
 SEEN_ALPHA = 0.02
 
 
 class ImportedMesh(NamedTuple):
-    """A mesh file's content, and what of it was unusable, one line each."""
+    """A mesh file's content, and warnings about unusable parts, one line each."""
 
     mesh: PreparedMesh
     warnings: tuple[str, ...]
 
 
 def import_mesh(path: Path, store: AssetStore, root: Path | None = None) -> ImportedMesh:
-    """The mesh file ``path``, z up and unit-normalised; its images go into ``store``.
+    """Import ``path`` as one mesh, z up and unit-normalised; its images go into ``store``.
 
-    OBJ, glTF and FBX files have y up, or say so; PLY and STL files are taken to have z up. Meshes of more than
-    `MAX_TRIANGLES` are decimated, with a warning.
-
-    All objects of the file become one mesh with their materials, UVs and shading. An image that is missing, broken
-    or outside ``root`` (by default the file's folder) is left out with a warning.
-    Raises InputError for files that are not meshes, OSError for those that the machine cannot read.
+    All objects of the file are merged, with their materials, UVs and shading. OBJ, glTF and FBX files declare their up
+    axis or use y; PLY and STL files are assumed to use z. Meshes of more than `MAX_TRIANGLES` are decimated, with a
+    warning. Images that are missing, broken or outside ``root`` (default: the file's folder) are omitted, with a
+    warning. Raises InputError for invalid meshes, OSError for unreadable files.
     """
     importer = IMPORTERS.get(path.suffix.lower())
     if importer is None:
@@ -84,7 +82,7 @@ def import_mesh(path: Path, store: AssetStore, root: Path | None = None) -> Impo
             importer(str(checked.path))
             return _read(path, root or path.parent, store, before, checked.warnings)
     except (RuntimeError, InputError) as error:  # Blender's operators raise RuntimeError
-        with path.open("rb") as file:  # OSError where it is not the file's content that Blender could not read
+        with path.open("rb") as file:  # raises OSError if the file itself is unreadable
             while file.read(2**24):
                 pass
         if isinstance(error, InputError):
@@ -95,7 +93,7 @@ def import_mesh(path: Path, store: AssetStore, root: Path | None = None) -> Impo
 
 
 def prepare_model(model: Model, store: AssetStore) -> tuple[Asset, tuple[str, ...]]:
-    """Import a model, out of its archive if it is in one, and put it into ``store``: its catalog entry and warnings."""
+    """Import a model, also from an archive, into ``store``; returns its catalog entry and warnings."""
     if not model.member:
         imported = import_mesh(model.path, store, model.root)
     else:
@@ -111,7 +109,7 @@ def _data_blocks() -> set[bpy.types.ID]:
 def _read(
     path: Path, root: Path, store: AssetStore, before: set[bpy.types.ID], warnings: tuple[str, ...]
 ) -> ImportedMesh:
-    """The importer's output: everything except the data blocks ``before``."""
+    """Read the importer's output: all data blocks that are not in ``before``."""
     materials = Materials(path.parent, root, store)
     surface_of = functools.cache(materials.read)
     pieces = read_objects(before, MAX_TRIANGLES, surface_of, materials.warnings)
@@ -124,7 +122,7 @@ def _read(
     face_material = np.concatenate([np.array([number_of[b] for b in p.blocks])[p.material] for p in pieces])
     for number, block in enumerate(blocks):
         if block is None and (corner_color[face_material == number] != 1).any():
-            looks[number] = Material(base_color=(1.0, 1.0, 1.0))  # nothing but its paint gives it a colour
+            looks[number] = Material(base_color=(1.0, 1.0, 1.0))  # its colour comes from vertex colours only
     starts = np.cumsum([0] + [len(piece.vertices) for piece in pieces])
     faces = np.concatenate([piece.faces + start for piece, start in zip(pieces, starts, strict=False)])
     corner_uv = np.concatenate([piece.corner_uv for piece in pieces])
@@ -135,7 +133,7 @@ def _read(
     reach = max(piece.reach for piece in pieces) / max(float(np.linalg.norm(np.ptp(vertices, axis=0))), 1e-30)
     if reach > ROUNDED_FROM:
         materials.warnings.append(
-            f"it lies {reach:.0f} times its size from the origin and is rounded: export it near the origin"
+            f"it lies {reach:.0f} times its size from the origin and loses precision: export it near the origin"
         )
     mesh = prepare_mesh(
         path.name,

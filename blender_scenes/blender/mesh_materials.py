@@ -44,16 +44,16 @@ class ImportedSurface(NamedTuple):
 
     material: Material
     placement: Placement | None = None
-    """Of its picture."""
+    """The mapping of its image."""
     vertex_colors: str = ""
-    """The colour attribute that multiplies its colour, "*" for the mesh's active one; "" for none."""
+    """The colour attribute that multiplies its colour; "*": the mesh's active one; "": none."""
 
 
 class Materials:
     """Reads the materials of one mesh file.
 
-    Images are read only from below ``root``; those not found there are looked up in the mesh file's ``folder``.
-    ``warnings`` lists what is left out, one line each.
+    Images are read only from below ``root``; missing ones are searched in the mesh file's ``folder``. ``warnings``
+    lists omissions, one line each.
     """
 
     def __init__(self, folder: Path, root: Path, store: AssetStore) -> None:
@@ -63,14 +63,14 @@ class Materials:
 
     def read(self, block: bpy.types.Material | None) -> ImportedSurface:
         """The surface of a material; its images go into the store."""
-        if block is None:  # a mesh without a material may still be painted
+        if block is None:  # a mesh without a material can have vertex colours
             return ImportedSurface(Material(), vertex_colors="*")
-        name = re.sub(r"\.\d{3}$", "", block.name)  # Blender numbers a name that is taken
+        name = re.sub(r"\.\d{3}$", "", block.name)  # Blender appends a number to duplicate names
         try:
             look = read_look(block, self._texels)
         except NotUnderstoodError as reason:
             look = self._without_graph(block)
-            self.warnings.append(f"the material {name} uses {reason}: it is shown {_as_what(look)}")
+            self.warnings.append(f"the material {name} uses {reason}: it is rendered {_as_what(look)}")
         if look is None:
             return ImportedSurface(Material())
         self.warnings += [f"the material {name} {remark}" for remark in look.remarks]
@@ -79,7 +79,7 @@ class Materials:
     def _surface(self, name: str, look: Look) -> ImportedSurface:
         color, alpha = look.color, look.alpha
         if alpha.vertex_colors or (color.placement and alpha.placement and color.placement != alpha.placement):
-            self.warnings.append(f"the material {name} places alpha and colour differently: alpha is left out")
+            self.warnings.append(f"the material {name} maps alpha and colour differently: alpha is ignored")
             alpha = constant(1.0)
         seen_through = alpha.placement is not None
         texture = self._texture(color, alpha if seen_through else constant(1.0))
@@ -96,7 +96,7 @@ class Materials:
         return ImportedSurface(material, color.placement or alpha.placement, color.vertex_colors)
 
     def _texture(self, color: Value, alpha: Value) -> str | None:
-        """The content hash of the image of a colour and an alpha: the original file's if it is equal."""
+        """The content hash of a colour and alpha as an image; the original file's hash if it is equal."""
         own_alpha = alpha.image is not None and alpha.image == color.image
         if color.image is not None and (own_alpha or alpha.placement is None):
             held = self._held(color.image)
@@ -118,7 +118,7 @@ class Materials:
         return self._store.put_image(buffer.getvalue(), ".png")
 
     def _without_graph(self, block: bpy.types.Material) -> Look | None:
-        """Fallback for unsupported materials: the image linked to the colour, or the plain colour."""
+        """Fallback for unsupported graphs: the image linked to the colour, or the plain colour."""
         shader = principled(block)
         if shader is None:
             return None
@@ -131,7 +131,7 @@ class Materials:
 
     def _texels(self, image: bpy.types.Image | None) -> NDArray[np.float32] | None:
         if image is None:
-            self.warnings.append("an image that the file names is missing: put it beside the mesh file")
+            self.warnings.append("an image that the file references is missing: put it beside the mesh file")
             return None
         held = self._held(image)
         if held is None:
@@ -146,14 +146,14 @@ class Materials:
         return texels
 
     def _held(self, image: bpy.types.Image) -> tuple[str, NDArray[np.float32] | None] | None:
-        """The content hash of an image, and its texels once requested; None if left out."""
+        """The content hash of an image, and its texels once requested; None if omitted."""
         if image not in self._images:
             content = self._kept(image)
             self._images[image] = None if content is None else (content, None)
         return self._images[image]
 
     def _kept(self, image: bpy.types.Image) -> str | None:
-        """Store an image from below the root or inside the mesh file; otherwise warn."""
+        """Store an image below the root or embedded in the mesh file; warn about others."""
         path = Path(bpy.path.abspath(image.filepath)).resolve()
         try:
             if image.packed_file is not None:
@@ -174,7 +174,7 @@ class Materials:
 
 
 def _rgb(value: Value) -> RGB:
-    """The one colour that a value without a picture is."""
+    """The colour of a value without an image."""
     assert value.numbers is not None
     red, green, blue = (min(max(number, 0.0), 1.0) for number in np.broadcast_to(value.numbers, 3).tolist())
     return red, green, blue

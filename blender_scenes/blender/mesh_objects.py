@@ -11,15 +11,15 @@ from assets.creases import split_creases
 from blender_scenes.blender.mesh_materials import ImportedSurface
 
 SURFACES = ("MESH", "CURVE", "SURFACE", "FONT", "META")
-"""Types of objects that have faces, or get some at render time."""
+"""Object types that have faces, at least when rendered."""
 UNREAD = {"CURVES": "hair", "POINTCLOUD": "points", "VOLUME": "a volume", "GREASEPENCIL": "drawn strokes"}
 Found = TypeVar("Found")
 EDGE = 0.01
-"""Tolerance of UVs beyond the image before its extension mode matters."""
+"""How far UVs may exceed the image before its extension mode matters."""
 
 
 class Piece(NamedTuple):
-    """One object's triangles in world coordinates, UVs 0 where it has none; all indices count within the piece."""
+    """One object's triangles in world coordinates; UVs are 0 if absent; indices are local to the piece."""
 
     vertices: NDArray[np.float64]
     faces: NDArray[np.int64]
@@ -29,7 +29,7 @@ class Piece(NamedTuple):
     material: NDArray[np.int64]
     blocks: list[bpy.types.Material | None]
     reach: float
-    """The largest of its coordinates in single precision, in metres of the world."""
+    """Its largest single-precision coordinate, in world metres."""
 
 
 def read_objects(
@@ -38,14 +38,14 @@ def read_objects(
     surface_of: Callable[[bpy.types.Material | None], ImportedSurface],
     warnings: list[str],
 ) -> list[Piece]:
-    """The triangles of everything imported after ``before``, without hidden helpers.
+    """The triangles of all imported objects that are not in ``before``, without hidden helpers.
 
-    Modifiers, poses, morph weights and instances are as they would be rendered in the first frame. More than
+    Modifiers, poses, morph weights and instances are evaluated at the first frame. Meshes of more than
     ``most_triangles`` are decimated, with a warning.
     """
     objects = [obj for obj in bpy.data.objects if obj not in before]
     for obj in objects:
-        obj.hide_viewport = False  # what is rendered is for `hide_render` to say
+        obj.hide_viewport = False  # `hide_render` alone decides what is rendered
         for modifier in obj.modifiers:
             modifier.show_viewport = modifier.show_render
     bpy.context.scene.frame_set(1)
@@ -77,7 +77,7 @@ def _rendered(
         if obj.type in SURFACES:
             results.append((order[original], read(obj, np.array(instance.matrix_world, np.float64))))
         elif obj.type in UNREAD:
-            warnings.append(f"{original.name} is {UNREAD[obj.type]} and not a surface: it is left out")
+            warnings.append(f"{original.name} is {UNREAD[obj.type]} and not a surface: it is ignored")
     return [result for _, result in sorted(results, key=lambda item: item[0])]
 
 
@@ -132,7 +132,7 @@ def _read(
 def _uv(
     mesh: bpy.types.Mesh, surface: ImportedSurface, corners: NDArray[np.int32], warnings: list[str]
 ) -> NDArray[np.float32]:
-    """Texture coordinates of corners ``[F, 3]`` as the surface's picture is placed: float32 ``[F, 3, 2]``."""
+    """Texture coordinates of corners ``[F, 3]`` under the image's mapping: float32 ``[F, 3, 2]``."""
     layer, placement = mesh.uv_layers.active, surface.placement
     if placement is not None and placement.uv:
         layer = mesh.uv_layers.get(placement.uv, layer)
@@ -145,8 +145,8 @@ def _uv(
     if not np.array_equal(matrix, np.eye(2, 3)):
         uv = (uv @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
     if placement.extension != "REPEAT" and (uv.min() < -EDGE or uv.max() > 1 + EDGE):
-        kind = {"EXTEND": "ends in its last colour", "MIRROR": "is mirrored", "CLIP": "ends"}[placement.extension]
-        warnings.append(f"the image of {surface.material.name} {kind} at its edges: it is repeated instead")
+        kind = {"EXTEND": "extends its edge pixels", "MIRROR": "mirrors", "CLIP": "is clipped"}[placement.extension]
+        warnings.append(f"the image of {surface.material.name} {kind} beyond its edges: it is repeated instead")
     return uv
 
 
@@ -157,7 +157,7 @@ def _colors(
     corners: NDArray[np.int32],
     warnings: list[str],
 ) -> NDArray[np.float32]:
-    """The painted colours that multiply the surface's, at the corners of faces ``[F, 3]``: float32 ``[F, 3, 3]``."""
+    """Vertex colours at the corners of faces ``[F, 3]``: float32 ``[F, 3, 3]``."""
     held = mesh.color_attributes
     unused = not surface.vertex_colors
     layer = held.active_color if surface.vertex_colors in ("", "*") else held.get(surface.vertex_colors)
@@ -169,7 +169,7 @@ def _colors(
     rgb = _get(layer.data, "color", np.float32, (count, 4))[:, :3][faces if layer.domain == "POINT" else corners]
     if unused:
         if surface.material.texture is None and (rgb != 1).any():
-            warnings.append(f"the material {surface.material.name} does not use the mesh's vertex colours: left out")
+            warnings.append(f"the material {surface.material.name} does not use the mesh's vertex colours: ignored")
         return np.ones_like(rgb)
     return rgb
 

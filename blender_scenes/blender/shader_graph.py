@@ -1,4 +1,4 @@
-"""Reads the shader graphs that Blender's importers build, as numbers and images. In a worker only.
+"""Evaluates the shader graphs of Blender's importers to numbers and images. Runs in a Blender worker only.
 
 Colours are linear. An unsupported graph raises `NotUnderstoodError`; nothing is guessed.
 """
@@ -20,9 +20,9 @@ BLACK = 0.02
 """Below this base colour, only the surface's emission is visible."""
 
 Texels = Callable[[bpy.types.Image | None], NDArray[np.float32] | None]
-"""The pixels of an image, float32 ``[h, w, 4]``, top row first, colours in linear light; None where it is left out.
+"""Returns an image's pixels, float32 ``[h, w, 4]``, top row first, linear; None if the image is omitted.
 
-Asked for an image that Blender could not find, it is given None."""
+Its argument is None for an image that Blender did not find."""
 
 
 class NotUnderstoodError(Exception):
@@ -30,11 +30,11 @@ class NotUnderstoodError(Exception):
 
 
 class Placement(NamedTuple):
-    """How an image is mapped onto a mesh: UV map ("": the active one), matrix, and extension beyond its edges."""
+    """Texture mapping of an image: UV map ("": the active one), UV transform, and extension mode."""
 
     uv: str
     matrix: tuple[float, ...]
-    """Row-wise 2×3: texture coordinates from UVs."""
+    """Row-major 2×3: UVs to texture coordinates."""
     extension: str
     """Blender's extension mode beyond the image's edges: REPEAT, EXTEND, MIRROR or CLIP."""
 
@@ -43,14 +43,14 @@ class Value(NamedTuple):
     """A socket's value: numbers or texels, optionally times the mesh's vertex colours."""
 
     numbers: NDArray[np.float32] | None
-    """``[C]`` or ``[h, w, C]``, C = 1 or 3; None for the colours, or the alpha, of ``image`` as they are."""
+    """``[C]`` or ``[h, w, C]``, C = 1 or 3; None: the unmodified colours, or alpha, of ``image``."""
     placement: Placement | None = None
-    """Of the texels."""
+    """The texels' mapping."""
     image: bpy.types.Image | None = None
     alpha: bool = False
-    """Whether ``image`` stands for its alpha instead of its colours."""
+    """Whether ``image`` supplies its alpha instead of its colours."""
     vertex_colors: str = ""
-    """The colour attribute of the mesh that multiplies the numbers."""
+    """The mesh's colour attribute that multiplies the numbers."""
 
 
 class Look(NamedTuple):
@@ -63,9 +63,9 @@ class Look(NamedTuple):
     metallic: float = 0.0
     roughness: float = 1.0
     plain: RGB = (0.8, 0.8, 0.8)
-    """The plain colour in the file, besides any image."""
+    """The material's colour without its image."""
     remarks: tuple[str, ...] = ()
-    """What is not reproduced, each the end of a sentence that begins with the material's name."""
+    """Features that are not reproduced, each completing a sentence that begins with the material's name."""
 
 
 def read_look(block: bpy.types.Material, texels: Texels) -> Look | None:
@@ -85,7 +85,7 @@ def principled(block: bpy.types.Material) -> bpy.types.ShaderNode | None:
 
 
 class Graph:
-    """The nodes of one material, read backwards from the output."""
+    """Evaluates one material's nodes backwards from the output."""
 
     def __init__(self, texels: Texels) -> None:
         self._texels = texels
@@ -117,20 +117,20 @@ class Graph:
         if light.numbers is None or light.numbers.any():
             if color.numbers is not None and color.numbers.max() <= BLACK:
                 color = light
-                remarks.append("shines: its light is shown as its colour")
+                remarks.append("is emissive: its emission is rendered as its colour")
             else:
-                remarks.append("shines: its light is left out")
+                remarks.append("is emissive: its emission is ignored")
         alpha, cutoff = self._opacity(inputs["Alpha"])
         metallic, roughness = (_unit(inputs[name].default_value) for name in ("Metallic", "Roughness"))
         return Look(color, alpha, cutoff, metallic, roughness, _rgb(base), tuple(remarks))
 
     def _mixed(self, node: bpy.types.ShaderNode) -> Look:
-        """Of two mixed shaders, the visible one, if the other is empty or invisible to the camera."""
+        """The visible one of two mixed shaders, if the other is empty or invisible to the camera."""
         share, [first, second] = self.value(node.inputs[0]), [socket.links for socket in node.inputs[1:3]]
         if share.numbers is not None and share.numbers.size == 1 and float(share.numbers.item()) in (0.0, 1.0):
             shown = second if share.numbers.item() else first
             if not shown or shown[0].from_node.type == "BSDF_TRANSPARENT":
-                raise NotUnderstoodError("a shader that shows nothing")
+                raise NotUnderstoodError("an invisible shader")
             return self.surface(shown[0].from_node)
         clear = [bool(links) and links[0].from_node.type == "BSDF_TRANSPARENT" for links in (first, second)]
         if clear[0] and second:
@@ -141,10 +141,10 @@ class Graph:
         raise NotUnderstoodError("a mix of shaders")
 
     def _opacity(self, socket: bpy.types.NodeSocket) -> tuple[Value, float | None]:
-        """The alpha that a socket gives, and the bound that it is compared with, if it is."""
+        """A socket's alpha, and the cutoff it is compared with, if any."""
         node = socket.links[0].from_node if socket.links else None
         if node is not None and node.type == "MATH" and node.operation == "SUBTRACT" and node.inputs[1].links:
-            compared = node.inputs[1].links[0].from_node  # 1 - (alpha < bound), as glTF's importer has it
+            compared = node.inputs[1].links[0].from_node  # 1 - (alpha < bound), as glTF's importer builds it
             one = not node.inputs[0].links and node.inputs[0].default_value == 1.0
             if one and compared.type == "MATH" and compared.operation == "LESS_THAN" and not compared.inputs[1].links:
                 return self._cut(compared)
@@ -159,7 +159,7 @@ class Graph:
         return value, bound
 
     def _dimmed(self, strength: bpy.types.NodeSocket) -> Value:
-        """A strength of light, at most 1: a picture shows nothing brighter than white."""
+        """An emission strength clamped to 1: an image cannot exceed white."""
         value = self.number(strength)
         return self._each(lambda numbers: numbers.clip(0, 1), value)
 
@@ -177,7 +177,7 @@ class Graph:
             return Value(own[:3] if len(own) > 1 else own)
         link = socket.links[0]
         found = self._output(link.from_node, link.from_socket)
-        if found is None:  # an image that is left out
+        if found is None:  # an omitted image
             found = self._own(socket)
         return found
 
@@ -283,12 +283,12 @@ class Graph:
         return self._each(np.subtract, a, b)
 
     def _each(self, operation: Callable[..., NDArray], *values: Value) -> Value:
-        """An operation on every texel, at the size of the largest picture."""
+        """Apply an operation per texel, at the size of the largest image."""
         if any(value.vertex_colors for value in values):
             raise NotUnderstoodError("a sum with vertex colours")
         placements = {value.placement for value in values if value.placement is not None}
         if len(placements) > 1:
-            raise NotUnderstoodError("several pictures placed differently")
+            raise NotUnderstoodError("several images with different mappings")
         arrays = [self.numbers(value) for value in values]
         size = max((array.shape[:2] for array in arrays if array.ndim == 3), default=())
         arrays = [array if array.ndim == 1 else resized(array, size) for array in arrays]
@@ -310,7 +310,7 @@ def constant(number: float) -> Value:
 
 
 def resized(texels: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
-    """Texels ``[h, w, C]`` at another size ``(H, W)``."""
+    """Texels ``[h, w, C]`` resized to ``(H, W)``."""
     if texels.shape[:2] == size:
         return texels
     other = cv2.resize(texels, size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32)
@@ -347,7 +347,7 @@ def _operands(node: bpy.types.ShaderNode) -> int:
 
 
 def _is(value: Value, number: float) -> bool:
-    """Whether a value is this one number, vertex colours aside."""
+    """Whether a value is this constant, ignoring vertex colours."""
     return value.numbers is not None and value.numbers.ndim == 1 and bool((value.numbers == number).all())
 
 
@@ -382,7 +382,7 @@ def _coordinates(socket: bpy.types.NodeSocket) -> tuple[str, NDArray[np.float64]
 
 
 def _mapping(node: bpy.types.ShaderNode) -> NDArray[np.float64]:
-    """A Mapping node's matrix 3×3 for points of the plane."""
+    """A Mapping node's 3×3 matrix for points in the plane."""
     parts = [node.inputs[name] for name in ("Location", "Rotation", "Scale") if name in node.inputs]
     if any(socket.links for socket in parts) or node.vector_type not in ("POINT", "TEXTURE", "VECTOR"):
         raise NotUnderstoodError("an image with procedural coordinates")
@@ -391,7 +391,7 @@ def _mapping(node: bpy.types.ShaderNode) -> NDArray[np.float64]:
     move = np.zeros(2)
     if node.vector_type != "VECTOR":
         move = np.array(node.inputs["Location"].default_value[:2], np.float64)
-    if node.vector_type == "TEXTURE":  # the inverse of turning and scaling, then moving
+    if node.vector_type == "TEXTURE":  # the inverse of scale and rotation, then translation
         if not np.linalg.det(matrix):
             raise NotUnderstoodError("an empty image")
         matrix = np.linalg.inv(matrix)

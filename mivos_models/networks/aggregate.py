@@ -1,4 +1,4 @@
-"""Soft aggregation: independent object probabilities become one distribution over background and objects.
+"""Soft aggregation of independent object probabilities to one distribution over background and objects.
 
 Oh et al., Video Object Segmentation using Space-Time Memory Networks (ICCV 2019), equation 2.
 """
@@ -11,10 +11,10 @@ _HARDNESS = 1000.0
 
 
 def aggregate_logits(probabilities: Tensor, dim: int = 0) -> Tensor:
-    """Logits of background and objects, whose softmax along ``dim`` is the aggregated distribution.
+    """Logits whose softmax along ``dim`` is the aggregated distribution.
 
-    ``probabilities`` has K objects along ``dim``, the result K+1 entries with the background first. The background's
-    probability is that of no object, Π(1 − p_i).
+    ``probabilities`` has K objects along ``dim``; the result has K+1 entries, background first. The background's
+    probability is Π(1 − p_i).
     """
     background = torch.prod(1 - probabilities, dim=dim, keepdim=True)
     p = torch.cat([background, probabilities], dim=dim).clamp(_SMALLEST, 1 - _SMALLEST)
@@ -22,10 +22,10 @@ def aggregate_logits(probabilities: Tensor, dim: int = 0) -> Tensor:
 
 
 def aggregate(probabilities: Tensor, keep_bg: bool = True, hard: bool = False, dim: int = 0) -> Tensor:
-    """Aggregated probabilities [K+1, …] (background first), or [K, …] where ``keep_bg`` is false.
+    """Aggregated probabilities [K+1, …] (background first), or [K, …] without ``keep_bg``.
 
     ``probabilities`` [K, …] (K along ``dim``) lie in 0..1 and need not sum to one. ``hard`` sharpens the result to
-    almost 0 and 1, ties excepted.
+    nearly 0 or 1, except at ties.
     """
     logits = aggregate_logits(probabilities, dim)
     result = torch.softmax(logits * _HARDNESS if hard else logits, dim=dim)

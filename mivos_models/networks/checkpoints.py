@@ -1,6 +1,6 @@
-"""Networks from checkpoint files and back, in the layout of the published ones: bare state dicts.
+"""Loads and saves networks as bare state dicts, the layout of the published checkpoints.
 
-Depth and width are read from the weights, so a file needs nothing beside it.
+Depth and width are inferred from the weights, so a file needs no metadata.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ _SHOWN = 3
 
 class _Kind(NamedTuple):
     network: Callable[..., nn.Module]
-    first: str  # the key whose first dimension tells the width
+    first: str  # the key whose first dimension determines the width
     channels: int  # that dimension at width 1
     bottleneck: str | None  # a key that only depth 50 has; None: the network has one depth
 
@@ -47,10 +47,10 @@ def load_network(kind: Literal["fusion"], weights: Path | str | Mapping[str, Ten
 
 
 def load_network(kind: str, weights: Path | str | Mapping[str, Tensor]) -> nn.Module:
-    """The network of that kind ("s2m", "propagation", "stcn", "fusion") with these weights, on the CPU, in eval mode.
+    """Load a network of a kind ("s2m", "propagation", "stcn", "fusion") on the CPU, in eval mode.
 
-    ``weights``: a checkpoint file or a state dict with the published keys. Raises InputError, naming the first
-    mismatches, for anything that is not exactly one such network.
+    ``weights``: a checkpoint file or a state dict with the published keys. Raises InputError with the first mismatches
+    if the weights do not match the kind exactly.
     """
     if kind not in _KINDS:
         raise InputError(f"unknown network '{kind}'; choose one of {', '.join(_KINDS)}")
@@ -58,7 +58,7 @@ def load_network(kind: str, weights: Path | str | Mapping[str, Tensor]) -> nn.Mo
 
 
 def load_propagation(weights: Path | str | Mapping[str, Tensor]) -> Propagation | STCN:
-    """The network that carries masks, whichever of the two the weights are of; see :func:`load_network`."""
+    """Load either propagation network, detected from the weights; see :func:`load_network`."""
     where, state = _opened(weights)
     network = _loaded("stcn" if _KINDS["stcn"].first in state else "propagation", where, state)
     assert isinstance(network, Propagation | STCN)
@@ -66,21 +66,21 @@ def load_propagation(weights: Path | str | Mapping[str, Tensor]) -> Propagation 
 
 
 def save_network(network: nn.Module, path: Path) -> None:
-    """Write the network's state dict (on the CPU) to ``path``, whole or not at all. Missing folders are made."""
+    """Write the network's state dict (on the CPU) to ``path`` atomically, creating missing folders."""
     path = Path(path)
     state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
     write_tensors(state, path)
 
 
 def _opened(weights: Path | str | Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
-    """The weights' name for messages, and the weights."""
+    """The name of the weights in messages, and the weights."""
     if isinstance(weights, Mapping):
         return "the state dict", dict(weights)
     return str(weights), read_state(Path(weights))
 
 
 def _loaded(kind: str, where: str, state: Mapping[str, Tensor]) -> nn.Module:
-    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+    with torch.device("meta"):  # no allocation or initialisation: the weights are replaced at once
         network = _build(kind, state)
     _check(kind, where, state, network.state_dict())
     network = network.to_empty(device="cpu")
@@ -89,7 +89,7 @@ def _loaded(kind: str, where: str, state: Mapping[str, Tensor]) -> nn.Module:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file. Raises InputError where it cannot be read, or holds something else."""
+    """Read a state dict. Raises InputError if the file is unreadable or holds anything else."""
     state = read_tensors(path, "checkpoint")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         held = f"dict with {', '.join(map(str, state))}" if isinstance(state, dict) else type(state).__name__
@@ -107,7 +107,7 @@ def _build(kind: str, state: Mapping[str, Tensor]) -> nn.Module:
 
 
 def mismatches(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """How the names and shapes of ``state`` differ from those of ``expected``, in words; empty where they do not."""
+    """Describe how the keys and shapes of ``state`` differ from ``expected``; empty if they match."""
     missing = [key for key in expected if key not in state]
     unknown = [key for key in state if key not in expected]
     shapes = [
@@ -126,4 +126,4 @@ def _check(kind: str, where: str, state: Mapping[str, Tensor], expected: Mapping
     if problems := mismatches(state, expected):
         other = next((name for name, traits in _KINDS.items() if name != kind and traits.first in state), None)
         hint = f"; it looks like a network of kind '{other}'" if other else ""
-        raise InputError(f"{where} does not hold one whole {kind} network{hint}; {problems}")
+        raise InputError(f"{where} is not a complete {kind} network{hint}; {problems}")

@@ -1,4 +1,4 @@
-"""The decoder that both propagation networks share, and the residual block it is made of."""
+"""The decoder of both propagation networks, and its residual block."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,7 +7,7 @@ from mivos_models.networks.resnet import scaled
 
 
 class ResBlock(nn.Module):
-    """A pre-activation residual block of two 3×3 convolutions, with no activation at its end."""
+    """A pre-activation residual block of two 3×3 convolutions, without a final activation."""
 
     def __init__(self, channels: int, out_channels: int):
         super().__init__()
@@ -22,9 +22,9 @@ class ResBlock(nn.Module):
 
 
 class UpsampleBlock(nn.Module):
-    """Doubles the resolution of the objects' features and adds the frame's own at that resolution.
+    """Upsamples the objects' features by 2 and adds the frame's skip features.
 
-    ``refine_skip`` puts a residual block into the frame's branch (MiVOS); without it, it is one convolution (STCN).
+    ``refine_skip``: whether the skip branch has a residual block (MiVOS) or only one convolution (STCN).
     """
 
     def __init__(self, skip_channels: int, channels: int, out_channels: int, refine_skip: bool):
@@ -38,7 +38,7 @@ class UpsampleBlock(nn.Module):
         self.out_conv = ResBlock(channels, out_channels)
 
     def skip(self, features: Tensor) -> Tensor:
-        """The frame's part, [B,skip_channels,2h,2w] -> [B,channels,2h,2w]."""
+        """The skip branch, [B,skip_channels,2h,2w] -> [B,channels,2h,2w]."""
         return self.skip_conv2(self.skip_conv1(features)) if self.refine_skip else self.skip_conv(features)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class UpsampleBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Turns what was read from the memory into one mask logit per pixel."""
+    """Decodes a memory read-out to one mask logit per pixel."""
 
     def __init__(self, in_channels: int, skip_channels: tuple[int, int], width: float, refine_skip: bool):
         super().__init__()

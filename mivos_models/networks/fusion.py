@@ -8,7 +8,7 @@ from mivos_models.networks.resnet import check_size, scaled
 
 
 def difference_maps(given: Tensor, before: Tensor) -> Tensor:
-    """What an interaction added and removed: [..., 2, H, W] from two masks [..., H, W] in 0..1."""
+    """Difference maps of an interaction, added and removed: [..., 2, H, W] from two masks [..., H, W] in 0..1."""
     difference = given - before
     return torch.stack([difference.clamp(0, 1), (-difference).clamp(0, 1)], dim=-3)
 
@@ -33,8 +33,8 @@ class Fusion(nn.Module):
         """Logits [B,1,H,W] of the merged mask.
 
         image: [B,3,H,W] normalised RGB; old, new: [B,1,H,W] probabilities before and after this round's propagation;
-        attention: [B,2,H,W], where the interaction added and removed; time: [B,2], the distances to the older and to
-        the new interacted frame, as shares of the distance between the two.
+        attention: [B,2,H,W], the aligned difference maps; time: [B,2], distances to the older and the new interacted
+        frame, as fractions of the distance between the two.
         """
         planes = time[:, :, None, None].expand(-1, -1, *image.shape[2:])
         x = self.conv1(torch.cat([image, old, new, attention, planes], dim=1))

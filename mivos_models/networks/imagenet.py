@@ -1,4 +1,4 @@
-"""ImageNet's weights for the networks' trunks: torchvision's own, or those of a file."""
+"""ImageNet weights for the networks' trunks, from torchvision or a file."""
 
 import pickle
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ _WEIGHTS: dict[int, type[WeightsEnum]] = {18: ResNet18_Weights, 50: ResNet50_Wei
 
 
 def load_imagenet(trunk: ResNet, weights: WeightsEnum | Path | str = "IMAGENET1K_V1") -> None:
-    """Give ``trunk``, of width 1, the weights of torchvision's ResNet of the same depth, trained on ImageNet.
+    """Load torchvision's ImageNet weights for the same depth into ``trunk`` (width 1).
 
-    ``weights``: a member of torchvision's enum or its name, downloaded once into torch's cache; or a file with such a
-    network's state dict. Input channels beside the colours start orthogonal (drawn from torch's generator), as in
-    MiVOS, and biases, which torchvision's convolutions lack, at 0. Raises InputError, with ``trunk`` unchanged, where
-    the weights cannot be had or do not fit.
+    ``weights``: a member of torchvision's enum or its name, downloaded once into torch's cache; or a state dict file.
+    As in MiVOS, extra input channels start orthogonal (from torch's generator). Biases, which torchvision's
+    convolutions lack, start at 0. Raises InputError, leaving ``trunk`` unchanged, if the weights are unavailable or do
+    not match.
     """
     if trunk.conv1.out_channels != 64:
-        raise InputError(f"ImageNet's weights need a network of width 1, not {trunk.conv1.out_channels / 64:g}")
+        raise InputError(f"ImageNet weights need a network of width 1, not {trunk.conv1.out_channels / 64:g}")
     where, state = _opened(weights, trunk.depth)
     with torch.device("meta"):
         expected = _learnt(ResNet(trunk.depth, 1.0, 3, trunk.stage_names).state_dict())
@@ -34,7 +34,7 @@ def load_imagenet(trunk: ResNet, weights: WeightsEnum | Path | str = "IMAGENET1K
     parts = ((*key.partition("."), value) for key, value in _learnt(state).items())
     found = {names[part] + dot + rest: value for part, dot, rest, value in parts if part in names}
     if problems := mismatches(found, expected):
-        raise InputError(f"{where} is no ResNet-{trunk.depth} as torchvision has it; {problems}")
+        raise InputError(f"{where} is not a torchvision ResNet-{trunk.depth}; {problems}")
     with torch.no_grad():
         further = trunk.conv1.weight[:, 3:]
         if further.numel():
@@ -48,12 +48,12 @@ def load_imagenet(trunk: ResNet, weights: WeightsEnum | Path | str = "IMAGENET1K
 
 
 def _learnt(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict without batch norm's counters, which old files lack and nothing here uses."""
+    """A state dict without batch norm's counters, which old files lack and nothing uses."""
     return {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
 
 
 def _opened(weights: WeightsEnum | Path | str, depth: int) -> tuple[str, Mapping[str, Tensor]]:
-    """What to call the weights in a sentence, and the weights."""
+    """The name of the weights in messages, and the weights."""
     known = _WEIGHTS[depth].__members__
     if isinstance(weights, str) and weights in known:
         weights = known[weights]

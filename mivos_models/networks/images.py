@@ -1,4 +1,4 @@
-"""Prepares frames for the networks: normalised colours, sides padded to multiples of 16."""
+"""Prepares frames for the networks: normalises colours, pads sides to multiples of 16."""
 
 from typing import NamedTuple, Self
 
@@ -13,20 +13,20 @@ STD = (0.229, 0.224, 0.225)
 
 
 def normalise(frames: np.ndarray | Tensor) -> Tensor:
-    """uint8 RGB [..., H, W, 3] -> float32 [..., 3, H, W], by the mean and deviation of ImageNet's colours."""
+    """uint8 RGB [..., H, W, 3] -> float32 [..., 3, H, W], normalised by ImageNet's mean and standard deviation."""
     colours = frames if isinstance(frames, Tensor) else torch.tensor(np.asarray(frames))
     return normalise_planes(colours.movedim(-1, -3))
 
 
 def normalise_planes(planes: Tensor) -> Tensor:
-    """``normalise`` for colours that lie in planes already: uint8 [..., 3, H, W] -> float32 of the same shape."""
+    """``normalise`` for planar images: uint8 [..., 3, H, W] -> float32 of the same shape."""
     floats = planes.to(torch.float32, memory_format=torch.contiguous_format)
     mean, std = (255 * torch.tensor(values, device=planes.device).view(3, 1, 1) for values in (MEAN, STD))
     return floats.sub_(mean).div_(std)
 
 
 class Padding(NamedTuple):
-    """Zeros around an image that make its sides multiples of 16, half of them (rounded down) before it."""
+    """Zero padding of an image to multiples of 16; half of it (rounded down) at the top and left."""
 
     left: int
     right: int
@@ -40,7 +40,7 @@ class Padding(NamedTuple):
         return cls(columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
 
     def pad(self, x: Tensor) -> Tensor:
-        """[..., H, W] -> [..., H + top + bottom, W + left + right]. Frames are padded after they are normalised."""
+        """[..., H, W] -> [..., H + top + bottom, W + left + right]. Normalise frames first."""
         return functional.pad(x, tuple(self))
 
     def unpad(self, x: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class Padding(NamedTuple):
 
 
 class NetworkView:
-    """A picture of H by W pixels as the networks see it: reduced, if it is too large for them, and padded."""
+    """The networks' view of an H by W image: downscaled if too large, and padded."""
 
     def __init__(self, height: int, width: int, short_side: int | None = None) -> None:
         """``short_side``: maximum length of the shorter side; None: no limit."""
@@ -72,7 +72,7 @@ class NetworkView:
         return self.padding.pad(normalise(frame)).unsqueeze(0)
 
     def reduced(self, planes: Tensor) -> Tensor:
-        """[C,H,W] -> [C,h,w]; with the channels' sum kept."""
+        """[C,H,W] -> [C,h,w]; preserves the sum over channels."""
         if self.size != self.full:
             planes = functional.interpolate(planes.unsqueeze(0), self.size, mode="area")[0]
         return self.padding.pad(planes)

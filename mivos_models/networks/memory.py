@@ -1,4 +1,4 @@
-"""The space-time memory of key/value pairs and how it is read. No parameters live here.
+"""The space-time memory of key/value pairs and its reads, without parameters.
 
 Space-time memory: Oh et al., ICCV 2019. Top-k read: Cheng et al., CVPR 2021, section 3.2. Shared keys and their
 distance: Cheng et al., NeurIPS 2021.
@@ -21,9 +21,9 @@ _BLOCK = 2**22
 
 
 class Memory(NamedTuple):
-    """What T memorised frames hold of K objects in B videos: one row of channels per grid cell.
+    """Keys and values of K objects in T memorised frames of B videos, one vector per grid cell.
 
-    key: [B,K,T,h,w,Ck] float32, or [B,1,T,h,w,Ck] where all objects share it; value: [B,K,T,h,w,Cv] float32.
+    key: [B,K,T,h,w,Ck] float32, or [B,1,T,h,w,Ck] if shared by all objects; value: [B,K,T,h,w,Cv] float32.
     """
 
     key: Tensor
@@ -31,15 +31,15 @@ class Memory(NamedTuple):
 
 
 def join(memories: Sequence[Memory]) -> Memory:
-    """One memory that holds the frames of all, in order."""
+    """Concatenate memories along time."""
     return Memory(torch.cat([m.key for m in memories], dim=2), torch.cat([m.value for m in memories], dim=2))
 
 
 class Bank:
-    """A memory to which frames are added in place, without copying it for each frame.
+    """A preallocated memory to which frames are added in place.
 
-    Memory for all ``frames`` is allocated at once, so that a shortage shows early. ``like``: a memory of
-    the same video and objects.
+    Space for all ``frames`` is allocated at once, so a shortage shows early. ``like``: a memory of the same video and
+    objects.
     """
 
     def __init__(self, like: Memory, frames: int):
@@ -47,7 +47,7 @@ class Bank:
         self._kept = self._used = 0
 
     def add(self, memory: Memory, *, for_good: bool = True) -> None:
-        """Remember one more frame, replacing an earlier temporary one."""
+        """Add a frame, replacing an earlier temporary one."""
         self._used = self._kept + 1
         for room, part in zip(self._room, memory, strict=True):
             room[:, :, self._kept : self._used] = part
@@ -55,7 +55,7 @@ class Bank:
 
     @property
     def memory(self) -> Memory:
-        """Its content in order, as a view."""
+        """The content in order, as a view."""
         return Memory(*(part[:, :, : self._used] for part in self._room))
 
 
@@ -71,17 +71,17 @@ def affinity(key: Tensor, query_key: Tensor) -> Tensor:
 def proximity(key: Tensor, query_key: Tensor) -> Tensor:
     """Like :func:`affinity`, by the negative squared distance over √Ck.
 
-    The part that only depends on the query cell is left out: it is the same for all memory cells.
+    The term that depends only on the query cell is omitted: it is the same for all memory cells.
     """
     lengths = key.flatten(2, 4).square().sum(dim=3) / math.sqrt(query_key.shape[1])
     return affinity(key, 2 * query_key).sub_(lengths.unsqueeze(2))
 
 
 def read(memory: Memory, query_key: Tensor, top_k: int | None = None, similar: Affinity = affinity) -> Tensor:
-    """What the memory holds for each query cell, [B,K,Cv,h,w].
+    """Read the memory at each query cell, [B,K,Cv,h,w].
 
-    query_key: [B,Ck,h,w]. ``top_k`` None weighs all memory cells by a softmax; a number restricts the softmax to
-    the that many most similar ones (all of them where the memory is smaller).
+    query_key: [B,Ck,h,w]. ``top_k``: number of most similar memory cells in the softmax, capped at the memory's size;
+    None: all.
     """
     cells = memory.key[0, :, :, :, :, 0].numel()
     rows = max(1, _BLOCK // (len(query_key) * cells * query_key.shape[3]))
@@ -95,9 +95,9 @@ def _read(memory: Memory, query_key: Tensor, top_k: int | None, similar: Affinit
     if top_k is None:
         result = torch.softmax(similarity, dim=3) @ value
     else:
-        # Gathering k rows and summing them touches k of the M rows; a dense product with a mostly zero matrix all.
+        # Gathering and summing touches k of the M rows; a dense product with a mostly zero matrix touches all.
         best, cells = largest(similarity, min(top_k, M))
-        # Object by object, as their rows need not lie one behind the other (a bank's do not).
+        # Per object: rows of different objects need not be contiguous (a bank's are not).
         weights = torch.softmax(best, dim=3).expand(-1, K, -1, -1).flatten(0, 1)
         cells = cells.expand(-1, K, -1, -1).flatten(0, 1)
         bags = zip(cells, value.flatten(0, 1), weights, strict=True)
@@ -109,11 +109,11 @@ def _read(memory: Memory, query_key: Tensor, top_k: int | None, similar: Affinit
 def largest(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The ``k`` largest of each row [..., M] and their indices, [..., k] each, unordered.
 
-    They lie in the k groups with the largest maxima; to look for those first, and then only within them, is much
-    faster than ``topk`` on long rows.
+    They lie in the k groups with the largest maxima. Searching only those groups is much faster than ``topk`` on long
+    rows.
     """
     M = x.shape[-1]
-    size = math.isqrt(M // k)  # of a group, every (M // size)-th of the row, so that maxima are taken of whole rows
+    size = math.isqrt(M // k)  # a group is strided, so that maxima reduce over contiguous rows
     if size < _GROUPS_PAY:
         return x.topk(k, dim=-1, sorted=False)
     count = M // size
@@ -126,10 +126,10 @@ def largest(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def transfer(key: Tensor, query_key: Tensor, maps: Tensor, similar: Affinity = affinity) -> Tensor:
-    """Maps of the memorised frame, seen from the query frame: difference-aware fusion's attention, [B,K,C,H,W].
+    """Align maps of the memorised frame to the query frame: the attention of difference-aware fusion, [B,K,C,H,W].
 
-    key: [B,K or 1,1,h,w,Ck]; query_key: [B,Ck,h,w]; maps: [B,K,C,H,W], averaged over grid cells, weighted by the full
-    softmax of the affinities (never top-k), enlarged bilinearly (Cheng et al., CVPR 2021, section 3.3).
+    key: [B,K or 1,1,h,w,Ck]; query_key: [B,Ck,h,w]; maps: [B,K,C,H,W]. Maps are averaged per grid cell, weighted by the
+    full softmax of the affinities (never top-k), and upsampled bilinearly (Cheng et al., CVPR 2021, section 3.3).
     """
     B, K = maps.shape[:2]
     grid = query_key.shape[2:]

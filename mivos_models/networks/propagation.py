@@ -29,10 +29,10 @@ _KEY_GAIN = 4.0
 
 
 class Propagation(SpaceTimeNetwork):
-    """The network that remembers every object by keys and values of its own.
+    """The propagation network with separate keys and values per object.
 
-    The published weights are ``Propagation(50, 1.0)``; ``depth`` 18 and a ``width`` (a multiple of 1/8) that scales
-    every channel number give the same network in small.
+    The published weights are ``Propagation(50, 1.0)``. Smaller networks: ``depth`` 18, and ``width`` (a multiple of
+    1/8) to scale all channel counts.
     """
 
     published_top_k = 50
@@ -49,14 +49,14 @@ class Propagation(SpaceTimeNetwork):
         self.kv_q_f16 = KeyValue(channels_16, key_channels, value_channels)
         self.decoder = Decoder(2 * value_channels, (channels_4, channels_8), width, refine_skip=True)
         self._see_alike()
-        self.train(self.training)  # sets batch norm aside at once
+        self.train(self.training)  # freezes batch norm at once
 
     @torch.no_grad()
     def _see_alike(self) -> None:
-        """Let memory and query start with the same view of an image, and with keys that tell places apart.
+        """Initialise memory and query encoders alike, with keys that discriminate between places.
 
-        Otherwise equal places have unrelated keys, every read averages the whole memory, and training from random
-        weights first has to find out that it can point at anything.
+        Otherwise matching places have unrelated keys, every read averages the whole memory, and training from random
+        weights must first discover matching.
         """
         for memory, query in zip(self.mask_rgb_encoder.modules(), self.rgb_encoder.modules(), strict=True):
             if isinstance(memory, nn.Conv2d) and isinstance(query, nn.Conv2d):

@@ -1,6 +1,6 @@
-"""ResNet trunks of depth 18 and 50 (He et al. 2015, stride on the 3×3 convolution), without pooling and classes.
+"""ResNet trunks of depth 18 and 50 (He et al. 2015, stride on the 3×3 convolution), without pooling and classifier.
 
-Module names are those of the published checkpoints, so state dicts load unchanged.
+Module names match the published checkpoints, so state dicts load unchanged.
 """
 
 from typing import Literal
@@ -15,14 +15,14 @@ _BLOCKS: dict[int, tuple[int, ...]] = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
 
 
 def scaled(channels: int, width: float) -> int:
-    """``channels`` times ``width``, a multiple of 8 and at least 8."""
+    """``channels`` times ``width``, rounded to a multiple of 8, at least 8."""
     return max(8, round(channels * width / 8) * 8)
 
 
 def check_size(depth: int, width: float) -> None:
     """Raise ValueError unless depth is 18 or 50 and width a positive multiple of 1/8.
 
-    Such widths can be read back from the first convolution's shape, which is how checkpoints are loaded.
+    Checkpoints infer such widths from the first convolution's shape.
     """
     if depth not in _BLOCKS:
         raise ValueError(f"depth must be 18 or 50, not {depth}")
@@ -33,10 +33,10 @@ def check_size(depth: int, width: float) -> None:
 def _block(
     kind: type[BasicBlock | Bottleneck], channels: int, planes: int, stride: int, dilation: int, bias: bool
 ) -> BasicBlock | Bottleneck:
-    """torchvision's block, with what it has no arguments for: biases, and a dilation of depth 18.
+    """torchvision's block, extended by biases and by dilation at depth 18.
 
-    The residual branch's last norm is silent at first, so that a trunk with random weights starts as its shortcuts
-    (Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 5.1).
+    The residual branch's last norm starts with scale 0, so that a random trunk starts as its shortcuts (Goyal et al.,
+    "Accurate, Large Minibatch SGD", 2017, section 5.1).
     """
     block = kind(channels, planes, stride)
     out_channels = planes * kind.expansion
@@ -54,9 +54,9 @@ def _block(
 class ResNet(nn.Module):
     """A trunk that returns the output of each of its stages.
 
-    ``stage_names`` are the official module names, one per stage (3 or 4 of them). ``dilate_last`` keeps the last
-    stage at the resolution of the one before: its stride becomes dilation 2 from its second block on.
-    ``channels`` holds the number of output channels per stage.
+    ``stage_names``: the published module names of its 3 or 4 stages. ``dilate_last``: keep the last stage at the
+    resolution of the one before; its stride becomes dilation 2 from its second block on. The attribute ``channels``
+    holds the output channels per stage.
     """
 
     def __init__(

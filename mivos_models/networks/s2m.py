@@ -1,4 +1,4 @@
-"""S2M (scribble to mask): one frame, one object's current mask and strokes become that object's new mask.
+"""S2M (scribble to mask): predicts an object's new mask from a frame, its current mask and strokes.
 
 DeepLabV3+ (Chen et al., ECCV 2018) with output stride 16 and six input channels, as in MiVOS.
 """
@@ -15,11 +15,11 @@ from mivos_models.networks.images import NetworkView
 from mivos_models.networks.resnet import Depth, ResNet, scaled
 
 _DROPOUT = 0.1
-"""Of the published network; torchvision's pyramid has 0.5."""
+"""As published; torchvision's ASPP has 0.5."""
 
 
 class Head(nn.Module):
-    """Joins the pyramid's output with low-level features at a quarter of the resolution."""
+    """Fuses the ASPP output with low-level features at a quarter of the resolution."""
 
     def __init__(self, low_channels: int, channels: int, width: float):
         super().__init__()
@@ -37,9 +37,9 @@ class Head(nn.Module):
 
 
 class S2M(nn.Module):
-    """One object's mask logits from a frame, the object's mask so far, and positive and negative strokes.
+    """Mask logits of one object from a frame, its current mask, and positive and negative strokes.
 
-    Training needs batches of at least two (the pooled branch's batch norm sees one cell per image). The published
+    Training needs batches of at least two, because the pooled branch's batch norm has one cell per image. The published
     weights are ``S2M(50, 1.0)``.
     """
 
@@ -51,7 +51,7 @@ class S2M(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: [B,6,H,W], the normalised RGB frame, the current mask, positive and negative strokes (0 or 1).
 
-        Returns logits [B,1,H,W]. The pooled branch sees all of the input: padding or cropping changes the result.
+        Returns logits [B,1,H,W]. The pooled branch covers the whole input, so padding or cropping changes the result.
         """
         features = self.backbone(x)
         logits = self.classifier(features[0], features[-1])
@@ -67,14 +67,14 @@ def corrected(
     view: NetworkView,
     device: torch.device,
 ) -> Tensor:
-    """Background's and objects' probabilities, almost 0 or 1, as strokes correct a mask: float32 [K+1,H,W].
+    """Correct a mask by strokes: probabilities of background and objects, nearly 0 or 1, float32 [K+1,H,W].
 
-    frame: uint8 RGB [H,W,3]; mask: uint8 [H,W]; strokes: bool [K,2,H,W], where each object is and is not; view: how
-    the network, which is on ``device``, sees H by W.
+    frame: uint8 RGB [H,W,3]; mask: uint8 [H,W]; strokes: bool [K,2,H,W], positive and negative; view: maps H by W to
+    the network's input; device: the network's device.
     """
     objects = torch.arange(1, len(strokes) + 1).view(-1, 1, 1)
     current = (torch.from_numpy(mask) == objects).float()
-    # No stroke is too thin to survive where the network sees less: any of its pixels counts. Then 3×3 dilation.
+    # Thin strokes survive downscaling: a cell counts if any of its pixels does. Then 3×3 dilation.
     drawn = functional.adaptive_max_pool2d(torch.from_numpy(strokes).float(), view.size)
     drawn = view.padding.pad(functional.max_pool2d(drawn, 3, 1, 1))
     inputs = torch.cat([view.reduced(current).round().unsqueeze(1), drawn], dim=1).to(device)

@@ -1,4 +1,4 @@
-"""Reads and writes torch.save files of plain tensors, numbers, texts, dicts and lists. Never runs their code."""
+"""Reads and writes torch.save files of plain tensors, numbers, strings, dicts and lists. Never executes code."""
 
 import pickle
 from pathlib import Path
@@ -12,7 +12,7 @@ from vosforge.files import sealed_file
 
 
 def read_tensors(path: Path, what: str, *, mapped: bool = False) -> Any:
-    """A file's content, on the CPU. Raises InputError if it is not a readable ``what`` (such as "checkpoint").
+    """Load a file to the CPU. Raises InputError if it is not a readable ``what`` (such as "checkpoint").
 
     ``mapped``: tensors are memory-mapped; the file must not change while they are in use.
     """

@@ -1,4 +1,4 @@
-"""The common base of both propagation networks: a memory of frames with masks, and segmentation from it.
+"""The base class of both propagation networks: memorise frames with masks, and segment other frames from memory.
 
 Space-time memory networks (Oh et al., ICCV 2019).
 """
@@ -13,10 +13,10 @@ from mivos_models.networks.memory import Memory, read, transfer
 
 
 class Query(NamedTuple):
-    """Everything that segmentation needs from the frame itself; kept for when the frame is revisited.
+    """A frame's encoding for segmentation, cached for when the frame is revisited.
 
     key: [B,Ck,h,w]; value: [B,Cv,h,w]; skip_8: [B,C,2h,2w] and skip_4: [B,C,4h,4w], the decoder's skip branches,
-    which are the same for all objects; features: [B,Cf,h,w], what memorising the frame reuses (Cf = 0: nothing).
+    shared by all objects; features: [B,Cf,h,w], reused to memorise the frame (Cf = 0: none).
     """
 
     key: Tensor
@@ -27,16 +27,16 @@ class Query(NamedTuple):
 
 
 class SpaceTimeNetwork(nn.Module):
-    """Memorises frames with masks, and segments other frames by what it memorised.
+    """Memorises frames with masks, and segments other frames from that memory.
 
-    All methods take B videos at once and are differentiable. Frames are normalised RGB, [B,3,H,W] float32, with H
+    All methods process B videos at once and are differentiable. Frames are normalised RGB, [B,3,H,W] float32, with H
     and W multiples of 16 (else ValueError); the grid is h = H/16, w = W/16.
     """
 
     published_top_k: ClassVar[int]
-    """How many memory cells a read considers in the published inference."""
+    """Top-k of a memory read in the published inference."""
     keeps_previous: ClassVar[bool]
-    """Whether the previous frame of a pass is always in its memory, or only frames that stay there are memorised."""
+    """Whether a pass always keeps the previous frame in memory, or memorises only permanent frames."""
     decoder: Decoder
 
     @staticmethod
@@ -45,10 +45,10 @@ class SpaceTimeNetwork(nn.Module):
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training; batch norm stays in evaluation mode, only its scale and shift learn.
+        """Switch to training mode with batch norm frozen: its statistics are fixed; scale and shift are trained.
 
-        Its statistics would come from very few clips, and differ between the images and masks of a clip's frames;
-        the published networks were trained like this.
+        Batches are too small for statistics, which also differ between the frames of a clip. The published networks
+        were trained this way.
         """
         super().train(mode)
         for module in self.modules():
@@ -57,19 +57,19 @@ class SpaceTimeNetwork(nn.Module):
         return self
 
     def memorize(self, frame: Tensor, masks: Tensor, query: Query | None = None) -> Memory:
-        """The memory (T = 1) of a frame [B,3,H,W] and its K objects' masks [B,K,H,W] (0..1, may be soft).
+        """Encode a frame [B,3,H,W] and the soft masks [B,K,H,W] (0..1) of its K objects as memory (T = 1).
 
-        Every object is seen beside the sum of the other objects' masks. ``query``: the frame's own, where it is at
-        hand; it only saves work.
+        Each object is encoded with the sum of the other objects' masks. ``query``: the frame's query if available,
+        which saves work.
         """
         raise NotImplementedError
 
     def query(self, frame: Tensor) -> Query:
-        """What segmenting a frame [B,3,H,W] needs of it, for any objects and any memory."""
+        """Encode a frame [B,3,H,W] for segmentation, independently of objects and memory."""
         raise NotImplementedError
 
     def segment(self, query: Query, memory: Memory, top_k: int | None = None) -> Tensor:
-        """Probability of each of the memory's K objects, each for itself (not aggregated): [B,K,H,W].
+        """Independent (not aggregated) probabilities of the memory's K objects: [B,K,H,W].
 
         ``top_k`` as in :func:`mivos_models.networks.memory.read`; training uses None.
         """
@@ -89,7 +89,7 @@ class SpaceTimeNetwork(nn.Module):
 
 
 def with_masks(frame: Tensor, masks: Tensor) -> Tensor:
-    """A mask encoder's input, [B·K,5,H,W]: the frame [B,3,H,W], an object's mask, the sum of the others'.
+    """A mask encoder's input [B·K,5,H,W]: the frame [B,3,H,W], an object's mask, the sum of the others.
 
     masks: [B,K,H,W].
     """
@@ -101,7 +101,7 @@ def with_masks(frame: Tensor, masks: Tensor) -> Tensor:
 
 
 def rows(features: Tensor, B: int) -> Tensor:
-    """[B·K,C,h,w] -> [B,K,1,h,w,C], contiguous, as a :class:`Memory` has them."""
+    """[B·K,C,h,w] -> [B,K,1,h,w,C], contiguous, the layout of :class:`Memory`."""
     return features.permute(0, 2, 3, 1).unflatten(0, (B, -1)).unsqueeze(2).contiguous()
 
 

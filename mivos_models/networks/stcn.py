@@ -1,7 +1,7 @@
-"""STCN, the other propagation network: frames have keys, objects only values (Cheng et al., NeurIPS 2021).
+"""STCN, the alternative propagation network: keys per frame, values per object (Cheng et al., NeurIPS 2021).
 
-The variant of MiVOS's branch MiVOS-STCN. Memory and query share one key encoder, cells are compared by their distance,
-and one comparison serves all objects.
+The variant of MiVOS's branch MiVOS-STCN. Memory and query share one key encoder, similarity is the negative squared
+distance, and one affinity matrix serves all objects.
 """
 
 from collections import OrderedDict
@@ -19,12 +19,12 @@ _REDUCTION = 16
 
 
 def _named(name: str, module: nn.Module) -> nn.Sequential:
-    """``module`` one level deeper, where the published keys have it."""
+    """Nest ``module`` one level deeper, to match the published keys."""
     return nn.Sequential(OrderedDict([(name, module)]))
 
 
 class ChannelGate(nn.Module):
-    """Weighs channels by what they hold on average and at most."""
+    """Weights channels by their average and maximum."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -32,26 +32,26 @@ class ChannelGate(nn.Module):
         self.mlp = nn.Sequential(nn.Flatten(), nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,channels,h,w] -> the same, weighed."""
+        """[B,channels,h,w] -> the same shape, weighted."""
         weights = self.mlp(functional.adaptive_avg_pool2d(x, 1)) + self.mlp(functional.adaptive_max_pool2d(x, 1))
         return x * torch.sigmoid(weights)[:, :, None, None]
 
 
 class SpatialGate(nn.Module):
-    """Weighs grid cells by their neighbourhood's largest and mean channel."""
+    """Weights grid cells by the maximum and mean over channels in their neighbourhood."""
 
     def __init__(self) -> None:
         super().__init__()
         self.spatial = _named("conv", nn.Conv2d(2, 1, 7, padding=3))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,h,w] -> the same, weighed."""
+        """[B,C,h,w] -> the same shape, weighted."""
         summary = torch.cat([x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True)], dim=1)
         return x * torch.sigmoid(self.spatial(summary))
 
 
 class BlockAttention(nn.Module):
-    """CBAM: channels are weighed, then grid cells (Woo et al., ECCV 2018)."""
+    """CBAM: channel attention, then spatial attention (Woo et al., ECCV 2018)."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -59,12 +59,12 @@ class BlockAttention(nn.Module):
         self.SpatialGate = SpatialGate()
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,channels,h,w] -> the same, weighed."""
+        """[B,channels,h,w] -> the same shape, weighted."""
         return self.SpatialGate(self.ChannelGate(x))
 
 
 class Fuser(nn.Module):
-    """Joins an object's features with the frame's."""
+    """Fuses an object's features with the frame's."""
 
     def __init__(self, channels: int, out_channels: int):
         super().__init__()
@@ -80,7 +80,7 @@ class Fuser(nn.Module):
 
 
 class ValueEncoder(ResNet):
-    """A ResNet-18 that sees the frame and the masks, and is told the key encoder's features at its end."""
+    """A ResNet-18 on frame and masks, fused at its end with the key encoder's features."""
 
     def __init__(self, width: float, feature_channels: int, value_channels: int):
         super().__init__(18, width, 5, conv_bias=True)
@@ -92,10 +92,10 @@ class ValueEncoder(ResNet):
 
 
 class STCN(SpaceTimeNetwork):
-    """The network that remembers frames by one key per cell, whatever the objects, and every object by its values.
+    """The propagation network with one key per cell, shared by all objects, and values per object.
 
-    The published weights are ``STCN(50, 1.0)``; ``depth`` (the key encoder's; the value encoder has always 18) and
-    ``width`` as in Propagation.
+    The published weights are ``STCN(50, 1.0)``. ``depth``: of the key encoder (the value encoder always has 18);
+    ``width``: as in Propagation.
     """
 
     published_top_k = 20
@@ -113,7 +113,7 @@ class STCN(SpaceTimeNetwork):
         self.key_proj = _named("key_proj", projection)
         self.key_comp = nn.Conv2d(channels_16, value_channels, 3, padding=1)
         self.decoder = Decoder(2 * value_channels, (channels_4, channels_8), width, refine_skip=False)
-        self.train(self.training)  # sets batch norm aside at once
+        self.train(self.training)  # freezes batch norm at once
 
     def memorize(self, frame: Tensor, masks: Tensor, query: Query | None = None) -> Memory:
         """As in the base class, reusing ``query``. key: [B,1,1,h,w,Ck], for all objects; value: [B,K,1,h,w,Cv]."""

@@ -1,9 +1,8 @@
 """Faster copies of the networks for inference: fewer operations, outputs equal up to rounding.
 
-Batch norm goes into the convolution before it. On a CPU, features lie with their channels together, and wide 3×3
-convolutions use Winograd's algorithm (Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016).
-A decoder's have larger tiles; where precision may be reduced, an encoder's, too, and a graphics card computes with 16
-bits. Fusion takes a frame in bands of rows.
+Batch norm is folded into convolutions. On a CPU, features are channels-last, and wide 3×3 convolutions use Winograd's
+algorithm (Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016) with larger tiles in decoders.
+Reduced precision uses larger tiles in encoders, too, and float16 on a GPU. Fusion processes a frame in bands of rows.
 """
 
 import copy
@@ -29,17 +28,16 @@ Precision = Literal["full", "reduced"]
 """docs/networks.md has the gain and cost of "reduced"."""
 
 SMALL_TILES = (0.0, 1.0, -1.0)
-"""Where polynomials are evaluated, besides infinity, for tiles of 2×2 outputs."""
+"""Interpolation points besides infinity, for tiles of 2×2 outputs."""
 LARGE_TILES = (0.0, 0.75, -0.75, 1.5, -1.5)
-"""For 4×4 outputs, which take half the products again and lose a digit.
+"""The same for 4×4 outputs, which need about half the products and lose a digit (a quarter of the loss with 0, ±1, ±2).
 
-These points lose a quarter of what 0, ±1, ±2 would. A decoder can spare it; in a key, it may decide which memory cell
-is the last that is read."""
-_INPUTS_AT_ONCE = 1728  # of a channel, for each thread; what is computed of them stays in its core's cache
+Decoders tolerate that; in keys, it can change which memory cell is the last of the top k."""
+_INPUTS_AT_ONCE = 1728  # per channel and thread; intermediate results stay in the core's cache
 MIN_WEIGHTS = 128 * 128
-"""Pairs of channels below which a direct convolution is as fast."""
+"""Below this many pairs of channels, a direct convolution is as fast."""
 MIN_CELLS = 1500
-"""Below this many, a direct convolution is as fast: there are fewer cells than weights."""
+"""Below this many grid cells, fewer than weights, a direct convolution is as fast."""
 _ROWS_AT_ONCE = 96
 """Rows per band of full-resolution features: small enough for caches and for reuse by the allocator."""
 
@@ -50,11 +48,10 @@ def check_precision(precision: str) -> None:
         raise InputError(f"precision must be 'full' or 'reduced', not {precision!r}")
 
 
-def accelerated(network: Network, precision: Precision = "full") -> Network:
-    """A faster copy of a network in evaluation mode; the network itself is not changed, later changes are not seen.
+def optimized(network: Network, precision: Precision = "full") -> Network:
+    """A faster, independent copy of a network in evaluation mode.
 
-    "reduced" precision is faster still, and equal to fewer digits. What is not a module (a stand-in) is returned
-    unchanged.
+    "reduced" precision is faster and less exact. Anything but a module (a stand-in) is returned unchanged.
     """
     if not isinstance(network, nn.Module):
         return network
@@ -96,7 +93,7 @@ def _in_half(function: Callable[..., Any], frame: Tensor, *inputs: Any) -> Any:
 def _one_by_one(forward: Callable[..., Any], *inputs: Tensor) -> Any:
     """Process a batch's entries one by one; an input [1,...] is shared by all.
 
-    Together their features outgrow the caches, and what an allocator keeps: large pieces are new pages each time.
+    A whole batch's features exceed the caches and the allocator's reuse limit, so each would take new memory pages.
     """
     B = max(len(x) for x in inputs)
     if any(len(x) not in (1, B) for x in inputs):
@@ -112,9 +109,9 @@ def _one_by_one(forward: Callable[..., Any], *inputs: Tensor) -> Any:
 
 
 def _in_bands(forward: Callable[..., Tensor], reach: int, *inputs: Tensor) -> Tensor:
-    """What convolutions make of images [B,C,H,W] (and of other inputs, not [B,C,H,W]), some rows at a time.
+    """Apply a convolutional ``forward`` to images [B,C,H,W] in bands of rows; other inputs pass unchanged.
 
-    ``reach``: how many rows above and below a pixel its result depends on.
+    ``reach``: receptive field in rows above and below a pixel.
     """
     height = inputs[0].shape[2]
     bands = []
@@ -126,7 +123,7 @@ def _in_bands(forward: Callable[..., Tensor], reach: int, *inputs: Tensor) -> Te
 
 
 def _fold(module: nn.Module) -> None:
-    """Fold each batch norm that follows a convolution among the children into it."""
+    """Fold each batch norm among the children into the convolution before it."""
     children = list(module.named_children())
     for (name, conv), (norm_name, norm) in itertools.pairwise(children):
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
@@ -135,7 +132,7 @@ def _fold(module: nn.Module) -> None:
 
 
 def _for_cpu(conv: nn.Conv2d, points: tuple[float, ...]) -> nn.Module:
-    """The fastest way to compute a convolution whose result has its channels last."""
+    """The fastest equivalent of a convolution with channels-last output."""
     plain = conv.groups == 1 and conv.padding_mode == "zeros" and conv.dilation == (1, 1)
     if plain and conv.kernel_size == (1, 1) and conv.padding == (0, 0):
         return Pointwise(conv)
@@ -146,7 +143,7 @@ def _for_cpu(conv: nn.Conv2d, points: tuple[float, ...]) -> nn.Module:
 
 
 class Pointwise(nn.Module):
-    """A 1×1 convolution as one product; PyTorch's own is slow on one thread."""
+    """A 1×1 convolution as one matrix product; PyTorch's own is slow on one thread."""
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
@@ -161,9 +158,9 @@ class Pointwise(nn.Module):
 
 
 class Winograd(nn.Module):
-    """A 3×3 convolution of many cells with fewer products: of 36 for 2×2 outputs, F(2×2, 3×3) leaves 16, F(4×4, 3×3) 9.
+    """Winograd's 3×3 convolution: instead of 36 products per 2×2 outputs, F(2×2, 3×3) needs 16 and F(4×4, 3×3) 9.
 
-    ``points``: where polynomials are evaluated besides infinity; one more of them than a tile has rows of outputs.
+    ``points``: interpolation points besides infinity, one more than a tile has output rows.
     """
 
     def __init__(self, conv: nn.Conv2d, points: tuple[float, ...] = SMALL_TILES):
@@ -200,9 +197,9 @@ class Winograd(nn.Module):
 
 @functools.cache
 def _transforms(points: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """Toom and Cook's interpolation in both directions: input [n²,n²], kernel [n²,9], output [tile²,n²], n = tile + 2.
+    """Two-dimensional Toom-Cook transforms: input [n²,n²], kernel [n²,9], output [tile²,n²], n = tile + 2.
 
-    A row a point: polynomials are evaluated at the points and at infinity, multiplied there, and interpolated.
+    One row per point: polynomials are evaluated at the points and infinity, multiplied, and interpolated.
     """
     at = np.array(points, float)
     others = [np.delete(at, index) for index in range(len(at))]

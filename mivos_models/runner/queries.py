@@ -1,15 +1,15 @@
-"""Cache of queries for frames that are visited again."""
+"""A cache of frame queries for revisited frames."""
 
 from mivos_models.networks.spacetime import Query
 from mivos_models.runner.spill import Spill, Spilled
 
 MEMORY_BYTES = 2**30
 DISK_BYTES = 2**32
-"""Beside the memory, where frames are segmented by a processor: reading one there is nothing to computing it again."""
+"""In addition to memory, on CPUs only: reading a query from disk is much cheaper than computing it again."""
 
 
 class Queries:
-    """The queries of the first frames: some in memory, more on disk, the rest not cached.
+    """Queries of the first frames: some in memory, more on disk, the rest not cached.
 
     Passes visit frames in order, so evicting one for another never pays.
     """
@@ -21,18 +21,18 @@ class Queries:
         self._room = [MEMORY_BYTES, DISK_BYTES]
 
     def get(self, frame: int) -> Query | None:
-        """The frame's query, if it is kept."""
+        """The frame's query, if cached."""
         if frame in self._on_disk:
             return Query(*(part.read().permute(0, 3, 1, 2) for part in self._on_disk[frame]))
         return self._held.get(frame)
 
     def keep(self, frame: int, query: Query) -> None:
-        """Store the frame's query, if there is space."""
+        """Cache the frame's query, if there is space."""
         size = sum(part.nbytes for part in query)
         if size <= self._room[0]:
             self._room[0] -= size
             self._held[frame] = query
         elif size <= self._room[1] and query.key.device.type == "cpu":
             self._room[1] -= size
-            # Channels last, as they lie in memory, too.
+            # Channels last, as in memory.
             self._on_disk[frame] = [self._spill.put(part.permute(0, 2, 3, 1)) for part in query]

@@ -1,7 +1,7 @@
-"""The interactive runner: turns a user's input on a video's frames into masks of all frames.
+"""The interactive runner: segments a whole video from user input on some frames.
 
-MiVOS's inference core (Cheng et al., CVPR 2021): the user's frames are remembered for good; each interaction is
-propagated forwards and backwards to the next annotated frame, and fused with earlier results.
+MiVOS's inference core (Cheng et al., CVPR 2021): annotated frames stay in memory permanently. Each interaction is
+propagated forwards and backwards to the next annotated frame and fused with earlier results.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,34 +18,33 @@ from mivos_models.networks.images import NetworkView
 from mivos_models.networks.memory import Bank, Memory
 from mivos_models.networks.s2m import S2M, corrected
 from mivos_models.networks.spacetime import Query, SpaceTimeNetwork
-from mivos_models.runner.fast import Precision, accelerated, check_precision
+from mivos_models.runner.fast import Precision, check_precision, optimized
 from mivos_models.runner.queries import Queries
 from mivos_models.runner.scribbles import disk, object_strokes
 from mivos_models.runner.sessions import Session, fingerprint
 from mivos_models.runner.spill import Probabilities, with_channels
 from mivos_models.runner.state import History, Remembered, State
 from vosforge import InputError
+from vosforge.terms import MAX_OBJECTS
 
 OnProgress = Callable[[int, int], None]
-"""Told how many frames are done, and of how many. What it raises stops the interaction, which has then not been."""
+"""Called with frames done and total frames. Raising here cancels the interaction; the state is unchanged."""
 
-MOST_OBJECTS = 255
 _SEAM = 3
-"""Width in pixels of a refined box's border that stays unchanged: there the networks lack context."""
+"""Width in pixels of a refined box's unchanged border, where the networks lack context."""
 
 
 class InteractiveRunner:
     """Segments ``num_objects`` objects of one video, round by round.
 
-    ``frames``: [T,H,W,3] uint8 RGB, an array or a memory map. ``propagation``, ``s2m`` and ``fusion``: networks as
-    ``load_network`` returns them, all on one device, where the runner works. Without ``s2m`` there are no scribbles;
-    without ``fusion`` a new round's result replaces the earlier one. ``top_k``: how many memory cells a read
-    considers ("published": as many as the published network; None: all). Every ``mem_every``-th frame of a pass
-    stays in its memory. ``short_side``: the height or width, whichever is less, at which the networks see the frames,
-    where they are larger (None: as they are); masks and scribbles keep the size of the frames. ``precision``: "full",
-    or "reduced" for less time and results that differ a little (docs/networks.md).
+    ``frames``: [T,H,W,3] uint8 RGB, an array or a memory map. ``propagation``, ``s2m`` and ``fusion``: networks from
+    ``load_network``, all on one device, which the runner uses. Scribbles need ``s2m``; without ``fusion`` a new round
+    replaces the earlier result. ``top_k``: memory cells per read ("published": as in the published network; None: all).
+    Every ``mem_every``-th frame of a pass stays in its memory. ``short_side``: maximum short side of the networks'
+    input; larger frames are downscaled (None: no limit), while masks and scribbles keep the frames' size.
+    ``precision``: "full", or "reduced" for faster, slightly different results (docs/networks.md).
 
-    Raises InputError for frames or numbers that cannot be used, ValueError for a network in training mode.
+    Raises InputError for invalid frames or settings, ValueError for a network in training mode.
     """
 
     def __init__(
@@ -64,9 +63,9 @@ class InteractiveRunner:
         _check_settings(frames, num_objects, top_k, mem_every, short_side)
         check_precision(precision)
         _check_modes({"propagation": propagation, "s2m": s2m, "fusion": fusion})
-        self._given_network, self._propagation = propagation, accelerated(propagation, precision)
+        self._given_network, self._propagation = propagation, optimized(propagation, precision)
         self._s2m = s2m
-        self._fusion = None if fusion is None else accelerated(fusion, precision)
+        self._fusion = None if fusion is None else optimized(fusion, precision)
         self._frames = frames
         self._top_k = propagation.published_top_k if top_k == "published" else top_k
         self._mem_every, self._short_side, self._precision = mem_every, short_side, precision
@@ -75,7 +74,7 @@ class InteractiveRunner:
         T, H, W = frames.shape[:3]
         self._view = NetworkView(H, W, short_side)
         probabilities = Probabilities(num_objects + 1, self._view.padded_size)
-        masks = np.full((T, H, W), 0, np.uint8)  # zeros() would take their room bit by bit, and fail late
+        masks = np.full((T, H, W), 0, np.uint8)  # zeros() would allocate lazily and fail late
         self._now = State(probabilities, masks, {}, [], set())
         self._history = History(self._now)
         self._queries = Queries()
@@ -91,7 +90,7 @@ class InteractiveRunner:
         return self._now.masks.copy()
 
     def probabilities(self, frame_index: int) -> np.ndarray:
-        """Background's and objects' probabilities in one frame, float32 [K+1,H,W], as last propagated or given."""
+        """Probabilities of background and objects in one frame, last propagated or given, float32 [K+1,H,W]."""
         self._check_frame(frame_index)
         return self._view.enlarged(self._now.probabilities[frame_index]).numpy().copy()
 
@@ -102,10 +101,10 @@ class InteractiveRunner:
 
     @torch.inference_mode()
     def interact(self, frame_index: int, mask: np.ndarray, *, progress: OnProgress | None = None) -> np.ndarray:
-        """Take ``mask`` for the truth about one frame, carry it through the video, return all masks uint8 [T,H,W].
+        """Accept ``mask`` for one frame, propagate it through the video, and return all masks, uint8 [T,H,W].
 
         ``mask``: index mask [H,W] (whole numbers, 0 = background, j = object j), or probabilities [K+1,H,W].
-        ``progress``: see `OnProgress`; raise in it to cancel.
+        ``progress``: see `OnProgress`.
         """
         self._check_frame(frame_index)
         full_size, now = self._as_probabilities(mask), self._now
@@ -128,11 +127,11 @@ class InteractiveRunner:
         return self.masks
 
     def scribble(self, frame_index: int, scribbles: np.ndarray | Mapping[str, Any]) -> np.ndarray:
-        """The frame's mask, uint8 [H,W], as S2M corrects it by strokes; it also becomes the frame's mask.
+        """Correct the frame's mask with S2M from strokes, and return it, uint8 [H,W].
 
         ``scribbles``: a stroke map of whole numbers [H,W] (-1, or 255 if unsigned, = no stroke, 0 = background,
         j = object j); positive and negative strokes of each object, [K,2,H,W]; or a DAVIS scribble dictionary with
-        strokes on that frame. Nothing is propagated: pass the mask to :meth:`interact` for that.
+        strokes on that frame. To propagate the mask, pass it to :meth:`interact`.
         """
         strokes = self._strokes(frame_index, scribbles)
         mask = self._corrected(np.asarray(self._frames[frame_index]), self._now.masks[frame_index], strokes, self._view)
@@ -140,22 +139,21 @@ class InteractiveRunner:
         return mask
 
     def click(self, frame_index: int, x: int, y: int, object_id: int, *, radius: int = 5) -> np.ndarray:
-        """The frame's mask, uint8 [H,W], as S2M corrects it by one click; it also becomes the frame's mask.
+        """Correct the frame's mask with S2M from one click, and return it, uint8 [H,W].
 
-        Object ``object_id`` (0: background) is at column ``x`` and row ``y``. The networks know strokes, not clicks:
-        it counts as a filled circle of ``radius`` pixels.
+        The click marks object ``object_id`` (0: background) at column ``x`` and row ``y``. S2M is trained on strokes,
+        so it becomes a filled circle of ``radius`` pixels.
         """
         return self.scribble(frame_index, disk(x, y, radius, object_id, *self._view.full))
 
     def refine(
         self, frame_index: int, box: tuple[int, int, int, int], scribbles: np.ndarray | Mapping[str, Any]
     ) -> np.ndarray:
-        """The frame's mask, uint8 [H,W], corrected only inside ``box``; it also becomes the frame's mask.
+        """Correct the frame's mask with S2M inside ``box`` only, and return it, uint8 [H,W].
 
-        ``box``: left, top, right, bottom in pixels, the last two not included. S2M sees what is in it as a picture of
-        its own, with what of ``scribbles`` (as in :meth:`scribble`, of the whole frame) lies there; a rim of 3 pixels
-        stays as it was where the box is larger than 6. Raises InputError for a box that is not in the frame, or has no
-        stroke in it.
+        ``box``: left, top, right, bottom in pixels, the last two exclusive. S2M processes the box as an image of its
+        own. ``scribbles`` as in :meth:`scribble`, for the whole frame. In boxes larger than 6 pixels, a border of 3
+        pixels stays unchanged. Raises InputError for a box outside the frame or without a stroke.
         """
         H, W = self._view.full
         left, top, right, bottom = box
@@ -180,12 +178,12 @@ class InteractiveRunner:
 
     @torch.inference_mode()
     def add_object(self) -> int:
-        """Add one object, not yet in any frame; returns its number.
+        """Add an object that no frame shows yet; returns its number.
 
-        Earlier annotated frames are remembered as frames without it.
+        Earlier annotated frames count as frames without it.
         """
-        if self.num_objects == MOST_OBJECTS:
-            raise InputError(f"8-bit masks hold at most {MOST_OBJECTS} objects")
+        if self.num_objects == MAX_OBJECTS:
+            raise InputError(f"8-bit masks hold at most {MAX_OBJECTS} objects")
         now = self._now
         with self._history.step():
             now.probabilities.channels += 1
@@ -197,20 +195,20 @@ class InteractiveRunner:
         return self.num_objects
 
     def undo(self) -> bool:
-        """Undo the last interaction, mask or added object exactly; False if there is none (or too old).
+        """Undo the last interaction, mask or added object exactly; False if there is none.
 
-        At least the last step can be undone, up to 50 where eight gigabytes of disk hold them.
+        At least the last step is kept, and up to 50 within 8 GiB of disk.
         """
         return self._history.undo()
 
     def redo(self) -> bool:
-        """Redo the last undone step; False if there is none, or something else was done since."""
+        """Redo the last undone step; False if there is none or a new step followed."""
         return self._history.redo()
 
     def save(self, path: Path | str) -> None:
         """Save the session to a file from which :meth:`load` resumes exactly.
 
-        It holds neither networks, frames nor undo history.
+        The file excludes networks, frames and undo history.
         """
         session = Session(
             self._now,
@@ -232,9 +230,9 @@ class InteractiveRunner:
         s2m: S2M | None = None,
         fusion: Fusion | None = None,
     ) -> Self:
-        """The runner of a file that :meth:`save` wrote.
+        """Resume a session that :meth:`save` wrote.
 
-        Raises InputError for another file, other frames, or another propagation network.
+        Raises InputError for an invalid file, other frames or another propagation network.
         """
         session = Session.load(Path(path), frames, fingerprint(propagation))
         runner = cls(
@@ -261,7 +259,7 @@ class InteractiveRunner:
             self._now.replaced.add(frame_index)
 
     def _follow(self, frame_index: int) -> None:
-        """Set the frame's mask to the user's, or to that of its probabilities."""
+        """Set the frame's mask to the user's, or to the labels of its probabilities."""
         given = self._now.given.get(frame_index)
         found = _labels(self._view.enlarged(self._now.probabilities[frame_index])) if given is None else given
         self._history.replace_mask(frame_index, found)
@@ -280,8 +278,7 @@ class InteractiveRunner:
     def _carry(self, start: int, step: int, seed: Memory, differences: Tensor, tell: Callable[[], None]) -> None:
         """One pass from the interacted frame towards the next one (or the video's end) in one direction.
 
-        seed: that frame's own memory; differences: [K,2,h,w], what the interaction changed in it; tell: called after
-        each frame.
+        seed: that frame's memory; differences: [K,2,h,w], its difference maps; tell: called after each frame.
         """
         now = self._now
         limit = self._limit(start, step)
@@ -366,7 +363,7 @@ def _labels(probabilities: Tensor) -> np.ndarray:
 
 
 def _counting(progress: OnProgress | None, total: int) -> Callable[[], None]:
-    """What tells ``progress`` of one more frame each time it is called."""
+    """A function that reports one more frame to ``progress`` per call."""
     done = 0
 
     def tell() -> None:
@@ -383,8 +380,8 @@ def _check_settings(
 ) -> None:
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         raise InputError(f"frames must be uint8 [T,H,W,3] with T ≥ 1, not {frames.dtype} {list(frames.shape)}")
-    if not 1 <= num_objects <= MOST_OBJECTS:
-        raise InputError(f"num_objects must be 1..{MOST_OBJECTS}, not {num_objects}")
+    if not 1 <= num_objects <= MAX_OBJECTS:
+        raise InputError(f"num_objects must be 1..{MAX_OBJECTS}, not {num_objects}")
     if isinstance(top_k, int) and top_k < 1:
         raise InputError(f"top_k must be at least 1 (or None for a dense read), not {top_k}")
     if mem_every < 1:

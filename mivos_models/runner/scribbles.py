@@ -1,4 +1,4 @@
-"""Strokes as pixels: DAVIS scribble dictionaries and stroke maps."""
+"""Rasterises strokes: DAVIS scribble dictionaries and stroke maps."""
 
 import json
 from collections.abc import Mapping
@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from skimage import draw
 
 from vosforge import InputError
+from vosforge.terms import MAX_OBJECTS
 
 NO_STROKE = -1
-MAX_OBJECT = 254
-"""The largest label of a mask; 255 is void."""
 
 
 def read_scribbles(path: Path, num_frames: int, height: int, width: int) -> dict[int, np.ndarray]:
-    """The stroke maps ``[H,W]`` of the frames that a DAVIS scribble file draws on, by frame, in order.
+    """Read a DAVIS scribble file: stroke maps ``[H,W]`` by frame, in order.
 
     Raises InputError for an invalid file, or a stroke that is invalid or beyond ``num_frames``.
     """
@@ -40,19 +40,19 @@ def read_scribbles(path: Path, num_frames: int, height: int, width: int) -> dict
                 drawn[t] = rasterise(content, t, height, width)
             except InputError as error:
                 raise InputError(f"{path}: {error}") from None
-            if drawn[t].max() > MAX_OBJECT:
+            if drawn[t].max() > MAX_OBJECTS:
                 raise InputError(
-                    f"{path} has object {drawn[t].max()} on frame {t}: masks hold the objects 1..{MAX_OBJECT}"
+                    f"{path} has object {drawn[t].max()} on frame {t}: masks hold the objects 1..{MAX_OBJECTS}"
                 )
     return drawn
 
 
 def rasterise(scribbles: Mapping[str, Any], frame_index: int, height: int, width: int) -> np.ndarray:
-    """The strokes that a DAVIS scribble dictionary has on one frame, as a stroke map int64 [H,W].
+    """Rasterise a DAVIS scribble dictionary's strokes on one frame to a stroke map int64 [H,W].
 
-    -1 = no stroke, 0 = background, j = object j; where strokes cross, the later one is seen. ``scribbles`` is
+    -1 = no stroke, 0 = background, j = object j; later strokes cover earlier ones. ``scribbles`` is
     ``{"scribbles": [per frame: [{"path": [[x, y], ...], "object_id": j}, ...]]}`` with coordinates in 0..1.
-    Raises InputError where the dictionary is malformed, has no stroke on that frame, or has one outside the picture.
+    Raises InputError if the dictionary is malformed, has no stroke on that frame, or one outside the image.
     """
     try:
         frames = scribbles["scribbles"]
@@ -86,7 +86,7 @@ def rasterise(scribbles: Mapping[str, Any], frame_index: int, height: int, width
 
 
 def disk(x: int, y: int, radius: int, object_id: int, height: int, width: int) -> np.ndarray:
-    """A stroke map int64 [H,W] with a filled circle around a pixel; InputError if it lies outside the frame."""
+    """A stroke map int64 [H,W] with a filled circle. Raises InputError for a centre outside the frame."""
     if not (0 <= x < width and 0 <= y < height):
         raise InputError(f"pixel ({x}, {y}) lies outside the {width}×{height} frame")
     rows, columns = np.ogrid[:height, :width]
@@ -95,9 +95,9 @@ def disk(x: int, y: int, radius: int, object_id: int, height: int, width: int) -
 
 
 def as_stroke_map(strokes: np.ndarray, num_objects: int, height: int, width: int) -> np.ndarray:
-    """A caller's stroke map as int64 [H,W] of -1..num_objects; in unsigned maps 255 means no stroke.
+    """Convert a stroke map to int64 [H,W] of -1..num_objects; in unsigned maps 255 means no stroke.
 
-    Raises InputError for another shape, another kind of number, or an object that does not exist.
+    Raises InputError for another shape or type, or an object that does not exist.
     """
     if strokes.shape != (height, width) or strokes.dtype.kind not in "iu":
         raise InputError(
@@ -116,9 +116,9 @@ def object_strokes(
 ) -> np.ndarray:
     """Positive and negative strokes of each object: bool [K,2,H,W].
 
-    ``scribbles``: that itself, of any kind of number; a stroke map; or a DAVIS dictionary with strokes on that frame.
-    In the latter two, all other strokes, the background's and other objects', tell where an object is not.
-    Raises InputError as `rasterise` and `as_stroke_map` do.
+    ``scribbles``: such an array of any numeric type; a stroke map; or a DAVIS dictionary with strokes on that frame. In
+    the latter two, strokes of the background and of other objects are negative strokes. Raises InputError as
+    `rasterise` and `as_stroke_map` do.
     """
     if isinstance(scribbles, Mapping):
         scribbles = rasterise(scribbles, frame_index, height, width)
@@ -140,15 +140,7 @@ def _outlier(strokes: np.ndarray) -> int:
 
 
 def _polyline(points: np.ndarray) -> np.ndarray:
-    """The pixels [N,2] of a line through ``points`` int64 [P,2], Bresenham's algorithm between each two."""
+    """The pixels [N,2] of the polyline ``points`` int64 [P,2], by Bresenham's algorithm."""
     if len(points) == 1:
         return points
-    return np.concatenate([_segment(start, end) for start, end in pairwise(points)])
-
-
-def _segment(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    # Bresenham in closed form: one pixel per step along the longer axis, the other one rounded half up.
-    step = end - start
-    length = max(int(np.abs(step).max()), 1)
-    along = np.arange(length + 1)[:, None]
-    return start + np.sign(step) * ((2 * along * np.abs(step) + length) // (2 * length))
+    return np.concatenate([draw.line(*start, *end) for start, end in pairwise(points.tolist())], axis=1).T

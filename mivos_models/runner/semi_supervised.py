@@ -1,7 +1,7 @@
-"""Semi-supervised segmentation: masks of objects where they first appear, carried through the rest of a video.
+"""Semi-supervised segmentation: propagates masks from each object's first frame through the rest of a video.
 
-As Mask-Propagation evaluates it (Cheng et al., CVPR 2021, supplement): given masks are aggregated before they are
-memorised, and each object is remembered from its own first frame on.
+As in Mask-Propagation's evaluation (Cheng et al., CVPR 2021, supplement): given masks are aggregated before they are
+memorised, and each object is in memory from its own first frame on.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from mivos_models.networks.aggregate import aggregate
 from mivos_models.networks.images import NetworkView
 from mivos_models.networks.memory import Bank, Memory
 from mivos_models.networks.spacetime import SpaceTimeNetwork
-from mivos_models.runner.fast import Precision, accelerated, check_precision
+from mivos_models.runner.fast import Precision, check_precision, optimized
 from vosforge import InputError
 
 
@@ -31,23 +31,22 @@ def propagate(
     precision: Precision = "full",
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """The masks of all frames, uint8 [T,H,W], from objects' masks where each first appears.
+    """Propagate the masks in which objects first appear; returns the masks of all frames, uint8 [T,H,W].
 
     frames: uint8 RGB [T,H,W,3]; first_mask: index mask [H,W] of frame 0; later: by frame, index masks of objects that
-    enter there (labels that no earlier mask has; other pixels 0), which win over what was carried to that frame.
-    ``top_k``, ``mem_every``, ``short_side``, ``precision``: as in `InteractiveRunner`; progress: called with frames
-    done and in all. Raises InputError for masks that do not fit the frames or one another, ValueError for a
-    network in training mode.
+    enter there (new labels only; other pixels 0), which override propagated masks. ``top_k``, ``mem_every``,
+    ``short_side``, ``precision``: as in `InteractiveRunner`; progress: called with frames done and total frames.
+    Raises InputError for masks that do not match the frames or one another, ValueError for a network in training mode.
     """
     given = _checked({0: first_mask, **(later or {})}, frames)
     top_k = propagation.published_top_k if top_k == "published" else top_k
     if propagation.training:
         raise ValueError("the propagation network is in training mode; call its eval() first")
     check_precision(precision)
-    device, network = next(propagation.parameters()).device, accelerated(propagation, precision)
+    device, network = next(propagation.parameters()).device, optimized(propagation, precision)
     T, H, W = frames.shape[:3]
     view, masks = NetworkView(H, W, short_side), np.zeros((T, H, W), np.uint8)
-    sizes: list[int] = []  # of groups of objects that entered together, and what is remembered of each
+    sizes: list[int] = []  # per group of objects that entered together, with its memories
     banks: list[Bank] = []
     labels = np.zeros(1, np.uint8)
     last_permanent = 0
@@ -62,7 +61,7 @@ def propagate(
             shown = torch.from_numpy(np.stack([given[t] == label for label in new])).float()
             shown = view.reduced(shown).to(device)
             if banks:
-                found = aggregate(found)[1:]  # once before the new masks are put in and once after, as published
+                found = aggregate(found)[1:]  # before and after adding the new masks, as published
             found = torch.cat([found * (shown.sum(dim=0) <= 0.5), shown])
             labels = np.concatenate([labels, new])
             sizes.append(len(new))

@@ -31,7 +31,7 @@ class Session:
     precision: Precision
 
     def save(self, path: Path, frames: np.ndarray) -> None:
-        """Write it to ``path`` atomically; ``frames``: the video's, [T,H,W,3] uint8."""
+        """Write the session to ``path`` atomically; ``frames``: the video, [T,H,W,3] uint8."""
         state = self.state
         held = {
             "format": SESSION_FORMAT,
@@ -53,7 +53,7 @@ class Session:
 
     @classmethod
     def load(cls, path: Path, frames: np.ndarray, network: int) -> Self:
-        """Read it. Raises InputError if it is not a session, or belongs to other frames or another network."""
+        """Read a session. Raises InputError if it is invalid or belongs to other frames or another network."""
         held = _read(path)
         if held["frames"] != _checksum(frames):
             raise InputError(f"the session {path} is for other frames: pass the frames it was saved with")

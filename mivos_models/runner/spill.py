@@ -1,4 +1,4 @@
-"""Tensors spilled to disk: a long video's would take too much memory."""
+"""Tensors spilled to disk, because those of a long video would take too much memory."""
 
 import tempfile
 import weakref
@@ -18,7 +18,7 @@ class Spill:
     """An unnamed file of float32 tensors; freed space is reused."""
 
     def __init__(self) -> None:
-        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as what is in it
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as its tensors
         self._end = 0
         self._free: defaultdict[int, list[int]] = defaultdict(list)
 
@@ -41,7 +41,7 @@ class Spill:
         return spilled
 
     def mapped(self) -> Tensor:
-        """All of the file, float32 [numbers], in pages that come and go."""
+        """The whole file memory-mapped, float32 [numbers]."""
         return torch.from_numpy(np.memmap(self.file, np.float32, "c")) if self._end else torch.empty(0)
 
 
@@ -61,14 +61,14 @@ class Spilled:
         return torch.from_numpy(values.reshape(self.shape))
 
     def within(self, mapped: Tensor) -> Tensor:
-        """The tensor as a part of the whole file, `Spill.mapped`."""
+        """The tensor as a view of the mapped file, `Spill.mapped`."""
         return mapped[self.place // 4 :][: self.nbytes // 4].view(self.shape)
 
 
 class Probabilities:
-    """Background's and objects' probabilities, float32 [C,h,w] per frame; unset frames were never visited.
+    """Probabilities of background and objects, float32 [C,h,w] per frame; unset frames were never visited.
 
-    ``size``: their h and w. A `copy` costs nothing but a list of places.
+    ``size``: (h, w). A `copy` shares the stored tensors.
     """
 
     def __init__(self, channels: int, size: tuple[int, int], spill: Spill | None = None):
@@ -87,22 +87,22 @@ class Probabilities:
         self._frames[frame] = self._spill.put(values)
 
     def copy(self) -> "Probabilities":
-        """The same frames, which may then change without this one."""
+        """An independent copy that shares the stored tensors."""
         result = Probabilities(self.channels, self.size, self._spill)
         result._frames = dict(self._frames)
         return result
 
     def only_here(self, other: "Probabilities") -> int:
-        """Bytes of frames that ``other``, a copy that has changed, has no more."""
+        """Bytes of frames that ``other``, a modified copy, no longer shares."""
         return sum(mine.nbytes for frame, mine in self._frames.items() if other._frames.get(frame) is not mine)
 
     def mapped(self) -> dict[int, Tensor]:
-        """The frames that were set, in pages that come and go."""
+        """The frames that were set, memory-mapped."""
         whole = self._spill.mapped()
         return {frame: spilled.within(whole) for frame, spilled in self._frames.items()}
 
 
 def with_channels(planes: Tensor, channels: int) -> Tensor:
-    """[C,...] with as many channels, the new ones of zeros."""
+    """Pad [C,...] with zeros to ``channels`` channels."""
     missing = channels - len(planes)
     return torch.cat([planes, planes.new_zeros(missing, *planes.shape[1:])]) if missing else planes

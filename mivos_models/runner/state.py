@@ -11,16 +11,16 @@ from torch import Tensor
 from mivos_models.networks.memory import Memory
 from mivos_models.runner.spill import Probabilities
 
-MOST_STEPS = 50
-MOST_UNDO_BYTES = 2**33
-"""Of probabilities that only undone steps would show again; they are on disk."""
+MAX_STEPS = 50
+MAX_UNDO_BYTES = 2**33
+"""Maximum disk space of probabilities that only undo and redo need."""
 
 
 @dataclass
 class Remembered:
-    """A frame the user has given, in memory for good.
+    """A frame annotated by the user, kept in memory permanently.
 
-    given: the objects' masks as the networks see them, float32 [K,h,w]; memory: what was memorised of them.
+    given: the objects' masks at the networks' size, float32 [K,h,w]; memory: their encoding.
     """
 
     frame: int
@@ -32,9 +32,9 @@ class Remembered:
 class State:
     """The state that interactions change.
 
-    probabilities: as last propagated or given, at the size the networks see; masks: uint8 [T,H,W]; given: the user's
-    masks by frame, uint8 [H,W]; certain: the user's frames in the order of interactions; replaced: frames whose mask
-    does not follow from their probabilities until the next interaction.
+    probabilities: last propagated or given, at the networks' size; masks: uint8 [T,H,W]; given: the user's masks by
+    frame, uint8 [H,W]; certain: the user's frames in the order of interactions; replaced: frames whose mask overrides
+    their probabilities until the next interaction.
     """
 
     probabilities: Probabilities
@@ -45,7 +45,7 @@ class State:
 
 
 class _Step:
-    """A state before a step; only the masks that the step changes."""
+    """The state before a step; of masks only those that the step changes."""
 
     def __init__(self, state: State) -> None:
         self.probabilities = state.probabilities.copy()
@@ -55,9 +55,9 @@ class _Step:
 
 
 class History:
-    """The undo and redo history, exact to the bit.
+    """The bit-exact undo and redo history.
 
-    Of more than MOST_STEPS, or more than MOST_BYTES of them, the oldest are forgotten, but never the last.
+    Beyond MAX_STEPS steps or MAX_UNDO_BYTES bytes, the oldest steps are dropped, but never the last one.
     """
 
     def __init__(self, state: State) -> None:
@@ -68,7 +68,7 @@ class History:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """The block is one step; if it raises (also when interrupted), nothing has changed."""
+        """Run a block as one step; an exception or interrupt restores the state."""
         self._open = opened = _Step(self._state)
         try:
             yield
@@ -80,13 +80,11 @@ class History:
         opened.size = opened.probabilities.only_here(self._state.probabilities)
         self._done.append(opened)
         self._undone.clear()
-        while len(self._done) > 1 and (
-            len(self._done) > MOST_STEPS or sum(s.size for s in self._done) > MOST_UNDO_BYTES
-        ):
+        while len(self._done) > 1 and (len(self._done) > MAX_STEPS or sum(s.size for s in self._done) > MAX_UNDO_BYTES):
             self._done.pop(0)
 
     def replace_mask(self, frame: int, mask: np.ndarray) -> None:
-        """In a step: give a frame another mask, uint8 [H,W]."""
+        """Within a step, replace a frame's mask, uint8 [H,W]."""
         assert self._open is not None
         self._hold(frame, self._open)
         self._state.masks[frame] = mask
@@ -96,7 +94,7 @@ class History:
         return self._move(self._done, self._undone)
 
     def redo(self) -> bool:
-        """Redo the last undone step; False if there is none, or another step was taken since."""
+        """Redo the last undone step; False if there is none or a new step followed."""
         return self._move(self._undone, self._done)
 
     def _move(self, source: list[_Step], target: list[_Step]) -> bool:
@@ -110,7 +108,7 @@ class History:
             step.masks[frame] = zlib.compress(self._state.masks[frame].tobytes(), 1)
 
     def _swap(self, step: _Step) -> _Step:
-        """Restore what ``step`` holds; returns the state until now as a step."""
+        """Restore ``step``; returns the current state as a step."""
         state, now = self._state, _Step(self._state)
         state.probabilities, state.given = step.probabilities, step.given
         state.certain, state.replaced = step.certain, step.replaced

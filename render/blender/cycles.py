@@ -28,7 +28,7 @@ EMPTY_PASSES = {COMBINED: 4, REFLECTANCE: 4, INDEX: 1, DEPTH: 1}
 
 COLOR_LAYERS = 8
 """So many transparent surfaces a ray for colours passes through."""
-MOST_LAYERS = 1024
+MAX_LAYERS = 1024
 """So many one for labels: the most that Cycles knows."""
 
 
@@ -93,7 +93,7 @@ class Cycles:
         for aov in list(layer.aovs):
             layer.aovs.remove(aov)
         cycles = scene.cycles
-        cycles.transparent_max_bounces = COLOR_LAYERS if settings.colors else MOST_LAYERS
+        cycles.transparent_max_bounces = COLOR_LAYERS if settings.colors else MAX_LAYERS
         cycles.device = "GPU" if self.device.cards else "CPU"
         self.take(range(settings.samples), settings.samples)
         cycles.use_adaptive_sampling = False
@@ -143,7 +143,7 @@ class Cycles:
         cycles, dof = scene.cycles, scene.camera.data.dof
         samples, denoised, lens = cycles.samples, cycles.use_denoising, dof.use_dof
         dof.use_dof, cycles.samples, cycles.use_denoising = False, 1, False
-        bounces, cycles.transparent_max_bounces = cycles.transparent_max_bounces, MOST_LAYERS
+        bounces, cycles.transparent_max_bounces = cycles.transparent_max_bounces, MAX_LAYERS
         scene.update_tag()
         try:
             with solid_surfaces():

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ray
-from ray.exceptions import RayError, RayTaskError
-
 from assets.store import AssetStore
 from render.farm.devices import check_renderer
 from render.farm.head import check_head
@@ -20,8 +17,13 @@ from render.farm.layout import WHOLE_MACHINE, Layout, Resources, layout_for, lay
 from render.farm.local import lend_token, ray_folder
 from render.farm.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, Event, cards_of
 from vosforge.errors import MachineError, VOSForgeError, first_line
+from vosforge.extras import extra
 from vosforge.log import logger
 from vosforge.processes import cores, free_memory, sigterm_kept
+
+with extra("cluster", "rendering needs Ray, on one machine too"):
+    import ray
+    from ray.exceptions import RayError, RayTaskError
 
 RAY_MEMORY = 800 * 2**20
 """Memory overhead of a local Ray, in bytes."""

@@ -20,7 +20,7 @@ from render.farm.process import BlenderCrashError, BlenderProcess, BlenderUnusab
 from vosforge.errors import InputError, MachineError, VOSForgeError
 from vosforge.log import console, logger
 from vosforge.processes import cores
-from vosforge.progress import counting
+from vosforge.progress import progress
 from vosforge.seeding import rng_for
 from vosforge.trouble import attempting
 
@@ -135,7 +135,7 @@ def _prepare(models: Sequence[Model], store: AssetStore) -> Iterator[Prepared]:
         tempfile.TemporaryDirectory(prefix="vosforge-prepare-") as folder,
         ExitStack() as processes,
         ThreadPoolExecutor(workers) as pool,
-        counting("preparing", len(models)) as advance,
+        progress("preparing", len(models)) as bar,
     ):
 
         def prepare(model: Model) -> Prepared:
@@ -156,7 +156,7 @@ def _prepare(models: Sequence[Model], store: AssetStore) -> Iterator[Prepared]:
             return Prepared(model, outcome["done"], tuple(_about(model, line) for line in outcome["warnings"]))
 
         for found in pool.map(prepare, models):
-            advance(found.model.name)
+            bar.advance(found.model.name)
             yield found
 
 

@@ -103,9 +103,9 @@ class BlenderProcess:
             self._process = None
 
     def _start(self) -> Connection:
-        if importlib.util.find_spec("bpy") is None:
+        if missing := [name for name in ("bpy", "numba") if importlib.util.find_spec(name) is None]:
             raise BlenderUnusableError(
-                "rendering needs Blender's module bpy: pip install 'vosforge[render]' on Python 3.11"
+                f"a Blender process needs {' and '.join(missing)}: pip install 'vosforge[render]' on Python 3.11"
             )
         with attempting(f"write to {self._log.parent}"):
             self._log.parent.mkdir(parents=True, exist_ok=True)

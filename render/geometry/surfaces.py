@@ -12,9 +12,9 @@ from blender_scenes.geometry import SceneGeometry
 from blender_scenes.spec import LightSpec, ObjectSpec, PlaneSpec
 from render.geometry.raycast import CLIP_START, Hits, Points, cast
 
-MEETS = 0.01
+TOUCHES = 0.01
 """Tolerance in pixels: Blender's first sample may hit a triangle this far outside its outline."""
-OUTSIDE = 1e-3
+EXTERIOR = 1e-3
 """A triangle that a ray meets only so is taken when all others differ in depth by more than this share of it."""
 
 
@@ -67,8 +67,8 @@ class Surfaces:
         """
         face, weights = np.zeros(len(points), np.int64), np.full((len(points), 3), np.nan)
         nearest = np.full(len(points), np.inf)
-        for hits in cast(self.geometry.vertices(number, t), self.geometry.mesh(number).faces, points, slack=MEETS):
-            off = abs(hits.z - z[hits.point]) + np.where(hits.weights.min(axis=1) < 0, OUTSIDE * hits.z, 0.0)
+        for hits in cast(self.geometry.vertices(number, t), self.geometry.mesh(number).faces, points, slack=TOUCHES):
+            off = abs(hits.z - z[hits.point]) + np.where(hits.weights.min(axis=1) < 0, EXTERIOR * hits.z, 0.0)
             np.minimum.at(nearest, hits.point, off)
             best = off == nearest[hits.point]
             face[hits.point[best]], weights[hits.point[best]] = hits.face[best], hits.weights[best]

@@ -1,8 +1,7 @@
-"""The one door to what renders a scene faster than plain Cycles does, and looks the same; no Blender.
+"""The entry point of everything that renders faster than plain Cycles with the same look; no Blender.
 
-What stands behind everything is laid under the frame, light is denoised without the surfaces' colours, samples are
-taken where there is noise, and only those parts of a frame are rendered in which something can be seen. `render.plain`
-shuts the door.
+Backgrounds are composited, light is denoised without surface colours, samples go where noise is, and only rectangles
+with visible geometry are rendered. `render.plain` turns all of it off.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,44 +26,44 @@ Passes = dict[str, np.ndarray]
 
 
 class Renderer(Protocol):
-    """What is asked of Cycles; each call is about the frame that stands in Blender."""
+    """The interface to Cycles; each call applies to the current frame in Blender."""
 
     def render(self, regions: Sequence[Region] | None = None) -> Passes:
         """The passes of the frame, 0 outside ``regions``."""
 
     def parts(self, regions: Sequence[Region]) -> Iterator[tuple[Region, Passes]]:
-        """Each of ``regions`` with its passes."""
+        """Render each of ``regions`` and yield it with its passes."""
 
     def take(self, samples: range, count: int) -> None:
-        """From now on, take these of ``count`` samples a pixel."""
+        """Use this subset of ``count`` samples per pixel from now on."""
 
 
 class Accelerated:
-    """A scene whose frames are rendered the fast way."""
+    """Renders the frames of one scene with the accelerations."""
 
     def __init__(
         self, spec: SceneSpec, regions: Regions, behind: Backdrop | Sky | None = None, albedo: Albedo | None = None
     ) -> None:
-        """``behind``: what is laid under the frames; ``albedo``: the surfaces' colours, if light is told from them."""
+        """``behind``: the background to composite; ``albedo``: surface colours, if light is denoised separately."""
         self._spec, self._regions, self._behind, self._albedo = spec, regions, behind, albedo
 
     @property
     def lays_background(self) -> bool:
-        """Whether Cycles is to leave out what stands behind everything."""
+        """Whether Cycles should omit the background."""
         return self._behind is not None
 
     @property
     def splits_light(self) -> bool:
-        """Whether Cycles is to give noisy light, and what surfaces reflect beside it."""
+        """Whether Cycles should output noisy light and a reflectance pass."""
         return self._albedo is not None
 
     def render(self, t: int, cycles: Renderer) -> tuple[Passes, list[Region]]:
-        """The passes of frame ``t``, which stands in Blender, its light finished; and the parts that were rendered."""
+        """The passes of frame ``t``, current in Blender, with final colours, and the rendered regions."""
         settings, regions = self._spec.render, self._regions.at(t)
         if self._behind is None:
             return cycles.render(regions), regions
         if self._albedo is None:
-            if settings.denoise:  # by Cycles, which needs to see what lies around
+            if settings.denoise:  # Cycles' denoiser needs context
                 regions = enclosing(regions)
             passes = cycles.render(regions)
             passes[COMBINED] = laid_over(passes[COMBINED], self._behind.light(t))
@@ -83,9 +82,9 @@ class Accelerated:
         return passes, regions
 
     def _rendered_twice(self, cycles: Renderer, regions: Sequence[Region]) -> Passes:
-        """Render ``regions`` with half of the samples, and with the other half where that leaves them noisy.
+        """Render ``regions`` with half of the samples, then noisy parts with the other half.
 
-        Cycles' samples are one sequence: where both halves are taken, all of it is.
+        Both halves belong to one sequence, so they add up to the full sample set.
         """
         settings, count = self._spec.render, self._spec.render.samples
         first = -(-count // 2)
@@ -105,17 +104,17 @@ class Accelerated:
 def accelerated(
     geometry: SceneGeometry, store: AssetStore, surroundings: Callable[[], np.ndarray], corners: CornersOf
 ) -> Accelerated | None:
-    """The fast way to render a scene, or None where plain Cycles is to do all: asked to, or there is no other way.
+    """The accelerated renderer of a scene, or None if plain Cycles is requested or no acceleration applies.
 
-    surroundings: gives the HDRI behind the scene, scene-linear float32 ``[h, w, 3]``;
-    corners: what Blender knows of the meshes. Raises VOSForgeError when ``store`` lacks an image.
+    surroundings: returns the HDRI, scene-linear float32 ``[h, w, 3]``; corners: UVs and normals from Blender.
+    Raises VOSForgeError when ``store`` lacks an image.
     """
     spec, numbers = geometry.spec, geometry.numbers
     settings = spec.render
     if settings.plain:
         return None
     if not settings.colors:
-        # The passes tell distractors from what lies behind them, the masks do not.
+        # Passes include distractors; masks treat them as background.
         labelled = numbers if settings.passes else numbers[: len(spec.objects)]
         return Accelerated(spec, Regions(geometry, labelled, rays=1))
     behind = _behind(geometry, store, surroundings)
@@ -129,7 +128,7 @@ def accelerated(
 def _behind(
     geometry: SceneGeometry, store: AssetStore, surroundings: Callable[[], np.ndarray]
 ) -> Backdrop | Sky | None:
-    """What stands behind all that is rendered, where it can be laid there without rendering it."""
+    """The background, if it can be composited instead of rendered."""
     spec = geometry.spec
     if not spec.render.lay_backdrop:
         return None
@@ -139,11 +138,11 @@ def _behind(
 
 
 def _splits(settings: RenderSettings) -> bool:
-    """Whether light and colours are to be told apart."""
+    """Whether light is denoised separately from colours."""
     return settings.denoise and settings.denoise_light
 
 
 def laid_over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Light ``above [H, W, 4]``, premultiplied by its opacity, over what lies ``below [H, W, 3]``: ``[H, W, 3]``."""
+    """Composite premultiplied ``above [H, W, 4]`` over ``below [H, W, 3]``: ``[H, W, 3]``."""
     light: np.ndarray = above[:, :, :3] + (1 - above[:, :, 3:]) * below
     return light

@@ -1,7 +1,6 @@
-"""The colours of a frame's surfaces without light, as exactly as a fine grid has them; no Blender.
+"""Noise-free surface colours (albedo) and coverage of a frame, from a supersampled rasteriser; no Blender.
 
-What makes a rendered frame noisy is light. How much of a pixel a surface covers, and which part of its texture lies
-there, follows from the scene alone.
+Only lighting is noisy. Coverage and texture lookups follow from the scene alone.
 """
 
 import functools
@@ -35,26 +34,26 @@ from render.light.raster import (
 from vosforge.videos.codec import Region
 
 GRID = 4
-"""Points a pixel on each axis."""
+"""Samples per pixel on each axis."""
 
 CornersOf = Callable[[int], tuple[np.ndarray | None, np.ndarray]]
-"""What Blender gives the mesh of object 1 and so on beyond what is prepared: the UVs of its corners, which it may have
-made, float32 ``[F, 3, 2]``, and the normals they are shaded with, ``[F, 3, 3]``, in the mesh's own axes."""
+"""From an object's number (from 1) to data that only Blender has: corner UVs, possibly generated, float32
+``[F, 3, 2]``, and shading normals ``[F, 3, 3]`` in mesh axes."""
 
 
 class Shown(NamedTuple):
-    """The surfaces in a region of a frame, under Cycles' pixel filter."""
+    """The surfaces in a region of a frame, filtered by Cycles' pixel filter."""
 
     reflectance: np.ndarray
-    """float32 ``[h, w, 3]``: what surfaces reflect of any light, their colours and a little of all, times coverage."""
+    """float32 ``[h, w, 3]``: diffuse colour plus specular reflectance, times coverage."""
     coverage: np.ndarray
-    """float32 ``[h, w]``: the share of the pixel that surfaces cover."""
+    """float32 ``[h, w]``: the fraction of the pixel covered by surfaces."""
     known: np.ndarray
-    """bool ``[h, w]``: whether that is exact; not so where a lamp is seen, or anything that is not opaque."""
+    """bool ``[h, w]``: whether these values are exact; false at lamps and at surfaces that are not opaque."""
 
 
 class Albedo:
-    """The objects and the ground of a scene in the colours of their materials, at any of its frames."""
+    """Rasterises the material colours of a scene's objects and ground at any frame."""
 
     def __init__(self, geometry: SceneGeometry, store: AssetStore, corners: CornersOf) -> None:
         """Raises VOSForgeError when ``store`` lacks an image."""
@@ -76,12 +75,12 @@ class Albedo:
         self._texels = self._images.together()
 
     def shown(self, t: int, regions: Sequence[Region]) -> list[Shown]:
-        """What frame ``t`` shows in each of ``regions``."""
+        """The surfaces of frame ``t`` in each of ``regions``."""
         parts = list(self._corners(t))
         return [self._shown(parts, region) for region in regions]
 
     def _shown(self, parts: Sequence[np.ndarray], region: Region) -> Shown:
-        K, origin = self._geometry.K, (region.top - 1, region.left - 1)  # the filter reaches a pixel around
+        K, origin = self._geometry.K, (region.top - 1, region.left - 1)  # the filter extends one pixel further
         size = (region.bottom - region.top + 2) * GRID, (region.right - region.left + 2) * GRID
         z, face = np.full(size, np.inf), np.full(size, NOTHING, np.int32)
         for first, corners in zip(self._first, parts, strict=False):
@@ -92,7 +91,7 @@ class Albedo:
         return Shown(pixels[:, :, :3], pixels[:, :, 3], pixels[:, :, 4] == 0)
 
     def _corners(self, t: int) -> Iterator[np.ndarray]:
-        """The triangles of each thing at frame ``t``: float64 ``[F, 3, 3]``, camera axes."""
+        """The triangles of each object, plane and lamp at frame ``t``: float64 ``[F, 3, 3]``, camera axes."""
         geometry = self._geometry
         for number in geometry.numbers:
             yield geometry.vertices(number, t)[geometry.mesh(number).faces]
@@ -100,7 +99,7 @@ class Albedo:
             yield moved(corners.reshape(-1, 3), geometry.to_camera[t]).reshape(-1, 3, 3)
 
     def _object_looks(self, number: int, uv: np.ndarray | None, normals: np.ndarray) -> Painted:
-        """How the triangles of an object look."""
+        """The appearance of an object's triangles."""
         item, mesh = self._geometry.items[number - 1], self._geometry.mesh(number)
         looks = _plain(len(mesh.faces), SPECULAR)
         if item.texture is not None:
@@ -109,7 +108,7 @@ class Albedo:
                 looks.kind[:] = BY_BOX
                 looks.place[:] = mesh.box_places[mesh.faces]
                 looks.normal[:] = normals
-                looks.known[:] &= item.deformation is None  # it would turn the normals
+                looks.known[:] &= item.deformation is None  # deformation rotates the normals
         else:
             materials = materials_shown(item, mesh)
             place = mesh.material_index if len(materials) > 1 else np.zeros(len(mesh.faces), np.int64)
@@ -141,7 +140,7 @@ class Albedo:
 
 
 def _plain(faces: int, besides: float) -> Painted:
-    """This many triangles that reflect ``besides`` and have no colour."""
+    """``faces`` black triangles with specular reflectance ``besides``."""
     return Painted(
         np.full(faces, PLAIN, np.int8),
         np.full((faces, 3), besides, np.float32),
@@ -153,7 +152,7 @@ def _plain(faces: int, besides: float) -> Painted:
 
 
 class _Images:
-    """Images by their content, each once."""
+    """Images by content hash, each loaded once."""
 
     def __init__(self, store: AssetStore) -> None:
         self._store = store
@@ -161,7 +160,7 @@ class _Images:
         self._levels: list[list[np.ndarray]] = []
 
     def number(self, content: str) -> tuple[int, bool]:
-        """Which image this is, and whether it has eight bits and no transparency, on which opinions differ."""
+        """The image's index, and whether it is 8-bit and opaque; for others, Pillow and Cycles can disagree."""
         if content not in self._numbers:
             with Image.open(self._store.image_path(content)) as image:
                 self._numbers[content] = len(self._levels), image.mode in ("RGB", "L")
@@ -169,7 +168,7 @@ class _Images:
         return self._numbers[content]
 
     def together(self) -> Images:
-        """All of them."""
+        """All images in one array."""
         levels = [level for image in self._levels for level in image] or [np.zeros((1, 1, 3), np.uint8)]
         size = np.array([level.shape[:2] for level in levels])
         start = np.cumsum(size.prod(axis=1)) - size.prod(axis=1)
@@ -178,7 +177,7 @@ class _Images:
 
 
 def _levels(image: np.ndarray) -> list[np.ndarray]:
-    """An image uint8 ``[H, W, 3]`` and itself at half its size and so on down to a texel, each the mean of light."""
+    """The mipmaps of an image uint8 ``[H, W, 3]``, down to one texel, averaged in linear light."""
     levels = [image]
     light = _linear()[np.rint(image * (LEVELS / 255)).astype(np.int64)]
     while max(light.shape[:2]) > 1:
@@ -190,5 +189,5 @@ def _levels(image: np.ndarray) -> list[np.ndarray]:
 
 @functools.cache
 def _linear() -> np.ndarray:
-    """Scene-linear light by sRGB in LEVELS steps, float32."""
+    """Lookup table from sRGB in LEVELS steps to scene-linear light, float32."""
     return linear_light(np.linspace(0.0, 1.0, LEVELS + 1))

@@ -1,7 +1,7 @@
 """Composites an emissive backdrop's image behind the rendered objects instead of rendering it.
 
-A plane that shines evenly looks the same under any light, so what the camera sees of it is a homography of its texture.
-Only the part of a frame that objects can touch is left to Cycles.
+A uniformly emissive plane looks the same under any light, so its image is a homography of its texture. Cycles renders
+only the regions that objects can cover.
 """
 
 from typing import Self
@@ -16,8 +16,8 @@ from blender_scenes.spec import PlaneSpec
 from render.geometry.raycast import CLIP_START
 from render.light.raster import filtered, linear_light, pixel_filter
 
-MOST_TEXELS = 2.5
-"""Texels a pixel above which the texture is made smaller first."""
+MAX_TEXELS = 2.5
+"""Texels per pixel above which the texture is downscaled first."""
 
 
 class Backdrop:
@@ -28,8 +28,8 @@ class Backdrop:
         self._size, self._plane = geometry.size, plane
         self._to_camera, self._intrinsics = geometry.to_camera, geometry.K
         texels = plane.repeat * max(texture.shape[:2]) / (plane.size * self._pixels_per_metre)
-        if texels > MOST_TEXELS:
-            scale = MOST_TEXELS / texels
+        if texels > MAX_TEXELS:
+            scale = MAX_TEXELS / texels
             texture = cv2.resize(texture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         self._texture = texture
         self._light = np.float32(plane.emission) * _LINEAR
@@ -37,9 +37,9 @@ class Backdrop:
 
     @classmethod
     def of(cls, geometry: SceneGeometry, store: AssetStore) -> Self | None:
-        """The backdrop of a scene, or None where it cannot be laid under the rest.
+        """The backdrop of a scene, or None if it cannot be composited.
 
-        That requires a plane that is the only background, always fills the frame, and is in focus.
+        It must be the only background, always fill the frame, and be in focus.
         """
         spec = geometry.spec
         plane, camera = spec.backdrop, spec.camera
@@ -56,18 +56,18 @@ class Backdrop:
     def light(self, t: int) -> np.ndarray:
         """The plane in frame ``t`` as seen by the camera: scene-linear float32 ``[H, W, 3]``.
 
-        Each pixel is the mean of ``_samples`` by ``_samples`` samples a pixel under Cycles' filter. Cycles, too,
-        interpolates the image before it turns it into linear light.
+        Each pixel averages ``_samples`` by ``_samples`` samples under Cycles' pixel filter. As in Cycles, the image is
+        interpolated before it is converted to linear light.
         """
         (height, width), n = self._size, self._samples
         to_pixels = np.array([[1 / n, 0, 0.5 / n - 1], [0, 1 / n, 0.5 / n - 1], [0, 0, 1]])
-        to_centres = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])  # OpenCV's integers are pixel centres
+        to_centres = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])  # OpenCV has pixel centres at integers
         seen = cv2.warpPerspective(
             self._texture,
             to_centres @ self._to_texture(t) @ to_pixels,
-            (n * (width + 2), n * (height + 2)),  # the filter reaches a pixel around
+            (n * (width + 2), n * (height + 2)),  # the filter extends one pixel further
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REFLECT,  # as the material mirrors the image
+            borderMode=cv2.BORDER_REFLECT,  # the material mirrors the image
         )
         return filtered(cv2.LUT(seen, self._light), pixel_filter(n), n)
 
@@ -84,7 +84,7 @@ class Backdrop:
 
     @property
     def _pixels_per_metre(self) -> float:
-        """How large a metre of the plane is in the image, where the camera comes nearest to it, pixels."""
+        """Pixels per metre of the plane at the camera's closest approach."""
         distance = self._plane.offset - np.linalg.inv(self._to_camera)[:, 1, 3].max()
         return float(self._intrinsics[0, 0] / max(distance, CLIP_START))
 
@@ -104,7 +104,7 @@ class Backdrop:
 
 
 def _reach(geometry: SceneGeometry) -> float:
-    """How far along y anything in the scene but its planes ever reaches, metres."""
+    """The largest y that anything but the planes ever reaches, metres."""
     lamps = [light.location[1] + light.radius for light in geometry.spec.lights]  # Cycles' lights are spheres
     return max([*(_reach_of(geometry, number) for number in geometry.numbers), *lamps], default=-np.inf)
 
@@ -122,7 +122,7 @@ def _reach_of(geometry: SceneGeometry, number: int) -> float:
 def _hull(points: np.ndarray) -> np.ndarray:
     try:
         return points[ConvexHull(points).vertices]
-    except QhullError:  # it is flat
+    except QhullError:  # a flat mesh
         return _box(points)
 
 

@@ -1,6 +1,6 @@
-"""Intel's Open Image Denoise by its C interface: Blender's own library, on a single thread.
+"""Intel's Open Image Denoise through its C API: Blender's own library, on one thread.
 
-Within Cycles it always sees the whole frame with colours, and starts its own threads.
+Called from Cycles, it would always see the whole frame with colours and start its own threads.
 """
 
 import ctypes
@@ -33,9 +33,9 @@ _SIGNATURES = {
 
 
 def denoise(light: np.ndarray, quality: str) -> np.ndarray:
-    """Noisy light of any brightness, float32 ``[H, W, 3]``, denoised; ``quality``: "fast" or "high".
+    """Denoise HDR light, float32 ``[H, W, 3]``; ``quality``: "fast" or "high".
 
-    Import bpy first. Raises VOSForgeError when the library is not there or refuses.
+    Import bpy first. Raises VOSForgeError if the library is missing or fails.
     """
     library, device = _device()
     noisy = np.ascontiguousarray(light, np.float32)
@@ -60,9 +60,7 @@ def _device() -> tuple[ctypes.CDLL, c_void_p]:
     try:
         library = ctypes.CDLL(LIBRARY)
     except OSError as error:
-        raise VOSForgeError(
-            f"Intel's denoiser is not in this Blender ({error}): set render.denoise_light=false"
-        ) from None
+        raise VOSForgeError(f"this Blender lacks Intel's denoiser ({error}): set render.denoise_light=false") from None
     for name, (result, arguments) in _SIGNATURES.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments

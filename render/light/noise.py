@@ -10,19 +10,19 @@ from render.light.relight import BRIGHTEST
 from vosforge.videos.codec import Region
 
 SQUARE = 5
-"""Pixels a side of the square in which light is taken to be the same."""
+"""Side in pixels of the window in which light is assumed constant."""
 PART_CELLS = 2.0
-"""Cost of one more rectangle, in needlessly sampled cells."""
+"""Cost of an additional rectangle, in cells sampled unnecessarily."""
 
 
 def noisy_parts(
     combined: np.ndarray, reflectance: np.ndarray, regions: Sequence[Region], exposure: float, tolerated: float
 ) -> list[Region]:
-    """The parts of ``regions`` where pixels differ from the light around them by more than is ``tolerated``.
+    """The parts of ``regions`` whose noise exceeds ``tolerated``; they do not overlap.
 
-    combined, reflectance: as in `render.light.relight.relit`; exposure: what the light is multiplied by before it is
-    seen; tolerated: the root of the mean square in a cell, in steps of 255. Edges of light count as noise, and rightly:
-    there the denoiser errs most. No two of the parts overlap.
+    combined, reflectance: as in `render.light.relight.relit`; exposure: factor from light to displayed light;
+    tolerated: RMS deviation in a cell from the surrounding light, in steps of 255. Shadow edges count as noise on
+    purpose: the denoiser errs most there.
     """
     found = []
     for region in regions:
@@ -37,7 +37,7 @@ def noisy_parts(
 
 
 def _noise(bright: np.ndarray, colors: np.ndarray, opacity: np.ndarray, exposure: float) -> np.ndarray:
-    """Squared deviations of displayed pixels from their value under the average light around them ``[h, w]``."""
+    """Squared deviations of displayed pixels from their value under the local mean light ``[h, w]``."""
     light = np.minimum(bright / np.maximum(colors, 1e-6), BRIGHTEST)
     near = cv2.blur(light * opacity, (SQUARE, SQUARE)) / np.maximum(cv2.blur(opacity, (SQUARE, SQUARE)), 1e-6)
     noisy, usual = (_seen(exposure * each * colors) for each in (light, near))
@@ -46,12 +46,12 @@ def _noise(bright: np.ndarray, colors: np.ndarray, opacity: np.ndarray, exposure
 
 
 def _seen(linear: np.ndarray) -> np.ndarray:
-    """Light in steps of 255, approximately: a square root replaces sRGB's curve."""
+    """Light in display steps of 255; a square root approximates sRGB's curve."""
     return 255 * np.sqrt(np.clip(linear, 0.0, 1.0))
 
 
 def _cells(squares: np.ndarray) -> np.ndarray:
-    """The means of ``squares [h, w]`` in each cell, float32."""
+    """The mean of ``squares [h, w]`` in each cell, float32."""
     height, width = squares.shape
     rows, columns = -(-height // CELL), -(-width // CELL)
     whole = cv2.copyMakeBorder(squares, 0, rows * CELL - height, 0, columns * CELL - width, cv2.BORDER_REPLICATE)

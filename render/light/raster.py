@@ -1,8 +1,7 @@
-"""Triangles on a fine grid of an image: which one each grid point shows, and what colour; compiled, for speed.
+"""A compiled, supersampling rasteriser: visible triangle and colour per sample.
 
-The grid has n by n points a pixel. A ray d meets a triangle A, B, C (camera axes) where the products of d with B×C,
-C×A and A×B have one sign, as in `render.geometry.raycast`; those products are the barycentric weights, times a common
-factor.
+Each pixel has n by n samples. A ray d hits a triangle A, B, C (camera axes) where the dot products of d with B×C, C×A
+and A×B have one sign, as in `render.geometry.raycast`; they are the barycentric weights up to a common factor.
 """
 
 from functools import partial
@@ -15,46 +14,45 @@ from render.geometry.raycast import CLIP_START
 from vosforge.compiled import compiled
 
 PLAIN, BY_UV, BY_MIRRORED_UV, BY_BOX = 0, 1, 2, 3
-"""How a triangle gets its colour: it has one, its UVs say where in an image (repeated as it is, or mirrored), or its
-place in the mesh's box does."""
+"""Texture mapping of a triangle: a plain colour, UVs with repeated or mirrored wrapping, or box projection."""
 NOTHING = -1
 LEVELS = 4095
 """Steps of sRGB from black to white."""
-MOST_TAPS = 4
-"""At how many points at most an image is looked at for a grid point."""
+MAX_TAPS = 4
+"""Maximum texture lookups per sample (anisotropic filtering)."""
 
 
 _inlined = partial(compiled, inline="always")
 
 
 class Painted(NamedTuple):
-    """The looks of F triangles."""
+    """The appearance of F triangles."""
 
     kind: np.ndarray
     """int8 ``[F]``: PLAIN, BY_UV, BY_MIRRORED_UV or BY_BOX."""
     color: np.ndarray
-    """float32 ``[F, 3]``: scene-linear; an image's is added to it."""
+    """float32 ``[F, 3]``: scene-linear base colour, added to the image's."""
     image: np.ndarray
-    """int32 ``[F]``: the number of its image, for the others."""
+    """int32 ``[F]``: image index, unless PLAIN."""
     place: np.ndarray
-    """float32 ``[F, 3, 3]``: where its corners are: u, v, 0, or places in the mesh's box, 0 to 1."""
+    """float32 ``[F, 3, 3]``: corner coordinates: u, v, 0, or positions in the mesh's bounding box, 0 to 1."""
     normal: np.ndarray
-    """float32 ``[F, 3, 3]``: its corners' normals in the mesh's own axes, for BY_BOX."""
+    """float32 ``[F, 3, 3]``: corner normals in mesh axes, for BY_BOX."""
     known: np.ndarray
-    """bool ``[F]``: whether it surely looks so."""
+    """bool ``[F]``: whether this appearance is exact."""
 
 
 class Images(NamedTuple):
-    """Images of any size and, behind each, itself at half its size and so on down to a texel: L levels in one array."""
+    """I images with their mipmaps, L levels in one array."""
 
     texels: np.ndarray
     """uint8 ``[N, 3]``, sRGB; each level bottom row first."""
     start: np.ndarray
-    """int64 ``[L]``: a level's first texel."""
+    """int64 ``[L]``: first texel of each level."""
     size: np.ndarray
-    """int64 ``[L, 2]``: its height and width."""
+    """int64 ``[L, 2]``: height and width of each level."""
     first: np.ndarray
-    """int64 ``[I + 1]``: each image's first level, and L."""
+    """int64 ``[I + 1]``: first level of each image, then L."""
 
 
 @compiled
@@ -63,9 +61,9 @@ def draw_triangles(
 ) -> None:
     """Draw triangles into a depth buffer.
 
-    corners: float64 ``[F, 3, 3]``, camera axes; first: the first one's number; origin: the row and column of the
-    grid's first pixel; z: float64 ``[h n, w n]``, metres along the camera's axis, and face: int32 of the same shape,
-    the nearest triangle's number, both kept where they are nearer.
+    corners: float64 ``[F, 3, 3]``, camera axes; first: index of the first triangle; origin: row and column of the
+    grid's first pixel; z: float64 ``[h n, w n]``, depth in metres; face: int32 of the same shape, index of the nearest
+    triangle. z and face are updated where a triangle is nearer.
     """
     rows, columns = z.shape
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
@@ -94,7 +92,7 @@ def draw_triangles(
         sign = 1.0 if volume > 0 else -1.0
         ux, uy, uz, vx, vy, vz = ux * sign, uy * sign, uz * sign, vx * sign, vy * sign, vz * sign
         wx, wy, wz, volume = wx * sign, wy * sign, wz * sign, volume * sign
-        # From grid columns to x, and back.
+        # Grid columns to x, and back.
         step, start = 1.0 / (n * fx), (0.5 / n + left - cx) / fx
         for i in range(low_y, high_y):
             y = ((i + 0.5) / n + top - cy) / fy
@@ -131,11 +129,11 @@ def paint(
     face: np.ndarray,
     color: np.ndarray,
 ) -> None:
-    """Give each grid point the colour of the triangle ``face [h n, w n]`` it shows.
+    """Shade each sample by its visible triangle ``face [h n, w n]``.
 
-    linear: scene-linear light by sRGB in LEVELS steps; color: float32 ``[h n, w n, 5]`` of zeros, which becomes that
-    colour, 1 where anything is seen, and 1 where it is not known. Images are interpolated before they are made linear,
-    as Cycles does it.
+    linear: lookup table from sRGB in LEVELS steps to scene-linear light; color: float32 ``[h n, w n, 5]`` of zeros,
+    filled with colour, 1 where covered, and 1 where inexact. Like Cycles, it interpolates images before converting
+    them to linear light.
     """
     rows, columns = face.shape
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
@@ -154,7 +152,7 @@ def paint(
             color[i, j, 4] = 0.0 if looks.known[f] else 1.0
             if kind == PLAIN:
                 continue
-            if f != last:  # most neighbours show the same triangle
+            if f != last:  # neighbours mostly show the same triangle
                 set_forms(forms, corners[f], looks.place[f], looks.normal[f])
                 last = f
             x = ((j + 0.5) / n + origin[1] - cx) / fx
@@ -163,8 +161,7 @@ def paint(
             if kind != BY_BOX:
                 red, green, blue = looked_up(images, image, kind, here, to_right, down, 0, 1, False, linear)
             else:
-                # Weights are below 0 where the front is seen, and Cycles turns normals of backs to the viewer: so all
-                # turn.
+                # Weights are negative on front faces, and Cycles flips the normals of back faces: so all are flipped.
                 nx, ny, nz = -value(forms, 4, x, y), -value(forms, 5, x, y), -value(forms, 6, x, y)
                 x_share, y_share, z_share = box_shares(abs(nx), abs(ny), abs(nz))
                 red, green, blue = 0.0, 0.0, 0.0
@@ -183,9 +180,9 @@ def paint(
 
 @compiled
 def set_forms(forms: np.ndarray, corners: np.ndarray, place: np.ndarray, normal: np.ndarray) -> None:
-    """Fill ``forms [7, 3]`` with linear functions of a ray (x, y, 1): what a triangle has where they meet.
+    """Fill ``forms [7, 3]`` with a triangle's attributes as linear functions of a ray (x, y, 1).
 
-    They are its corners' ``place`` (0 to 2) and ``normal`` (4 to 6), weighted, and the sum of the weights (3).
+    Rows 0 to 2: weighted ``place``; 3: sum of the weights; 4 to 6: weighted ``normal``.
     """
     forms[:] = 0
     for corner in range(3):
@@ -201,31 +198,31 @@ def set_forms(forms: np.ndarray, corners: np.ndarray, place: np.ndarray, normal:
 
 @_inlined
 def value(forms: np.ndarray, which: int, x: float, y: float) -> float:
-    """One of the linear functions at a ray."""
+    """Evaluate one linear function at a ray."""
     found: float = forms[which, 0] * x + forms[which, 1] * y + forms[which, 2]
     return found
 
 
 @_inlined
 def at(forms: np.ndarray, x: float, y: float) -> tuple[float, float, float]:
-    """The place on a triangle's image or box that a ray meets."""
+    """The texture or box coordinates where a ray hits the triangle."""
     share = 1 / value(forms, 3, x, y)
     return value(forms, 0, x, y) * share, value(forms, 1, x, y) * share, value(forms, 2, x, y) * share
 
 
 @_inlined
 def mirrored(place: float) -> float:
-    """A place in an endless row of copies of which every other one is mirrored, in one copy."""
+    """A coordinate wrapped to 0..1 with mirrored repetition."""
     turn = place - 2.0 * np.floor(0.5 * place)
     return 2.0 - turn if turn > 1.0 else turn
 
 
 @_inlined
 def box_shares(x: float, y: float, z: float) -> tuple[float, float, float]:
-    """How much each of a box's three projections counts where a normal has these sizes on the axes.
+    """Blend weights of box projection for a normal with these absolute components.
 
-    As in Cycles' image node (kernel/svm/image.h): one alone where its axis is far ahead, two where the third is far
-    behind, all three around the corners.
+    As in Cycles' image node (kernel/svm/image.h): one projection where its axis dominates, two near an edge, three near
+    a corner of the box.
     """
     total = x + y + z
     x, y, z = x / total, y / total, z / total
@@ -255,7 +252,7 @@ def box_shares(x: float, y: float, z: float) -> tuple[float, float, float]:
 
 @_inlined
 def blended(share: float) -> float:
-    """The share of the first of two axes, sharpened to the width over which they blend."""
+    """The blend weight of the first of two axes, sharpened to the blend width."""
     return min(max((share - 0.5 * (1 - BOX_BLEND)) / BOX_BLEND, 0.0), 1.0)
 
 
@@ -272,11 +269,10 @@ def looked_up(
     flip: bool,
     linear: np.ndarray,
 ) -> tuple[float, float, float]:
-    """The colour of an image where a grid point is and its neighbours are on a surface.
+    """Anisotropic texture lookup at a sample, from its coordinates and those of its right and lower neighbours.
 
-    ``across`` and ``up``: which of their coordinates are those of the image; ``flip``: whether the first runs back.
-    What lies between two grid points is looked at at up to MOST_TAPS points along its longer side, in the image made
-    as small as its shorter side is wide.
+    ``across`` and ``up``: the coordinates that index the image; ``flip``: mirror the first. Up to MAX_TAPS lookups
+    along the footprint's longer side use the mipmap level that fits its shorter side.
     """
     first = images.first[image]
     height, width = images.size[first, 0], images.size[first, 1]
@@ -288,10 +284,10 @@ def looked_up(
         longer, shorter, long_u, long_v = shorter, longer, down_u, down_v
     level, taps = 0, 1
     if longer >= 4.0:  # two texels
-        longer, shorter = np.sqrt(longer), np.sqrt(max(shorter, longer / MOST_TAPS**2))
+        longer, shorter = np.sqrt(longer), np.sqrt(max(shorter, longer / MAX_TAPS**2))
         while shorter >= 2.0 and first + level + 1 < images.first[image + 1]:
             level, shorter, longer = level + 1, shorter / 2, longer / 2
-        taps = max(min(int(longer + 0.5), MOST_TAPS), 1)
+        taps = max(min(int(longer + 0.5), MAX_TAPS), 1)
     red, green, blue = 0.0, 0.0, 0.0
     for tap in range(taps):
         along = (tap + 0.5) / taps - 0.5
@@ -307,7 +303,7 @@ def looked_up(
 
 @_inlined
 def texel(images: Images, level: int, u: float, v: float, linear: np.ndarray) -> tuple[float, float, float]:
-    """The colour of a level of an image at (u, v), evenly between its texels."""
+    """The bilinearly interpolated colour of a mipmap level at (u, v)."""
     height, width = images.size[level, 0], images.size[level, 1]
     x, y = (u - np.floor(u)) * width - 0.5, (v - np.floor(v)) * height - 0.5
     x0, y0 = int(np.floor(x)), int(np.floor(y))
@@ -326,15 +322,12 @@ def texel(images: Images, level: int, u: float, v: float, linear: np.ndarray) ->
 
 
 def linear_light(encoded: np.ndarray) -> np.ndarray:
-    """Scene-linear light of sRGB values, both 0 to 1 (IEC 61966-2-1), float32."""
+    """sRGB values to scene-linear light, both 0 to 1 (IEC 61966-2-1), float32."""
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 def pixel_filter(n: int) -> np.ndarray:
-    """What grid points count that lie up to a pixel and a half from a pixel's centre, float32 ``[3 n]``.
-
-    Cycles weighs its samples so: by a Blackman-Harris window three pixels wide.
-    """
+    """Cycles' pixel filter on one axis, a Blackman-Harris window three pixels wide: float32 ``[3 n]``."""
     angle = 2 * np.pi * (np.arange(3 * n) + 0.5) / (3 * n)
     weights = 0.35875 - 0.48829 * np.cos(angle) + 0.14128 * np.cos(2 * angle) - 0.01168 * np.cos(3 * angle)
     return (weights / weights.sum()).astype(np.float32)
@@ -342,7 +335,7 @@ def pixel_filter(n: int) -> np.ndarray:
 
 @compiled
 def filtered(grid: np.ndarray, kernel: np.ndarray, n: int) -> np.ndarray:
-    """Pixels from a grid: float32 ``[h n, w n, C]`` to ``[h - 2, w - 2, C]``, without the outermost pixels.
+    """Filter samples to pixels: float32 ``[h n, w n, C]`` to ``[h - 2, w - 2, C]``, without border pixels.
 
     kernel: a `pixel_filter`.
     """

@@ -1,7 +1,7 @@
-"""Finds the few rectangles of a frame in which objects can be visible; nothing else is rendered.
+"""Finds the rectangles of a frame in which objects can be visible; nothing else is rendered.
 
-The frame is a grid of cells. Those that a triangle touches, or comes close to, are marked; cuts from edge to edge then
-take them apart for as long as what is left out saves more rays than another rectangle costs.
+The frame is a grid of cells. Cells that a triangle touches or comes near are marked. Guillotine cuts then split their
+bounding box while the cells saved outweigh the cost of another rectangle.
 """
 
 import itertools
@@ -18,18 +18,18 @@ from render.light.raster import compiled
 from vosforge.videos.codec import Region
 
 CELL = 8
-"""Pixels a side of a cell."""
+"""Side of a cell in pixels."""
 RIM = 2.0
-"""Pixels around a triangle that its antialiased rim may touch."""
+"""Pixels around a triangle that its antialiased edge may touch."""
 PART_RAYS = 16_000
-"""Cost of one more rectangle, in rays that hit nothing."""
+"""Cost of an additional rectangle, in rays that hit nothing."""
 
 DENSE = 0.4
-"""A frame of which a larger share is rendered gets all samples, and the better denoiser if its settings allow."""
+"""Above this rendered fraction of a frame, an adaptive denoiser uses "high"."""
 
 
 class Regions:
-    """The regions of a video's frames in which chosen objects can be visible."""
+    """Finds the regions in which selected objects can be visible, at any frame."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Regions:
         lights: Sequence[LightSpec] = (),
         ground: PlaneSpec | None = None,
     ) -> None:
-        """``numbers``: those of the objects that count; ``rays``: how many of them a pixel gets."""
+        """``numbers``: the selected objects; ``rays``: rays per pixel."""
         self._geometry, self._numbers = geometry, numbers
         self._part = PART_RAYS / rays / CELL**2
         still = [square(ground)] if ground is not None else []
@@ -47,7 +47,7 @@ class Regions:
         self._still = np.concatenate([np.zeros((0, 3, 3)), *still])
 
     def at(self, t: int) -> list[Region]:
-        """The parts of frame ``t`` outside of which nothing of them is seen; no two of them overlap."""
+        """Disjoint regions of frame ``t`` that contain all visible parts of the selected objects."""
         geometry = self._geometry
         height, width = geometry.size
         cells = np.zeros((-(-height // CELL), -(-width // CELL)), bool)
@@ -63,13 +63,13 @@ class Regions:
 
 @compiled
 def mark(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, cells: np.ndarray) -> None:
-    """Mark the ``cells [h, w]`` that triangles come closer to than RIM; none that is touched is ever left out.
+    """Mark every one of the ``cells [h, w]`` within RIM of a triangle (conservative rasterisation).
 
-    vertices: float64 ``[V, 3]``, camera axes; faces: ``[F, 3]``; K: the camera's matrix; cells: bool.
+    vertices: float64 ``[V, 3]``, camera axes; faces: ``[F, 3]``; K: camera matrix; cells: bool.
     """
     rows, columns = cells.shape
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
-    xs, ys = np.empty(4), np.empty(4)  # a triangle cut by a plane has four corners at most
+    xs, ys = np.empty(4), np.empty(4)  # a clipped triangle has at most four corners
     for f in range(len(faces)):
         count = 0
         for k in range(3):
@@ -88,7 +88,7 @@ def mark(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, cells: np.ndarr
         if not (low < rows * CELL and high >= 0):
             continue
         for row in range(int(max(low, 0.0)) // CELL, int(min(high, rows * CELL - 1.0)) // CELL + 1):
-            # How far the triangle reaches to both sides between the row's upper and lower edge.
+            # The triangle's horizontal extent within the row.
             top, bottom = row * CELL - RIM, (row + 1) * CELL + RIM
             left, right = np.inf, -np.inf
             for k in range(count):
@@ -106,9 +106,9 @@ def mark(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, cells: np.ndarr
 
 
 def parts(cells: np.ndarray, cost: float) -> list[Region]:
-    """Rectangles of cells that hold all that are marked in ``cells [h, w]``; one more costs as much as ``cost`` cells.
+    """Rectangles that cover all marked ``cells [h, w]``; an additional one costs as much as ``cost`` cells.
 
-    They are found by the best cut from edge to edge of what is left, and so on with both sides.
+    A greedy guillotine partition: the best cut, then recursively both sides.
     """
     return _parts(cells, cost, 0, 0)
 
@@ -130,12 +130,12 @@ def _parts(cells: np.ndarray, cost: float, top: int, left: int) -> list[Region]:
 
 
 def _after_cuts(cells: np.ndarray) -> np.ndarray:
-    """Cells in the two bounding boxes after a cut below row 0, 1 and so on: int64 ``[h - 1]``."""
+    """Total cells of both bounding boxes after a cut below each row but the last: int64 ``[h - 1]``."""
     return _above(cells)[:-1] + _above(cells[::-1])[-2::-1]
 
 
 def _above(cells: np.ndarray) -> np.ndarray:
-    """Cells in the bounding box of marked cells down to each row: int64 ``[h]``."""
+    """Cells of the bounding box of marked cells down to each row: int64 ``[h]``."""
     height, width = cells.shape
     some = cells.any(axis=1)
     first = np.minimum.accumulate(np.where(some, cells.argmax(axis=1), width))
@@ -158,10 +158,10 @@ def enclosing(regions: Sequence[Region]) -> list[Region]:
 
 
 def neighbourhoods(regions: Sequence[Region], margin: int, size: tuple[int, int]) -> list[tuple[Region, list[Region]]]:
-    """Boxes, each with the ``regions`` that it holds and, within the frame, has at least ``margin`` pixels around.
+    """Boxes around ``regions`` with a margin, each with the regions it contains; every region is in one box.
 
-    Every region is in one box. Boxes are merged, most wasteful pair first, if their common
-    box has no more pixels. size: the frame's height and width.
+    ``margin``: pixels, clipped to the frame of ``size`` (height, width). Boxes merge while their union's box has no
+    more pixels than both, best pair first.
     """
 
     def box(held: Sequence[Region]) -> Region:
@@ -197,7 +197,7 @@ def _pixels(region: Region) -> int:
 def denoiser_for(
     settings: RenderSettings, regions: Sequence[Region], *, surrounded: bool = False
 ) -> Literal["fast", "high"]:
-    """The denoiser's quality for such a frame."""
+    """The denoiser's quality for a frame with these rendered regions."""
     if settings.denoiser != "adaptive":
         return settings.denoiser
     dense = sum(map(_pixels, regions)) > DENSE * settings.width * settings.height

@@ -1,8 +1,8 @@
-"""The light on objects without its noise: divided by their colours, denoised, and multiplied by the exact ones.
+"""Albedo demodulation: divide a frame by its colours, denoise the light, multiply by exact colours.
 
-Light varies slowly over a surface where its texture does not, and a denoiser that sees it alone keeps no noise for
-detail nor takes detail for noise; outlines and textures come from `render.light.albedo`, free of noise. (Demodulation
-of albedo: Schied et al., "Spatiotemporal variance-guided filtering", HPG 2017, section 4.1.)
+Light varies slowly over a surface; texture does not. A denoiser that sees only light neither keeps noise as detail
+nor removes detail as noise. Outlines and textures come noise-free from `render.light.albedo`. (Schied et al.,
+"Spatiotemporal variance-guided filtering", HPG 2017, section 4.1.)
 """
 
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ from render.light.regions import neighbourhoods
 from vosforge.videos.codec import Region
 
 BRIGHTEST = 100.0
-"""Light that makes even a black surface four times white, where it is a dielectric."""
-LEAST_GLOSS, MOST_GLOSS = 0.01, 0.06
-"""What an object may turn out to reflect whatever its colour; SPECULAR is what is assumed."""
+"""Upper bound of light: a black dielectric surface then appears four times as bright as white."""
+MIN_GLOSS, MAX_GLOSS = 0.01, 0.06
+"""Bounds of an object's estimated specular reflectance; SPECULAR is the initial assumption."""
 SLOPE_DEVIATION = 0.1
-"""How far the slope of what is seen over colours is from that of the assumption: the deviation of a prior."""
-AROUND = 16
-"""So many pixels around what it denoises does the denoiser see at least."""
+"""Standard deviation of the prior on the slope of brightness over colour, around the assumed one."""
+MARGIN = 16
+"""Minimum margin in pixels around denoised regions, as context for the denoiser."""
 WINDOW = 9
-"""Within so many pixels light hardly changes, but by what it falls on."""
+"""Side in pixels of the window in which light is assumed constant."""
 
 
 def relit(
@@ -38,16 +38,16 @@ def relit(
     behind: np.ndarray,
     quality: str,
 ) -> np.ndarray:
-    """A frame as scene-linear light ``[H, W, 3]``: its surfaces before ``behind``, which shows where nothing else is.
+    """The final frame, scene-linear ``[H, W, 3]``: denoised surfaces composited over ``behind``.
 
-    combined: what was rendered, noisy, and what surfaces reflect at the same samples, both premultiplied by their
-    opacity, float32 ``[H, W, 4]``; seen: the objects' numbers, uint16 ``[H, W]``; shown: what the surfaces look like in
-    each of ``regions``.
+    combined, reflectance: the noisy render and the surfaces' reflectance at the same samples, both premultiplied by
+    opacity, float32 ``[H, W, 4]``; seen: object numbers, uint16 ``[H, W]``; shown: exact surfaces of each of
+    ``regions``.
     """
     light, (height, width) = np.zeros_like(behind), behind.shape[:2]
     gloss = more_gloss(combined, reflectance, seen)
     reflected = _glossier(reflectance[:, :, :3], gloss * combined[:, :, 3:])
-    for box, held in neighbourhoods(regions, AROUND, (height, width)):
+    for box, held in neighbourhoods(regions, MARGIN, (height, width)):
         here = _inside(box)
         noisy = combined[here][:, :, :3] / np.maximum(reflected[here], 1e-6)
         clean = denoise(filled(np.minimum(noisy, BRIGHTEST), combined[here][:, :, 3:]), quality)
@@ -68,22 +68,22 @@ def _inside(region: Region) -> tuple[slice, slice]:
 
 
 def _within(region: Region, box: Region) -> Region:
-    """Where a region lies in a box that holds it."""
+    """A region in the coordinates of a box that contains it."""
     return Region(region.top - box.top, region.left - box.left, region.bottom - box.top, region.right - box.left)
 
 
 def _glossier(reflectance: np.ndarray, gloss: np.ndarray) -> np.ndarray:
-    """Reflectance with this much more gloss; at outlines the ground has none to remove."""
-    return np.maximum(reflectance + gloss, reflectance * (LEAST_GLOSS / SPECULAR))
+    """Reflectance plus a specular correction, bounded below: at outlines the ground has no specular to remove."""
+    return np.maximum(reflectance + gloss, reflectance * (MIN_GLOSS / SPECULAR))
 
 
 def more_gloss(combined: np.ndarray, reflectance: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Correction to the assumed specular reflectance at each pixel: float32 ``[H, W, 1]``.
 
-    Divided by its colour and the right gloss, what is seen of an object no longer shows its texture, and is easily
-    denoised. Within a few pixels the light L is nearly the same and L (colour + gloss) is seen, so that the slope over
-    colours tells how much is gloss. It depends on where light comes from, and each frame has its own. Arguments are
-    those of `relit`.
+    With the right specular reflectance, dividing by reflectance removes all texture, so the light is easy to denoise.
+    Locally the light L is nearly constant and brightness is L (colour + specular), so the slope of brightness over
+    colour gives the specular part. It depends on the lighting, so it is estimated per object and frame. Arguments as
+    in `relit`.
     """
     found = np.zeros(int(seen.max(initial=0)) + 1, np.float32)
     opaque = combined[:, :, 3] > 0.999
@@ -94,12 +94,12 @@ def more_gloss(combined: np.ndarray, reflectance: np.ndarray, seen: np.ndarray) 
             whole = (opaque[here] & (seen[here] == number)).astype(np.float32)
             inside = cv2.erode(whole, around, borderType=cv2.BORDER_CONSTANT, borderValue=[0])
             found[number] = _more_gloss(bright[here] * inside, colors[here] * inside, inside)
-    beside = np.where(seen > 0, seen, cv2.dilate(seen, around))  # outlines reach a pixel further
+    beside = np.where(seen > 0, seen, cv2.dilate(seen, around))  # outlines extend one pixel further
     return found[beside][:, :, None]
 
 
 def _more_gloss(bright: np.ndarray, colors: np.ndarray, inside: np.ndarray) -> float:
-    """The same of one object, ``inside`` which there is nothing else; all are float32 ``[h, w]``, 0 outside."""
+    """The correction for one object; arguments are float32 ``[h, w]``, 0 outside its interior ``inside``."""
     near_bright, near_colors, near = (cv2.blur(each, (WINDOW, WINDOW)) for each in (bright, colors, inside))
     lit = (inside > 0) & (near_bright > 1e-4 * near_colors)
     if not lit.any():
@@ -107,16 +107,14 @@ def _more_gloss(bright: np.ndarray, colors: np.ndarray, inside: np.ndarray) -> f
     usual = near_colors[lit] / near[lit]
     steps = colors[lit] - usual
     changes = bright[lit] * near_colors[lit] / near_bright[lit] - usual
-    noise = np.mean(np.square(changes - steps)) / (
-        len(steps) * SLOPE_DEVIATION**2
-    )  # so many variances is the prior worth
+    noise = np.mean(np.square(changes - steps)) / (len(steps) * SLOPE_DEVIATION**2)  # weight of the prior, in variances
     slope = (np.mean(steps * changes) + noise) / (np.mean(steps * steps) + max(noise, 1e-12))
     more = colors[lit].mean() * (1 / max(float(slope), 1e-3) - 1)
-    return float(np.clip(more, LEAST_GLOSS - SPECULAR, MOST_GLOSS - SPECULAR))
+    return float(np.clip(more, MIN_GLOSS - SPECULAR, MAX_GLOSS - SPECULAR))
 
 
 def filled(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """``values [H, W, C]`` where ``weights [H, W, 1]`` are not 0; elsewhere filled from blurred neighbours."""
+    """``values [H, W, C]`` where ``weights [H, W, 1]`` > 0; elsewhere filled from blurred neighbours."""
     height, width = values.shape[:2]
     if min(height, width) < 2:
         return np.where(weights > 0, values, values.sum(axis=(0, 1)) / max(np.count_nonzero(weights), 1))

@@ -29,7 +29,7 @@ class Sky:
     def light(self, t: int) -> np.ndarray:
         """The surroundings in frame ``t``: scene-linear float32 ``[H, W, 3]``."""
         (height, width), n = self._size, self._samples
-        # The filter reaches a pixel around.
+        # The filter extends one pixel further.
         xy = [(np.arange((side + 2) * n, dtype=np.float32) + 0.5) / n - 1 for side in (width, height)]
         x, y = np.meshgrid(*xy)
         turn = np.array(
@@ -38,7 +38,7 @@ class Sky:
         to_world = turn @ self._to_camera[t, :3, :3].T @ np.linalg.inv(self._intrinsics)
         right, ahead, up = (row[0] * x + row[1] * y + row[2] for row in to_world.astype(np.float32))
         rows, columns = self._hdri.shape[:2]
-        # Cycles' mapping: the middle of the image lies along x, its left half turns to y (kernel/camera/projection.h).
+        # Cycles' mapping: the image centre is +x, its left half is towards +y (kernel/camera/projection.h).
         u = 0.5 - np.arctan2(ahead, right) / (2 * np.pi)
         v = 0.5 - np.arctan2(up, np.hypot(right, ahead)) / np.pi
         seen = cv2.remap(

@@ -16,7 +16,7 @@ ROUGHLY = 0.06
 """How much of a colour Blender's layers of a shader may take; lost factors and pictures take more."""
 EDGE_SHARE = 0.15
 """Of the covered pixels, so many may differ: those at outlines and at edges of a picture's texels."""
-LEAST_SEEN = 50
+MIN_SEEN = 50
 """What covers fewer pixels is judged as if it covered so many."""
 
 
@@ -270,7 +270,7 @@ def main(folder, count, seed):
         found = look_at(cycles, direction)
         off = np.abs(found - wanted)
         seen = int(((wanted[..., 3] > 0) | (found[..., 3] > 0)).sum())
-        bad = float((off > ROUGHLY + 0.1 * wanted).any(axis=-1).sum()) / max(seen, LEAST_SEEN)
+        bad = float((off > ROUGHLY + 0.1 * wanted).any(axis=-1).sum()) / max(seen, MIN_SEEN)
         report.append({"file": path.name, "told": told, "bad": bad, "seen": seen, "warnings": warnings})
         if bad > EDGE_SHARE:
             both = np.concatenate([wanted, found], axis=1).clip(0, 1)

@@ -323,7 +323,7 @@ def test_texture_coordinates_are_those_of_the_picture(imported):
 
 def test_what_is_not_shown_as_it_is_meant_is_said(imported):
     get, _ = imported
-    assert "its light is shown as its colour" in get("emission")[2][0]
+    assert "its emission is rendered as its colour" in get("emission")[2][0]
     assert "repeated instead" in get("clamped")[2][0]
     assert "none.mtl" in get("lost_mtl")[2][0]
 

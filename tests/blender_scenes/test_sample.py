@@ -8,12 +8,12 @@ from scipy.stats import ks_2samp
 
 from assets.catalog import Asset, Catalog
 from blender_scenes.describe import DESCRIBED_QUANTILES, scene_quantities
-from blender_scenes.sample import SceneConfig, preset, sample_scene
+from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import CurveMotion, RenderSettings, SceneSpec
 from blender_scenes.trajectories import camera_poses, evaluate, intrinsics
 from tests.blender_scenes.published import quantities
 from vosforge import InputError, VOSForgeError
-from vosforge.config import read_config
+from vosforge.config import named, read_config
 
 DISTRIBUTION = Path(__file__).parents[3] / "shared" / "reference" / "bl30k_distribution.tsv"
 RENDER = RenderSettings(width=384, height=256, frames=24)
@@ -106,7 +106,7 @@ def test_bl30k_has_the_published_generators_distribution(count):
         pytest.skip("the published generator's distribution is not beside this checkout")
     catalog = library(1000, 0.34)
     scenes = (
-        sample_scene(preset("bl30k"), RenderSettings(), catalog, seed=1, index=index, split="train")
+        sample_scene(PRESETS["bl30k"], RenderSettings(), catalog, seed=1, index=index, split="train")
         for index in range(count)
     )
     found = scene_quantities(scenes)
@@ -124,7 +124,7 @@ def test_bl30k_has_the_published_generators_distribution(count):
 
 
 def test_bl30k_moves_as_a_plain_generator_with_the_published_constants():
-    config, catalog = preset("bl30k").model_copy(update={"objects": (1, 1)}), library(1000, 0.34)
+    config, catalog = PRESETS["bl30k"].model_copy(update={"objects": (1, 1)}), library(1000, 0.34)
     found = scene_quantities(
         sample_scene(config, RenderSettings(), catalog, seed=2, index=index, split="train") for index in range(400)
     )
@@ -153,20 +153,20 @@ def test_quantities_of_a_scene_that_is_known(paper_catalog):
 
 def test_an_unknown_preset_is_named():
     with pytest.raises(InputError, match="unknown preset 'bl3k'; known: basic, bl30k"):
-        preset("bl3k")
+        named("preset", "bl3k", PRESETS)
 
 
 @pytest.mark.parametrize("key", ["objects", "scale", "fov", "lights", "light_energy", "world_strength", "emission"])
 def test_a_range_the_wrong_way_round_is_refused_with_its_key(key):
     least, most = getattr(SceneConfig(), key)
     with pytest.raises(InputError, match=f"'{key}' cannot be .* put the lower number first"):
-        read_config(SceneConfig, None, [f"{key}=[{most}, {least}]"])
-    for empty in ("[]", "[1]", "[1, 2, 3]", "null", "[-1, -1]"):
+        read_config(SceneConfig, None, {key: [most, least]})
+    for empty in ([], [1], [1, 2, 3], None, [-1, -1]):
         with pytest.raises(InputError, match=key):
-            read_config(SceneConfig, None, [f"{key}={empty}"])
+            read_config(SceneConfig, None, {key: empty})
 
 
 def test_a_video_without_objects_or_with_more_than_labels_is_refused():
-    for objects in ("[0, 2]", "[1, 256]"):
+    for objects in ([0, 2], [1, 256]):
         with pytest.raises(InputError, match="'objects"):
-            read_config(SceneConfig, None, [f"objects={objects}"])
+            read_config(SceneConfig, None, {"objects": objects})

@@ -65,7 +65,7 @@ def test_help_lists_the_commands():
         (["demo", "--video", "nowhere"], "there is no folder nowhere"),
         (["train", "nowhere", "out"], "nowhere is not a rendered data set"),
         (["train", "nowhere", "out", "--network", "stm"], "unknown network 'stm'"),
-        (["train", "nowhere", "out", "--recipe", "quick"], "unknown training recipe 'quick'"),
+        (["train", "nowhere", "out", "--recipe", "quick"], "unknown recipe 'quick'"),
         (["export", "nowhere", "out", "--format", "davis"], "nowhere is not a rendered data set"),
         (["export", "nowhere", "out", "--format", "voc"], "unknown format 'voc'"),
         (["import", "nowhere", "out"], "nowhere does not exist"),

@@ -43,7 +43,7 @@ export r1:000000 zz --format mp4 | --video 000000
 export r1 zz | Missing option '--format'
 export r1 afile.txt --format davis | afile.txt is a file
 train emptydir zz | not a rendered data set
-train r1 zz --recipe huge | unknown training recipe 'huge'
+train r1 zz --recipe huge | unknown recipe 'huge'
 train r1 zz --network foo | unknown network 'foo'
 train r1 zz --network fusion | holds no propagation network
 train r1 zz --set fusion.batch=0 | 'fusion.batch' cannot be 0

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from vosforge import InputError
-from vosforge.config import PathOfUser, Range, Record, read_config
+from vosforge.config import PathOfUser, Range, Record, parsed_settings, read_config
 
 
 class Inner(Record):
@@ -22,7 +22,7 @@ def test_a_file_changes_the_base_and_an_override_changes_the_file(tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text("seed: 3\ninner:\n  samples: 4\n")
     base = Outer(inner=Inner(name="base"))
-    read = read_config(Outer, path, ["inner.samples=16"], base)
+    read = read_config(Outer, path, {"inner.samples": 16}, base)
     assert read == Outer(seed=3, inner=Inner(samples=16, name="base"))
 
 
@@ -53,11 +53,10 @@ def test_a_file_changes_the_base_and_an_override_changes_the_file(tmp_path):
 def test_what_is_wrong_is_one_sentence_that_names_it(tmp_path, text, override, says):
     path = tmp_path / "settings.yaml"
     path.write_text(text)
-    overrides = [override] if override else []
     if override == "seed.deep=1":
         path.write_text("seed: 1")
     with pytest.raises(InputError, match=says) as caught:
-        read_config(Outer, path, overrides)
+        read_config(Outer, path, parsed_settings([override] if override else []))
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
 
@@ -97,5 +96,5 @@ def test_an_empty_file_changes_nothing(tmp_path, text):
 
 def test_a_tilde_is_the_home(monkeypatch):
     monkeypatch.setenv("HOME", "/home/ada")
-    assert read_config(Outer, None, ["folder=~/models"]).folder == Path("/home/ada/models")
-    assert read_config(Outer, None, ["folder=~nobody-here/models"]).folder == Path("~nobody-here/models")
+    assert read_config(Outer, None, {"folder": "~/models"}).folder == Path("/home/ada/models")
+    assert read_config(Outer, None, {"folder": "~nobody-here/models"}).folder == Path("~nobody-here/models")

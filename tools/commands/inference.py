@@ -8,27 +8,28 @@ from PIL import Image
 
 from mivos_models import InteractiveRunner
 from mivos_models.runner.scribbles import NO_STROKE, read_scribbles
-from tools.convert.writing import original_names
-from tools.demo.report import RoundScore
 from tools.inspect.view import open_video, view_video
 from train.evaluation.interactive import Networks, evaluate_interactive
+from train.evaluation.metrics import Scores
 from vosforge.errors import InputError
-from vosforge.files import room_to_write, sealed_file
+from vosforge.files import sealed_file
 from vosforge.log import console
 from vosforge.seeding import rng_for
+from vosforge.trouble import attempting
 from vosforge.videos import ShardVideo
-from vosforge.videos.folders import FolderVideo, numbered
+from vosforge.videos.folders import FolderVideo
 from vosforge.videos.masks import read_mask
+from vosforge.videos.names import numbered, original_names
 from vosforge.videos.palette import PALETTE
 from vosforge.videos.video import MemoryVideo, Video, objects_in
 
 
 @dataclass(frozen=True)
 class Inferred:
-    """The masks' folder, and J, F and J&F per round if ground truth is available."""
+    """The masks' folder, and the scores of each round if ground truth is available."""
 
     masks: Path
-    scores: tuple[RoundScore, ...] = ()
+    scores: tuple[Scores, ...] = ()
 
 
 def infer_video(
@@ -54,7 +55,7 @@ def infer_video(
     if not networks.is_dir():
         raise InputError(f"there is no folder {networks}: name the one that 'vosforge train' wrote, with --networks")
     loaded = Networks.load(networks)
-    scores: tuple[RoundScore, ...] = ()
+    scores: tuple[Scores, ...] = ()
     if mask is not None:
         masks = _from_mask(video, loaded, mask, frame, short_side)
     elif scribbles is not None:
@@ -64,8 +65,8 @@ def infer_video(
             raise InputError(f"the video '{video.id}' has no masks for the robot: give --mask or --scribbles")
         result = evaluate_interactive(video, loaded, rounds, rng_for(0, "robot", video.id), short_side=short_side)
         masks = result.rounds[-1].masks
-        scores = tuple(RoundScore(each.j, each.f, each.j_and_f) for each in result.rounds)
-    with room_to_write(out):
+        scores = tuple(each.scores for each in result.rounds)
+    with attempting(f"write to {out}"):
         for name, each in zip(_names(video), masks, strict=True):
             image = Image.fromarray(each, mode="P")
             image.putpalette(PALETTE.tobytes())

@@ -1,22 +1,22 @@
 """Renders a data set from the command line: settings and assets are pinned in its folder on the first run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from assets.catalog import Catalog
 from assets.store import AssetStore
-from blender_scenes.sample import preset
+from blender_scenes.sample import PRESETS
 from render.farm.head import check_head
 from render.farm.jobs import Dataset, DatasetConfig, begun_with
 from render.farm.layout import WHOLE_MACHINE, Resources
 from render.farm.prepare import build_catalog
 from render.farm.process import BlenderUnusableError, cards_of
 from tools.convert.importing import PIN
-from vosforge.config import read_config
+from vosforge.config import named, read_config
 from vosforge.errors import InputError
-from vosforge.log import console, progress_bar
-from vosforge.progress import shown
+from vosforge.log import console
+from vosforge.progress import progress, shown
 from vosforge.videos import ShardSet
 
 if TYPE_CHECKING:
@@ -36,13 +36,11 @@ def render_with_progress(
     """Render the missing videos of ``dataset`` with a progress display."""
     from render.farm.cluster import render_dataset  # Ray takes seconds to import, and only rendering needs it
 
-    with progress_bar() as bar:
-        task = bar.add_task("rendering", total=None, rate="starting")
+    with progress("rendering", note="starting") as bar:
 
-        def show(progress: "Progress") -> None:
-            rate = progress.frames_done / progress.seconds if progress.frames_done else 0.0
-            text = f"{rate:.2f} frames/s" if rate else "starting"
-            bar.update(task, total=progress.frames_total, completed=progress.frames_done, rate=text)
+        def show(run: "Progress") -> None:
+            rate = run.frames_done / run.seconds if run.frames_done else 0.0
+            bar.show(run.frames_done, run.frames_total, f"{rate:.2f} frames/s" if rate else "starting")
 
         done = render_dataset(dataset, store, resources, show, retry_quarantined)
     if done.redrawn or done.quarantined:
@@ -53,17 +51,17 @@ def render_with_progress(
 def render_to(
     out: Path,
     config: Path | None,
-    settings: Sequence[str],
+    overrides: Mapping[str, object],
     resources: Resources = WHOLE_MACHINE,
     retry_quarantined: bool = False,
 ) -> Rendered:
     """Render the missing videos of the data set at ``out``.
 
     An existing data set keeps its pinned settings and assets: they are the defaults, and others raise InputError.
-    ``retry_quarantined``: render quarantined videos too. InputError, before anything is written, if ``out`` is
-    unsuitable, the device is missing, or no Ray cluster answers.
+    ``overrides``: those of `read_config`. ``retry_quarantined``: render quarantined videos too. Raises InputError,
+    before anything is written, if ``out`` is unsuitable, the device is missing, or no Ray cluster answers.
     """
-    wanted = read_config(DatasetConfig, config, settings, None if config else begun_with(out))
+    wanted = read_config(DatasetConfig, config, overrides, None if config else begun_with(out))
     check_place(out)
     if resources.address is not None:
         check_head(resources.address)
@@ -87,7 +85,7 @@ def open_dataset(root: Path, config: DatasetConfig, store: AssetStore) -> Datase
     if begun_with(root):
         console.print(f"{shown(root)} exists, reusing its catalog")
         return Dataset(root, config, Catalog.load(root / "catalog.jsonl"))
-    preset(config.scene.preset)  # of new scenes: those of stored data sets may bear any name
+    named("preset", config.scene.preset, PRESETS)  # of new scenes: those of stored data sets may bear any name
     return Dataset(root, config, build_catalog(config.assets, config.seed, store))
 
 

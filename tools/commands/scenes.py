@@ -1,6 +1,6 @@
 """Draws specs without Blender, and describes them in numbers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,10 @@ from rich.table import Table
 from assets.catalog import Catalog
 from assets.store import AssetStore
 from blender_scenes.describe import DESCRIBED_QUANTILES, scene_quantities
-from blender_scenes.sample import preset
+from blender_scenes.sample import PRESETS
 from blender_scenes.spec import SceneSpec
 from render.farm.jobs import DatasetConfig, scene_of, split_assets
-from render.farm.prepare import build_catalog
-from vosforge.config import explain, read_config
+from vosforge.config import explain, named, read_config
 from vosforge.errors import InputError
 
 
@@ -55,11 +54,14 @@ def catalog_for(path: Path | None, config: DatasetConfig) -> Catalog:
     """The catalog at ``path`` (a file or a data set), or a new one for ``config`` in the cache."""
     if path is not None:
         return Catalog.load(path / "catalog.jsonl" if path.is_dir() else path)
+    from render.farm.prepare import build_catalog  # needs trimesh
+
     return build_catalog(config.assets, config.seed, AssetStore())
 
 
-def preset_config(name: str, videos: int, seed: int, settings: Sequence[str] = ()) -> DatasetConfig:
-    """The settings of a data set of ``videos`` scenes of the preset ``name``, changed by ``settings``."""
-    config = read_config(DatasetConfig, None, settings, DatasetConfig(seed=seed, videos=videos, scene=preset(name)))
-    preset(config.scene.preset)
+def preset_config(preset: str, videos: int, seed: int, overrides: Mapping[str, object] | None = None) -> DatasetConfig:
+    """The settings of a data set of ``videos`` scenes of ``preset``, changed by ``overrides`` (see `read_config`)."""
+    base = DatasetConfig(seed=seed, videos=videos, scene=named("preset", preset, PRESETS))
+    config = read_config(DatasetConfig, None, overrides, base)
+    named("preset", config.scene.preset, PRESETS)
     return config

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from train.fusion import train_fusion
+from train.loop import OnStep
 from train.propagation import train_propagation
 from train.s2m import train_s2m
 from train.settings import Recipe
 from vosforge.errors import InputError
-from vosforge.files import room_to_write, write_sealed
+from vosforge.files import write_sealed
 from vosforge.log import console
-from vosforge.progress import shown, training_progress
+from vosforge.progress import ProgressBar, progress, shown
+from vosforge.trouble import attempting
 from vosforge.videos import Place, ShardSet
 from vosforge.videos.video import Video
 
@@ -46,7 +48,8 @@ def train_networks(data: Place, recipe: Recipe, out: Path, networks: Sequence[st
                 console.print(f"{kind}: already trained on these videos, reusing {shown(out / f'{kind}.pth')}")
             else:
                 note.unlink(missing_ok=True)
-                with room_to_write(out), training_progress(kind) as on_step:
+                with attempting(f"train {kind} into {out}"), progress(kind, note="preparing") as bar:
+                    on_step = _losses_on(bar)
                     if kind == "s2m":
                         train_s2m(videos, recipe.s2m, out, on_step)
                     elif kind == "propagation":
@@ -55,6 +58,10 @@ def train_networks(data: Place, recipe: Recipe, out: Path, networks: Sequence[st
                         train_fusion(videos, recipe.fusion, out, on_step)
                 write_sealed(note, basis)
     return reused
+
+
+def _losses_on(bar: ProgressBar) -> OnStep:
+    return lambda step, total, loss: bar.show(step, total, f"loss {loss:.3f}")
 
 
 def _file_hash(path: Path) -> str:

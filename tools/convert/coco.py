@@ -14,8 +14,9 @@ from typing import IO, Any
 import numpy as np
 
 from tools.convert.runs import encode_runs
-from tools.convert.writing import categories, frame_names, objects_seen, write_frames
+from tools.convert.writing import objects_seen, write_frames
 from vosforge.videos import ShardVideo
+from vosforge.videos.names import categories, frame_names
 
 LISTS = ("videos", "tracks", "images", "annotations")
 

@@ -7,10 +7,10 @@ the folder is called 480p whatever the frames' size, because that is where the p
 from collections.abc import Iterable
 from pathlib import Path
 
-from tools.convert.writing import frame_names, objects_seen, write_frames, write_masks
+from tools.convert.writing import objects_seen, write_frames, write_masks
 from vosforge.log import logger
 from vosforge.videos import ShardVideo
-from vosforge.videos.folders import numbered
+from vosforge.videos.names import frame_names, numbered
 
 
 def write_davis(videos: Iterable[ShardVideo], folder: Path) -> None:

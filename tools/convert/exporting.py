@@ -1,18 +1,19 @@
 """Exports chosen videos of a data set to another layout, atomically."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tools.convert.coco import category_numbers, write_coco
 from tools.convert.davis import write_bl30k, write_davis
 from tools.convert.webdataset import write_webdataset
-from tools.convert.writing import safe_name
 from tools.convert.youtube import write_youtube
 from tools.inspect.view import write_mp4
 from vosforge.errors import InputError
-from vosforge.files import room_to_write, sealed_folder
-from vosforge.progress import counting
+from vosforge.files import sealed_folder
+from vosforge.progress import ProgressBar, progress
+from vosforge.trouble import attempting
 from vosforge.videos import Place, ShardSet, ShardVideo
+from vosforge.videos.names import safe_name
 
 FORMATS = ("davis", "bl30k", "youtube-vos", "coco", "webdataset", "mp4")
 MASKS_ALONE = ("davis", "bl30k", "mp4")
@@ -50,8 +51,8 @@ def export_dataset(
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not empty: name a new folder")
-    with room_to_write(out), sealed_folder(out) as folder, counting("exporting", len(chosen)) as advance:
-        videos = _counted(chosen, advance)
+    with attempting(f"write to {out}"), sealed_folder(out) as folder, progress("exporting", len(chosen)) as bar:
+        videos = _counted(chosen, bar)
         match layout:
             case "davis":
                 write_davis(videos, folder)
@@ -89,7 +90,7 @@ def choose_videos(shards: ShardSet, path: Place, split: str | None, video_ids: S
     return chosen
 
 
-def _counted(videos: Sequence[ShardVideo], advance: Callable[[str], None]) -> Iterator[ShardVideo]:
+def _counted(videos: Sequence[ShardVideo], bar: ProgressBar) -> Iterator[ShardVideo]:
     for video in videos:
         yield video
-        advance(video.id)
+        bar.advance(video.id)

@@ -5,23 +5,27 @@ place of ``dataset.yaml``: the source's fingerprint, compared when an import res
 """
 
 import json
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tools.convert.layouts import LAYOUTS, SourceVideo, find_videos, recognise
+from tools.convert.reading import read_video
 from tools.convert.sources import Tree, read_tree
-from tools.convert.staging import Job, worker_map
-from vosforge.errors import InputError
-from vosforge.files import remove_unfinished, room_to_write, write_sealed
+from vosforge.errors import InputError, VOSForgeError
+from vosforge.files import remove_unfinished, write_sealed
+from vosforge.guarded import Lost, guarded
 from vosforge.locks import one_writer
 from vosforge.log import console, logger
 from vosforge.processes import cores
-from vosforge.progress import counting
-from vosforge.videos import VideoRow, build_manifest, pack_shard
+from vosforge.progress import progress
+from vosforge.trouble import attempting
+from vosforge.videos import VideoRow, build_manifest, pack_shard, stage_video
 from vosforge.videos.film import is_film
 from vosforge.videos.folders import FRAMES, MASKS
 from vosforge.videos.format import checksum, shard_name, to_json
@@ -59,7 +63,7 @@ def import_dataset(
         "listing": _listing(videos),
     }
     console.print(f"{layout}: {len(videos)} videos, {sum(len(video.frames) for video in videos)} frames")
-    with room_to_write(out), _only_writer(out, pin):
+    with attempting(f"write to {out}"), _only_writer(out, pin):
         _stage_and_pack(videos, out, origin, videos_per_shard, workers or cores())
         return build_manifest(out)
 
@@ -153,6 +157,25 @@ def _check_pin(out: Path, pin: dict[str, object]) -> None:
         raise InputError(f"{out} was started with {differs} {begun[differs]}, not {pin[differs]}: use another folder")
 
 
+class _Task(NamedTuple):
+    """A video to read, its number, and the path to seal it at."""
+
+    video: SourceVideo
+    number: int
+    path: Path
+    attributes: dict[str, Any]
+
+
+def _stage(task: _Task) -> VOSForgeError | None:
+    """Read and seal one video; returns what the user must mend."""
+    try:
+        with attempting(f"write to {task.path.parent}"):
+            stage_video(task.path, read_video(task.video, task.attributes))
+    except VOSForgeError as error:
+        return error
+    return None
+
+
 def _stage_and_pack(
     videos: Sequence[SourceVideo], out: Path, origin: dict[str, str], videos_per_shard: int, workers: int
 ) -> None:
@@ -163,18 +186,36 @@ def _stage_and_pack(
         number: members for number, members in enumerate(shards) if not (out / "shards" / shard_name(number)).exists()
     }
     missing = [index for members in waiting.values() for index in members if not paths[index].exists()]
-    to_come = set(missing)
-    with counting("importing", len(videos)) as advance, worker_map(min(workers, len(missing))) as mapped:
-        for _ in range(len(videos) - len(missing)):
-            advance("")
-        staged = mapped(Job(videos[index], paths[index], {"source": origin}) for index in missing)
-        for number, members in enumerate(shards):
-            for index in members:
-                if index in to_come:
-                    advance(next(staged))
-            if number in waiting:
-                pack_shard(out / "shards", number, [paths[index] for index in members], {})
-            for index in members:  # also what a kill between sealing and removing left behind
-                paths[index].unlink(missing_ok=True)
+    to_come = {number: len(set(members) & set(missing)) for number, members in enumerate(shards)}
+    tasks = deque(_Task(videos[index], index, paths[index], {"source": origin}) for index in missing)
+
+    def pack(number: int) -> None:
+        members = [paths[index] for index in shards[number]]
+        if number in waiting:
+            pack_shard(out / "shards", number, members, {})
+        for path in members:  # also what a kill between sealing and removing left behind
+            path.unlink(missing_ok=True)
+
+    with progress("importing", len(videos)) as bar:
+        bar.show(len(videos) - len(missing), len(videos), "")
+        for number, count in to_come.items():
+            if not count:
+                pack(number)
+        # One process needs no helper: it works here.
+        several = min(workers, len(missing)) > 1
+        results = guarded(_stage, tasks, workers) if several else ((task, _stage(task)) for task in tasks)
+        for task, error in results:
+            if isinstance(error, Lost):
+                raise VOSForgeError(
+                    f"{task.video.id} {error.why}, perhaps out of memory: resume with the same command and fewer "
+                    "--workers"
+                )
+            if error is not None:
+                raise error
+            bar.advance(task.video.id)
+            number = task.number // videos_per_shard
+            to_come[number] -= 1
+            if not to_come[number]:
+                pack(number)
     if (out / "staging").is_dir():
         (out / "staging").rmdir()

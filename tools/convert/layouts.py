@@ -8,12 +8,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tools.convert.sources import Entry, Tree, named_file
-from tools.convert.writing import safe_name
 from vosforge.errors import InputError
 from vosforge.terms import Split
 from vosforge.videos.film import is_film
 from vosforge.videos.folders import FRAMES, MASKS, OTHER_FRAMES, OTHER_MASKS, USUAL_RESOLUTION, in_time, is_frame
 from vosforge.videos.masks import match_masks
+from vosforge.videos.names import safe_name
 
 LAYOUTS = ("davis", "bl30k", "youtube-vos", "folders")
 

@@ -12,9 +12,9 @@ from tools.convert.sources import Entry, frame_times
 from vosforge.errors import InputError
 from vosforge.terms import VOID
 from vosforge.videos import VideoRecord
-from vosforge.videos.codec import MOST_PIXELS, Encoding, decode, encode, image_size
-from vosforge.videos.folders import numbered
+from vosforge.videos.codec import MAX_PIXELS, Encoding, decode, encode, image_size
 from vosforge.videos.masks import NO_IMAGE, number_objects, read_values
+from vosforge.videos.names import numbered
 
 NO_CATEGORY = "object"
 """Category of objects without one."""
@@ -78,8 +78,8 @@ def _size(data: bytes, place: str) -> tuple[int, int]:
         size = image_size(data)
     except ValueError:
         raise InputError(f"the frame {place} is damaged or not an image: fetch it again or remove its video") from None
-    if size[0] * size[1] > MOST_PIXELS:
-        raise InputError(f"the frame {place} has {size[1]}x{size[0]} pixels, more than {MOST_PIXELS}: scale it down")
+    if size[0] * size[1] > MAX_PIXELS:
+        raise InputError(f"the frame {place} has {size[1]}x{size[0]} pixels, more than {MAX_PIXELS}: scale it down")
     return size
 
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from vosforge.errors import InputError
 from vosforge.videos.codec import encode
 from vosforge.videos.film import Film, is_film
-from vosforge.videos.folders import is_hidden, numbered
+from vosforge.videos.folders import is_hidden
+from vosforge.videos.names import numbered
 
 TAR_BLOCK = 512
 """Of a tar, which ends with one of zeros."""

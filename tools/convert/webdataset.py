@@ -13,9 +13,10 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from tools.convert.writing import categories, frame_names, jpeg, label_mask, palette_png
+from tools.convert.writing import jpeg, label_mask, palette_png
 from vosforge.errors import InputError
 from vosforge.videos import ShardVideo
+from vosforge.videos.names import categories, frame_names
 
 MEGABYTE = 1_000_000
 

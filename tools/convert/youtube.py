@@ -16,16 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from tools.convert.writing import (
-    categories,
-    frame_names,
-    label_mask,
-    objects_seen,
-    palette_png,
-    write_frames,
-    write_masks,
-)
+from tools.convert.writing import label_mask, objects_seen, palette_png, write_frames, write_masks
 from vosforge.videos import ShardVideo
+from vosforge.videos.names import categories, frame_names
 
 
 def write_youtube(videos: Iterable[ShardVideo], folder: Path) -> None:

@@ -5,10 +5,14 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+
+from vosforge.extras import extra
+
+with extra("report", "charts need matplotlib"):
+    import matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Stand-ins that become CSS when the picture is finished, so that one picture serves light and dark pages.
 _INK = "#010203"

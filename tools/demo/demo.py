@@ -39,12 +39,12 @@ from tools.demo.report import (
 )
 from tools.inspect.view import video_sheet
 from train.evaluation.kept import Outcome, evaluate_videos
-from train.settings import Recipe, recipe
+from train.settings import RECIPES, Recipe
 from vosforge.config import Record
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.files import write_sealed
 from vosforge.log import console
-from vosforge.progress import counting, shown
+from vosforge.progress import progress, shown
 from vosforge.videos import ShardSet, ShardVideo
 from vosforge.videos.folders import open_folder
 from vosforge.videos.gates import DARKEST
@@ -61,7 +61,7 @@ class DemoConfig(Record):
         scene=SceneConfig(scale=(2.0, 3.6)),  # larger objects than BL30K's: small networks learn from them in minutes
         render=RenderSettings(width=384, height=256, frames=24, samples=4),
     )
-    training: Recipe = recipe("demo")
+    training: Recipe = RECIPES["demo"]
     rounds: Annotated[int, Field(ge=1, le=20)] = 3
 
 
@@ -164,14 +164,14 @@ def _render(
             f"{len(shards.quarantined)} videos could not be rendered, {first.id} because {first.reason}"
         )
     black = maskless = frames = 0
-    with counting("checking", len(shards.videos)) as advance:
+    with progress("checking", len(shards.videos)) as bar:
         for video in shards:  # what is on disk counts, not what the renderer said
             video.verify()
             for t in range(video.num_frames):
                 black += float(video.frame(t).mean()) < DARKEST
                 maskless += not video.mask(t).any()
             frames += video.num_frames
-            advance(video.id)
+            bar.advance(video.id)
     check_disjoint(shards)
     return shards, RenderSummary(
         videos=len(shards.videos),

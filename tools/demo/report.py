@@ -9,15 +9,18 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 from PIL import Image
 
 from tools.demo.charts import loss_chart, round_chart
 from tools.inspect.overlay import LINE_PALETTE, PALETTE, outline, scribble_layer, shrink, shrink_labels, shrunk_size
+from vosforge.extras import extra
 from vosforge.files import write_sealed
 from vosforge.terms import VOID
+
+with extra("report", "the report needs jinja2"):
+    import jinja2
+    from markupsafe import Markup
 
 GATE_POINTS = 10.0
 """Minimum gain in J&F points (of 100) over the initialisation on the held-out videos."""

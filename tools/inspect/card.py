@@ -7,22 +7,26 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
 from tools.inspect.overlay import contact_sheet, evenly_spaced, labelled_picture
 from tools.inspect.stats import GROUP_COLUMNS, QUANTITY_COLUMNS, Distribution, Stats, group_rows, quantities_rows
 from vosforge.errors import VOSForgeError
-from vosforge.files import room_to_write, sealed_file, write_sealed
+from vosforge.extras import extra
+from vosforge.files import sealed_file, write_sealed
+from vosforge.trouble import attempting
 from vosforge.videos import ShardSet
 from vosforge.videos.cache import local_copy
+
+with extra("report", "the card's plots need matplotlib"):
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 CARD = "DATASET_CARD.md"
 COLOUR = "#3b6fb6"
 PLOTTED = ("size", "seen", "relative_motion", "objects", "border", "visibility", "camera_path", "darkest")
 SHEET_VIDEOS, SHEET_FRAMES, TILE = 6, 4, 240
-MOST_CATEGORIES, MOST_GAPS, MOST_CREATORS = 25, 50, 50
+MAX_CATEGORIES, MAX_GAPS, MAX_CREATORS = 25, 50, 50
 HUB_LICENCES = {"CC0-1.0": "cc0-1.0", "CC-BY-4.0": "cc-by-4.0", "CC-BY-SA-4.0": "cc-by-sa-4.0", "MIT": "mit"}
 """Licence identifiers of the Hugging Face hub."""
 
@@ -33,7 +37,7 @@ def write_card(stats: Stats, out: Path) -> Path:
     Raises VOSForgeError when the folder cannot be written.
     """
     folder = out / "card"
-    with room_to_write(out):
+    with attempting(f"write to {out}"):
         plots = _write_plots(stats, folder)
         _write_sheet(stats, folder / "videos.jpg")
         _write_credits(stats, folder / "credits.csv")
@@ -111,7 +115,7 @@ def _cell(text: str) -> str:
 
 
 def _categories(stats: Stats) -> Iterable[str]:
-    most = stats.categories.most_common(MOST_CATEGORIES)
+    most = stats.categories.most_common(MAX_CATEGORIES)
     yield from _table(("category", "objects"), ((name, f"{count:,}") for name, count in most))
     if len(stats.categories) > len(most):
         yield from ("", f"and {len(stats.categories) - len(most):,} more")
@@ -134,7 +138,7 @@ def _credits(stats: Stats) -> Iterable[str]:
     yield f"{len(stats.credits):,} assets are seen, under {told}. Every one of them, with its source and creator, is in"
     yield "[card/credits.csv](card/credits.csv); every video's record names its own."
     yield ""
-    most = assets.most_common(MOST_CREATORS)
+    most = assets.most_common(MAX_CREATORS)
     rows = ([*key, f"{count:,}", f"{shown[key]:,}"] for key, count in most)
     yield from _table(("licence", "creator", "collection", "assets", "uses in videos"), rows, texts=3)
     if len(assets) > len(most):
@@ -145,7 +149,7 @@ def _gaps(stats: Stats) -> Iterable[str]:
     if not stats.gaps:
         yield "None: no video is quarantined, and all could be read."
         return
-    listed = list(stats.gaps.items())[:MOST_GAPS]
+    listed = list(stats.gaps.items())[:MAX_GAPS]
     yield from _table(("video", "why it is missing"), listed, texts=2)
     if len(stats.gaps) > len(listed):
         yield from ("", f"and {len(stats.gaps) - len(listed):,} more")

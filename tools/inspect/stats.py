@@ -13,7 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from vosforge.errors import InputError, VOSForgeError
-from vosforge.progress import counting
+from vosforge.progress import progress
 from vosforge.videos import Place, ShardSet, ShardVideo
 from vosforge.videos.reader import DAMAGE
 from vosforge.videos.texts import read_texts
@@ -21,7 +21,7 @@ from vosforge.videos.verify import check_tables
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS_A_DECADE = 80
-MOST_VALUES = 24
+MAX_VALUES = 24
 """An attribute with more different values gets no group for each of them."""
 STANDSTILL = 0.01
 """Moves below this, in pixels, count as none in a logarithmic histogram."""
@@ -145,7 +145,7 @@ def collect_stats(path: Place) -> Stats:
     if not shards.videos:
         raise InputError(f"{path} holds no finished video: render some first")
     stats.gaps = {row.id: row.reason or "no reason recorded" for row in shards.quarantined}
-    with counting("reading", len(shards.videos)) as advance:
+    with progress("reading", len(shards.videos)) as bar:
         for video in shards:
             try:
                 _add(stats, video)
@@ -153,7 +153,7 @@ def collect_stats(path: Place) -> Stats:
                 stats.gaps[video.id] = f"cannot be read: {error}"
             except DAMAGE as error:
                 stats.gaps[video.id] = f"cannot be read: {error}; 'vosforge verify' says more"
-            advance(video.id)
+            bar.advance(video.id)
     return stats
 
 
@@ -219,7 +219,7 @@ def _add(stats: Stats, video: ShardVideo) -> None:
 def _add_to_group(stats: Stats, name: str, label: str, video: ShardVideo, measured: dict[str, np.ndarray]) -> None:
     group = stats.groups[name]
     if label not in group:
-        if len(group) >= MOST_VALUES or name in stats.crowded:
+        if len(group) >= MAX_VALUES or name in stats.crowded:
             stats.crowded.add(name)
             group.clear()
             return

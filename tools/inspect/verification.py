@@ -19,7 +19,7 @@ from vosforge.config import explain, read_config
 from vosforge.errors import InputError, MachineError, VOSForgeError
 from vosforge.guarded import Lost, guarded
 from vosforge.processes import cores
-from vosforge.progress import counting
+from vosforge.progress import progress
 from vosforge.trouble import trouble
 from vosforge.videos import Place, VideoRow, read_manifest
 from vosforge.videos.cache import local_copy
@@ -158,7 +158,7 @@ def _read(found: Verification, files: list[Place], root: Place, quick: bool, wor
     gates = bool(found.config and found.config.scene.gates)
     tasks: deque[Place | _Check] = deque(files)
     listed: set[Place] = set()
-    with counting("verifying", len(files)) as advance:
+    with progress("verifying", len(files)) as bar:
         for task, result in guarded(_work, tasks, workers or cores(), _patience):
             path = task.path if isinstance(task, _Check) else task
             file, staged, more = _name(path, root), path.parent.name == "staging", 0
@@ -181,7 +181,7 @@ def _read(found: Verification, files: list[Place], root: Place, quick: bool, wor
                 found.add(path.stem if staged else "", file, result.why, "manual")
             else:
                 found.add(path.stem if staged else "", file, str(result), "requeue" if _opens(path) else "manual")
-            advance(path.stem, more=more)
+            bar.advance(path.stem, more=more)
     return listed
 
 

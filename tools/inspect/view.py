@@ -11,7 +11,8 @@ from PIL import Image
 from tools.inspect.overlay import contact_sheet, evenly_spaced, frame_picture, labelled_picture, overlay, shrink
 from tools.inspect.pass_pictures import PICTURES
 from vosforge import InputError
-from vosforge.files import room_to_write, sealed_file
+from vosforge.files import sealed_file
+from vosforge.trouble import attempting
 from vosforge.videos import Place, ShardSet, ShardVideo, place
 from vosforge.videos.film import is_film
 from vosforge.videos.folders import open_folder
@@ -20,7 +21,7 @@ from vosforge.videos.video import Video
 
 FRAMES_PER_SECOND = 12
 GIF_LONGEST_SIDE = 400
-GIF_MOST_FRAMES = 60
+GIF_MAX_FRAMES = 60
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def view_video(video: Video, out: Path) -> ViewFiles:
     """
     stem = video.id.replace("/", "_")
     files = ViewFiles(*(Path(out) / f"{stem}.{suffix}" for suffix in ("png", "gif", "mp4")))
-    with room_to_write(out):
+    with attempting(f"write to {out}"):
         with sealed_file(files.png) as temporary:
             Image.fromarray(video_sheet(video)).save(temporary, format="PNG", optimize=True)
         with sealed_file(files.gif) as temporary:
@@ -107,7 +108,7 @@ def view_video(video: Video, out: Path) -> ViewFiles:
 
 
 def _write_gif(video: Video, path: Path) -> None:
-    times = evenly_spaced(video.num_frames, GIF_MOST_FRAMES)
+    times = evenly_spaced(video.num_frames, GIF_MAX_FRAMES)
     frames = [Image.fromarray(labelled_picture(video, t, GIF_LONGEST_SIDE)) for t in times]
     # One palette for the whole film, from frames all over it: a palette a frame flickers and is larger.
     samples = np.vstack([np.asarray(frames[i]) for i in evenly_spaced(len(frames), 8)])

@@ -1,7 +1,7 @@
-"""Augmentation of a few frames of one video: one affine warp a frame, and one colour matrix a frame.
+"""Augments frames of one video with one affine warp and one colour transform per frame.
 
-Crop, flip, scale, rotation and shear are composed before any pixel is touched, so a frame is interpolated once and
-what lies beside the crop is real content wherever the frame has any.
+Crop, flip, scale, rotation and shear are composed before resampling: a frame is interpolated once, and rotated crops
+show real content instead of padding wherever the frame extends.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ FILL = (124, 116, 104)
 
 
 READ_MARGIN = 3
-"""Pixels beside what a crop covers that its interpolation may read."""
+"""Margin in pixels that interpolation may read around a crop."""
 
 Positive = Annotated[float, Field(gt=0)]
 
 
 class Jitter(Record):
-    """Largest changes of colour: brightness, contrast, saturation as factors 1 ± x, hue in turns; grey: probability."""
+    """Maximum colour changes: brightness, contrast, saturation as factors 1 ± x, hue in turns; grey: probability."""
 
     brightness: Amount = 0.0
     contrast: Amount = 0.0
@@ -35,11 +35,11 @@ class Jitter(Record):
 
 
 class Geometry(Record):
-    """How frames are cut and bent: a crop shared by the frames of a sample, and a small affine map for each.
+    """Geometric augmentation: one crop shared by a sample's frames, and a small affine map per frame.
 
-    With ``area`` the crop covers a random share of the frame, of a random aspect ratio up to 4:3 or 3:4 (torchvision's
-    RandomResizedCrop). Otherwise frames are scaled so that the short side is ``short_side`` pixels (None: as they
-    are), times a factor from ``zoom``, and a ``crop``-sized square is cut.
+    With ``area``, the crop covers a random fraction of the frame, with a random aspect ratio up to 4:3 or 3:4
+    (torchvision's RandomResizedCrop). Otherwise the short side is scaled to ``short_side`` pixels (None: unscaled)
+    times a factor from ``zoom``, and a square of ``crop`` pixels is cut.
     """
 
     crop: Annotated[int, Field(ge=16)] = 384
@@ -48,15 +48,15 @@ class Geometry(Record):
     zoom: Range[Positive] = (1.0, 1.0)
     flip: Share = 0.5
     rotation: Amount = 0.0
-    """Largest rotation of a frame, degrees."""
+    """Maximum rotation of a frame, degrees."""
     shear: Amount = 0.0
-    """Largest shear of a frame, degrees."""
+    """Maximum shear of a frame, degrees."""
     cubic: bool = True
-    """Bicubic interpolation of the images (as published), or bilinear (faster)."""
+    """Bicubic interpolation of images (as published), or bilinear (faster)."""
 
 
 class Augmentation(Record):
-    """Everything a training sample goes through: geometry, colour shared by its frames, colour of each frame."""
+    """The augmentation of a training sample: geometry, shared colour change, colour change per frame."""
 
     geometry: Geometry = Geometry()
     shared_colour: Jitter = Jitter()
@@ -64,10 +64,10 @@ class Augmentation(Record):
 
 
 class SampleView(NamedTuple):
-    """How a sample sees one frame: through ``to_frame``, then ``colours``.
+    """The transform of one frame: a warp, then colour matrices.
 
-    ``to_frame``: 3x3 from the sample's coordinates to the frame's (pixel corners at integers); ``colours``: 3x4
-    matrices on RGB in 0..255.
+    ``to_frame``: 3x3 from sample to frame coordinates (pixel corners at integers); ``colours``: 3x4 matrices on RGB in
+    0..255.
     """
 
     to_frame: np.ndarray
@@ -81,9 +81,9 @@ def sample_views(
     rng: np.random.Generator,
     anchor: tuple[float, float] | None = None,
 ) -> list[SampleView]:
-    """A random view of each of ``num_frames`` frames of ``size`` (H, W); crop and change of colour are shared.
+    """Random transforms of ``num_frames`` frames of ``size`` (H, W), with a shared crop and shared colour change.
 
-    ``anchor``: a point (x, y) in pixels that the crop must contain, where the geometry allows.
+    ``anchor``: a pixel (x, y) that the crop must contain if the geometry allows it.
     """
     shared = sample_window(*size, settings.geometry, rng, anchor)
     colour = colour_matrix(settings.shared_colour, rng)
@@ -96,9 +96,9 @@ def sample_views(
 def see_frame(
     read: Callable[[Region], np.ndarray], size: tuple[int, int], view: SampleView, geometry: Geometry
 ) -> np.ndarray:
-    """What ``view`` shows of a frame of ``size`` (H, W): ``[crop, crop, 3]`` uint8 RGB.
+    """Apply ``view`` to a frame of ``size`` (H, W): ``[crop, crop, 3]`` uint8 RGB.
 
-    ``read(region)`` gives the pixels of a region of the frame; no more is asked for than is seen.
+    ``read(region)`` returns the pixels of a region; only the visible region is read.
     """
     region = region_seen(view.to_frame, size, geometry.crop)
     shift = np.array([[1, 0, -region.left], [0, 1, -region.top], [0, 0, 1]])
@@ -123,7 +123,7 @@ def sample_window(
     rng: np.random.Generator,
     anchor: tuple[float, float] | None = None,
 ) -> np.ndarray:
-    """A random crop and flip as a 3x3 matrix from output coordinates to the frame's (pixel corners at integers)."""
+    """A random crop and flip as a 3x3 matrix from output to frame coordinates (pixel corners at integers)."""
     if geometry.area is not None:
         window_w, window_h = _resized_crop(height, width, geometry.area, rng)
     else:
@@ -131,7 +131,7 @@ def sample_window(
         window_w = window_h = geometry.crop / (scale * float(rng.uniform(*geometry.zoom)))
     left = _offset(width, window_w, None if anchor is None else anchor[0], rng)
     top = _offset(height, window_h, None if anchor is None else anchor[1], rng)
-    if not geometry.rotation and not geometry.shear:  # whole pixels are cut and resized much faster than warped
+    if not geometry.rotation and not geometry.shear:  # cropping and resizing whole pixels is much faster than warping
         left, top, right, bottom = (float(round(x)) for x in (left, top, left + window_w, top + window_h))
         window_w, window_h = max(right - left, 1.0), max(bottom - top, 1.0)
     scale_x, scale_y = window_w / geometry.crop, window_h / geometry.crop
@@ -155,7 +155,7 @@ def sample_affine(geometry: Geometry, rng: np.random.Generator) -> np.ndarray:
 
 
 def warp_image(frame: np.ndarray, to_frame: np.ndarray, crop: int, cubic: bool) -> np.ndarray:
-    """``frame`` seen through ``to_frame``: ``[crop, crop, 3]`` uint8, FILL outside."""
+    """Warp ``frame`` by ``to_frame``: ``[crop, crop, 3]`` uint8, FILL outside."""
     window = _whole_window(to_frame, frame.shape, crop)
     if window is not None:
         cut = frame[window.top : window.bottom, window.left : window.right]
@@ -166,7 +166,7 @@ def warp_image(frame: np.ndarray, to_frame: np.ndarray, crop: int, cubic: bool) 
 
 
 def warp_mask(mask: np.ndarray, to_frame: np.ndarray, crop: int) -> np.ndarray:
-    """An index mask seen through ``to_frame``: nearest labels, 0 outside."""
+    """Warp an index mask by ``to_frame``: nearest labels, 0 outside."""
     window = _whole_window(to_frame, mask.shape, crop)
     if window is not None:
         cut = mask[window.top : window.bottom, window.left : window.right]
@@ -177,7 +177,7 @@ def warp_mask(mask: np.ndarray, to_frame: np.ndarray, crop: int) -> np.ndarray:
 
 
 def _whole_window(to_frame: np.ndarray, shape: tuple[int, ...], crop: int) -> Region | None:
-    """The upright window of whole pixels inside a frame that a crop shows, flipped or not; None for any other."""
+    """The axis-aligned, pixel-aligned window of a crop, flipped or not; None if the crop is anything else."""
     if to_frame[0, 1] or to_frame[1, 0]:
         return None
     (x0, y0), (x1, y1) = to_frame[:2, 2], to_frame[:2, 2] + crop * np.diag(to_frame)[:2]
@@ -191,7 +191,7 @@ def _whole_window(to_frame: np.ndarray, shape: tuple[int, ...], crop: int) -> Re
 def colour_matrix(jitter: Jitter, rng: np.random.Generator) -> np.ndarray:
     """A random colour change as a 3x4 matrix on RGB in 0..255; contrast pivots on mid-grey.
 
-    Brightness, contrast, saturation and hue (a rotation about the grey axis) are all affine maps of the colour.
+    Brightness, contrast, saturation and hue (rotation about the grey axis) are all affine in RGB.
     """
     if jitter == Jitter():
         return np.eye(3, 4)
@@ -207,7 +207,7 @@ def colour_matrix(jitter: Jitter, rng: np.random.Generator) -> np.ndarray:
 
 
 def apply_colour(image: np.ndarray, matrices: list[np.ndarray]) -> np.ndarray:
-    """``image [H, W, 3]`` uint8 through 3x4 colour ``matrices`` one after the other, rounded once."""
+    """Apply 3x4 colour ``matrices`` in order to ``image [H, W, 3]`` uint8, rounding once."""
     total = np.eye(3, 4)
     for matrix in matrices:
         total = np.column_stack([matrix[:, :3] @ total[:, :3], matrix[:, :3] @ total[:, 3] + matrix[:, 3]])
@@ -226,7 +226,7 @@ def _resized_crop(height: int, width: int, area: tuple[float, float], rng: np.ra
 
 
 def _offset(size: int, window: float, anchor: float | None, rng: np.random.Generator) -> float:
-    """Where a window starts on an axis: inside the frame if it fits, spread over the frame's outside if not."""
+    """A window's random start on an axis: inside the frame if it fits, else so that it covers the frame."""
     low, high = min(0.0, size - window), max(0.0, size - window)
     if anchor is not None:
         low, high = np.clip([anchor - 0.9 * window, anchor - 0.1 * window], low, high)
@@ -240,13 +240,13 @@ def _rotation_about_grey(angle: float) -> np.ndarray:
 
 
 def _at_centres(matrix: np.ndarray) -> np.ndarray:
-    """The same map for OpenCV, whose integer coordinates are pixel centres."""
+    """The same map in OpenCV's coordinates, with pixel centres at integers."""
     to_corner, to_centre = (np.array([[1, 0, shift], [0, 1, shift], [0, 0, 1]]) for shift in (0.5, -0.5))
     return (to_centre @ matrix @ to_corner)[:2]
 
 
 def point_in(region: np.ndarray, rng: np.random.Generator) -> tuple[float, float] | None:
-    """A random pixel (x, y) of the nonzero ``region [H, W]``, an anchor for a crop; None for an empty one."""
+    """A random pixel (x, y) of the nonzero ``region [H, W]`` as a crop anchor; None if it is empty."""
     pixels = np.flatnonzero(region)
     if not len(pixels):
         return None

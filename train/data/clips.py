@@ -1,7 +1,7 @@
-"""Training samples for propagation: three frames of a video, a few jumps apart, and up to a few objects in them.
+"""Training samples for propagation: three nearby frames of a video and up to a few of their objects.
 
-Four pieces: videos (``ShardVideo``, or folders), which frames and objects of them (``sample_times``, ``teachable``),
-decoding no more than a crop sees (``see_frame``), and the typed batch (``ClipSample``).
+Four pieces: videos (``ShardVideo`` or folders), the choice of frames and objects (``sample_times``, ``teachable``),
+decoding only what a crop shows (``see_frame``), and the typed sample (``ClipSample``).
 """
 
 from collections.abc import Sequence
@@ -29,10 +29,9 @@ DRAWS = 120
 
 
 class ClipSample(NamedTuple):
-    """A clip, or a batch of them with B in front.
+    """A clip, or a batch with a leading dimension B.
 
-    frames: [T, 3, H, W] uint8 RGB; labels: [T, H, W] uint8, 0..K; present: [K] bool, False for an object that only
-    fills the batch.
+    frames: [T, 3, H, W] uint8 RGB; labels: [T, H, W] uint8, 0..K; present: [K] bool, False for padding objects.
     """
 
     frames: Tensor
@@ -41,7 +40,7 @@ class ClipSample(NamedTuple):
 
 
 class ClipDataset(Dataset[ClipSample]):
-    """The clips of a whole run in order: item i belongs to step i // batch and depends only on the seed and i.
+    """All clips of a run in order: item i belongs to step i // batch and depends only on the seed and i.
 
     Videos follow seeded permutations: each is used once before any repeats.
     """
@@ -54,7 +53,7 @@ class ClipDataset(Dataset[ClipSample]):
         return self.settings.iterations * self.settings.batch
 
     def __getitem__(self, index: int) -> ClipSample:
-        """Clip ``index``. VOSForgeError when large enough objects are too rare."""
+        """Clip ``index``. Raises VOSForgeError if large enough objects are too rare."""
         rng = rng_for(self.settings.seed, "clip", index)
         epoch, place = divmod(index, len(self.videos))
         video = self.videos[_permutation(self.settings.seed, epoch, len(self.videos))[place]]
@@ -91,13 +90,13 @@ class ClipDataset(Dataset[ClipSample]):
 
 
 class ShardDataset(ClipDataset):
-    """The clips of a rendered or imported data set's training videos, for a ``torch.utils.data.DataLoader``.
+    """Clips of a rendered or imported data set, for a ``torch.utils.data.DataLoader``.
 
-    It may be pickled, forked and spawned: shards are opened in the process that reads them.
+    Safe to pickle, fork and spawn: each process opens the shards it reads.
     """
 
     def __init__(self, path: Path | str, settings: PropagationSettings, split: str = "train") -> None:
-        """The videos of ``split`` in the data set (or shard) at ``path``, here or at a URL. InputError without any."""
+        """Use the videos of ``split`` in a data set or shard (path or URL). Raises InputError if there are none."""
         super().__init__(ShardSet(path).split(split), settings)
 
 
@@ -117,7 +116,7 @@ def sample_times(num_frames: int, max_jump: int, rng: np.random.Generator) -> li
 
 
 def teachable(masks: np.ndarray, small_areas: tuple[int, int, int]) -> np.ndarray:
-    """Labels in the first of ``masks [T, S, S]`` that are large enough, or small and small for good (published)."""
+    """Labels in the first of ``masks [T, S, S]`` that are large enough, or stay small in all of them (published)."""
     tiny, small, large = (side**2 * masks[0].size / 384**2 for side in small_areas)
     first = label_areas(masks[0])
     taught, maybe = first >= large, (first >= tiny) & (first < large)
@@ -128,7 +127,7 @@ def teachable(masks: np.ndarray, small_areas: tuple[int, int, int]) -> np.ndarra
 
 
 def _object_point(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, float] | None:
-    """A random point of a random object, whatever its size."""
+    """A random point of a random object of any size."""
     labels = objects_in(mask)
     return point_in(mask == rng.choice(labels), rng) if labels else None
 

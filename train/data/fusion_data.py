@@ -1,4 +1,4 @@
-"""Training samples for fusion: a frame's masks propagated by a trained network from two references."""
+"""Training samples for fusion: masks of a frame, propagated by a trained network from two references."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ from vosforge.videos.video import Video, usable_for_training
 
 STATE_DRAWS = 20
 TENTH = 25
-"""More than a tenth, in probabilities stored as 0..255."""
+"""A probability of one tenth, stored as 0..255."""
 
 
 @dataclass(frozen=True)
 class PropagatedVideo:
-    """One video and the results propagated from some of its frames.
+    """One video with the masks propagated from some of its frames.
 
-    frames [T,H,W,3] uint8; truth [T,H,W] uint8, labels 1..K; results: reference -> [K,T,H,W] uint8, the aggregated
+    frames [T,H,W,3] uint8; truth [T,H,W] uint8, labels 1..K; results: reference -> [K,T,H,W] uint8, aggregated
     probabilities times 255, truncated.
     """
 
@@ -39,17 +39,17 @@ class PropagatedVideo:
     results: dict[int, np.ndarray]
 
     def objects_at(self, t: int, min_pixels: int) -> set[int]:
-        """Labels with more than ``min_pixels`` true pixels in frame ``t``."""
+        """Labels with more than ``min_pixels`` ground-truth pixels in frame ``t``."""
         return {int(label) for label in np.flatnonzero(np.bincount(self.truth[t].ravel()) > min_pixels) if label}
 
 
 class FusionSample(NamedTuple):
-    """Two results for one frame t, or a batch with B in front. The second reference is the newer interaction.
+    """Two results for one frame t, or a batch with a leading dimension B; the second reference is the newer one.
 
     image, reference_image: [3,H,W] float32 normalised (frame t, second reference); old, new: [K,H,W] probabilities at
-    t from the first and the second reference; given, before: [K,H,W] true masks at the second reference, and what the
-    first reference gave there; time: [2]; label: [H,W] int64, 0..K; present: [K] bool; instructive: [] bool, False
-    where the two results hardly differ.
+    t from the first and the second reference; given, before: [K,H,W] at the second reference, the true masks and those
+    propagated from the first; time: [2]; label: [H,W] int64, 0..K; present: [K] bool; instructive: [] bool, False if
+    the two results hardly differ.
     """
 
     image: Tensor
@@ -67,9 +67,9 @@ class FusionSample(NamedTuple):
 def propagate_references(
     videos: Sequence[Video], propagation: SpaceTimeNetwork, settings: FusionSettings
 ) -> list[PropagatedVideo]:
-    """Run ``propagation`` from evenly spaced reference frames with true masks through (some of) ``videos``.
+    """Propagate true masks from evenly spaced reference frames through ``videos`` (at most ``settings.num_videos``).
 
-    InputError when no video has two references that share an object.
+    Raises InputError if no video has two references that share an object.
     """
     usable = usable_for_training(videos, settings.references + 1)
     if settings.num_videos is not None:
@@ -82,12 +82,14 @@ def propagate_references(
             "fusion: %d of %d videos show no object in two references", len(propagated) - len(kept), len(usable)
         )
     if not kept:
-        raise InputError("no training video shows an object in two reference frames; render longer or larger ones")
+        raise InputError(
+            "no training video shows one object in two reference frames: render longer videos or larger ones"
+        )
     return kept
 
 
 class FusionDataset(Dataset[FusionSample]):
-    """The fusion samples of a whole run, in order: item i depends on the seed, i and the propagated results only."""
+    """All fusion samples of a run in order: item i depends only on the seed, i and the propagated results."""
 
     def __init__(self, videos: Sequence[PropagatedVideo], settings: FusionSettings) -> None:
         self.videos = videos
@@ -98,7 +100,7 @@ class FusionDataset(Dataset[FusionSample]):
         return self.settings.iterations * self.settings.batch
 
     def __getitem__(self, index: int) -> FusionSample:
-        """Sample ``index``: of up to 20 draws the first whose two results visibly differ, else the one that most do."""
+        """Sample ``index``: the first of up to 20 draws whose results visibly differ, else the most different one."""
         rng = rng_for(self.settings.seed, "fusion sample", index)
         best: _Draw | None = None
         for _ in range(STATE_DRAWS):
@@ -129,11 +131,11 @@ class FusionDataset(Dataset[FusionSample]):
         inside = range(min(pair) + 1, max(pair))
         everywhere = range(len(video.truth)) if not self.settings.between else inside
         targets = [t for t in everywhere if t not in pair and max(abs(t - r1), abs(t - r2)) <= reach]
-        # References too far apart for the reach still have what lies between them.
+        # References farther apart than the reach still have frames between them.
         return r1, r2, int(rng.choice(targets or inside))
 
     def _crop(self, plane: np.ndarray, window: np.ndarray) -> np.ndarray:
-        """``plane [H, W]`` (bool, uint8) through ``window``: nearest pixels, 0 outside, ``[crop, crop]`` uint8."""
+        """Warp ``plane [H, W]`` (bool, uint8) by ``window``: nearest pixels, 0 outside, ``[crop, crop]`` uint8."""
         return warp_mask(plane.astype(np.uint8), window, self.settings.augmentation.geometry.crop)
 
     def _sample(self, draw: "_Draw", rng: np.random.Generator) -> FusionSample:
@@ -203,6 +205,6 @@ def _propagate(video: Video, propagation: SpaceTimeNetwork, settings: FusionSett
 
 
 def _pairs(video: PropagatedVideo, min_pixels: int) -> list[tuple[int, int]]:
-    """References with a frame between them that share an object."""
+    """Pairs of references that share an object and have a frame between them."""
     shown = {r: video.objects_at(r, min_pixels) for r in sorted(video.results)}
     return [(a, b) for a, b in combinations(shown, 2) if b - a > 1 and shown[a] & shown[b]]

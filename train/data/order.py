@@ -1,4 +1,4 @@
-"""The sample order of a run, for one or several processes, from the start or resumed."""
+"""The sample order of a run for one or several processes, new or resumed."""
 
 from collections.abc import Iterator
 
@@ -6,14 +6,14 @@ from torch.utils.data import Sampler
 
 
 class RunOrder(Sampler[int]):
-    """The samples that one of ``world`` processes takes, step by step.
+    """The sample indices of one of ``world`` processes, step by step.
 
-    Step s of a run takes samples ``s * batch * world`` to ``(s + 1) * batch * world``; each process takes ``batch`` of
-    them in a row. Samples depend on their index only, so a run resumed at ``start`` sees the same ones.
+    Step s uses samples ``s * batch * world`` to ``(s + 1) * batch * world``; each process takes ``batch`` consecutive
+    ones. Samples depend only on their index, so a run resumed at ``start`` sees the same ones.
     """
 
     def __init__(self, samples: int, batch: int, *, start: int = 0, rank: int = 0, world: int = 1) -> None:
-        """``samples`` in the whole run, ``batch`` a step and process; ``start``: the first step to take."""
+        """``samples``: of the whole run; ``batch``: per step and process; ``start``: the first step."""
         if not 0 <= rank < world:
             raise ValueError(f"rank {rank} of {world}")
         self.batch, self.start, self.rank, self.world = batch, start, rank, world

@@ -1,7 +1,7 @@
-"""Synthetic mistakes and scribbles for training S2M (Scribble-to-Mask, MiVOS, CVPR 2021).
+"""Synthetic errors and scribbles for training S2M (Scribble-to-Mask, MiVOS, CVPR 2021).
 
-A previous mask is empty or a damaged ground truth; positive strokes go where it misses the object, negative ones where
-it claims too much. All masks here are bool ``[H, W]``.
+The previous mask is empty or a perturbed ground truth. Positive strokes lie in its false negatives, negative ones in
+its false positives. All masks are bool ``[H, W]``.
 """
 
 from collections.abc import Callable
@@ -17,24 +17,24 @@ from vosforge.config import Range, Record, Share
 
 
 class ScribbleSettings(Record):
-    """Frequencies of mistakes and strokes; the defaults are the published ones."""
+    """Frequencies of errors and strokes; the defaults are the published ones."""
 
     from_zero: Share = 0.33
     """Probability of an empty previous mask."""
     target_iou: Range[Share] = (0.4, 0.95)
-    """IoU at which damaging the ground truth stops: uniform between."""
+    """IoU at which perturbing the ground truth stops: uniform in this range."""
     robot: Share = 0.75
-    """Probability of the benchmark robot's strokes, where the previous mask is not empty."""
+    """Probability of the benchmark robot's strokes if the previous mask is not empty."""
     robot_from_zero: Share = 0.0
-    """The same where the previous mask is empty."""
+    """The same if the previous mask is empty."""
     second: Share = 0.3
     """Probability of a second stroke in the same region."""
     extra: Share = 0.3
-    """Probability of free curves over the whole object and the whole background besides."""
+    """Probability of additional free curves over the whole object and the whole background."""
     other: Share = 0.75
-    """Probability that another object of the frame takes part: its strokes as negative ones, or its mask by mistake."""
+    """Probability that another object is involved: its strokes as negative ones, or its mask as a false positive."""
     other_from_zero: bool = False
-    """Whether it may also take part (by its strokes) where the previous mask is empty."""
+    """Whether it can also be involved (by its strokes) if the previous mask is empty."""
 
 
 class ScribbleSample(NamedTuple):
@@ -48,9 +48,9 @@ class ScribbleSample(NamedTuple):
 def sample_scribbles(
     truth: np.ndarray, settings: ScribbleSettings, rng: np.random.Generator, other: np.ndarray | None = None
 ) -> ScribbleSample:
-    """A previous mask and strokes for the object ``truth [H, W]`` bool; an empty ``truth`` gets negative ones only.
+    """A previous mask and strokes for the object ``truth [H, W]`` bool; an empty ``truth`` gets negative strokes only.
 
-    ``other [H, W]`` bool: another object of the frame, which a user may have scribbled on, or S2M mistaken for this.
+    ``other [H, W]`` bool: another object that the user may have scribbled on, or that S2M confused with this one.
     """
     truth = truth.astype(bool)
     from_zero = rng.random() < settings.from_zero
@@ -73,9 +73,9 @@ def sample_scribbles(
 
 
 def perturb_mask(truth: np.ndarray, target_iou: float, rng: np.random.Generator) -> np.ndarray:
-    """``truth`` damaged by dilating and eroding random rectangles until its IoU falls below ``target_iou``.
+    """Perturb ``truth`` by dilating and eroding random rectangles until its IoU falls below ``target_iou``.
 
-    At most 250 rounds of 4 rectangles; some of ``truth`` is always kept; an empty mask is returned as it is.
+    At most 250 rounds of 4 rectangles. Some of ``truth`` always remains; an empty mask is returned unchanged.
     """
     mask = truth.astype(np.uint8)
     rows, columns = np.flatnonzero(truth.any(axis=1)), np.flatnonzero(truth.any(axis=0))
@@ -94,7 +94,7 @@ def perturb_mask(truth: np.ndarray, target_iou: float, rng: np.random.Generator)
                 part[part.shape[0] // 2, part.shape[1] // 2] = rng.integers(2)
             change = cv2.dilate if rng.random() < 0.5 else cv2.erode
             mask[y0:y1, x0:x1] = change(part, _random_element(rng))
-            if not np.logical_and(mask, truth).any():  # nothing would be left to correct
+            if not np.logical_and(mask, truth).any():  # keep part of the object
                 mask[y0:y1, x0:x1] = before
         if region_j(truth, mask) < target_iou:
             break
@@ -102,7 +102,7 @@ def perturb_mask(truth: np.ndarray, target_iou: float, rng: np.random.Generator)
 
 
 def robot_strokes(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The benchmark robot's strokes over ``region``, found at half resolution and dilated 3x3."""
+    """The benchmark robot's strokes over ``region``, computed at half resolution and dilated 3x3."""
     height, width = region.shape
     half = cv2.resize(region.astype(np.uint8), (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
     canvas = np.zeros((height, width), np.uint8)
@@ -113,10 +113,10 @@ def robot_strokes(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def region_scribbles(region: np.ndarray, second: float, rng: np.random.Generator) -> np.ndarray:
-    """One stroke, with probability ``second`` two, in each larger part of ``region``: boundary, thinned or curve."""
+    """One stroke (two with probability ``second``) in each larger part of ``region``: boundary, thinned or curve."""
     size = int(rng.integers(5, 20))
     kept = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_OPEN, _ellipse(size, size))
-    kept[~region] = 0  # an even-sized element has no centre, so opening moves the region by a pixel
+    kept[~region] = 0  # opening with an even-sized element shifts the region by a pixel
     count, labels, stats, _ = cv2.connectedComponentsWithStats(kept, connectivity=8)
     result = np.zeros(region.shape, bool)
     least = int(rng.integers(10, 100))
@@ -130,7 +130,7 @@ def region_scribbles(region: np.ndarray, second: float, rng: np.random.Generator
 
 
 def boundary_scribble(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A broken line parallel to the boundary of ``region``, inside it."""
+    """A broken line inside ``region``, parallel to its boundary."""
     size = int(rng.integers(3, 50))
     inner = cv2.erode(np.pad(region.astype(np.uint8), 1), _ellipse(size, size))
     line = np.bitwise_and(inner, 1 - cv2.erode(inner, np.ones((3, 3), np.uint8)))
@@ -138,7 +138,7 @@ def boundary_scribble(region: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 
 def thinned_scribble(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The skeleton of ``region``, three pixels wide and broken, inside it."""
+    """The broken skeleton of ``region``, three pixels wide, clipped to it."""
     line = _dilated(skeletonize(region).astype(np.uint8), 3)
     return _with_gaps(line.astype(np.uint8), rng).astype(bool) & region
 
@@ -146,7 +146,7 @@ def thinned_scribble(region: np.ndarray, rng: np.random.Generator) -> np.ndarray
 def curve_scribble(region: np.ndarray, rng: np.random.Generator, keep: int | None = None) -> np.ndarray:
     """Quadratic Bezier curves through random pixels of ``region``, three pixels wide, clipped to it.
 
-    Of ten candidates the ``keep`` longest stay (None: two or three); regions under 100 pixels get none.
+    The ``keep`` longest of ten candidates remain (None: two or three); regions under 100 pixels get none.
     """
     ys, xs = np.nonzero(region)
     result = np.zeros(region.shape, np.uint8)
@@ -171,7 +171,7 @@ _STROKES: tuple[Callable[[np.ndarray, np.random.Generator], np.ndarray], ...] = 
 
 
 def _with_gaps(line: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """``line`` uint8 with four random rectangles eroded, which breaks strokes that cross them."""
+    """Erode ``line`` uint8 in four random rectangles, which breaks strokes that cross them."""
     height, width = line.shape
     for _ in range(4):
         y0, y1 = np.sort(rng.integers(0, height + 1, 2))

@@ -1,4 +1,4 @@
-"""Lines over pixel regions: skeletons, their longest paths, Bezier curves, rasterising. Shared by robot and training.
+"""Strokes over pixel regions: skeletons, longest paths, Bezier curves, rasterising. Shared by robot and training.
 
 The robot's geometry follows the DAVIS interactive challenge (Caelles et al., "The 2018 DAVIS Challenge on Video
 Object Segmentation").
@@ -25,9 +25,9 @@ def region_strokes(
 ) -> list[np.ndarray]:
     """A smooth stroke through each part of a binary ``region [H, W]``: ``[N, 2]`` float64 (x, y) pixels each.
 
-    The region is opened (radius ``opening`` * sqrt(area) / 2, at most 16), its medial axis taken; in each connected
-    piece of the axis with at least ``min_nodes`` pixels the longest path of a spanning tree becomes one Bezier curve.
-    A part of at least 16 pixels whose axis is shorter than that, a disc for example, gets a short line.
+    The region is opened (radius ``opening`` * sqrt(area) / 2, at most 16) and reduced to its medial axis. In each
+    connected component of the axis with at least ``min_nodes`` pixels, the longest path of a spanning tree becomes one
+    Bezier curve. A part of at least 16 pixels with a shorter axis, such as a disc, gets a short line.
     """
     kept = opened(region, opening)
     paths = longest_paths(medial_axis(kept, rng), min_nodes)
@@ -41,7 +41,7 @@ def region_strokes(
 def short_line(part: np.ndarray) -> np.ndarray:
     """A line ``[2, 2]`` (x, y) in a connected, binary ``part [H, W]``, along its principal axis.
 
-    It goes through the point farthest from the part's edge, half that distance to both sides, so it stays inside.
+    It is centred on the point farthest from the edge and extends half that distance to both sides, so it stays inside.
     """
     depth = cv2.distanceTransform(np.pad(part, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     y, x = np.unravel_index(int(depth.argmax()), part.shape)
@@ -51,7 +51,7 @@ def short_line(part: np.ndarray) -> np.ndarray:
 
 
 def opened(region: np.ndarray, opening: float = OPENING) -> np.ndarray:
-    """``region`` without its thin parts, as bool; the radius shrinks until something is left."""
+    """``region`` without its thin parts, as bool; the radius shrinks until something remains."""
     region = region.astype(np.uint8)
     radius = min(opening * np.sqrt(np.count_nonzero(region)) / 2, MAX_OPENING_RADIUS)
     while radius > 1.0:
@@ -64,10 +64,10 @@ def opened(region: np.ndarray, opening: float = OPENING) -> np.ndarray:
 
 
 def longest_paths(skeleton: np.ndarray, min_nodes: int) -> list[np.ndarray]:
-    """The longest path in a spanning tree of each 8-connected piece of a ``skeleton [H, W]``, in raster order.
+    """The longest path in a spanning tree of each 8-connected component of ``skeleton [H, W]``, in raster order.
 
-    Each is ``[N, 2]`` int (x, y). The tree is grown breadth first over straight steps before diagonal ones, so a cycle
-    is cut on its far side, as an annotator would stop before closing a ring.
+    Each is ``[N, 2]`` int (x, y). The tree grows breadth first, straight steps before diagonal ones, so a cycle is cut
+    on its far side, as an annotator would stop before closing a ring.
     """
     ys, xs = np.nonzero(skeleton)
     index = {(int(x), int(y)): n for n, (x, y) in enumerate(zip(xs, ys, strict=True))}
@@ -99,9 +99,9 @@ def longest_paths(skeleton: np.ndarray, min_nodes: int) -> list[np.ndarray]:
 
 
 def bezier(points: np.ndarray, count: int = CURVE_POINTS) -> np.ndarray:
-    """``count`` points ``[count, 2]`` on the Bezier curve that ``points [N, 2]`` control, from the first to the last.
+    """``count`` points ``[count, 2]`` on the Bezier curve with control points ``points [N, 2]``, from first to last.
 
-    More control points than ``count`` are returned as they are.
+    If there are more control points than ``count``, they are returned unchanged.
     """
     points = np.asarray(points, np.float64)
     degree = len(points) - 1
@@ -119,7 +119,7 @@ def draw_path(canvas: np.ndarray, path: np.ndarray, value: int, thickness: int =
 
 
 def _farthest(tree: list[list[int]], start: int) -> list[int]:
-    """The path in ``tree`` from ``start`` to the node most steps away."""
+    """The path in ``tree`` from ``start`` to the node with most steps."""
     parent = {start: -1}
     queue = deque([start])
     node = start

@@ -11,7 +11,7 @@ import numpy as np
 
 from train.evaluation.interactive import Evaluation, Networks, evaluate_interactive
 from vosforge.files import sealed_file
-from vosforge.progress import counting
+from vosforge.progress import progress
 from vosforge.seeding import rng_for
 from vosforge.videos.video import Video
 
@@ -41,7 +41,7 @@ def evaluate_videos(
     """
     outcomes: list[dict[str, Outcome]] = [{} for _ in videos]
     computed = 0
-    with counting("evaluating", len(videos) * len(STATES)) as advance:
+    with progress("evaluating", len(videos) * len(STATES)) as bar:
         for state in STATES:
             loaded: Networks | None = None
             weights = _weights_hash(networks, SUFFIX[state])
@@ -56,7 +56,7 @@ def evaluate_videos(
                     _save(evaluate_interactive(video, loaded, rounds, rng, short_side=short_side), path)
                     computed += 1
                 outcomes[place][state] = _load(video.id, path)
-                advance(video.id)
+                bar.advance(video.id)
     return outcomes, computed == 0
 
 

@@ -20,7 +20,7 @@ from vosforge.locks import lock
 from vosforge.log import logger
 from vosforge.videos.remote import Place, RemotePath, Version
 
-MOST_GIGABYTES = 200.0
+MAX_GIGABYTES = 200.0
 IN_USE_SECONDS = 30.0
 """A copy requested this recently is not removed: the reader may not have opened it yet."""
 STALLED_SECONDS = 3600.0
@@ -64,7 +64,7 @@ def local_copy(place: Place) -> Path:
 
 def most_bytes() -> float:
     """Maximum total size of copies: $VOSFORGE_REMOTE_GB, else 200 gigabytes."""
-    text = os.environ.get("VOSFORGE_REMOTE_GB", str(MOST_GIGABYTES))
+    text = os.environ.get("VOSFORGE_REMOTE_GB", str(MAX_GIGABYTES))
     try:
         return float(text) * 1e9
     except ValueError:

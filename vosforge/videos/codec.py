@@ -22,7 +22,7 @@ Tables = Literal["even", "annex-k"]
 BLOCK = 8
 SEGMENT_BLOCKS = 8
 """Minimum number of blocks between restart markers: 64 pixels."""
-MOST_PIXELS = 2**27
+MAX_PIXELS = 2**27
 """Larger frames are refused before memory is allocated."""
 
 _SUBSAMPLING: dict[Subsampling, int] = {"4:4:4": 0, "4:2:0": 2}  # Pillow's numbers
@@ -129,7 +129,7 @@ def decode(data: bytes, size: tuple[int, int]) -> np.ndarray:
     Raises ValueError when the bytes are damaged or not of ``size`` (H, W), checked before decoding.
     """
     height, width = image_size(data)
-    if (height, width) != size or height * width > MOST_PIXELS:
+    if (height, width) != size or height * width > MAX_PIXELS:
         raise ValueError(f"it is {width}x{height}, not {size[1]}x{size[0]}")
     if simplejpeg.is_jpeg(data):
         return simplejpeg.decode_jpeg(data, "RGB")

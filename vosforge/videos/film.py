@@ -18,7 +18,7 @@ import numpy as np
 from av.stream import Disposition
 
 from vosforge import InputError
-from vosforge.videos.codec import MOST_PIXELS, Region
+from vosforge.videos.codec import MAX_PIXELS, Region
 
 FILM_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 _VP8_SHOWN = 0x10
@@ -88,7 +88,7 @@ class Film:
         try:
             # What a seek skipped, or began too late, is decoded from the film's beginning.
             frame = self._find(t) or self._find(t, from_start=True)
-            if frame is None or frame.is_corrupt or frame.width * frame.height > MOST_PIXELS:
+            if frame is None or frame.is_corrupt or frame.width * frame.height > MAX_PIXELS:
                 raise self._undecodable(t)
             picture = _upright(frame)
         except (av.FFmpegError, OSError, ValueError):

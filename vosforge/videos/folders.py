@@ -12,7 +12,8 @@ from vosforge import InputError
 from vosforge.log import logger
 from vosforge.videos.codec import Region, decode, decode_region, image_size
 from vosforge.videos.film import Film, is_film
-from vosforge.videos.masks import MaskValues, Numbering, is_plain, match_masks, number_objects, read_values
+from vosforge.videos.masks import MaskFiles, match_masks
+from vosforge.videos.names import numbered
 from vosforge.videos.video import objects_in
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -108,11 +109,13 @@ class FolderVideo:
         self._unmatched = ""
         """Why the masks do not belong to the frames."""
         self._masks = self._matched()
+        self.annotated: tuple[int, ...] = tuple(t for t, name in enumerate(self.frame_names) if name in self._masks)
+        """The frames that have a mask."""
 
     @property
     def has_masks(self) -> bool:
         """Whether every frame has a mask: a folder that annotates some frames only counts as unannotated."""
-        return len(self._masks) == self.num_frames
+        return len(self.annotated) == self.num_frames
 
     @property
     def num_objects(self) -> int:
@@ -140,8 +143,7 @@ class FolderVideo:
         name = self.frame_names[t]
         if name not in self._masks:
             raise InputError(self._unmatched or f"the mask {self.masks_folder / name}.png is missing")
-        mask = self._values(name)
-        return mask.values if is_plain(mask) else self._numbering.apply(mask.values)
+        return self._masks.mask(name)
 
     def frames(self) -> np.ndarray:
         """All frames: ``[T, H, W, 3]`` uint8 RGB."""
@@ -151,38 +153,18 @@ class FolderVideo:
         """All masks: ``[T, H, W]`` uint8."""
         return np.stack([self.mask(t) for t in range(self.num_frames)])
 
-    @cached_property
-    def _numbering(self) -> Numbering:
-        """The labels of the masks' values, from all masks; if one holds labels only, the others are not read."""
-        masks = []
-        for name in self._masks:
-            mask = self._values(name)
-            masks.append(MaskValues(mask.kind, np.unique(mask.values)))
-            if mask.kind == "labels" and objects_in(mask.values):
-                masks = [*masks, MaskValues("labels", np.arange(256, dtype=np.uint8))]
-                break
-        return number_objects(masks, str(self.masks_folder))
-
-    def _values(self, name: str) -> MaskValues:
-        assert self.masks_folder is not None
-        path = self.masks_folder / self._masks[name]
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot read the mask {path} ({error.strerror}): check it and try again") from None
-        return read_values(data, str(path), (self.height, self.width))
-
-    def _matched(self) -> dict[str, str]:
-        """The masks' file names, by the frames' names."""
+    def _matched(self) -> MaskFiles:
+        """The masks, by the frames' names."""
+        size = (self.height, self.width)
         if self.masks_folder is None or not self.masks_folder.is_dir():
-            return {}
+            return MaskFiles(self.path, {}, size)
         files = [path.name for path in self.masks_folder.iterdir() if not is_hidden(path.name) and path.is_file()]
         try:
-            return match_masks(self.frame_names, files, str(self.masks_folder))
+            return MaskFiles(self.masks_folder, match_masks(self.frame_names, files, str(self.masks_folder)), size)
         except InputError as error:
             logger.warning("video '%s' is used without its masks: %s", self.id, error)
             self._unmatched = str(error)
-            return {}
+            return MaskFiles(self.masks_folder, {}, size)
 
 
 def open_folder(path: Path) -> list[FolderVideo]:
@@ -247,11 +229,6 @@ def _masks_beside(frames: Path, root: Path | None = None) -> Path | None:
 def in_time(name: str) -> list[tuple[int, str]]:
     """A key that sorts 2 before 10, and zero-padded names as plain sorting does."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def numbered(T: int) -> list[str]:
-    """Default frame names: 00000, 00001, …."""
-    return [f"{t:05d}" for t in range(T)]
 
 
 def is_hidden(name: str) -> bool:

@@ -8,11 +8,11 @@ DARKEST, BRIGHTEST = 12.0, 245.0
 """Range of mean brightness, 0 to 255; frames outside it are black or burnt."""
 FLATTEST = 3.0
 """Minimum standard deviation of brightness in a frame."""
-LEAST_COVERAGE = 0.004
+MIN_COVERAGE = 0.004
 """Minimum share of a frame covered by labelled objects."""
-MOST_COVERAGE = 0.85
+MAX_COVERAGE = 0.85
 """Maximum share of a frame covered by one object: above it, the camera is inside."""
-LEAST_AREA = 0.0005
+MIN_AREA = 0.0005
 """Minimum share of a frame covered by each object in its best frame."""
 
 
@@ -39,12 +39,12 @@ def label_refusal(areas: np.ndarray, pixels: int) -> str | None:
     coverage, largest = areas.sum(axis=1) / pixels, areas.max(axis=1) / pixels
     best = areas.max(axis=0) / pixels
     for t, share in enumerate(coverage):
-        if share < LEAST_COVERAGE:
+        if share < MIN_COVERAGE:
             return f"frame {t} has almost no mask (objects cover {share:.2%})"
     t = int(largest.argmax())
-    if largest[t] > MOST_COVERAGE:
+    if largest[t] > MAX_COVERAGE:
         return f"an object swallows the camera in frame {t} (it covers {largest[t]:.0%})"
     for k, share in enumerate(best, start=1):
-        if share < LEAST_AREA:
+        if share < MIN_AREA:
             return f"object {k} is never seen (at best {share:.3%} of a frame)"
     return None

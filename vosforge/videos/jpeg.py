@@ -1,9 +1,8 @@
-"""Rate-distortion optimised JPEGs: at least a tenth fewer bytes than libjpeg's at the same error.
+"""A JPEG encoder with rate-distortion optimisation: at least 10 % fewer bytes than libjpeg at the same error.
 
-An encoder may round a number to a smaller one than the nearest: the error grows, and bits are saved. Here those are
-taken, block by block, for which the error and the bits at a fair price come to least (trellis quantization: Crouse and
-Ramchandran, "Joint thresholding and quantizer selection for transform image coding", IEEE TIP 1997). The result is a
-baseline JPEG with restart markers like any other (ITU-T T.81).
+Trellis quantisation rounds each coefficient to the level that minimises squared error plus the price of its bits
+(Crouse and Ramchandran, "Joint thresholding and quantizer selection for transform image coding", IEEE TIP 1997). The
+result is a baseline JPEG with restart markers (ITU-T T.81).
 """
 
 import functools
@@ -15,23 +14,23 @@ import numpy as np
 
 from vosforge.compiled import compiled
 
-MOST_BITS = 16
-"""Maximum bits of a code, and the cost assumed for unused codes."""
+MAX_BITS = 16
+"""Maximum length of a Huffman code in bits, and the cost assumed for unused symbols."""
 NEVER_ZERO = 4
-"""To make zero of so large a number costs more error than its bits could be worth, where steps are about the same."""
+"""Levels this large are never zeroed: with nearly flat tables the error would exceed the bits saved."""
 END, ZEROS = 0x00, 0xF0
-"""The symbols for "nothing but zeros follows" and for 16 zeros in a row."""
+"""The symbols EOB (end of block) and ZRL (a run of 16 zeros)."""
 
 _ORDER = np.array([8 * i + j for i, j in sorted(np.ndindex(8, 8), key=lambda at: (sum(at), at[1 - sum(at) % 2]))])
-"""The places of a block, row by row, in the order in which their numbers are stored: along ever finer diagonals."""
+"""Zigzag order: the raster index of each coefficient as stored."""
 
 _BIT_LENGTH = np.array([number.bit_length() for number in range(2048)])
 
 
 class Codes(NamedTuple):
-    """The Huffman codes of a frame: for the first number of a block (`first`) and the others, each for Y and colours.
+    """The Huffman codes of a frame: for DC (`first`) and AC coefficients (`other`), each for luma and chroma.
 
-    By symbol, int64 ``[2, 256]``; 0 bits for those that are not in use.
+    By symbol, int64 ``[2, 256]``; unused symbols have 0 bits.
     """
 
     first_bits: np.ndarray
@@ -43,8 +42,8 @@ class Codes(NamedTuple):
 def encode_full_color(frame: np.ndarray, tables: np.ndarray, interval: int) -> bytes:
     """A frame uint8 ``[H, W, 3]`` RGB as a JPEG at 4:4:4.
 
-    tables: the steps of Y and of both colours, 1 to 255, int64 ``[2, 64]`` row by row; interval: blocks between restart
-    markers.
+    tables: quantisation tables of luma and chroma, 1 to 255, int64 ``[2, 64]`` in raster order; interval: blocks
+    between restart markers.
     """
     height, width = frame.shape[:2]
     steps = tables[:, _ORDER]
@@ -53,19 +52,19 @@ def encode_full_color(frame: np.ndarray, tables: np.ndarray, interval: int) -> b
     numbers = np.empty(values.shape, np.int16)
     for plane, table in enumerate((0, 1, 1)):
         np.rint(values[plane] / steps[table].astype(np.float32), out=numbers[plane], casting="unsafe")
-    # Where numbers are large an error of a step s is s^2 / 12, and a bit more makes it four times smaller.
+    # At high rate a step s causes a squared error of s^2 / 12, and one more bit divides it by four.
     prices = np.log(4) / 12 * np.exp(2 * np.log(steps).mean(axis=1))
     bits = _codes(numbers, interval).other_bits
-    choose(values, steps, prices, np.where(bits > 0, bits, MOST_BITS), numbers)
+    choose(values, steps, prices, np.where(bits > 0, bits, MAX_BITS), numbers)
     codes = _codes(numbers, interval)
-    coded = np.empty(8 * numbers.size + 1024, np.uint8)  # a number takes up to 26 bits, and a byte 255 another one
+    coded = np.empty(8 * numbers.size + 1024, np.uint8)  # up to 26 bits per level, and byte stuffing after 0xFF
     size = write(numbers, interval, *codes, coded)
     return b"".join([_head(height, width, steps, codes, interval), coded[:size].tobytes(), b"\xff\xd9"])
 
 
 @functools.cache
 def _cosines() -> np.ndarray:
-    """The orthonormal cosine transform of 8 values as a matrix, float32."""
+    """The orthonormal 8-point DCT matrix, float32."""
     n = np.arange(8)
     rows = np.cos((2 * n + 1) * n[:, None] * np.pi / 16) / 2
     rows[0] /= np.sqrt(2)
@@ -74,7 +73,7 @@ def _cosines() -> np.ndarray:
 
 @compiled
 def transform(frame: np.ndarray, cosines: np.ndarray, order: np.ndarray, values: np.ndarray) -> None:
-    """Fill ``values [3, h, w, 64]``, float32, with the transforms of the blocks of Y, Cb and Cr; edges are repeated."""
+    """Fill ``values [3, h, w, 64]``, float32, with the DCT of each Y, Cb and Cr block; edge pixels are repeated."""
     rows, columns = frame.shape[:2]
     block, half, whole = np.empty((3, 8, 8), np.float32), np.empty((8, 8), np.float32), np.empty((8, 8), np.float32)
     turned = cosines.T.copy()
@@ -105,13 +104,13 @@ def transform(frame: np.ndarray, cosines: np.ndarray, order: np.ndarray, values:
 
 @compiled
 def choose(values: np.ndarray, steps: np.ndarray, prices: np.ndarray, bits: np.ndarray, numbers: np.ndarray) -> None:
-    """Make ``numbers``, but for the first of each block, those of which squared errors plus price times bits are least.
+    """Fill the AC levels of ``numbers`` to minimise squared error plus price times bits, by dynamic programming.
 
-    A number other than 0 costs bits by its size and by how many zeros come before it. For the n-th place that may have
-    one, ``at[n]``, the best way to have one there is to take ``taken[n]`` after the ``last[n]``-th, at ``cost[n]``.
+    A nonzero level costs bits by its magnitude and the preceding run of zeros. For the n-th position that may be
+    nonzero, ``at[n]``, the best choice is level ``taken[n]`` after the ``last[n]``-th such position, at ``cost[n]``.
     """
     cost, last, taken, at = np.zeros(64), np.zeros(64, np.int64), np.zeros(64, np.int64), np.zeros(64, np.int64)
-    zeroed = np.zeros(64)  # the error of zeros up to a place
+    zeroed = np.zeros(64)  # cumulative error of zeroing up to a position
     for plane in range(3):
         table = min(plane, 1)
         price = prices[table]
@@ -153,14 +152,14 @@ def choose(values: np.ndarray, steps: np.ndarray, prices: np.ndarray, bits: np.n
 
 @compiled
 def bit_length(number: int) -> int:
-    """The bits of a number that is not negative: 0 for 0, 1 for 1, 2 for 2 and 3."""
+    """The bit length of a nonnegative number: 0 for 0, 1 for 1, 2 for 2 and 3."""
     length: int = _BIT_LENGTH[number]
     return length
 
 
 @compiled
 def count(numbers: np.ndarray, interval: int, first: np.ndarray, other: np.ndarray) -> None:
-    """Add to ``first`` and ``other``, int64 ``[2, 256]``, how often each symbol is needed for Y and for colours."""
+    """Add the symbol histograms of DC and AC levels to ``first`` and ``other``, int64 ``[2, 256]`` (luma, chroma)."""
     for plane in range(3):
         table, before, blocks = min(plane, 1), 0, 0
         for a in range(numbers.shape[1]):
@@ -192,7 +191,7 @@ def write(
     other_code: np.ndarray,
     out: np.ndarray,
 ) -> int:
-    """Write the scan into ``out``, uint8, and return its bytes."""
+    """Write the entropy-coded scan into ``out``, uint8; returns its size in bytes."""
     before = np.zeros(3, np.int64)
     size, held, bits = 0, 0, 0
     blocks = numbers.shape[1] * numbers.shape[2]
@@ -232,14 +231,14 @@ def write(
 
 @compiled
 def put(out: np.ndarray, size: int, held: int, bits: int, code: int, length: int) -> tuple[int, int, int]:
-    """Add ``length`` bits to the ``bits`` that are ``held`` back; whole bytes go to ``out`` from ``size`` on."""
+    """Append ``length`` bits to the ``bits`` pending in ``held``; whole bytes go to ``out`` from ``size`` on."""
     held, bits = held << length | code, bits + length
     while bits >= 8:
         bits -= 8
         byte = held >> bits & 0xFF
         out[size] = byte
         size += 1
-        if byte == 0xFF:  # else it would begin a marker
+        if byte == 0xFF:  # byte stuffing: 0xFF alone would begin a marker
             out[size] = 0
             size += 1
     return size, held & (1 << bits) - 1, bits
@@ -254,9 +253,9 @@ def _codes(numbers: np.ndarray, interval: int) -> Codes:
 
 
 def code_lengths(counts: np.ndarray) -> np.ndarray:
-    """How many bits each symbol's Huffman code has, 16 at most and 0 for those that never occur: int64 ``[256]``.
+    """The Huffman code length of each symbol, at most 16, and 0 for unused symbols: int64 ``[256]``.
 
-    One more code is left over, so that none is all ones (T.81, C.2).
+    One code stays reserved, so that none is all ones (T.81, C.2).
     """
     used = np.flatnonzero(counts)
     lengths = np.zeros(len(counts) + 1, np.int64)
@@ -268,13 +267,13 @@ def code_lengths(counts: np.ndarray) -> np.ndarray:
         (rare, _, one), (rarer, _, other) = heapq.heappop(heap), heapq.heappop(heap)
         lengths[one + other] += 1
         heapq.heappush(heap, (rare + rarer, number, one + other))
-    if lengths.max() > MOST_BITS:
-        return code_lengths((counts + 1) // 2)  # less uneven; what occurs still does
+    if lengths.max() > MAX_BITS:
+        return code_lengths((counts + 1) // 2)  # flatter counts; used symbols stay used
     return lengths[:-1]
 
 
 def canonical(lengths: np.ndarray) -> np.ndarray:
-    """The codes that follow from their lengths: int64 ``[256]`` (T.81, C.2)."""
+    """Canonical Huffman codes from their lengths: int64 ``[256]`` (T.81, C.2)."""
     codes, code, before = np.zeros(len(lengths), np.int64), 0, 0
     for symbol in _by_length(lengths):
         code <<= int(lengths[symbol]) - before
@@ -288,8 +287,8 @@ def _by_length(lengths: np.ndarray) -> list[int]:
 
 
 def _head(height: int, width: int, steps: np.ndarray, codes: Codes, interval: int) -> bytes:
-    """What comes before the scan (T.81, B.2), as JFIF has it."""
-    planes = [(plane, 0x11, min(plane, 1)) for plane in (0, 1, 2)]  # none is stored at fewer points than another
+    """The JFIF header up to the scan (T.81, B.2)."""
+    planes = [(plane, 0x11, min(plane, 1)) for plane in (0, 1, 2)]  # no subsampling
     segments = [
         (0xE0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0"),
         *((0xDB, bytes([table, *steps[table].tolist()])) for table in (0, 1)),
@@ -297,7 +296,7 @@ def _head(height: int, width: int, steps: np.ndarray, codes: Codes, interval: in
     ]
     for kind, lengths in ((0x00, codes.first_bits), (0x10, codes.other_bits)):
         for table in (0, 1):
-            how_many = np.bincount(lengths[table], minlength=MOST_BITS + 1)[1:]
+            how_many = np.bincount(lengths[table], minlength=MAX_BITS + 1)[1:]
             segments.append((0xC4, bytes([kind | table, *how_many.tolist(), *_by_length(lengths[table])])))
     segments += [
         (0xDD, interval.to_bytes(2, "big")),

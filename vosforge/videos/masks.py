@@ -1,20 +1,20 @@
-"""User masks: image files whose values identify objects. Reading only.
+"""Reads user masks: image files whose values identify objects.
 
-A file's values become labels by what all masks of its video hold (`Numbering`), so that an object keeps its label from
-frame to frame:
+Labels are assigned over all masks of a video (`Numbering`), so that an object keeps its label from frame to frame:
 
-- grey, palette and 1-bit masks: the values are the labels, 255 is void; where a video holds nothing but 0 and 255, as
-  drawn in black and white, 255 is object 1;
-- masks of 16 bits with values above 255: the objects are counted in the order of their values;
-- colour masks: DAVIS's colours are its labels, other colours are counted in the order of red, green and blue.
+- greyscale, palette and 1-bit masks: values are labels, 255 is void. If a video has only 0 and 255 (black and white),
+  255 is object 1.
+- 16-bit masks with values above 255: objects are numbered in the order of their values.
+- colour masks: DAVIS's colours are its labels; other colours are numbered in the order of red, green and blue.
 
-Masks without labels are refused with the reason: JPEGs, soft edges, too many colours.
+Masks without well-defined labels are refused with the reason: JPEGs, antialiased edges, too many colours.
 """
 
 import io
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
@@ -23,13 +23,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from vosforge import InputError
-from vosforge.terms import VOID
+from vosforge.terms import MAX_OBJECTS, VOID
 from vosforge.videos.palette import PALETTE
 from vosforge.videos.video import objects_in
 
-MAX_OBJECTS = VOID - 1
 NO_IMAGE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""Errors of Pillow for damaged, invalid or huge files."""
+"""Pillow's errors for damaged, invalid or huge files."""
 LOSSY = (".jpg", ".jpeg", ".webp", ".mp4", ".mov", ".m4v", ".mkv", ".webm")
 """Lossy file formats."""
 SAVE_AGAIN = "export the masks again as PNGs with one value per object"
@@ -37,7 +36,7 @@ SHARPEN = (
     "save it without anti-aliasing, blur or lossy compression, one value per object (for a single object, threshold it)"
 )
 MIN_SOFT_VALUES = 3
-"""Edges are soft if at least this many values never fill a 3×3 block; fewer may be thin objects."""
+"""Edges count as soft if at least this many values never fill a 3×3 block; fewer can be thin objects."""
 
 
 MaskKind = Literal["labels", "16-bit values", "colours"]
@@ -52,7 +51,7 @@ class MaskValues(NamedTuple):
 
 
 class Numbering(NamedTuple):
-    """Maps each value in a video's masks, 0 included, to a label."""
+    """Maps each value in a video's masks, including 0, to a label."""
 
     kind: MaskKind
     values: np.ndarray
@@ -61,11 +60,21 @@ class Numbering(NamedTuple):
     """uint8, of the same length."""
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """The labels ``[H, W]`` uint8 of values that were counted."""
+        """The labels ``[H, W]`` uint8 of values that occur in the mapping."""
         return self.labels[np.searchsorted(self.values, values)]
 
+    @property
+    def counted(self) -> bool:
+        """Whether objects were numbered by the order of their values, which says nothing in another video."""
+        if self.kind == "labels":
+            return False
+        pairs = zip(self.values.tolist(), self.labels.tolist(), strict=True)
+        return self.kind == "16-bit values" or any(
+            label not in (_DAVIS_COLORS.get(value), value & 0xFF, 0) and label != 1 for value, label in pairs
+        )
+
     def described(self) -> str:
-        """A short summary: ``2 objects`` and, if values are not labels, the mapping."""
+        """A short summary: ``2 objects`` and, if values differ from labels, the mapping."""
         pairs = [(int(k), int(v)) for v, k in zip(self.values, self.labels, strict=True) if k not in (0, VOID)]
         renamed = [f"{k} = {f'#{v:06x}' if self.kind == 'colours' else v}" for k, v in sorted(pairs) if v != k]
         shown = ", ".join(renamed[:6]) + (", …" if len(renamed) > 6 else "")
@@ -73,9 +82,10 @@ class Numbering(NamedTuple):
 
 
 def read_values(data: bytes, place: str, size: tuple[int, int]) -> MaskValues:
-    """The values of the PNG ``data``, which must be of ``size`` (H, W); ``place`` is how messages call it.
+    """The values of the PNG ``data``; transparent pixels are background.
 
-    Transparent pixels are background. InputError for another format or size, damage, soft edges and too many colours.
+    ``size``: required (H, W); ``place``: the file's name in messages. Raises InputError for another format or size,
+    damage, soft edges or too many colours.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -103,9 +113,9 @@ def read_values(data: bytes, place: str, size: tuple[int, int]) -> MaskValues:
 
 
 def _pixels(image: Image.Image, depth: int, place: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """A mask's values ``[H, W]``, and what to look for soft edges in, ``[H, W]`` or ``[H, W, 3]``, if anything.
+    """A mask's values ``[H, W]``, and the image to check for soft edges, ``[H, W]`` or ``[H, W, 3]``, or None.
 
-    ``depth``: the bits of a channel, in every PNG's first chunk; Pillow stretches grey ones of 2 and 4 bits to 0..255.
+    ``depth``: bits per channel from the PNG's header; Pillow stretches 2-bit and 4-bit greyscale to 0..255.
     """
     if image.mode == "P":
         labels = np.array(image)
@@ -113,7 +123,7 @@ def _pixels(image: Image.Image, depth: int, place: str) -> tuple[np.ndarray, np.
         given = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
         palette[: len(given)] = given
         used = _found(labels)
-        # DAVIS's colours are nobody's shades: such a mask is what it says.
+        # DAVIS's palette cannot be antialiasing, so its indices are labels.
         return labels, None if np.array_equal(palette[used], PALETTE[used]) else palette[labels]
     if image.mode == "1":
         return np.array(image, np.uint8), None
@@ -129,7 +139,7 @@ def _pixels(image: Image.Image, depth: int, place: str) -> tuple[np.ndarray, np.
     colors = np.array(image.convert("RGB"))
     if image.mode in ("RGBA", "LA"):
         alpha = np.array(image.getchannel("A"))
-        if not colors.any():  # a black silhouette: only how opaque it is says where
+        if not colors.any():  # a black silhouette: only alpha shows the object
             return alpha, alpha
         colors = (colors * alpha.astype(np.uint16)[..., None] // VOID).astype(np.uint8)
     codes = colors.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
@@ -137,10 +147,10 @@ def _pixels(image: Image.Image, depth: int, place: str) -> tuple[np.ndarray, np.
 
 
 def _refuse_soft_edges(values: np.ndarray, colors: np.ndarray, place: str) -> None:
-    """InputError for a mask whose edges fade, and for one with more values than there are labels.
+    """Raise InputError for a mask with soft edges or with more values than labels.
 
-    Edges fade where most values never fill 3×3 pixels, and lie between a darker and a brighter neighbour: an object
-    of a few pixels is brighter than all around it.
+    Edges are soft if most values never fill 3×3 pixels and lie between a darker and a brighter neighbour. A tiny object
+    does not: it is brighter than all its neighbours.
     """
     found = _found(values)
     many = len(found) > VOID + 1
@@ -159,7 +169,7 @@ def _refuse_soft_edges(values: np.ndarray, colors: np.ndarray, place: str) -> No
 
 
 def _found(values: np.ndarray) -> np.ndarray:
-    """The distinct values, ascending; for bytes much faster than ``np.unique``."""
+    """The distinct values, ascending; much faster than ``np.unique`` for bytes."""
     return np.flatnonzero(np.bincount(values.ravel())) if values.dtype == np.uint8 else np.unique(values)
 
 
@@ -169,9 +179,9 @@ def is_plain(values: MaskValues) -> bool:
 
 
 def number_objects(masks: Iterable[MaskValues], place: str) -> Numbering:
-    """The labels of the values in the masks of a video; ``place`` is how messages call them.
+    """The mapping from values to labels for all masks of a video; ``place``: their name in messages.
 
-    InputError for masks of several kinds, and for more objects than there are labels.
+    Raises InputError for masks of several kinds and for more objects than labels.
     """
     found: dict[MaskKind, set[int]] = defaultdict(set)
     for kind, values in masks:
@@ -185,17 +195,17 @@ def number_objects(masks: Iterable[MaskValues], place: str) -> Numbering:
 
 
 def _labels_of(values: np.ndarray, kind: MaskKind, place: str) -> np.ndarray:
-    """The label of each of ``values``, which are ascending from 0 on."""
+    """The label of each of ``values``, ascending from 0."""
     if kind == "colours":
         parts = np.stack([values >> 16, values >> 8 & 0xFF, values & 0xFF], axis=1)
-        if (parts == parts[:, :1]).all():  # grey, saved with three channels
+        if (parts == parts[:, :1]).all():  # greyscale, saved with three channels
             values, kind = parts[:, 0], "labels"
         elif set(values.tolist()) <= _DAVIS_COLORS.keys():
             return np.array([_DAVIS_COLORS[value] for value in values.tolist()], np.uint8)
     if kind == "labels":
         return np.minimum(values, 1).astype(np.uint8) if values.tolist() == [0, VOID] else values.astype(np.uint8)
     if len(values) > VOID:
-        raise InputError(f"{place}: {len(values) - 1} {kind} are more than the {MAX_OBJECTS} objects of a mask")
+        raise InputError(f"{place} has {len(values) - 1} {kind}; a mask holds at most {MAX_OBJECTS} objects")
     return np.arange(len(values), dtype=np.uint8)
 
 
@@ -207,7 +217,7 @@ _DAVIS_COLORS = {
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, Numbering]:
-    """The labels ``[H, W]`` uint8 of a single mask, and their numbering."""
+    """Read a single mask: its labels ``[H, W]`` uint8 and their numbering."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -218,10 +228,10 @@ def read_mask(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, Numbering]
 
 
 def match_masks(frames: Sequence[str], files: Collection[str], folder: str) -> dict[str, str]:
-    """Match ``files`` to frames: the PNG of the same name, else the one with the same numbers.
+    """Match mask ``files`` to ``frames`` (names without suffix): the PNG of the same name, else with the same numbers.
 
-    So ``00000_mask.png`` and ``mask_0.png`` belong to ``00000.jpg``. ``frames`` are names without suffix. InputError
-    for JPEGs or films, if no mask matches a frame, and for a mask without its frame.
+    ``00000_mask.png`` and ``mask_0.png`` match ``00000.jpg``. Raises InputError for JPEGs or films, if no mask matches
+    a frame, and for a mask without a frame.
     """
     pngs = {PurePosixPath(name).stem: name for name in sorted(files) if name.lower().endswith(".png")}
     if not pngs:
@@ -245,7 +255,7 @@ def match_masks(frames: Sequence[str], files: Collection[str], folder: str) -> d
 
 
 def _by_numbers(frames: Sequence[str], pngs: dict[str, str], folder: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The masks with the numbers of a frame, by frame, and those without one."""
+    """Masks matched to frames by numbers, and the unmatched ones."""
     stems = {_numbers(stem): stem for stem in frames}
     matched: dict[str, str] = {}
     left = {}
@@ -262,3 +272,40 @@ def _by_numbers(frames: Sequence[str], pngs: dict[str, str], folder: str) -> tup
 
 def _numbers(stem: str) -> tuple[int, ...] | None:
     return tuple(int(part) for part in re.findall(r"\d+", stem)) or None
+
+
+class MaskFiles:
+    """The masks of a video in one folder, all of one size; their values are mapped to labels together."""
+
+    def __init__(self, folder: Path, files: Mapping[str, str], size: tuple[int, int]) -> None:
+        """``files``: file names by the frames' names; ``size``: (H, W)."""
+        self.folder, self.size = folder, size
+        self._files = files
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._files
+
+    def mask(self, name: str) -> np.ndarray:
+        """The mask of the frame ``name``: ``[H, W]`` uint8 labels; InputError if it is broken or holds no labels."""
+        mask = self._values(name)
+        return mask.values if is_plain(mask) else self.numbering.apply(mask.values)
+
+    @cached_property
+    def numbering(self) -> Numbering:
+        """The labels of the masks' values, from all masks; if one holds labels only, the others are not read."""
+        masks = []
+        for name in self._files:
+            mask = self._values(name)
+            masks.append(MaskValues(mask.kind, np.unique(mask.values)))
+            if mask.kind == "labels" and objects_in(mask.values):
+                masks = [*masks, MaskValues("labels", np.arange(256, dtype=np.uint8))]
+                break
+        return number_objects(masks, str(self.folder))
+
+    def _values(self, name: str) -> MaskValues:
+        path = self.folder / self._files[name]
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot read the mask {path} ({error.strerror}): check it and try again") from None
+        return read_values(data, str(path), self.size)

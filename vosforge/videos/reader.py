@@ -19,15 +19,15 @@ import numpy as np
 from vosforge.errors import InputError, VOSForgeError, first_line
 from vosforge.trouble import unread
 from vosforge.videos.cache import local_copy
-from vosforge.videos.codec import MOST_PIXELS, Region, decode, decode_region
+from vosforge.videos.codec import MAX_PIXELS, Region, decode, decode_region
 from vosforge.videos.format import FORMAT, FORMAT_VERSION, VideoRow, attributes_checksum, checksum, checksum_of_parts
 from vosforge.videos.passes import PASSES, Tracks, held_against, unpacked
 from vosforge.videos.remote import Place
 from vosforge.videos.texts import read_text
 
-MOST_OPEN = 256
+MAX_OPEN = 256
 """Maximum number of open videos per process; the oldest is closed for the next."""
-MOST_FRAME_BYTES = 2**31
+MAX_FRAME_BYTES = 2**31
 """Of one frame of any data set."""
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
 """Errors of h5py for damaged files."""
@@ -290,7 +290,7 @@ class ShardVideo:
             self._opened = _open_video(self.path, self.row)
             _recent[id(self)] = weakref.ref(self)
             _recent.move_to_end(id(self))
-            while len(_recent) > MOST_OPEN:
+            while len(_recent) > MAX_OPEN:
                 _, oldest = _recent.popitem(last=False)
                 if (video := oldest()) is not None:
                     video._opened = None
@@ -323,7 +323,7 @@ def _open_video(path: Place, row: VideoRow) -> Opened:
         mask = own_dataset(group, "mask")
         if mask.dtype != np.uint8 or mask.shape != (T, H, W):
             raise ValueError(f"'{mask.name}' does not match its row")
-        if mask.chunks != (1, H, W) or H * W > MOST_PIXELS:
+        if mask.chunks != (1, H, W) or H * W > MAX_PIXELS:
             raise ValueError(f"the masks are stored in chunks of {mask.chunks}")
         if not row.colors and "rgb" in group:
             raise ValueError("it has colours, but its row says it has none")
@@ -373,6 +373,6 @@ def _checksum(dataset: h5py.Dataset) -> str:
     whole = math.prod(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
     if dataset.id.get_num_chunks() != whole:
         raise ValueError(f"'{dataset.name}' has {dataset.id.get_num_chunks()} of its {whole} chunks")
-    if dataset.nbytes > MOST_FRAME_BYTES * len(dataset):
+    if dataset.nbytes > MAX_FRAME_BYTES * len(dataset):
         raise ValueError(f"a frame of '{dataset.name}' has {dataset.nbytes // len(dataset)} bytes")
     return checksum_of_parts(dataset[t] for t in range(len(dataset)))

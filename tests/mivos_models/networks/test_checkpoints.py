@@ -100,5 +100,5 @@ def test_either_network_that_carries_masks_is_known_by_its_weights(tmp_path: Pat
         for weights in (tmp_path / "some.pth", network.state_dict()):
             assert type(load_propagation(weights)) is type(network)
     save_network(Fusion(0.25), tmp_path / "some.pth")
-    with pytest.raises(InputError, match=r"some\.pth does not hold .* 'fusion'"):
+    with pytest.raises(InputError, match=r"some\.pth is not a complete .* 'fusion'"):
         load_propagation(tmp_path / "some.pth")

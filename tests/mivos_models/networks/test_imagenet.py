@@ -127,8 +127,8 @@ def test_what_does_not_fit_is_named(theirs, cache, tmp_path) -> None:
     assert "width 1, not 0.125" in refused(trunks.ResNet(50, 0.125, 3))
     assert "one of torchvision's weights: IMAGENET1K_V1, IMAGENET1K_V2" in refused(trunk, "IMAGENET1K_V3")
     torch.save(theirs[18].state_dict(), tmp_path / "18.pth")
-    assert "18.pth is no ResNet-50 as torchvision has it; missing keys" in refused(trunk, tmp_path / "18.pth")
-    assert "ResNet18_Weights.IMAGENET1K_V1 is no ResNet-50" in refused(trunk, ResNet18_Weights.IMAGENET1K_V1)
+    assert "18.pth is not a torchvision ResNet-50; missing keys" in refused(trunk, tmp_path / "18.pth")
+    assert "IMAGENET1K_V1 is not a torchvision ResNet-50" in refused(trunk, ResNet18_Weights.IMAGENET1K_V1)
     (tmp_path / "no.pth").write_bytes(b"no")
     assert "no.pth is damaged, or not a checkpoint" in refused(trunk, tmp_path / "no.pth")
     damaged = cache / "resnet50-0676ba61.pth"

@@ -8,7 +8,7 @@ from torch import nn
 
 from mivos_models import STCN, Fusion, Propagation, SpaceTimeNetwork
 from mivos_models.networks.memory import largest
-from mivos_models.runner.fast import LARGE_TILES, SMALL_TILES, Pointwise, Winograd, accelerated, compute_in_half
+from mivos_models.runner.fast import LARGE_TILES, SMALL_TILES, Pointwise, Winograd, compute_in_half, optimized
 
 
 @pytest.mark.parametrize("shape", [(1, 128, 41, 107), (2, 128, 39, 40), (3, 160, 1, 1501), (1, 128, 5, 9)])
@@ -35,7 +35,7 @@ def test_bands_of_rows_have_no_seams(height: int, filled) -> None:
     fusion = filled(Fusion(0.25))
     inputs = *(torch.rand(2, C, height, 24) for C in (3, 1, 1, 2)), torch.rand(2, 2)
     with torch.inference_mode():
-        torch.testing.assert_close(accelerated(fusion)(*inputs), fusion(*inputs), rtol=0, atol=1e-5)
+        torch.testing.assert_close(optimized(fusion)(*inputs), fusion(*inputs), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("K", [1, 3])
@@ -43,7 +43,7 @@ def test_accelerated_networks_find_the_same_and_leave_the_given_alone(K: int, fi
     torch.manual_seed(0)
     network, fusion = filled(Propagation(50, 0.25)), filled(Fusion(0.5))
     before = copy.deepcopy(network.state_dict())
-    fast, fast_fusion = accelerated(network), accelerated(fusion)
+    fast, fast_fusion = optimized(network), optimized(fusion)
     image, masks = torch.randn(1, 3, 48, 80), torch.rand(1, K, 48, 80) / K
     with torch.inference_mode():
         memory, fast_memory = network.memorize(image, masks), fast.memorize(image, masks)
@@ -62,7 +62,7 @@ def test_accelerated_networks_find_the_same_and_leave_the_given_alone(K: int, fi
 @pytest.mark.parametrize("kind", [Propagation, STCN])
 def test_on_a_cpu_keys_have_large_tiles_only_if_precision_may_be_reduced(kind: type[SpaceTimeNetwork], filled) -> None:
     for precision, encoding in (("full", 16), ("reduced", 36)):
-        fast = accelerated(filled(kind(18, 0.5)), precision)
+        fast = optimized(filled(kind(18, 0.5)), precision)
         tiles = {name: module.weight.shape[0] for name, module in fast.named_modules() if isinstance(module, Winograd)}
         assert {count for name, count in tiles.items() if name.startswith("decoder.")} == {36}
         assert {count for name, count in tiles.items() if not name.startswith("decoder.")} == {encoding}
@@ -103,4 +103,4 @@ def test_largest_is_topk(M: int, k: int) -> None:
 
 def test_stand_ins_pass() -> None:
     stand_in = object()
-    assert accelerated(stand_in) is stand_in
+    assert optimized(stand_in) is stand_in

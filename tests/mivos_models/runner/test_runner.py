@@ -381,7 +381,8 @@ def test_bad_input_is_named() -> None:
         ((frames[0], 1), "frames must be uint8"),
         ((frames.astype(float), 1), "frames must be uint8"),
         ((frames[:0], 1), "T ≥ 1"),
-        ((frames, 0), "num_objects must be 1..255"),
+        ((frames, 0), "num_objects must be 1..254"),
+        ((frames, 255), "num_objects must be 1..254"),
     ):
         with pytest.raises(InputError, match=message):
             InteractiveRunner(Recorder(), *arguments)

@@ -9,7 +9,7 @@ from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import AtmosphereSpec, LensSpec, LightSpec, RenderSettings
 from render.farm.process import BlenderProcess
 from render.light.albedo import Shown
-from render.light.relight import LEAST_GLOSS, MOST_GLOSS, filled, more_gloss, relit
+from render.light.relight import MAX_GLOSS, MIN_GLOSS, filled, more_gloss, relit
 from render.light.sky import Sky
 from tests.render.blender.test_engine import job
 from vosforge.videos import ShardSet
@@ -66,7 +66,7 @@ def test_without_a_texture_or_enough_pixels_gloss_is_what_is_assumed():
     assert not more_gloss(nothing, nothing, np.zeros((7, 9), np.uint16)).any()
     bright, colors, seen = shining((0.0, 0.5), (0.05, 0.6), 0.0, rng)
     found = np.unique(more_gloss(bright, colors, seen)) + SPECULAR
-    assert found == pytest.approx([LEAST_GLOSS, SPECULAR, MOST_GLOSS])
+    assert found == pytest.approx([MIN_GLOSS, SPECULAR, MAX_GLOSS])
     seen[:] = 0
     seen[20:22, 20:22] = 3
     assert not more_gloss(bright, colors, seen).any(), "nothing of it is surely inside"

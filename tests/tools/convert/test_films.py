@@ -8,9 +8,9 @@ import pytest
 from tests.tools.convert.conftest import label_mask, pack, png_mask, tree_files, write_files
 from tests.vosforge.videos.films import flat_frames, write_film
 from tools.convert.importing import import_dataset
-from tools.convert.writing import original_names
 from vosforge.errors import InputError
 from vosforge.videos import ShardSet, ShardVideo
+from vosforge.videos.names import original_names
 
 SHOWN = [0, 40, 50, 1000]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import tools.convert.staging
+import tools.convert.importing
 from tests.tools.convert.conftest import Files, label_mask, pack, picture, png_mask, tree_files, write_files
 from tools.convert.importing import import_dataset
 from vosforge.errors import InputError
@@ -386,7 +386,7 @@ def shards_of(out: Path) -> dict[str, bytes]:
 def test_an_interrupted_import_goes_on(folder, tmp_path: Path, monkeypatch) -> None:
     root = folder(tree_files(tuple("abcde")))
     import_dataset(root, tmp_path / "whole", videos_per_shard=2, workers=1)
-    stage, calls = tools.convert.staging.stage_video, []
+    stage, calls = tools.convert.importing.stage_video, []
 
     def stage_some(path, record):
         calls.append(record.id)
@@ -394,7 +394,7 @@ def test_an_interrupted_import_goes_on(folder, tmp_path: Path, monkeypatch) -> N
             raise KeyboardInterrupt
         return stage(path, record)
 
-    monkeypatch.setattr(tools.convert.staging, "stage_video", stage_some)
+    monkeypatch.setattr(tools.convert.importing, "stage_video", stage_some)
     with pytest.raises(KeyboardInterrupt):
         import_dataset(root, tmp_path / "out", videos_per_shard=2, workers=1)
     assert [path.name for path in (tmp_path / "out/shards").iterdir()] == ["shard-00000.h5"]

@@ -12,9 +12,10 @@ from PIL import Image
 from tests.tools.convert.conftest import RECORDS, write_set
 from tools.convert.exporting import export_dataset
 from tools.convert.importing import import_dataset
-from tools.convert.writing import categories, objects_seen
+from tools.convert.writing import objects_seen
 from vosforge.videos import ShardSet, VideoRecord
 from vosforge.videos.codec import encode
+from vosforge.videos.names import categories
 
 LAYOUTS = ("davis", "bl30k", "youtube-vos")
 

@@ -127,7 +127,7 @@ def test_the_python_of_the_documentation_runs_on_the_demos_files(demo, tmp_path,
 
 
 def test_a_demo_without_colours_is_refused_before_any_work(tmp_path):
-    config = read_config(DemoConfig, None, ["dataset.render.colors=false"])
+    config = read_config(DemoConfig, None, {"dataset.render.colors": False})
     with pytest.raises(InputError, match="the demo trains on colours"):
         run_demo(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -9,7 +9,7 @@ from tests.render.conftest import make_record, without_colors
 from tests.tools.painted import painted_dataset
 from tests.vosforge.videos.damage import damage_video, flipped
 from tools.inspect.card import write_card
-from tools.inspect.stats import MOST_VALUES, Distribution, Quantity, collect_stats, measure, stats_tables
+from tools.inspect.stats import MAX_VALUES, Distribution, Quantity, collect_stats, measure, stats_tables
 from vosforge import InputError
 from vosforge.seeding import rng_for
 from vosforge.videos import ShardSet, build_manifest, pack_shard, stage_video
@@ -128,7 +128,7 @@ def test_an_imported_data_set_gets_a_card_too(tmp_path):
 
 def test_attributes_make_groups_unless_they_have_too_many_values(tmp_path):
     paths = []
-    for index in range(MOST_VALUES + 2):
+    for index in range(MAX_VALUES + 2):
         record = make_record(index, frames=2, height=8, width=8)
         spec = f'{{"preset":"hard","attributes":{{"fast":{str(index % 2 == 0).lower()},"index":{index}}}}}'
         paths.append(tmp_path / f"{index:06d}.h5")
@@ -137,7 +137,7 @@ def test_attributes_make_groups_unless_they_have_too_many_values(tmp_path):
     assert {name: group.videos for name, group in stats.groups["fast"].items()} == {"True": 13, "False": 13}
     assert stats.crowded == {"index"}
     assert not stats.groups["index"]
-    assert stats.groups["preset"]["hard"].videos == MOST_VALUES + 2
+    assert stats.groups["preset"]["hard"].videos == MAX_VALUES + 2
 
 
 def test_what_cannot_be_read_or_written_is_one_sentence(tmp_path):

@@ -11,9 +11,9 @@ from train.data.augment import Augmentation, Geometry
 from train.data.clips import ClipDataset, sample_times, teachable
 from train.data.fusion_data import FusionDataset, PropagatedVideo, propagate_references
 from train.s2m import FrameDataset
-from train.settings import FusionSettings, PropagationSettings, Recipe, S2MSettings, recipe
+from train.settings import RECIPES, FusionSettings, PropagationSettings, Recipe, S2MSettings
 from vosforge import InputError, VOSForgeError
-from vosforge.config import read_config
+from vosforge.config import named, read_config
 from vosforge.videos.video import MemoryVideo
 
 SMALL = Augmentation(geometry=Geometry(crop=64, short_side=96, zoom=(0.8, 1.2), cubic=False))
@@ -142,13 +142,13 @@ def test_videos_that_cannot_teach_are_named(videos: Any) -> None:
 
 
 def test_recipes() -> None:
-    assert recipe("paper") == Recipe()
-    assert recipe("demo").propagation.depth == 18
+    assert RECIPES["paper"] == Recipe()
+    assert RECIPES["demo"].propagation.depth == 18
     with pytest.raises(InputError, match="demo, paper"):
-        recipe("large")
-    assert read_config(Recipe, None, ["s2m.batch=4"]).s2m.batch == 4
+        named("recipe", "large", RECIPES)
+    assert read_config(Recipe, None, {"s2m.batch": 4}).s2m.batch == 4
     with pytest.raises(InputError, match="multiple of 16"):
-        read_config(Recipe, None, ["s2m.augmentation.geometry.crop=100"])
+        read_config(Recipe, None, {"s2m.augmentation.geometry.crop": 100})
 
 
 def test_a_videos_references_are_each_looked_at_once(monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.evaluation.metrics import boundary_f, frame_j, region_j, score_masks
+from train.evaluation.metrics import boundary_f, region_j, score_masks, statistics
 
 
 def slow_boundary(mask: Any) -> Any:
@@ -84,15 +84,34 @@ def test_known_values() -> None:
     assert boundary_f(~empty, truth) == 0.0
 
 
-def test_void_pixels_count_for_nothing() -> None:
+def test_void_is_background() -> None:
     truth = np.zeros((1, 40, 40), np.uint8)
     truth[0, 5:20, 5:20] = 1
     prediction = truth.copy()
     prediction[0, 5:20, 20:30] = 1
-    assert score_masks(truth, prediction, [1]).mean_j == pytest.approx(0.6)
+    expected = score_masks(truth, prediction, [1])
+    assert expected.mean_j == pytest.approx(0.6)
     truth[0, 5:20, 20:30] = 255
     scores = score_masks(truth, prediction, [1])
-    assert scores.mean_j == scores.mean_f == scores.j_and_f == 1.0
+    assert (scores.mean_j, scores.mean_f) == (expected.mean_j, expected.mean_f)
+
+
+def slow_statistics(values: Any) -> Any:
+    """By hand: bounds of the quarters in whole frames, halves rounded up."""
+    n = len(values)
+    bounds = [int(np.floor(1 + (n - 1) * quarter / 4 + 0.5)) - 1 for quarter in range(5)]
+    first, last = (values[bounds[at] : bounds[at + 1] + 1] for at in (0, 3))
+    return sum(values) / n, sum(value > 0.5 for value in values) / n, sum(first) / len(first) - sum(last) / len(last)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 10, 69, 255, 256, 400])
+def test_mean_recall_and_decay_equal_their_definitions(n: int) -> None:
+    values = np.random.default_rng(n).random(n)
+    assert statistics(values) == pytest.approx(slow_statistics(values.tolist()), abs=1e-12)
+
+
+def test_a_score_of_one_half_is_no_recall() -> None:
+    assert statistics(np.array([0.5, 0.5, 0.6, 0.4])).recall == 0.25
 
 
 def test_scores_have_one_row_a_frame_and_one_column_an_object() -> None:
@@ -100,7 +119,7 @@ def test_scores_have_one_row_a_frame_and_one_column_an_object() -> None:
     truth[:, 2:8, 2:8], truth[:, 10:18, 10:18] = 1, 3
     prediction = truth.copy()
     prediction[1][prediction[1] == 3] = 1
-    assert frame_j(truth, prediction, [1, 3]) == pytest.approx(np.array([[1, 1], [36 / 100, 0]]))
+    assert score_masks(truth, prediction, [1, 3]).j == pytest.approx(np.array([[1, 1], [36 / 100, 0]]))
     with pytest.raises(ValueError, match="differ"):
         score_masks(truth, prediction[:1], [1])
     with pytest.raises(ValueError, match="without objects"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vosforge.videos.codec import decode, encode
-from vosforge.videos.jpeg import END, MOST_BITS, ZEROS, canonical, choose, code_lengths
+from vosforge.videos.jpeg import END, MAX_BITS, ZEROS, canonical, choose, code_lengths
 
 
 def cost(values, numbers, steps, price, bits):
@@ -34,7 +34,7 @@ def test_no_other_numbers_cost_less(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     steps = rng.uniform(0.8, 1.25, 64) * data.draw(st.floats(1, 50))
     price = np.log(4) / 12 * np.exp(2 * np.log(steps).mean())
-    bits = rng.integers(1, MOST_BITS + 1, 256)
+    bits = rng.integers(1, MAX_BITS + 1, 256)
     values = (rng.normal(0, 0.2, 64) * steps).astype(np.float32)
     some = rng.choice(np.arange(1, 64), 6, replace=False)
     values[some] = (rng.uniform(-4.5, 4.5, 6) * steps[some]).astype(np.float32)
@@ -70,7 +70,7 @@ def test_codes_can_be_told_apart_and_none_is_all_ones(counts):
     lengths = code_lengths(np.array(counts))
     codes = [f"{code:0{length}b}" for code, length in zip(canonical(lengths), lengths, strict=True) if length]
     assert len(codes) == np.count_nonzero(counts)
-    assert all(1 <= len(code) <= MOST_BITS and "0" in code for code in codes)
+    assert all(1 <= len(code) <= MAX_BITS and "0" in code for code in codes)
     ordered = sorted(codes)
     assert not any(later.startswith(code) for code, later in itertools.pairwise(ordered))
 
@@ -79,7 +79,7 @@ def test_what_is_frequent_has_short_codes_and_none_is_too_long():
     counts = np.zeros(256, np.int64)
     counts[:40] = [2 ** min(n, 40) for n in range(40)]  # left alone, the rarest would get 40 bits
     lengths = code_lengths(counts)
-    assert lengths[:40].max() == MOST_BITS and lengths[39] == 1
+    assert lengths[:40].max() == MAX_BITS and lengths[39] == 1
     assert np.all(np.diff(lengths[:40]) <= 0)
     even = code_lengths(np.repeat([5, 0], [63, 193]))
     assert np.all(even[:63] == 6) and np.all(even[63:] == 0)

@@ -1,0 +1,66 @@
+"""Options shared by several commands, and the settings they give."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def example(words: str) -> str:
+    """The last line of a command's help."""
+    return f"Example: `vosforge {words}`"
+
+
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="Settings in a YAML file.", show_default=False)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="Override a setting: key.path=value. Repeatable.", show_default=False),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Blender processes; default: one per core that fits in memory.", show_default=False),
+]
+Assets = Annotated[
+    str | None,
+    typer.Option(
+        help="Models: procedural (default), an installed pack, or a folder (also ShapeNet).", show_default=False
+    ),
+]
+NumMeshes = Annotated[
+    int | None, typer.Option(min=2, help="Maximum number of models; default: 100.", show_default=False)
+]
+Textures = Annotated[
+    Path | None, typer.Option(help="A folder of images; default: procedural textures.", show_default=False)
+]
+NumTextures = Annotated[
+    int | None, typer.Option(min=2, help="Number of procedural textures; default: 60.", show_default=False)
+]
+Hdris = Annotated[
+    Path | None, typer.Option(help="A folder of HDRIs; default: those shipped with bpy.", show_default=False)
+]
+Preset = Annotated[str, typer.Option(help="Scene preset: basic or bl30k.")]
+Seed = Annotated[int, typer.Option(help="Seed of the data set.")]
+CatalogPath = Annotated[
+    Path | None, typer.Option(help="A catalog.jsonl or its data set; default: from --assets.", show_default=False)
+]
+
+
+def given(flags: Mapping[str, object]) -> dict[str, object]:
+    """The flags that were given, as overrides of settings."""
+    return {key: value for key, value in flags.items() if value is not None}
+
+
+def asset_flags(
+    models: str | None, num_meshes: int | None, textures: Path | None, num_textures: int | None, hdris: Path | None
+) -> dict[str, object]:
+    """The flags of a data set's assets, as overrides of its settings."""
+    return given(
+        {
+            "assets.models": models,
+            "assets.num_meshes": num_meshes,
+            "assets.textures": textures,
+            "assets.num_textures": num_textures,
+            "assets.hdris": hdris,
+        }
+    )

@@ -1,0 +1,262 @@
+"""Ground truth to evaluate against, from shards or from trees of masks: DAVIS, YouTube-VOS, MOSE, any folders."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from vosforge.errors import InputError
+from vosforge.videos import Place, ShardSet, ShardVideo
+from vosforge.videos.codec import image_size
+from vosforge.videos.folders import (
+    FRAMES,
+    MASKS,
+    OTHER_FRAMES,
+    OTHER_MASKS,
+    USUAL_RESOLUTION,
+    FolderVideo,
+    in_time,
+    is_frame,
+    is_hidden,
+)
+from vosforge.videos.manifest import MANIFEST
+from vosforge.videos.masks import MaskFiles
+from vosforge.videos.names import categories, frame_names, original_names
+from vosforge.videos.video import Video
+
+META_FILES = ("meta.json", "META.json")
+
+
+class Truth(Protocol):
+    """The annotated frames of one video."""
+
+    id: str
+    names: list[str]
+    """Of the annotated frames, in order."""
+    frames: frozenset[str] | None
+    """The names of all frames, None if unknown."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+
+    @property
+    def attributes(self) -> Mapping[str, object]:
+        """Recorded attributes of the scene."""
+
+    @property
+    def listed(self) -> Mapping[int, "ListedObject"]:
+        """The objects that the data set's metadata lists; empty if it lists none."""
+
+    def masks(self) -> np.ndarray:
+        """The masks of the annotated frames: ``[n, H, W]`` uint8 labels, 255 = void."""
+
+    def video(self) -> Video:
+        """The video with its frames; InputError if there are none."""
+
+
+@dataclass(frozen=True)
+class ListedObject:
+    """An object in a data set's metadata."""
+
+    category: str | None = None
+    first: str | None = None
+    """The name of the first frame that shows it."""
+
+
+@dataclass
+class ShardTruth:
+    """A video of a shard."""
+
+    shard_video: ShardVideo
+
+    def __post_init__(self) -> None:
+        self.id = self.shard_video.id
+        self.names = original_names(self.shard_video)
+        self.frames: frozenset[str] | None = frozenset(self.names)
+        self.exported = frame_names(self.shard_video)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.shard_video.height, self.shard_video.width
+
+    @cached_property
+    def attributes(self) -> Mapping[str, object]:
+        """The attributes of the scene it was rendered from."""
+        scene = json.loads(self.shard_video.spec_json) if self.shard_video.spec_json else {}
+        return {"preset": scene["preset"], **scene.get("attributes", {})} if scene else {}
+
+    @cached_property
+    def listed(self) -> Mapping[int, ListedObject]:
+        """The objects that are seen, with their categories."""
+        names = categories(self.shard_video)
+        return {label: ListedObject(names[label - 1]) for label in self.shard_video.object_ids if label <= len(names)}
+
+    def masks(self) -> np.ndarray:
+        """All masks ``[T, H, W]`` uint8."""
+        return self.shard_video.masks()
+
+    def video(self) -> Video:
+        """The video itself."""
+        return self.shard_video
+
+
+@dataclass
+class FolderTruth:
+    """A folder of mask files, one per annotated frame."""
+
+    id: str
+    folder: Path
+    frames_folder: Path | None = None
+    listed: Mapping[int, ListedObject] = field(default_factory=dict)
+    attributes: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._files = mask_files(self.folder)
+        self.names = list(self._files)
+        self.frames = _frames_of(self.frames_folder)
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the first mask."""
+        path = self.folder / self._files[self.names[0]]
+        try:
+            return image_size(path.read_bytes())
+        except (OSError, ValueError):
+            raise InputError(f"cannot read the mask {path}: replace it") from None
+
+    def masks(self) -> np.ndarray:
+        """The masks ``[n, H, W]`` uint8; InputError if one is missing, broken or of another size."""
+        files = MaskFiles(self.folder, self._files, self.size)
+        return np.stack([files.mask(name) for name in self.names])
+
+    def video(self) -> Video:
+        """The frames beside the masks."""
+        if self.frames_folder is None:
+            raise InputError(f"there are no frames beside the masks of {self.id}, {self.folder}: add {FRAMES}")
+        return FolderVideo(self.frames_folder, self.folder, self.id)
+
+
+def mask_files(folder: Path) -> dict[str, str]:
+    """The PNGs of a folder in order of their numbers: file names by names without suffix."""
+    names = [path.name for path in folder.iterdir() if is_png(path.name) and path.is_file()]
+    return {Path(name).stem: name for name in sorted(names, key=lambda name: (in_time(name), name))}
+
+
+def is_png(name: str) -> bool:
+    """Whether a file may be a mask, by its name."""
+    return not is_hidden(name) and name.lower().endswith(".png")
+
+
+def mask_folders(root: Path) -> dict[str, Path]:
+    """The folders below ``root`` that hold masks, by video.
+
+    ``root`` may hold ``Annotations`` or a folder of another usual name, and that a folder per resolution, of which
+    480p is preferred.
+    """
+    inside = next((root / name for name in (MASKS, *OTHER_MASKS) if (root / name).is_dir()), root)
+    found: dict[str, Path] = {}
+    for folder in sorted((inside, *(path for path in inside.rglob("*") if path.is_dir()))):
+        parts = folder.relative_to(inside).parts
+        if any(is_hidden(part) for part in parts) or not any(is_png(path.name) for path in folder.iterdir()):
+            continue
+        resolution = parts[0] if len(parts) > 1 and _is_resolution(parts[0]) else None
+        video = "/".join(parts[1:] if resolution else parts) or folder.resolve().name
+        if video not in found or resolution == USUAL_RESOLUTION:
+            found[video] = folder
+    return found
+
+
+def _is_resolution(name: str) -> bool:
+    return name == "Full-Resolution" or (name.endswith("p") and name[:-1].isdecimal())
+
+
+def open_truth(path: Place, split: str | None = None, year: str = "2017") -> Sequence[Truth]:
+    """The videos with ground truth at ``path``, in order.
+
+    ``path``: a data set or shard (local or a URL), or a tree of masks. ``split``: only the videos of that split: of a
+    data set (train, val), or named in ``ImageSets/*/SPLIT.txt`` (of DAVIS's ``year`` if there are several).
+    InputError if there are none.
+    """
+    if not isinstance(path, Path) or path.is_file() or (path / MANIFEST).is_file() or (path / "shards").is_dir():
+        shards = ShardSet(path)
+        found: list[Truth] = [ShardTruth(video) for video in (shards.split(split) if split else shards)]
+        if not found:
+            raise InputError(f"{path} holds no finished video{f' in split {split}' if split else ''}")
+        return found
+    if not path.is_dir():
+        raise InputError(f"there is no folder {path}: name a data set of shards, or a tree of masks")
+    root = _youtube_root(path)
+    folders = mask_folders(root)
+    if not folders:
+        raise InputError(f"{path} holds no masks: expected {MASKS}/[480p/]VIDEO/00000.png, or VIDEO/00000.png")
+    if split:
+        chosen = _listed_videos(path, split, year)
+        if absent := [name for name in chosen if name not in folders]:
+            raise InputError(f"{path} has no masks of {absent[0]}, which its split {split} lists")
+        folders = {name: folders[name] for name in chosen}
+    meta, frames = _meta(root), _frame_folders(root)
+    return [
+        FolderTruth(video, folder, frames.get(video), _listed_objects(meta, video, root))
+        for video, folder in folders.items()
+    ]
+
+
+def _youtube_root(path: Path) -> Path:
+    """Of an exported YouTube-VOS tree, the folder of the full masks of its validation videos."""
+    full = path / "all_frames" / "valid_all_frames"
+    return full if (full / MASKS).is_dir() else path
+
+
+def _frame_folders(root: Path) -> dict[str, Path]:
+    inside = next((root / name for name in (FRAMES, *OTHER_FRAMES) if (root / name).is_dir()), None)
+    if inside is None:
+        return {}
+    found = {}
+    for folder in sorted(path for path in inside.rglob("*") if path.is_dir()):
+        parts = folder.relative_to(inside).parts
+        found["/".join(parts[1:] if len(parts) > 1 and _is_resolution(parts[0]) else parts)] = folder
+    return found
+
+
+def _frames_of(folder: Path | None) -> frozenset[str] | None:
+    names = frozenset(path.stem for path in folder.iterdir() if is_frame(path.name)) if folder else frozenset()
+    return names or None
+
+
+def _listed_videos(root: Path, split: str, year: str) -> list[str]:
+    lists = sorted((root / "ImageSets").rglob(f"{split}.txt"), key=lambda path: (path.parent.name == year, path))
+    if not lists:
+        raise InputError(f"{root} has no ImageSets/*/{split}.txt: leave out --split, or add the list")
+    words = [line.split()[0] for line in lists[-1].read_text().splitlines() if line.strip()]
+    # DAVIS 2016 lists frames, /JPEGImages/480p/bear/00000.jpg, not videos.
+    return list(dict.fromkeys(Path(word).parent.name if "/" in word else word for word in words))
+
+
+def _meta(root: Path) -> dict[str, Any]:
+    """The videos of ``meta.json``, beside the masks or (in an exported tree) beside those given to methods."""
+    places = [root, root.parent.parent / "valid"] if root.name == "valid_all_frames" else [root, root.parent]
+    path = next((place / name for place in places for name in META_FILES if (place / name).is_file()), None)
+    if path is None:
+        return {}
+    try:
+        videos = json.loads(path.read_text())["videos"]
+        return {str(name): dict(video["objects"]) for name, video in videos.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{path} is not the metadata of YouTube-VOS or MOSE: correct or remove it") from None
+
+
+def _listed_objects(meta: dict[str, Any], video: str, root: Path) -> dict[int, ListedObject]:
+    found = {}
+    for label, item in meta.get(video, {}).items():
+        if not str(label).isdecimal():
+            raise InputError(f"the metadata in {root} numbers an object of {video} '{label}', not 1, 2, …")
+        item = item if isinstance(item, dict) else {}
+        frames = item.get("frames") or [None]
+        found[int(label)] = ListedObject(item.get("category"), None if frames[0] is None else str(frames[0]))
+    return found
