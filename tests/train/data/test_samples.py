@@ -137,7 +137,7 @@ def test_videos_that_cannot_teach_are_named(videos: Any) -> None:
         ClipDataset([tiny], CLIPS)[0]
     with pytest.raises(VOSForgeError, match="'tiny'"):
         FrameDataset([tiny], FRAMES)[0]
-    with pytest.raises(InputError, match="no training video shows an object in two"):
+    with pytest.raises(InputError, match="no training video shows one object in two"):
         propagate_references([tiny], Propagation(18, 0.125).eval(), FUSED)
 
 
