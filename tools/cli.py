@@ -276,6 +276,77 @@ def infer(
     typer.echo(str(result.masks))
 
 
+@app.command(epilog=example("evaluate path/to/results path/to/DAVIS --split val"))
+def evaluate(
+    results: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Folders of index masks, VIDEO/00000.png; none with --networks.",
+            default_factory=list,
+            show_default=False,
+        ),
+    ],
+    truth: Annotated[
+        str,
+        typer.Argument(
+            help="The ground truth: a data set or shard (path or URL), DAVIS, YouTube-VOS, MOSE, or any tree of masks."
+        ),
+    ],
+    protocol: Annotated[
+        str, typer.Option(help="davis17, davis16, vos-benchmark, youtube-vos, mose2 or volumetric.")
+    ] = "davis17",
+    split: Annotated[
+        str | None, typer.Option(help="train, val, or a list in ImageSets; default: all videos.", show_default=False)
+    ] = None,
+    networks: Annotated[
+        Path | None,
+        typer.Option(help="Segment TRUTH with these networks, from its first masks.", show_default=False),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("runs/evaluation"),
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Score missing frames and videos as empty masks.")
+    ] = False,
+    seen: Annotated[
+        Path | None,
+        typer.Option(help="YouTube-VOS: meta.json of the training split; default: beside TRUTH.", show_default=False),
+    ] = None,
+    short_side: Annotated[
+        int | None,
+        typer.Option(help="With --networks: shorter side of their input; default: full size.", show_default=False),
+    ] = None,
+    device: Annotated[str, typer.Option(help="With --networks: auto, cpu or cuda.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; default: one per core.", show_default=False)
+    ] = None,
+) -> None:
+    """Score results with J and F by a published protocol: tables, JSON, CSV and a page with the worst frames.
+
+    Several results folders are compared in one table.
+    """
+    from tools.commands.evaluation import evaluate_results
+    from vosforge.videos import place
+
+    check_folder(out)
+    folders = list(results or ())
+    if networks is not None:
+        from tools.commands.segmenting import segment_set
+
+        folders.append(segment_set(place(truth), networks, out, protocol, split, short_side, device))
+    if not folders:
+        raise InputError("name results and ground truth, RESULTS TRUTH, or --networks to segment TRUTH with")
+    evaluate_results(
+        folders,
+        place(truth),
+        out,
+        protocol,
+        split=split,
+        allow_missing=allow_missing,
+        seen=seen,
+        workers=workers,
+    )
+    typer.echo(str(out / "evaluation.html"))
+
+
 @app.command(epilog=example("view runs/data:000007"))
 def view(
     where: Annotated[str, typer.Argument(help="PATH[:VIDEO]: a data set or shard (path or URL), frames, or a film.")],

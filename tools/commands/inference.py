@@ -1,18 +1,20 @@
 """Segments one video with trained networks, from a mask, scribbles, or the robot with ground truth."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mivos_models import InteractiveRunner
 from mivos_models.runner.scribbles import NO_STROKE, read_scribbles
+from tools.commands.timing import Timing, read_timing, write_timing
+from tools.convert.writing import palette_png
 from tools.inspect.view import open_video, view_video
 from train.evaluation.interactive import Networks, evaluate_interactive
 from train.evaluation.metrics import Scores
 from vosforge.errors import InputError
-from vosforge.files import sealed_file
+from vosforge.files import write_sealed
 from vosforge.log import console
 from vosforge.seeding import rng_for
 from vosforge.trouble import attempting
@@ -20,7 +22,6 @@ from vosforge.videos import ShardVideo
 from vosforge.videos.folders import FolderVideo
 from vosforge.videos.masks import read_mask
 from vosforge.videos.names import numbered, original_names
-from vosforge.videos.palette import PALETTE
 from vosforge.videos.video import MemoryVideo, Video, objects_in
 
 
@@ -54,7 +55,7 @@ def infer_video(
         raise InputError(f"{folder} holds the video's own masks: name another output folder")
     if not networks.is_dir():
         raise InputError(f"there is no folder {networks}: name the one that 'vosforge train' wrote, with --networks")
-    loaded = Networks.load(networks)
+    loaded, began = Networks.load(networks), time.monotonic()
     scores: tuple[Scores, ...] = ()
     if mask is not None:
         masks = _from_mask(video, loaded, mask, frame, short_side)
@@ -66,12 +67,11 @@ def infer_video(
         result = evaluate_interactive(video, loaded, rounds, rng_for(0, "robot", video.id), short_side=short_side)
         masks = result.rounds[-1].masks
         scores = tuple(each.scores for each in result.rounds)
+    seconds = time.monotonic() - began
     with attempting(f"write to {out}"):
         for name, each in zip(_names(video), masks, strict=True):
-            image = Image.fromarray(each, mode="P")
-            image.putpalette(PALETTE.tobytes())
-            with sealed_file(folder / f"{name}.png") as temporary:
-                image.save(temporary, format="PNG")
+            write_sealed(folder / f"{name}.png", palette_png(each))
+        write_timing(out, (read_timing(out) or Timing()).with_video(video.id, video.num_frames, seconds))
     view_video(MemoryVideo(video.id, video.frames(), masks), out)
     return Inferred(folder, scores)
 

@@ -55,6 +55,9 @@ class Truth(Protocol):
     def masks(self) -> np.ndarray:
         """The masks of the annotated frames: ``[n, H, W]`` uint8 labels, 255 = void."""
 
+    def frame(self, t: int) -> np.ndarray | None:
+        """Annotated frame ``t``: ``[H, W, 3]`` uint8 RGB; None if there are no frames."""
+
     def video(self) -> Video:
         """The video with its frames; InputError if there are none."""
 
@@ -101,6 +104,10 @@ class ShardTruth:
         """All masks ``[T, H, W]`` uint8."""
         return self.shard_video.masks()
 
+    def frame(self, t: int) -> np.ndarray | None:
+        """Frame ``t``, or None without colours."""
+        return self.shard_video.frame(t) if self.shard_video.has_colors else None
+
     def video(self) -> Video:
         """The video itself."""
         return self.shard_video
@@ -135,7 +142,14 @@ class FolderTruth:
         files = MaskFiles(self.folder, self._files, self.size)
         return np.stack([files.mask(name) for name in self.names])
 
-    def video(self) -> Video:
+    def frame(self, t: int) -> np.ndarray | None:
+        """The frame of mask ``t``, or None if there is none."""
+        if self.frames is None or self.names[t] not in self.frames:
+            return None
+        video = self.video()
+        return video.frame(video.frame_names.index(self.names[t]))
+
+    def video(self) -> FolderVideo:
         """The frames beside the masks."""
         if self.frames_folder is None:
             raise InputError(f"there are no frames beside the masks of {self.id}, {self.folder}: add {FRAMES}")
