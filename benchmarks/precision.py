@@ -110,7 +110,7 @@ def main() -> None:
             load_network("fusion", arguments.networks / "fusion.pth"),
         )
     if arguments.everywhere:
-        fast._WORTHWHILE = fast._FEW_CELLS = 1
+        fast.MIN_WEIGHTS = fast.MIN_CELLS = 1
     rows: dict[str, dict[str, Any]] = {}
     for video in open_folder(arguments.videos):
         rows[video.id] = measure(networks, video, arguments.frames)

@@ -6,7 +6,7 @@ C code compares is not seen, except texts of the class `Seen`.
 
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,16 +21,18 @@ from assets.models import Model
 from assets.packs import unpack_model
 from assets.references import find_below
 from render.farm.jobs import Dataset, DatasetConfig
+from render.farm.process import Event
+from tests.render.farm.inline_ray import install
 from tests.tools.convert.conftest import make_record, write_set
 from tools.convert.coco import category_numbers
 from tools.convert.exporting import choose_videos
 from tools.convert.layouts import find_videos, recognise
 from tools.convert.sources import Entry, Tree
 from tools.inspect.findings import Verification
-from tools.inspect.verification import _repair
+from tools.inspect.verification import repair_dataset
 from vosforge.videos import ShardSet, VideoRow
 from vosforge.videos.cache import local_copy
-from vosforge.videos.folders import FolderVideo, _videos_below
+from vosforge.videos.folders import FolderVideo, videos_below
 from vosforge.videos.format import shard_name, to_json
 from vosforge.videos.remote import Version
 
@@ -154,7 +156,7 @@ def test_bad_shards_are_repaired(tmp_path):
             reopen=lambda *_: None,
             manifest=lambda: None,
         )
-        return lambda: _repair(dataset, found)  # type: ignore[arg-type]
+        return lambda: repair_dataset(dataset, found)  # type: ignore[arg-type]
 
     assert_even(prepared, tmp_path, 200)
 
@@ -177,7 +179,7 @@ def test_films_lie_among_folders_of_frames(tmp_path):
             (folder / video).mkdir(parents=True)
             (folder / video / "00000.png").touch()
             (folder / f"film {video}.mp4").touch()
-        return partial(_videos_below, folder)
+        return partial(videos_below, folder)
 
     assert_even(prepared, tmp_path, 60)
 
@@ -209,25 +211,24 @@ def test_shards_are_fetched(tmp_path, monkeypatch):
 def test_videos_are_rendered_and_packed(tmp_path, monkeypatch, per_shard):
     """What the driver does, from the first look at the folder to the last shard."""
     cluster = pytest.importorskip("render.farm.cluster", exc_type=ImportError)
-    monkeypatch.setattr(cluster.ray, "remote", lambda **_: lambda _: SimpleNamespace(remote=lambda *_: "actor"))
-    monkeypatch.setattr(cluster.ray, "wait", lambda streams, **_: (streams, []))
+
+    def rendering(number: int, job: Event) -> Iterator[Event]:
+        Path(job["staged"]).touch()
+        yield {"done": {}, "renderer": "Blender"}
+
+    install(monkeypatch, rendering)
     monkeypatch.setattr("render.farm.jobs.pack_shard", lambda root, number, *_: (root / shard_name(number)).touch())
+    monkeypatch.setattr("render.farm.jobs.build_manifest", lambda root: ())
+    monkeypatch.setattr(Dataset, "spec", lambda *_: SimpleNamespace(model_dump_json=str))
 
     def prepared(folder: Path, V: int) -> Job:
         dataset = Dataset(folder, DatasetConfig(videos=V, videos_per_shard=per_shard, held_out_every=0), Catalog())
         for name in ("staging", "shards"):
             (folder / name).mkdir()
-        run = cluster._Run(dataset, None, cluster.WHOLE_MACHINE, cluster.Layout(1, 1), 0, lambda _: None)
-
-        def submit(actor: str, task: cluster._Task) -> None:
-            dataset.staged_path(task.index).touch()
-            run._busy[task.index] = actor, task
-
-        run._submit, run._next_event = submit, lambda _: {"done": {}, "renderer": "Blender"}
+        store = SimpleNamespace(root=folder)
 
         def work() -> None:
-            dataset.pack()
-            run.work(dataset.missing())
+            cluster.render_dataset(dataset, store, cluster.Resources(workers=1))
             assert not any((folder / "staging").iterdir())
 
         return work

@@ -1,4 +1,4 @@
-"""What the README and the pages of ``docs/`` tell a reader to type or to open is there."""
+"""What the README, CONTRIBUTING and the pages of ``docs/`` tell a reader to type or to open is there."""
 
 import re
 import shlex
@@ -11,7 +11,8 @@ from tests.tools.help import leaf
 from tools.cli import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
+PATHS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"))
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in PATHS}
 MAKEFILE = (ROOT / "Makefile").read_text()
 FIGURES = re.findall(r"^\| (?!what \|)(?!-)(.*) \| (.*) \| (.*) \|$", PAGES["docs/figures.md"], re.MULTILINE)
 
@@ -66,6 +67,16 @@ def test_each_figure_has_one_command(what: str, figure: str, command: str) -> No
     assert re.fullmatch(r"`(make|vosforge|pytest|python) [^`]+`", command)
     for path in re.findall(r"tests/[\w/]+\.py", command):
         assert (ROOT / path).exists(), path
+
+
+def test_files_that_contributors_are_sent_to_are_there() -> None:
+    named = set(re.findall(r"`([\w/-]+(?:/|\.py|\.json|\.toml|\.md))`", PAGES["CONTRIBUTING.md"]))
+    assert len(named) > 30
+    folders = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith((".", "runs"))]
+    there = {"/" + path.relative_to(ROOT).as_posix() for folder in folders for path in folder.rglob("*")}
+    there |= {f"/{path.name}" for path in ROOT.iterdir()}
+    made = {"after.json"}
+    assert {name for name in named - made if not any(path.endswith(f"/{name.rstrip('/')}") for path in there)} == set()
 
 
 def test_there_are_figures() -> None:

@@ -27,14 +27,16 @@ Network = TypeVar("Network", bound=nn.Module)
 Precision = Literal["full", "reduced"]
 """docs/networks.md has the gain and cost of "reduced"."""
 
-# Interpolation points besides infinity, for tiles of 2×2 and 4×4 outputs. The latter need about half the products and
-# lose a digit (a quarter of the loss with 0, ±1, ±2). Decoders tolerate that; in keys, it can change which memory cell
-# is the last of the top k.
-_SMALL_TILES = (0.0, 1.0, -1.0)
-_LARGE_TILES = (0.0, 0.75, -0.75, 1.5, -1.5)
+SMALL_TILES = (0.0, 1.0, -1.0)
+"""Interpolation points besides infinity, for tiles of 2×2 outputs."""
+LARGE_TILES = (0.0, 0.75, -0.75, 1.5, -1.5)
+"""The same for 4×4 outputs, which need about half the products and lose a digit (a quarter of the loss with 0, ±1, ±2).
+
+Decoders tolerate that; in keys, it can change which memory cell is the last of the top k."""
 _INPUTS_AT_ONCE = 1728  # per channel and thread; intermediate results stay in the core's cache
-_WORTHWHILE = 128 * 128
-_FEW_CELLS = 1500
+MIN_WEIGHTS = 128 * 128
+"""Below this many pairs of channels, a direct convolution is as fast."""
+MIN_CELLS = 1500
 """Below this many grid cells, fewer than weights, a direct convolution is as fast."""
 _ROWS_AT_ONCE = 96
 """Rows per band of full-resolution features: small enough for caches and for reuse by the allocator."""
@@ -59,7 +61,7 @@ def optimized(network: Network, precision: Precision = "full") -> Network:
     if all(parameter.device.type == "cpu" for parameter in result.parameters()):
         decoding = {part for module in result.modules() if isinstance(module, Decoder) for part in module.modules()}
         for module in list(result.modules()):
-            points = _LARGE_TILES if precision == "reduced" or module in decoding else _SMALL_TILES
+            points = LARGE_TILES if precision == "reduced" or module in decoding else SMALL_TILES
             for name, child in module.named_children():
                 if isinstance(child, nn.Conv2d):
                     module.add_module(name, _for_cpu(child, points))
@@ -136,7 +138,7 @@ def _for_cpu(conv: nn.Conv2d, points: tuple[float, ...]) -> nn.Module:
         return Pointwise(conv)
     conv.weight.data = conv.weight.contiguous(memory_format=torch.channels_last)
     same_size = (conv.kernel_size, conv.stride, conv.padding) == ((3, 3), (1, 1), (1, 1))
-    wide = conv.in_channels * conv.out_channels >= _WORTHWHILE
+    wide = conv.in_channels * conv.out_channels >= MIN_WEIGHTS
     return Winograd(conv, points) if plain and same_size and wide else conv
 
 
@@ -161,7 +163,7 @@ class Winograd(nn.Module):
     ``points``: interpolation points besides infinity, one more than a tile has output rows.
     """
 
-    def __init__(self, conv: nn.Conv2d, points: tuple[float, ...] = _SMALL_TILES):
+    def __init__(self, conv: nn.Conv2d, points: tuple[float, ...] = SMALL_TILES):
         super().__init__()
         self.points = points
         _, kernel_transform, _ = _transforms(points)
@@ -172,7 +174,7 @@ class Winograd(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B,C,H,W] -> [B,O,H,W], channels last."""
-        if x.shape[2] * x.shape[3] < _FEW_CELLS:
+        if x.shape[2] * x.shape[3] < MIN_CELLS:
             return self.direct(x)
         bias = 0 if self.direct.bias is None else self.direct.bias
         input_transform, _, output_transform = (matrix.to(x.dtype) for matrix in _transforms(self.points))

@@ -5,7 +5,7 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from assets.store import AssetStore
 from render.farm.devices import check_renderer
 from render.farm.head import check_head
 from render.farm.jobs import Dataset
-from render.farm.layout import WHOLE_MACHINE, Layout, Resources, layout_for, worker_memory
+from render.farm.layout import WHOLE_MACHINE, Layout, Resources, layout_for, layout_on_nodes, worker_memory
 from render.farm.local import lend_token, ray_folder
 from render.farm.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, Event, cards_of
 from vosforge.errors import MachineError, VOSForgeError, first_line
@@ -129,7 +129,7 @@ def _start_ray(resources: Resources, videos: int, worker: int) -> Layout:
                 f"cannot join the Ray cluster at {resources.address} ({first_line(error)}): check the address, and "
                 "RAY_AUTH_TOKEN where the cluster has one"
             ) from None
-        return _layout_of_cluster(resources, videos, worker)
+        return layout_on_nodes(resources, ray.nodes(), videos, worker)
     cards = cards_of(resources.device) if resources.device != "cpu" else 0
     memory = free_memory() - RAY_MEMORY
     layout = layout_for(resources, videos, cores=cores(), memory=memory, worker=worker, cards=cards)
@@ -139,27 +139,6 @@ def _start_ray(resources: Resources, videos: int, worker: int) -> Layout:
     lend_token()
     ray.init(address="local", **options)
     return layout
-
-
-def _layout_of_cluster(resources: Resources, videos: int, worker: int) -> Layout:
-    """The workers that fit on all nodes: an actor that fits nowhere would block its video forever."""
-    threads = resources.threads or 1
-    each = replace(resources, workers=None, threads=threads)
-    fitting = 0
-    for node in ray.nodes():
-        has = {kind: int(amount) for kind, amount in node["Resources"].items()}
-        cores, memory = has.get("CPU", 0), has.get("memory", 0)
-        if node["Alive"] and cores >= threads and memory >= worker:
-            layout = layout_for(each, videos, cores=cores, memory=memory, worker=worker, cards=has.get("GPU", 0))
-            fitting += layout.workers
-    if not fitting:
-        needed = f"{threads} core{'s' * (threads > 1)} and {worker / 2**30:.1f} GiB"
-        needed += " and a GPU" if resources.device != "cpu" else ""
-        raise VOSForgeError(
-            f"a worker needs {needed}, which no node of the Ray cluster at {resources.address} has: add such a node, "
-            "or render without --address"
-        )
-    return Layout(min(fitting, resources.workers or fitting, videos), threads)
 
 
 class _Run:

@@ -1,10 +1,12 @@
 """Divides a machine among Blender processes: their number and threads."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from blender_scenes.spec import RenderSettings
 from render.farm.devices import DEVICES
-from vosforge.errors import InputError
+from vosforge.errors import InputError, VOSForgeError
 
 WORKER_MEMORY = 900 * 2**20
 """Bytes of a worker (Blender process and Ray actor) without frames.
@@ -71,3 +73,28 @@ def layout_for(wanted: Resources, videos: int, *, cores: int, memory: int, worke
         workers = min(workers, cards * wanted.workers_per_gpu)
     workers = min(workers, videos)
     return Layout(workers, wanted.threads or max(1, cores // workers))
+
+
+def layout_on_nodes(wanted: Resources, nodes: Iterable[Mapping[str, Any]], videos: int, worker: int) -> Layout:
+    """The workers that fit on all nodes of a cluster: an actor that fits nowhere would block its video forever.
+
+    ``nodes``: as ``ray.nodes()`` lists them. ``worker``: bytes that each worker takes. Raises VOSForgeError if none
+    fits.
+    """
+    threads = wanted.threads or 1
+    each = replace(wanted, workers=None, threads=threads)
+    fitting = 0
+    for node in nodes:
+        has = {kind: int(amount) for kind, amount in node["Resources"].items()}
+        cores, memory = has.get("CPU", 0), has.get("memory", 0)
+        if node["Alive"] and cores >= threads and memory >= worker:
+            layout = layout_for(each, videos, cores=cores, memory=memory, worker=worker, cards=has.get("GPU", 0))
+            fitting += layout.workers
+    if not fitting:
+        needed = f"{threads} core{'s' * (threads > 1)} and {worker / 2**30:.1f} GiB"
+        needed += " and a GPU" if wanted.device != "cpu" else ""
+        raise VOSForgeError(
+            f"a worker needs {needed}, which no node of the Ray cluster at {wanted.address} has: add such a node, "
+            "or render without --address"
+        )
+    return Layout(min(fitting, wanted.workers or fitting, videos), threads)

@@ -10,7 +10,7 @@ from vosforge.videos.video import MemoryVideo
 
 
 def test_precisions_are_held_against_the_full_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("_WORTHWHILE", "_FEW_CELLS"):  # small networks and frames would not do otherwise
+    for limit in ("MIN_WEIGHTS", "MIN_CELLS"):  # small networks and frames would not do otherwise
         monkeypatch.setattr(f"mivos_models.runner.fast.{limit}", 1)
     frames, masks = moving_squares(3, 96, 128, 1)
     networks = Networks(filled(Propagation(18, 0.25)), filled(Fusion(0.25)))

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 
 from assets.catalog import Asset, Catalog
 from blender_scenes.describe import DESCRIBED_QUANTILES, scene_quantities
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import CurveMotion, RenderSettings, SceneSpec
 from blender_scenes.trajectories import camera_poses, evaluate, intrinsics
+from tests.blender_scenes.published import quantities
 from vosforge import InputError, VOSForgeError
 from vosforge.config import named, read_config
 
@@ -119,6 +121,17 @@ def test_bl30k_has_the_published_generators_distribution(count):
             below, up_to = (np.searchsorted(values, at + d, s) for d, s in ((-slack, "left"), (slack, "right")))
             assert below / len(values) - share < 0.05 and share - up_to / len(values) < 0.05, (name, share)
         assert values.mean() == pytest.approx(float(row["mean"]), abs=0.1 * values.std() + 1e-9), name
+
+
+def test_bl30k_moves_as_a_plain_generator_with_the_published_constants():
+    config, catalog = PRESETS["bl30k"].model_copy(update={"objects": (1, 1)}), library(1000, 0.34)
+    found = scene_quantities(
+        sample_scene(config, RenderSettings(), catalog, seed=2, index=index, split="train") for index in range(400)
+    )
+    expected = quantities(800, np.random.default_rng(0))
+    assert found.keys() == expected.keys()
+    apart = {name: ks_2samp(*(values[name].round(9) for values in (found, expected))).statistic for name in found}
+    assert {name: share for name, share in apart.items() if share > 0.08} == {}
 
 
 def test_quantities_of_a_scene_that_is_known(paper_catalog):

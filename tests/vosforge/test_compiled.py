@@ -10,7 +10,7 @@ import vosforge.compiled as here
 from vosforge.compiled import compiled
 from render.light.raster import NOTHING
 import vosforge.videos.jpeg
-print(here.numba.config.CACHE_DIR, vosforge.videos.jpeg._BIT_LENGTH[5])
+print(here.numba.config.CACHE_DIR, vosforge.videos.jpeg.bit_length(5))
 """
 
 

@@ -1,12 +1,9 @@
-import os
-import signal
-import subprocess
-import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.kills import calls, killed_before_call, killed_in_a_write
 from vosforge import InputError
 from vosforge.files import check_folder, remove_unfinished, sealed_file, sealed_folder, write_sealed
 from vosforge.trouble import attempting
@@ -28,25 +25,24 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_a_kill_leaves_only_whole_files(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from vosforge.files import write_sealed\n"
-        "n = 0\n"
-        "while True:\n"
-        "    n += 1; write_sealed(Path(sys.argv[1]) / f'{n % 5}.bin', bytes([n % 251]) * 3_000_000)\n"
-    )
-    for _ in range(5):
-        writer = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
-        deadline = time.monotonic() + 20
-        while not (tmp_path / "1.bin").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(0.05)
-        os.kill(writer.pid, signal.SIGKILL)
-        writer.wait()
+    path, old, new = tmp_path / "a.bin", b"old" * 1000, bytes(range(250)) * 8000
+    unfinished, left = 0, set()
+
+    def check():
+        nonlocal unfinished
+        unfinished += len(list(tmp_path.iterdir())) > 1
         remove_unfinished(tmp_path)
-        for path in tmp_path.iterdir():
-            data = path.read_bytes()
-            assert len(data) == 3_000_000
-            assert len(set(data)) == 1
+        assert list(tmp_path.iterdir()) == [path]
+        left.add(path.read_bytes())
+
+    write = partial(write_sealed, path, new)
+    every_second = range(0, calls(write), 2)
+    for kill, instants in ((killed_before_call, every_second), (killed_in_a_write, (0, 1, 10**6, len(new) - 1))):
+        for instant in instants:
+            path.write_bytes(old)
+            assert kill(instant, write)
+            check()
+    assert unfinished and left == {old, new}
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):

@@ -172,7 +172,7 @@ def _render(
                 maskless += not video.mask(t).any()
             frames += video.num_frames
             bar.advance(video.id)
-    _check_disjoint(shards)
+    check_disjoint(shards)
     return shards, RenderSummary(
         videos=len(shards.videos),
         frames=frames,
@@ -184,7 +184,7 @@ def _render(
     )
 
 
-def _check_disjoint(shards: ShardSet) -> None:
+def check_disjoint(shards: ShardSet) -> None:
     """Raise VOSForgeError when a held-out video shares a model, an image or surroundings with a training one."""
     used: dict[str, set[str]] = {"train": set(), "val": set()}
     for split, contents in used.items():

@@ -64,8 +64,39 @@ def verify_path(path: Place, quick: bool = False, repair: bool = False, workers:
     dataset = Dataset(path, config, Catalog.load(path / "catalog.jsonl"))
     with dataset.writing():
         found = _verify(path, quick, workers)
-        _repair(dataset, found)
+        repair_dataset(dataset, found)
     return found
+
+
+def repair_dataset(dataset: Dataset, found: Verification) -> None:
+    """Take apart bad shards, set aside bad staged videos, and rebuild the manifest.
+
+    A partly unreadable shard is left unchanged: its videos may be good.
+    """
+    root = dataset.root
+    unread = {problem.file for problem in found.problems.values() if problem.cure == "manual"}
+    requeued = {problem.file for problem in found.problems.values() if problem.cure == "requeue"} - unread
+    for problem in found.problems.values():
+        if problem.cure == "requeue" and problem.file.startswith("staging/"):
+            dataset.discard(int(problem.video))
+    bad: dict[str, set[str]] = defaultdict(set)
+    for video, file in found.problems:
+        bad[file].add(video)
+    for shard in dataset.shards():
+        path, members = dataset.shard_path(shard), dataset.members(shard)
+        if (file := _name(path, root)) in requeued:
+            good = {*found.good.get(path, ())} - bad[file]
+            reasons = found.quarantined.get(path, {})
+            dataset.reopen(
+                shard,
+                [index for index in members if video_id(index) in good],
+                {index: reasons[video_id(index)] for index in members if video_id(index) in reasons},
+            )
+    if any(file.startswith("shards/") for file in unread):
+        found.leave_manifest()
+    else:
+        dataset.manifest()
+    found.repaired = True
 
 
 def spec_problem(spec: str, row: VideoRow) -> str | None:
@@ -276,37 +307,6 @@ def _compare_manifest(found: Verification, manifest: dict[str, VideoRow], listed
         if shard.name in names or (found.path.is_dir() and not shard.exists()):
             cure: Cure = "manifest" if found.config else "requeue"
             found.add(video, MANIFEST, "it is in the manifest but in no shard", cure)
-
-
-def _repair(dataset: Dataset, found: Verification) -> None:
-    """Take apart bad shards, set aside bad staged videos, and rebuild the manifest.
-
-    A partly unreadable shard is left unchanged: its videos may be good.
-    """
-    root = dataset.root
-    unread = {problem.file for problem in found.problems.values() if problem.cure == "manual"}
-    requeued = {problem.file for problem in found.problems.values() if problem.cure == "requeue"} - unread
-    for problem in found.problems.values():
-        if problem.cure == "requeue" and problem.file.startswith("staging/"):
-            dataset.discard(int(problem.video))
-    bad: dict[str, set[str]] = defaultdict(set)
-    for video, file in found.problems:
-        bad[file].add(video)
-    for shard in dataset.shards():
-        path, members = dataset.shard_path(shard), dataset.members(shard)
-        if (file := _name(path, root)) in requeued:
-            good = {*found.good.get(path, ())} - bad[file]
-            reasons = found.quarantined.get(path, {})
-            dataset.reopen(
-                shard,
-                [index for index in members if video_id(index) in good],
-                {index: reasons[video_id(index)] for index in members if video_id(index) in reasons},
-            )
-    if any(file.startswith("shards/") for file in unread):
-        found.leave_manifest()
-    else:
-        dataset.manifest()
-    found.repaired = True
 
 
 def _opens(path: Place) -> bool:

@@ -79,7 +79,8 @@ def _fetch(place: RemotePath, copy: Path) -> None:
 
 
 @cache
-def _say_that_room_is_short() -> None:
+def _say_that_room_is_short(folder: Path) -> None:
+    """Warn, once for each ``folder`` of copies."""
     size = f"{most_bytes() / 1e9:g} GB"
     logger.warning(f"this run reads more than {size} of copies, so it fetches some again: raise VOSFORGE_REMOTE_GB")
 
@@ -125,7 +126,7 @@ def _remove_oldest(folder: Path, most: float) -> int:
         if _remove_unused(path):
             left -= size
             if path in _fetched:
-                _say_that_room_is_short()
+                _say_that_room_is_short(folder)
     return left
 
 

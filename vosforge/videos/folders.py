@@ -185,7 +185,7 @@ def open_folder(path: Path) -> list[FolderVideo]:
         if _images(path):
             return [FolderVideo(path, _masks_beside(path))]
         root = next((path / name for name in OTHER_FRAMES if (path / name).is_dir()), path)
-    found = _videos_below(root) if root != path else [one for one in _videos_below(root) if one.parent == path]
+    found = videos_below(root) if root != path else [one for one in videos_below(root) if one.parent == path]
     if not found and root == path:
         raise InputError(f"the folder {path} holds neither frames nor films nor {FRAMES}/<video>/ folders")
     if not found:
@@ -198,7 +198,7 @@ def open_folder(path: Path) -> list[FolderVideo]:
     return [FolderVideo(one, _masks_beside(one, root), video_id) for video_id, one in sorted(chosen.items())]
 
 
-def _videos_below(root: Path) -> list[Path]:
+def videos_below(root: Path) -> list[Path]:
     """The folders of frames at or below a folder, and films without such a folder."""
     inside = [one for one in root.rglob("*") if not any(is_hidden(part) for part in one.relative_to(root).parts)]
     folders = [one for one in (root, *inside) if one.is_dir() and _images(one)]

@@ -33,9 +33,9 @@ def theirs() -> dict[int, ResNet]:
 @pytest.fixture
 def cache(tmp_path: Path, theirs: dict[int, ResNet], monkeypatch: pytest.MonkeyPatch) -> Path:
     """torch's cache with a file for each depth, as a machine without network may have it."""
-    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
-    folder = tmp_path / "checkpoints"
-    folder.mkdir()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
     for depth, weights in ((18, ResNet18_Weights.IMAGENET1K_V1), (50, ResNet50_Weights.IMAGENET1K_V1)):
         torch.save(theirs[depth].state_dict(), folder / Path(weights.url).name)
     return folder
@@ -108,7 +108,7 @@ def refused(trunk, *weights) -> str:
 
 
 def test_without_network_one_sentence_says_where_the_file_belongs(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     trunk = memory_trunk()
     for trouble in (URLError("Name or service not known"), TimeoutError("timed out"), ConnectionResetError("reset")):
 
@@ -118,7 +118,7 @@ def test_without_network_one_sentence_says_where_the_file_belongs(tmp_path, monk
         monkeypatch.setattr("torch.hub.urlopen", fail)
         said = refused(trunk)
         assert said.startswith("cannot load https://download.pytorch.org/models/resnet50-0676ba61.pth: ")
-        assert f"{tmp_path}/checkpoints" in said and "\n" not in said
+        assert f"{tmp_path}/hub/checkpoints" in said and "\n" not in said
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 

@@ -8,12 +8,12 @@ from torch import nn
 
 from mivos_models import STCN, Fusion, Propagation, SpaceTimeNetwork
 from mivos_models.networks.memory import largest
-from mivos_models.runner.fast import _LARGE_TILES, _SMALL_TILES, Pointwise, Winograd, compute_in_half, optimized
+from mivos_models.runner.fast import LARGE_TILES, SMALL_TILES, Pointwise, Winograd, compute_in_half, optimized
 
 
 @pytest.mark.parametrize("shape", [(1, 128, 41, 107), (2, 128, 39, 40), (3, 160, 1, 1501), (1, 128, 5, 9)])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("points", [_SMALL_TILES, _LARGE_TILES])
+@pytest.mark.parametrize("points", [SMALL_TILES, LARGE_TILES])
 def test_winograd_is_a_convolution(shape: tuple[int, ...], bias: bool, points: tuple[float, ...]) -> None:
     torch.manual_seed(0)
     conv, x = nn.Conv2d(shape[1], 136, 3, padding=1, bias=bias), torch.randn(shape)

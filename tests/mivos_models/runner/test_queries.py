@@ -44,7 +44,7 @@ def test_frames_are_looked_at_once_and_found_the_same(
     for in_memory in (2**30, 0):
         monkeypatch.setattr("mivos_models.runner.queries.MEMORY_BYTES", in_memory)
         runner = InteractiveRunner(filled(kind(18, 0.25)), frames, 1, fusion=filled(Fusion(0.25)))
-        with mock.patch.object(runner._propagation, "query", wraps=runner._propagation.query) as asked:
+        with mock.patch.object(kind, "query", autospec=True, side_effect=kind.query) as asked:
             for t in (0, 4):
                 runner.interact(t, masks[t])
         assert asked.call_count == 4  # all but the first, which is given and never asked about

@@ -330,7 +330,7 @@ def test_seeing_frames_in_full_is_seeing_them_as_they_are() -> None:
 
 
 def test_precision_may_be_reduced(filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("_WORTHWHILE", "_FEW_CELLS"):  # small networks and frames would not do otherwise
+    for limit in ("MIN_WEIGHTS", "MIN_CELLS"):  # small networks and frames would not do otherwise
         monkeypatch.setattr(f"mivos_models.runner.fast.{limit}", 1)
     frames = np.random.default_rng(7).integers(0, 256, (3, 64, 80, 3), np.uint8)
     mask = np.zeros((64, 80), np.uint8)

@@ -6,20 +6,17 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from render.farm.cluster import _layout_of_cluster, _Run, _Task, render_dataset
+from render.farm.cluster import render_dataset
 from render.farm.jobs import Dataset
-from render.farm.layout import WHOLE_MACHINE, Layout, Resources
+from render.farm.layout import Resources
 from render.farm.process import BlenderUnusableError
 from tests.render.conftest import make_record
-from vosforge import VOSForgeError
 from vosforge.errors import MachineError
 from vosforge.files import UNFINISHED
 from vosforge.videos import ShardSet, stage_video
@@ -88,59 +85,6 @@ def test_what_another_renderer_began_is_not_gone_on_with_unless_allowed(tmp_path
     assert len({video.attributes["renderer"] for video in ShardSet(dataset.root)}) == 2
 
 
-@pytest.mark.parametrize(("resources", "missing"), [(WHOLE_MACHINE, {1, 2}), (Resources(any_renderer=True), {2})])
-def test_nodes_that_differ_do_not_begin_a_data_set_together(
-    monkeypatch, tmp_path, small_config, catalog, store, resources, missing
-):
-    monkeypatch.setattr(
-        "render.farm.cluster.ray.remote", lambda **_: lambda _: SimpleNamespace(remote=lambda *_: "actor")
-    )
-    dataset = Dataset(tmp_path / "data", small_config.model_copy(update={"videos": 3}), catalog)
-    run = _Run(dataset, store, resources, Layout(2, 1), 0, lambda _: None)
-    with pytest.raises(VOSForgeError, match="started with one, and another") if 1 in missing else nullcontext():
-        for index, renderer in enumerate(("one", "another")):
-            run._busy[renderer] = "actor", _Task(index)
-            stage_video(dataset.staged_path(index), make_record(index))
-            run._finish(renderer, "actor", _Task(index), {"done": {}, "renderer": renderer})
-    assert set(dataset.missing()) == missing
-
-
-@pytest.fixture
-def bare_run(monkeypatch, tmp_path, small_config, catalog, store):
-    """A run of two videos whose events the test makes up."""
-    monkeypatch.setattr(
-        "render.farm.cluster.ray.remote", lambda **_: lambda _: SimpleNamespace(remote=lambda *_: "actor")
-    )
-    dataset = Dataset(tmp_path / "data", small_config.model_copy(update={"videos": 2}), catalog)
-    return _Run(dataset, store, WHOLE_MACHINE, Layout(1, 1), 0, lambda _: None)
-
-
-def finish(run, event, task):
-    run._busy["stream"] = "actor", task
-    run._finish("stream", "actor", task, event)
-
-
-def test_the_machines_trouble_ends_the_run_and_quarantines_nothing(bare_run):
-    with pytest.raises(MachineError, match="No space left"):
-        finish(bare_run, {"machine": "cannot write to data (No space left on device)"}, _Task(0))
-    assert bare_run._dataset.missing() == [0, 1]
-
-
-@pytest.mark.parametrize(
-    ("event", "missing"),
-    [
-        ({"crashed": "killed", "lost": True}, [0, 1]),
-        ({"actor_died": "the render worker died"}, [0, 1]),
-        ({"crashed": "a traceback", "lost": False}, [1]),
-        ({"error": "a mesh is broken"}, [1]),
-    ],
-)
-def test_only_what_a_video_did_itself_quarantines_it(bare_run, event, missing):
-    finish(bare_run, event, _Task(0, crashes=1))
-    assert bare_run._dataset.missing() == missing
-    assert (bare_run._left, bare_run._quarantined) == ((1, 0) if len(missing) == 2 else (0, 1))
-
-
 @pytest.mark.parametrize("room", [8_000, 60_000, 110_000])
 def test_a_full_disk_quarantines_nothing_and_with_room_the_run_goes_on(small_disk, small_config, catalog, store, room):
     dataset = Dataset(small_disk / "data", small_config, catalog)
@@ -170,37 +114,6 @@ def test_a_worker_that_is_always_killed_leaves_its_video_missing(tmp_path, small
     assert dataset.missing() == [0]
     assert render_dataset(dataset, store, Resources(workers=1)).videos_done == 1
     assert dataset.missing() == []
-
-
-def node(alive=True, **resources):
-    return {"Alive": alive, "Resources": {"node:127.0.0.1": 1.0, **resources}}
-
-
-@pytest.mark.parametrize(
-    ("wanted", "layout"),
-    [
-        (Resources(address="a"), Layout(7, 1)),  # four by cores, three by memory
-        (Resources(address="a", workers=99), Layout(7, 1)),
-        (Resources(address="a", workers=2), Layout(2, 1)),
-        (Resources(address="a", threads=2), Layout(5, 2)),
-        (Resources(address="a", device="gpu"), Layout(2, 1)),
-        (Resources(address="a", threads=16), None),
-    ],
-)
-def test_a_cluster_is_given_no_more_than_fits_on_its_nodes(monkeypatch, wanted, layout):
-    there = [
-        node(CPU=4.0, memory=9e9),
-        node(CPU=8.0, memory=3.5e9, GPU=1.0),
-        node(memory=9e9),
-        node(CPU=8.0, memory=0.5e9),
-        node(alive=False, CPU=8.0, memory=9e9),
-    ]
-    monkeypatch.setattr("render.farm.cluster.ray.nodes", lambda: there)
-    if layout is None:
-        with pytest.raises(VOSForgeError, match=r"needs 16 cores and 0\.9 GiB, which no node"):
-            _layout_of_cluster(wanted, 100, int(1e9))
-    else:
-        assert _layout_of_cluster(wanted, 100, int(1e9)) == layout
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -1,8 +1,8 @@
 import pytest
 
 from blender_scenes.spec import RenderSettings
-from render.farm.layout import WORKER_MEMORY, Layout, Resources, layout_for, worker_memory
-from vosforge import InputError
+from render.farm.layout import WORKER_MEMORY, Layout, Resources, layout_for, layout_on_nodes, worker_memory
+from vosforge import InputError, VOSForgeError
 
 PLENTY = 1000 * WORKER_MEMORY
 
@@ -29,6 +29,39 @@ PLENTY = 1000 * WORKER_MEMORY
 )
 def test_a_machine_is_dealt_out(wanted, videos, cores, memory, cards, layout):
     assert layout_for(wanted, videos, cores=cores, memory=memory, worker=WORKER_MEMORY, cards=cards) == layout
+
+
+def node(alive=True, **resources):
+    return {"Alive": alive, "Resources": {"node:127.0.0.1": 1.0, **resources}}
+
+
+NODES = [
+    node(CPU=4.0, memory=9e9),
+    node(CPU=8.0, memory=3.5e9, GPU=1.0),
+    node(memory=9e9),
+    node(CPU=8.0, memory=0.5e9),
+    node(alive=False, CPU=8.0, memory=9e9),
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "layout"),
+    [
+        (Resources(address="a"), Layout(7, 1)),  # four by cores, three by memory
+        (Resources(address="a", workers=99), Layout(7, 1)),
+        (Resources(address="a", workers=2), Layout(2, 1)),
+        (Resources(address="a", threads=2), Layout(5, 2)),
+        (Resources(address="a", device="gpu"), Layout(2, 1)),
+    ],
+)
+def test_a_cluster_is_given_no_more_than_fits_on_its_nodes(wanted, layout):
+    assert layout_on_nodes(wanted, NODES, 100, int(1e9)) == layout
+    assert layout_on_nodes(wanted, NODES, 1, int(1e9)).workers == 1
+
+
+def test_a_worker_that_fits_on_no_node_is_refused():
+    with pytest.raises(VOSForgeError, match=r"needs 16 cores and 0\.9 GiB, which no node of the Ray cluster at a has"):
+        layout_on_nodes(Resources(address="a", threads=16), NODES, 100, int(1e9))
 
 
 def test_a_worker_takes_more_for_larger_frames_and_longer_videos():

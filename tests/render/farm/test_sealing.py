@@ -1,21 +1,22 @@
 """A writer is killed again and again, at instants it cannot know of."""
 
-import multiprocessing
-import os
 import shutil
-import signal
-import time
+from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 
 from render.farm.jobs import Dataset
+from tests.kills import calls, killed_before_call, killed_in_a_write
 from tests.render.conftest import make_record
 from vosforge.files import UNFINISHED
 from vosforge.seeding import rng_for
 from vosforge.videos import ShardSet
 from vosforge.videos.reader import ShardVideo, shard_rows
 
-KILLS = 60
+VIDEOS = 20
+KILLS = 40
+record = cache(partial(make_record, frames=3))
 
 
 def write_all(dataset: Dataset) -> None:
@@ -26,7 +27,7 @@ def write_all(dataset: Dataset) -> None:
             if index % 9 == 8:
                 dataset.quarantine(index, "it broke")
             else:
-                stage_video(dataset.staged_path(index), make_record(index, frames=3))
+                stage_video(dataset.staged_path(index), record(index))
             dataset.pack()
         dataset.pack()
         dataset.manifest()
@@ -34,50 +35,57 @@ def write_all(dataset: Dataset) -> None:
 
 def whole_videos(dataset: Dataset) -> set[int]:
     """The videos in all files that have a name of their own, each held against its checksums and its source."""
-    found = set()
-    for path in (*dataset.root.glob("staging/*.h5"), *dataset.root.glob("shards/*.h5")):
-        if path.name.startswith(UNFINISHED):
-            continue
-        for row in shard_rows(path):
-            found.add(int(row.id))
-            if row.state == "sealed":
-                video = ShardVideo(path, row)
-                video.verify()
-                assert np.array_equal(video.masks(), make_record(int(row.id), frames=3).mask)
-    return found
+    paths = (*dataset.root.glob("staging/*.h5"), *dataset.root.glob("shards/*.h5"))
+    sealed = [(path, path.stat()) for path in paths if not path.name.startswith(UNFINISHED)]
+    return {index for path, stat in sealed for index in whole_videos_of(path, stat.st_ino, stat.st_mtime_ns)}
 
 
-def test_sixty_kills_leave_only_whole_files_and_what_is_missing_is_known(tmp_path, small_config, catalog):
-    config = small_config.model_copy(update={"videos": 40, "videos_per_shard": 5})
+@cache
+def whole_videos_of(path: Path, inode: int, changed: int) -> set[int]:
+    """The videos of one file, which is read once as long as nobody touches it."""
+    rows = shard_rows(path)
+    for row in rows:
+        if row.state == "sealed":
+            video = ShardVideo(path, row)
+            video.verify()
+            assert np.array_equal(video.masks(), record(int(row.id)).mask)
+    return {int(row.id) for row in rows}
+
+
+def test_kills_leave_only_whole_files_and_what_is_missing_is_known(tmp_path, small_config, catalog):
+    config = small_config.model_copy(update={"videos": VIDEOS, "videos_per_shard": 5})
     root = tmp_path / "data"
+
+    def sealed() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (*root.glob("shards/*.h5"), root / "manifest.jsonl")}
+
+    for index in range(VIDEOS):
+        record(index)  # all that is counted is the writer's
     dataset = Dataset(root, config, catalog)
-    started = time.monotonic()
-    write_all(dataset)
-    duration = time.monotonic() - started
-    reference = {path.name: path.read_bytes() for path in (*root.glob("shards/*.h5"), root / "manifest.jsonl")}
-    context, rng = multiprocessing.get_context("fork"), rng_for("kills")
-    killed = unfinished = 0
+    whole = calls(partial(write_all, dataset))
+    reference = sealed()
+    smallest = min(map(len, reference.values()))
+    rng = rng_for("kills")
+    unfinished = finished = 0
     progress = []
     shutil.rmtree(root)
     dataset = Dataset(root, config, catalog)
-    while killed < KILLS:
-        writer = context.Process(target=write_all, args=(dataset,))
-        writer.start()
-        time.sleep(rng.uniform(0, duration / 3))
-        if writer.is_alive():
-            os.kill(writer.pid, signal.SIGKILL)
-        writer.join()
-        killed += writer.exitcode == -signal.SIGKILL
+    for number in range(KILLS):
+        if number % 4:
+            killed = killed_before_call(int(rng.integers(whole // 3)), partial(write_all, dataset))
+        else:
+            killed = killed_in_a_write(int(rng.integers(smallest)), partial(write_all, dataset))
         unfinished += any(root.glob(f"*/{UNFINISHED}*"))
         done, missing = whole_videos(dataset), dataset.missing()
         staged_notes = {int(path.name[:6]) for path in root.glob("staging/*.quarantined.json")}
-        assert set(missing) == set(range(40)) - done - staged_notes
+        assert set(missing) == set(range(VIDEOS)) - done - staged_notes
         progress.append(len(missing))
-        if not missing and writer.exitcode == 0:
-            rebuilt = {path.name: path.read_bytes() for path in (*root.glob("shards/*.h5"), root / "manifest.jsonl")}
-            assert rebuilt == reference, "a writer that was killed and went on leaves what an undisturbed one leaves"
-            assert len(ShardSet(root).quarantined) == 4
+        if not killed:
+            assert not missing
+            assert sealed() == reference, "a writer that was killed and resumed leaves what an undisturbed one leaves"
+            assert len(ShardSet(root).quarantined) == 2
             shutil.rmtree(root)
             dataset = Dataset(root, config, catalog)
+            finished += 1
     assert unfinished, "no kill fell into the writing of a file"
-    assert len(set(progress)) > 10
+    assert finished and len(set(progress)) > 10

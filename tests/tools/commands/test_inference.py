@@ -14,12 +14,11 @@ from PIL import Image
 
 from mivos_models import S2M, Fusion, InteractiveRunner, Propagation, rasterise, save_network
 from tests.vosforge.videos.films import flat_frames, write_film
-from tools.commands.inference import _from_scribbles, _names, infer_video
+from tools.commands.inference import infer_video
 from tools.convert.importing import import_dataset
 from tools.inspect.view import open_video
 from train.evaluation.interactive import Networks
 from vosforge import InputError
-from vosforge.videos.video import MemoryVideo
 
 T, H, W = 4, 48, 64
 
@@ -73,20 +72,20 @@ def line(object_id: object, *points: tuple[float, float]) -> dict:
     return {"path": list(points), "object_id": object_id}
 
 
-def test_strokes_on_several_frames_are_all_used(folder: Path) -> None:
+def test_strokes_on_several_frames_are_all_used(folder: Path, tmp_path: Path) -> None:
     strokes = {"scribbles": [[line(0, (0.1, 0.1))], [line(3, (0.2, 0.2), (0.4, 0.4))], [], [line(9, (0.6, 0.5))]]}
     path = folder / "several.json"
     path.write_text(json.dumps(strokes), encoding="utf-8-sig")
-    frames = np.stack([cv2.imread(str(folder / "clip" / f"{t:05d}.jpg"))[..., ::-1] for t in range(T)])
+    frames = open_video(str(folder / "clip")).frames()
     networks = Networks.load(folder / "networks")
-    video = MemoryVideo("clip", frames, np.zeros((T, H, W), np.uint8))
     runner = InteractiveRunner(networks.propagation, frames, 1, s2m=networks.s2m, fusion=networks.fusion)
     for t, number in ((1, 1), (0, 0), (3, 2)):
         if number == 2:
             runner.add_object()
         drawn = rasterise(strokes, t, H, W)
         runner.interact(t, runner.scribble(t, np.where(drawn > 0, number, drawn)))
-    found = _from_scribbles(video, networks, path, None)
+    done = infer_video(str(folder / "clip"), tmp_path, folder / "networks", None, path, 0, 1, None)
+    found = np.stack([np.array(Image.open(mask)) for mask in sorted(done.masks.iterdir())])
     assert np.array_equal(found, np.array([0, 3, 9], np.uint8)[runner.masks])
 
 
@@ -104,13 +103,14 @@ def test_strokes_on_several_frames_are_all_used(folder: Path) -> None:
         ([[], []], "holds no DAVIS scribbles"),
     ],
 )
-def test_wrong_scribbles_are_refused_with_what_was_found(folder: Path, frames: list, reason: str) -> None:
-    path = folder / "wrong.json"
+def test_wrong_scribbles_are_refused_with_what_was_found(
+    folder: Path, tmp_path: Path, frames: list, reason: str
+) -> None:
+    path = tmp_path / "wrong.json"
     path.write_text(json.dumps({"scribbles": frames}))
-    video = MemoryVideo("clip", np.zeros((T, H, W, 3), np.uint8), np.zeros((T, H, W), np.uint8))
     with pytest.raises(InputError, match=re.escape(reason)):
-        _from_scribbles(video, Networks.load(folder / "networks"), path, None)
-    path.unlink()
+        infer_video(str(folder / "clip"), tmp_path / "out", folder / "networks", None, path, 0, 1, None)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,15 @@ def test_masks_are_named_like_the_frames(folder: Path) -> None:
     assert written == ["00010.png", "00015.png"]
 
 
-def test_an_imported_videos_masks_keep_its_frames_names(tmp_path: Path) -> None:
-    for folder, suffix in (("frames", "jpg"), ("masks", "png")):
-        (tmp_path / folder).mkdir()
+def test_an_imported_videos_masks_keep_its_frames_names(folder: Path, tmp_path: Path) -> None:
+    for kind, suffix in (("frames", "jpg"), ("masks", "png")):
+        (tmp_path / kind).mkdir()
         for number in (8, 10):
-            Image.new("L", (W, H)).save(tmp_path / folder / f"shot{number}.{suffix}")
+            Image.new("L", (W, H), 1).save(tmp_path / kind / f"shot{number}.{suffix}")
     import_dataset(tmp_path / "frames", tmp_path / "data", masks=tmp_path / "masks", workers=1)
-    assert _names(open_video(str(tmp_path / "data"))) == ["shot8", "shot10"]
+    given = tmp_path / "masks" / "shot8.png"
+    done = infer_video(str(tmp_path / "data"), tmp_path / "out", folder / "networks", given, None, 0, 1, None)
+    assert sorted(path.name for path in done.masks.iterdir()) == ["shot10.png", "shot8.png"]
 
 
 @pytest.mark.parametrize(("values", "objects"), [((0, 255), (1,)), ((0, 38, 113), (38, 113))])

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tools.commands.training import train_networks
-from tools.demo.demo import DemoConfig, _check_disjoint, run_demo
+from tools.demo.demo import DemoConfig, check_disjoint, run_demo
 from vosforge import InputError, VOSForgeError
 from vosforge.config import read_config
 from vosforge.videos import ShardSet
@@ -97,12 +97,12 @@ def test_other_scenes_in_the_same_folder_are_refused(demo):
 def test_shared_assets_are_found(demo):
     root, _, _ = demo
     shards = ShardSet(root / "data")
-    _check_disjoint(shards)
+    check_disjoint(shards)
     shards.videos = tuple(
         row.model_copy(update={"split": "val" if row.id == "000000" else row.split}) for row in shards.videos
     )
     with pytest.raises(VOSForgeError, match="share assets"):
-        _check_disjoint(shards)
+        check_disjoint(shards)
 
 
 def test_the_python_of_the_documentation_runs_on_the_demos_files(demo, tmp_path, monkeypatch):

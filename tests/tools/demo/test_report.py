@@ -164,15 +164,23 @@ def test_report_loads_nothing_and_its_pictures_decode(tmp_path: Path) -> None:
         picture(address).load()
 
 
+def shown_mask(folder: Path, mask: np.ndarray) -> Image.Image:
+    """The picture of a mask [H,W] in a report."""
+    frames = np.full((1, *mask.shape, 3), 120, np.uint8)
+    state = rp.InteractiveRound(mask[None], np.full(mask.shape, -1, np.int16), 0, None)
+    _, page = written(folder, small_report(interactive=[rp.InteractiveResult("one", frames, (state,))]))
+    return picture(json.loads(page.data)[0]["rounds"][0]["masks"][0]).convert("RGBA")
+
+
 def test_a_mask_picture_laid_over_its_frame_is_the_overlay(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frame = rng.integers(0, 256, (H, W, 3), dtype=np.uint8)
     mask = np.kron(rng.integers(0, 6, (H // 8, W // 8), dtype=np.uint8), np.ones((8, 8), np.uint8))
-    layer = picture(rp._mask_uri(mask)).convert("RGBA")
+    layer = shown_mask(tmp_path / "few", mask)
     shown = Image.alpha_composite(Image.fromarray(frame).convert("RGBA"), layer).convert("RGB")
     assert np.abs(np.asarray(shown, int) - overlay(frame, mask)).max() <= 2
     many = np.arange(256, dtype=np.uint8).repeat(36).reshape(256, 36)
-    clear = np.asarray(picture(rp._mask_uri(many)).convert("RGBA"))[..., 3]
+    clear = np.asarray(shown_mask(tmp_path / "many", many))[..., 3]
     assert (clear[[0, 255]] == 0).all() and (clear[1:255] > 0).all()
 
 

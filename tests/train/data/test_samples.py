@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from mivos_models import Propagation
 from train.data.augment import Augmentation, Geometry
 from train.data.clips import ClipDataset, sample_times, teachable
-from train.data.fusion_data import FusionDataset, PropagatedVideo, _pairs, propagate_references
+from train.data.fusion_data import FusionDataset, PropagatedVideo, propagate_references
 from train.s2m import FrameDataset
 from train.settings import RECIPES, FusionSettings, PropagationSettings, Recipe, S2MSettings
 from vosforge import InputError, VOSForgeError
@@ -137,7 +137,7 @@ def test_videos_that_cannot_teach_are_named(videos: Any) -> None:
         ClipDataset([tiny], CLIPS)[0]
     with pytest.raises(VOSForgeError, match="'tiny'"):
         FrameDataset([tiny], FRAMES)[0]
-    with pytest.raises(InputError, match="no training video shows an object in two"):
+    with pytest.raises(InputError, match="no training video shows one object in two"):
         propagate_references([tiny], Propagation(18, 0.125).eval(), FUSED)
 
 
@@ -155,6 +155,6 @@ def test_a_videos_references_are_each_looked_at_once(monkeypatch):
     looked: list[int] = []
     monkeypatch.setattr(PropagatedVideo, "objects_at", lambda self, t, least: {looked.append(t) or t % 2})
     video = PropagatedVideo("a", *(np.zeros(0),) * 2, {t: np.zeros(0) for t in range(0, 50, 5)})
-    pairs = _pairs(video, 1)
+    [pairs] = FusionDataset([video], FUSED).pairs
     assert looked == list(range(0, 50, 5))
     assert len(pairs) == 20 and all(a < b and (b - a) % 10 == 0 for a, b in pairs)

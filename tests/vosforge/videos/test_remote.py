@@ -256,7 +256,6 @@ def test_too_small_a_cache_is_told_once(remote, cache, monkeypatch):
     from vosforge.videos import cache as module
 
     told = []
-    module._say_that_room_is_short.cache_clear()
     monkeypatch.setattr(module.logger, "warning", told.append)  # a log has it once more for each of its handlers
     monkeypatch.setenv("VOSFORGE_REMOTE_GB", "0")
     shards = [place(f"{remote}/shards/shard-0000{number}.h5") for number in (0, 1)]
