@@ -315,6 +315,11 @@ def evaluate(
         typer.Option(help="With --networks: shorter side of their input; default: full size.", show_default=False),
     ] = None,
     device: Annotated[str, typer.Option(help="With --networks: auto, cpu or cuda.")] = "auto",
+    corrupt: Annotated[
+        str | None,
+        typer.Option(help="With --networks: noise, blur, brightness, jpeg or fog in the frames.", show_default=False),
+    ] = None,
+    strength: Annotated[int, typer.Option(help="Of --corrupt: 1, 2 or 3.")] = 1,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; default: one per core.", show_default=False)
     ] = None,
@@ -327,11 +332,15 @@ def evaluate(
     from vosforge.videos import place
 
     check_folder(out)
-    folders = list(results or ())
+    folders, notes = list(results or ()), []
+    if corrupt is not None and networks is None:
+        raise InputError("--corrupt changes the frames that --networks segments: name networks too")
     if networks is not None:
         from tools.commands.segmenting import segment_set
 
-        folders.append(segment_set(place(truth), networks, out, protocol, split, short_side, device))
+        folders.append(segment_set(place(truth), networks, out, protocol, split, short_side, device, corrupt, strength))
+        kind = f"frames corrupted by {corrupt} at strength {strength}" if corrupt else "clean frames"
+        notes = [f"Segmented by {networks} on {kind}."]
     if not folders:
         raise InputError("name results and ground truth, RESULTS TRUTH, or --networks to segment TRUTH with")
     evaluate_results(
@@ -343,6 +352,7 @@ def evaluate(
         allow_missing=allow_missing,
         seen=seen,
         workers=workers,
+        notes=notes,
     )
     typer.echo(str(out / "evaluation.html"))
 

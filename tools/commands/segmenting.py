@@ -7,6 +7,7 @@ from mivos_models import load_propagation
 from tools.commands.evaluation import open_truths
 from tools.commands.timing import Timing, read_timing, write_timing
 from tools.convert.writing import palette_png
+from train.evaluation.corruptions import check_corruption, corrupted
 from train.evaluation.segmenting import segment
 from train.loop import torch_device
 from vosforge.errors import InputError
@@ -25,18 +26,24 @@ def segment_set(
     split: str | None = None,
     short_side: int | None = None,
     device: str = "auto",
+    corrupt: str | None = None,
+    strength: int = 1,
 ) -> Path:
     """Segment videos from their objects' true first masks, as ``out/masks/VIDEO/NAME.png``; returns that folder.
 
     ``networks``: a folder with ``propagation.pth``, or such a file. A second run with the same networks and settings
-    resumes; with others it raises InputError.
+    resumes; with others it raises InputError. ``corrupt``, ``strength``: of `train.evaluation.corruptions`.
     """
+    if corrupt is not None:
+        check_corruption(corrupt, strength)
     truths = open_truths(where, protocol, split)
     weights = networks / "propagation.pth" if networks.is_dir() else networks
     on = torch_device(device)
     network = load_propagation(weights).to(on)
     first_only = protocol in ("davis16", "davis17")
-    basis = hashlib.sha256(weights.read_bytes() + f"{short_side} {first_only}".encode()).hexdigest()
+    basis = hashlib.sha256(
+        weights.read_bytes() + f"{short_side} {first_only} {corrupt} {strength}".encode()
+    ).hexdigest()
     folder = out / "masks"
     timing = read_timing(folder) or Timing(basis=basis, device=str(on))
     if timing.basis != basis:
@@ -45,7 +52,13 @@ def segment_set(
         for truth in truths:
             target = folder / safe_name(truth.id, "a video")
             if truth.id not in timing.videos or not target.is_dir():
-                found = segment(truth, network, first_only, short_side)
+                found = segment(
+                    truth,
+                    network,
+                    first_only,
+                    short_side,
+                    lambda frames, video: corrupted(frames, corrupt, strength, video) if corrupt else frames,
+                )
                 with sealed_folder(target) as unfinished:
                     for name, mask in zip(found.names, found.masks, strict=True):
                         (unfinished / f"{name}.png").write_bytes(palette_png(mask))

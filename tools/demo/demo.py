@@ -121,8 +121,8 @@ def run_demo(
             notes.append("reused")
             console.print("every video was already evaluated with these networks, reusing the results")
     scores = [
-        _video_scores(outcome, "held-out" if place < len(held_out) else "real")
-        for place, outcome in enumerate(outcomes)
+        _video_scores(video, outcome, "held-out" if place < len(held_out) else "real")
+        for place, (video, outcome) in enumerate(zip(seen, outcomes, strict=True))
     ]
     with timings.stage("Report"):
         report = DemoReport(
@@ -205,11 +205,11 @@ def _losses(path: Path) -> list[tuple[int, float]]:
     return [(line["step"], line["loss"]) for line in lines]
 
 
-def _video_scores(outcome: dict[str, Outcome], kind: Literal["held-out", "real"]) -> VideoScores:
+def _video_scores(video: Video, outcome: dict[str, Outcome], kind: Literal["held-out", "real"]) -> VideoScores:
     trained, initial = (
         tuple(RoundScore(*map(float, row)) for row in outcome[s].scores) for s in ("trained", "initial")
     )
-    return VideoScores(outcome["trained"].video_id, kind, trained, initial)
+    return VideoScores(video.id, kind, trained, initial, video.num_objects)
 
 
 def _interactive(video: Video, outcome: Outcome) -> InteractiveResult:

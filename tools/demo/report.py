@@ -40,12 +40,16 @@ class RoundScore:
 
 @dataclass(frozen=True)
 class VideoScores:
-    """One video's scores, round by round, of the trained networks and of the same networks at initialisation."""
+    """One video's scores, round by round, of the trained networks and of the same networks at initialisation.
+
+    They are means over its ``objects`` and all frames, as in the DAVIS interactive benchmark.
+    """
 
     name: str
     kind: Literal["held-out", "real"]
     trained: tuple[RoundScore, ...]
     initial: tuple[RoundScore, ...]
+    objects: int = 1
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Mean J&F (0 to 1) over the held-out videos after their last round, and the demo's conditions.
+    """Mean J&F (0 to 1) over the objects of the held-out videos after their last round, and the demo's conditions.
 
     ``trained`` and ``initial`` are None when no held-out video was scored; the run then counts as failed.
     """
@@ -163,8 +167,8 @@ def judge(renders: RenderSummary, scores: Sequence[VideoScores]) -> Verdict:
     trained = initial = None
     found, enough = "no held-out video was scored", False
     if held_out:
-        trained = math.fsum(video.trained[-1].jf for video in held_out) / len(held_out)
-        initial = math.fsum(video.initial[-1].jf for video in held_out) / len(held_out)
+        trained = _over_objects([video.trained[-1].jf for video in held_out], held_out)
+        initial = _over_objects([video.initial[-1].jf for video in held_out], held_out)
         gain = 100 * (trained - initial)
         # Written so that a score that is not a number fails.
         enough = gain >= GATE_POINTS
@@ -214,8 +218,10 @@ def _score_groups(scores: Sequence[VideoScores]) -> list[dict[str, Any]]:
     for kind, title in (("held-out", "Held-out renders"), ("real", "Real videos")):
         videos = [video for video in scores if video.kind == kind]
         if len(videos) > 1:
-            trained, initial = (_mean([getattr(video, which) for video in videos]) for which in ("trained", "initial"))
-            videos.insert(0, VideoScores(f"Mean of {len(videos)} videos", videos[0].kind, trained, initial))
+            objects = sum(video.objects for video in videos)
+            trained, initial = (_mean(videos, which) for which in ("trained", "initial"))
+            name = f"Mean over {_count(objects, 'object')}"
+            videos.insert(0, VideoScores(name, videos[0].kind, trained, initial, objects))
         rows: list[dict[str, Any]] = []
         for i, video in enumerate(videos):
             curves = [[100 * score.jf for score in which] for which in (video.trained, video.initial)]
@@ -226,12 +232,18 @@ def _score_groups(scores: Sequence[VideoScores]) -> list[dict[str, Any]]:
     return groups
 
 
-def _mean(videos: Sequence[tuple[RoundScore, ...]]) -> tuple[RoundScore, ...]:
-    """The mean over videos of each round that all of them have."""
+def _mean(videos: Sequence[VideoScores], which: Literal["trained", "initial"]) -> tuple[RoundScore, ...]:
+    """The mean over objects of each round that all videos have."""
     return tuple(
-        RoundScore(*(math.fsum(getattr(score, name) for score in scores) / len(scores) for name in ("j", "f", "jf")))
-        for scores in zip(*videos, strict=False)
+        RoundScore(*(_over_objects([getattr(score, name) for score in scores], videos) for name in ("j", "f", "jf")))
+        for scores in zip(*(getattr(video, which) for video in videos), strict=False)
     )
+
+
+def _over_objects(values: Sequence[float], videos: Sequence[VideoScores]) -> float:
+    """The mean over objects of values per video."""
+    weights = [video.objects for video in videos]
+    return math.fsum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
 
 
 def _player(result: InteractiveResult) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Segments videos with a propagation network from the true masks of their objects: the semi-supervised task."""
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,10 +22,17 @@ class Segmented(NamedTuple):
     seconds: float
 
 
-def segment(truth: Truth, network: SpaceTimeNetwork, first_only: bool, short_side: int | None) -> Segmented:
+def segment(
+    truth: Truth,
+    network: SpaceTimeNetwork,
+    first_only: bool,
+    short_side: int | None,
+    change: Callable[[np.ndarray, str], np.ndarray] = lambda frames, _: frames,
+) -> Segmented:
     """Segment a video: each object is given by its true mask where it first appears (in YouTube-VOS's meta: listed).
 
     ``first_only``: only the objects of the first frame are given, as in DAVIS. ``short_side``: as in `propagate`.
+    ``change``: applied to the frames ``[T, H, W, 3]`` and the video's id first, as by `corrupted`.
     InputError for a video without frames, or without an object to start from.
     """
     video = truth.video()
@@ -34,9 +42,10 @@ def segment(truth: Truth, network: SpaceTimeNetwork, first_only: bool, short_sid
     given = given_masks(truth, first_only)
     if not given:
         raise InputError(f"the masks of '{truth.id}' show no object to start from")
-    start, began = min(given), time.monotonic()
+    start = min(given)
     at = {name: t for t, name in enumerate(names)}
-    frames = video.frames()
+    frames = change(video.frames(), truth.id)
+    began = time.monotonic()
     first = at[truth.names[start]]
     later = {at[truth.names[t]] - first: mask for t, mask in given.items() if t > start}
     masks = np.zeros(frames.shape[:3], np.uint8)

@@ -132,7 +132,7 @@ def test_report_tells_everything_it_was_given(tmp_path: Path) -> None:
     _, page = written(tmp_path, small_report())
     for told in ("A <small> demo", "22 November 2026", "video <b>000001</b>", "A. <Maker>", "CC-BY-3.0", "reused"):
         assert told in page.text
-    for told in ("000006", "000007", "libby", "Mean of 2 videos", "1 min 33 s", "vosforge demo --seed 0", "2.8"):
+    for told in ("000006", "000007", "libby", "Mean over 2 objects", "1 min 33 s", "vosforge demo --seed 0", "2.8"):
         assert told in page.text
     for network in ("S2M network", "propagation network", "fusion network"):
         assert network in page.text
@@ -219,6 +219,11 @@ def test_verdict_passes_from_ten_points_on_held_out_videos_only() -> None:
     assert not verdict(0.11, black_frames=1).passed
     assert not verdict(0.11, maskless_frames=1).passed
     assert not verdict(0.11, frames=0).passed
+    crowd = [
+        rp.VideoScores("a", "held-out", scores(0.9), scores(0.1), 3),
+        rp.VideoScores("b", "held-out", scores(0.5), scores(0.1)),
+    ]
+    assert rp.judge(renders, crowd).trained == pytest.approx((3 * 0.9 + 0.5) / 4)  # the mean over objects, not videos
     unscored = rp.judge(renders, [rp.VideoScores("c", "real", scores(0.9), scores(0.1))])
     assert not unscored.passed and unscored.gain is None
 
