@@ -41,9 +41,8 @@ def segment_set(
     on = torch_device(device)
     network = load_propagation(weights).to(on)
     first_only = protocol in ("davis16", "davis17")
-    basis = hashlib.sha256(
-        weights.read_bytes() + f"{short_side} {first_only} {corrupt} {strength}".encode()
-    ).hexdigest()
+    settings = f"{short_side} {first_only} {corrupt} {strength}"
+    basis = hashlib.sha256(weights.read_bytes() + settings.encode()).hexdigest()
     folder = out / "masks"
     timing = read_timing(folder) or Timing(basis=basis, device=str(on))
     if timing.basis != basis:
