@@ -16,6 +16,9 @@ from vosforge.config import ASCENDING, Record, Share
 
 Count = Annotated[int, Field(ge=1)]
 Shares = Annotated[tuple[Share, ...], ASCENDING]
+PUBLISHED_FRAMES = 3
+ClipFrames = Annotated[int, Field(ge=2, le=8)]
+"""Frames of a clip."""
 
 
 def check_crop(geometry: Geometry) -> None:
@@ -75,7 +78,7 @@ class ClipStage(Record):
 
     start: float = Field(ge=0, le=1)
     geometry: Geometry
-    frames: Literal[2, 3] = 3
+    frames: ClipFrames = PUBLISHED_FRAMES
 
     @model_validator(mode="after")
     def _crop_fits_the_grid(self) -> Self:
@@ -99,7 +102,7 @@ class TrunkSettings(TrainSettings):
 
 
 class PropagationSettings(TrunkSettings):
-    """Three frames of a video: the masks of the first are given, the other two are segmented one after the other."""
+    """A few frames of a video: the masks of the first are given, the others are segmented one after the other."""
 
     augmentation: Augmentation = Augmentation(
         geometry=Geometry(crop=384, area=(0.25, 1.0), rotation=15, shear=10),
@@ -108,6 +111,8 @@ class PropagationSettings(TrunkSettings):
     )
     network: Literal["stm", "stcn"] = "stm"
     """Which network carries masks: MiVOS's, or STCN."""
+    frames: ClipFrames = Field(default=PUBLISHED_FRAMES, exclude_if=lambda frames: frames == PUBLISHED_FRAMES)
+    """Frames of a clip before the first of ``stages``; not written down where it is as published."""
     num_objects: int = Field(default=2, ge=1)
     """Objects a clip teaches at once; the others count as background."""
     jumps: tuple[tuple[Share, Count], ...] = ((0.0, 5), (0.1, 10), (0.2, 15), (0.3, 20), (0.4, 25), (0.8, 5))
@@ -135,7 +140,17 @@ class PropagationSettings(TrunkSettings):
     def stage_at(self, step: int) -> ClipStage:
         """The clip settings at ``step`` (from 0)."""
         reached = [stage for stage in self.stages if step >= stage.start * self.iterations]
-        return reached[-1] if reached else ClipStage(start=0.0, geometry=self.augmentation.geometry)
+        if reached:
+            return reached[-1]
+        return ClipStage(start=0.0, geometry=self.augmentation.geometry, frames=self.frames)
+
+    @property
+    def longest_clip(self) -> int:
+        """The fewest frames that a usable video has: those of the longest clip, at least three."""
+        used = [stage.frames for stage in self.stages]
+        if not any(stage.start == 0 for stage in self.stages):
+            used.append(self.frames)
+        return max(PUBLISHED_FRAMES, *used)
 
     def max_jump(self, step: int) -> int:
         """The largest jump at ``step`` (from 0)."""

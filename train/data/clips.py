@@ -1,4 +1,4 @@
-"""Training samples for propagation: three nearby frames of a video and up to a few of their objects.
+"""Training samples for propagation: a few nearby frames of a video and up to a few of their objects.
 
 Four pieces: videos (``ShardVideo`` or folders), the choice of frames and objects (``sample_times``, ``teachable``),
 decoding only what a crop shows (``see_frame``), and the typed sample (``ClipSample``).
@@ -23,7 +23,6 @@ from vosforge.terms import VOID
 from vosforge.videos import ShardSet
 from vosforge.videos.video import Video, label_areas, objects_in, usable_for_training
 
-CLIP_FRAMES = 3
 DRAWS_OF_A_VIDEO = 6
 DRAWS = 120
 
@@ -46,7 +45,7 @@ class ClipDataset(Dataset[ClipSample]):
     """
 
     def __init__(self, videos: Sequence[Video], settings: PropagationSettings) -> None:
-        self.videos = usable_for_training(videos, CLIP_FRAMES)
+        self.videos = usable_for_training(videos, settings.longest_clip)
         self.settings = settings
 
     def __len__(self) -> int:
@@ -72,7 +71,7 @@ class ClipDataset(Dataset[ClipSample]):
         """A random clip of ``video``, or None if its first frame has no suitable object."""
         settings, stage = self.settings, self.settings.stage_at(step)
         size = video.height, video.width
-        times = sample_times(video.num_frames, settings.max_jump(step), rng)[: stage.frames]
+        times = sample_times(video.num_frames, settings.max_jump(step), rng, stage.frames)
         masks = [video.mask(t) for t in times]
         anchor = _object_point(masks[0], rng) if rng.random() < settings.focus else None
         augmentation = settings.augmentation.model_copy(update={"geometry": stage.geometry})
@@ -105,14 +104,29 @@ def _permutation(seed: int, epoch: int, videos: int) -> np.ndarray:
     return rng_for(seed, "videos", epoch).permutation(videos)
 
 
-def sample_times(num_frames: int, max_jump: int, rng: np.random.Generator) -> list[int]:
-    """Three frame indices, at most ``max_jump`` + 1 apart, in reverse with probability 1/2 (published, § BL30K)."""
+def sample_times(num_frames: int, max_jump: int, rng: np.random.Generator, frames: int = 3) -> list[int]:
+    """``frames`` indices, at most ``max_jump`` + 1 apart, in reverse with probability 1/2.
+
+    Up to three as published (§ BL30K), where the last ones of a video may repeat; two are the first two of three. More
+    have gaps like the published ones, as large as fit in the video, and never repeat.
+    """
+    if frames > 3:
+        return _longer_times(num_frames, max_jump, rng, frames)
     jump = min(num_frames, max_jump)
     start = int(rng.integers(num_frames - jump + 1))
     second = min(start + 1 + int(rng.integers(jump + 1)), num_frames - jump, num_frames - 1)
     third = min(second + 1 + int(rng.integers(jump + 1)), num_frames - jump // 2, num_frames - 1)
     times = [start, second, third]
-    return times[::-1] if rng.random() < 0.5 else times
+    return (times[::-1] if rng.random() < 0.5 else times)[:frames]
+
+
+def _longer_times(num_frames: int, max_jump: int, rng: np.random.Generator, frames: int) -> list[int]:
+    longest = (num_frames - 1) // (frames - 1) - 1
+    if longest < 0:
+        raise ValueError(f"{frames} frames do not fit in a video of {num_frames}")
+    gaps = 1 + rng.integers(min(max_jump, longest) + 1, size=frames - 1)
+    times = int(rng.integers(num_frames - int(gaps.sum()))) + np.cumsum([0, *gaps])
+    return (times[::-1] if rng.random() < 0.5 else times).tolist()
 
 
 def teachable(masks: np.ndarray, small_areas: tuple[int, int, int]) -> np.ndarray:
