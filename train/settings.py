@@ -190,7 +190,7 @@ class FusionSettings(TrainSettings):
     short_side: int | None = Field(default=None, ge=1)
     """Height or width, whichever is less, of the frames that are propagated; None: as they are."""
     num_videos: int | None = Field(default=None, ge=1)
-    """How many of the videos to propagate; None: all. Results are kept in memory."""
+    """How many of the videos to propagate; None: all."""
     references: int = Field(default=3, ge=2)
     """Frames of each video to propagate from, evenly spaced."""
     reach: int | None = Field(default=None, ge=1)
