@@ -9,11 +9,12 @@ from torch import Tensor
 from mivos_models import Fusion, SpaceTimeNetwork, difference_maps, load_propagation
 from train.data.fusion_data import FusionDataset, FusionSample
 from train.data.recorded import record_references
+from train.data.sources import decoded
 from train.loop import OnStep, Step, fit, initialised, torch_device
 from train.losses import bootstrapped_cross_entropy, object_logits
 from train.settings import FusionSettings
 from vosforge.log import logger
-from vosforge.videos.video import Video, in_memory
+from vosforge.videos.video import Video
 
 RECORDED = "fusion-data"
 """The folder of recorded results in that of a run."""
@@ -35,7 +36,7 @@ def train_fusion(
     """
     device = torch_device(settings.device)
     frozen = load_propagation(propagation or out / "propagation.pth").to(device).requires_grad_(False)
-    sources = in_memory(videos) if settings.keep_in_memory else videos
+    sources = decoded(videos) if settings.keep_in_memory else videos
     samples = FusionDataset(record_references(sources, frozen, settings, out / RECORDED), settings)
     network = initialised(lambda: Fusion(settings.width), settings.seed, "fusion").to(device)
     dull = 0

@@ -10,7 +10,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from train.data.augment import Augmentation, Geometry, Jitter
+from train.data.cutouts import CutoutSettings
 from train.data.scribbles import ScribbleSettings
+from train.data.stills import StillMotion
 from train.losses import Bootstrap
 from vosforge.config import ASCENDING, Record, Share
 
@@ -124,6 +126,10 @@ class PropagationSettings(TrunkSettings):
     long before the masks could teach them."""
     stages: tuple[ClipStage, ...] = ()
     """How clips change along the run; before the first stage they are as published."""
+    motion: StillMotion = Field(default=StillMotion(), exclude_if=lambda motion: motion == StillMotion())
+    """How stills move, in clips made of them; written down only where it is not as published."""
+    cutouts: CutoutSettings = Field(default=CutoutSettings(), exclude_if=lambda cutouts: not cutouts.probability)
+    """Objects of other videos, pasted into clips; written down only where there are any."""
     focus: float = Field(default=0.0, ge=0, le=1)
     """Probability that the crop is placed on an object of the first frame; published: anywhere."""
     small_areas: Annotated[tuple[Count, Count, Count], ASCENDING] = (10, 20, 30)

@@ -210,7 +210,7 @@ def open_truth(path: Place, split: str | None = None, year: str = "2017") -> Seq
     if not folders:
         raise InputError(f"{path} holds no masks: expected {MASKS}/[480p/]VIDEO/00000.png, or VIDEO/00000.png")
     if split:
-        chosen = _listed_videos(path, split, year)
+        chosen = listed_videos(path, split, year)
         if absent := [name for name in chosen if name not in folders]:
             raise InputError(f"{path} has no masks of {absent[0]}, which its split {split} lists")
         folders = {name: folders[name] for name in chosen}
@@ -243,7 +243,8 @@ def _frames_of(folder: Path | None) -> frozenset[str] | None:
     return names or None
 
 
-def _listed_videos(root: Path, split: str, year: str) -> list[str]:
+def listed_videos(root: Path, split: str, year: str) -> list[str]:
+    """The names in a tree's ``ImageSets/*/SPLIT.txt`` (of ``year`` if there are several); InputError without one."""
     lists = sorted((root / "ImageSets").rglob(f"{split}.txt"), key=lambda path: (path.parent.name == year, path))
     if not lists:
         raise InputError(f"{root} has no ImageSets/*/{split}.txt: leave out --split, or add the list")
