@@ -1,6 +1,7 @@
 """Evaluates networks interactively on videos with masks: the DAVIS interactive benchmark, clicks, MiVOS's ablation."""
 
 import json
+import math
 import platform
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -32,6 +33,8 @@ from vosforge.trouble import attempting
 
 MAX_INTERACTIONS = 16
 """The benchmark's maximum."""
+MIN_SHORT_SIDE = 16
+"""The networks' stride."""
 DEFAULT_SCHEDULES: dict[Kind, Schedule] = {"scribbles": MIVOS, "clicks": EVERY}
 
 
@@ -134,11 +137,7 @@ def evaluate_interactively(
     with attempting(f"write to {out}"), ExitStack() as files:
         rows = {each: files.enter_context(benchmark_rows(folders[each] / f"{name}.csv", name)) for each in settings}
         _run(subjects, loaded, trial, scores, rows)
-    found = []
-    for setting, kept in scores.items():
-        summary = summarize(kept.samples, interactions, trial.max_seconds)
-        write_sealed(folders[setting] / "summary.json", json.dumps(summary.as_json()))
-        found.append(kept.collected(setting, summary, subjects, interactions))
+    summaries = {each: summarize(kept.samples, interactions, trial.max_seconds) for each, kept in scores.items()}
     report = InteractiveReport(
         kind=kind,
         protocol=_protocol(trial),
@@ -153,9 +152,12 @@ def evaluate_interactively(
         short_side=short_side,
         device=target,
         threads=torch.get_num_threads(),
-        settings=tuple(found),
+        settings=tuple(kept.collected(each, summaries[each], subjects, interactions) for each, kept in scores.items()),
     )
-    write_sealed(out / "session.json", report.model_dump_json(indent=1))
+    with attempting(f"write to {out}"):
+        for each, summary in summaries.items():
+            write_sealed(folders[each] / "summary.json", json.dumps(summary.as_json()))
+        write_sealed(out / "session.json", report.model_dump_json(indent=1))
     return report
 
 
@@ -167,8 +169,10 @@ def _trial(
     most = planned.max_interactions or MAX_INTERACTIONS
     if not 1 <= interactions <= most:
         raise InputError(f"the schedule '{planned.name}' has 1..{most} interactions, not {interactions}")
-    if max_seconds is not None and not max_seconds > 0:
+    if max_seconds is not None and not 0 < max_seconds < math.inf:
         raise InputError(f"the seconds for an object and interaction must be above 0, not {max_seconds:g}")
+    if short_side is not None and short_side < MIN_SHORT_SIDE:
+        raise InputError(f"the short side must be at least {MIN_SHORT_SIDE} pixels, not {short_side}")
     return Trial(chosen, planned, interactions, None if max_seconds is None else max_seconds * interactions, short_side)
 
 

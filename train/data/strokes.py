@@ -91,7 +91,7 @@ def longest_paths(skeleton: np.ndarray, min_nodes: int, *, shortest: bool = Fals
 
     Each is ``[N, 2]`` int (x, y). The tree grows breadth first, straight steps before diagonal ones, so a cycle is cut
     on its far side, as an annotator would stop before closing a ring. ``shortest``: the shortest tree instead, where a
-    cycle is cut at its longest step.
+    cycle is cut at its longest step, and the first of equal paths, as in the benchmark.
     """
     ys, xs = np.nonzero(skeleton)
     index = {(int(x), int(y)): n for n, (x, y) in enumerate(zip(xs, ys, strict=True))}
@@ -118,8 +118,8 @@ def longest_paths(skeleton: np.ndarray, min_nodes: int, *, shortest: bool = Fals
                     tree[other].append(node)
                     piece.append(other)
         if size >= min_nodes:
-            end = _farthest(tree, start)[-1]
-            path = _farthest(tree, end)
+            end = _farthest(tree, start, first=shortest)[-1]
+            path = _farthest(tree, end, first=shortest)
             paths.append(np.stack([xs[path], ys[path]], axis=1))
     return paths
 
@@ -157,18 +157,22 @@ def _shortest_tree(neighbours: list[list[int]], points: np.ndarray) -> list[list
     return tree
 
 
-def _farthest(tree: list[list[int]], start: int) -> list[int]:
-    """The path in ``tree`` from ``start`` to the node with most steps."""
+def _farthest(tree: list[list[int]], start: int, *, first: bool) -> list[int]:
+    """The path in ``tree`` from ``start`` to the node with most steps; of several the ``first`` or the last found."""
     parent = {start: -1}
+    steps = {start: 0}
     queue = deque([start])
-    node = start
+    farthest = start
     while queue:
         node = queue.popleft()
-        for other in tree[node]:
+        if not first or steps[node] > steps[farthest]:
+            farthest = node
+        for other in sorted(tree[node]) if first else tree[node]:
             if other not in parent:
-                parent[other] = node
+                parent[other], steps[other] = node, steps[node] + 1
                 queue.append(other)
     path = []
+    node = farthest
     while node != -1:
         path.append(node)
         node = parent[node]

@@ -190,6 +190,8 @@ def test_lists_of_davis_2016(tmp_path: Path) -> None:
         ({"interactions": 17, "schedule": "every"}, "has 1..16 interactions, not 17"),
         ({"interactions": 0}, "not 0"),
         ({"max_seconds": 0.0}, "must be above 0"),
+        ({"max_seconds": float("inf")}, "must be above 0"),
+        ({"short_side": 8}, "at least 16 pixels, not 8"),
         ({"device": "warp"}, "torch cannot use the device 'warp'"),
         ({"split": "test-dev"}, "has no list ImageSets/2017/test-dev.txt; it has train, val"),
     ],
