@@ -129,7 +129,7 @@ class Runner:
 
 def answers(schedule: Schedule, given: list[tuple[int, Any]]) -> tuple[list[Answer], Runner]:
     runner = Runner()
-    method = ScheduledRunner(lambda: runner, schedule)  # type: ignore[arg-type,return-value]
+    method = ScheduledRunner(lambda: runner, schedule)
     return [method(frame, strokes) for frame, strokes in given], runner
 
 
