@@ -25,6 +25,7 @@ from train.evaluation.schedules import EVERY, MIVOS, SCHEDULES, Schedule
 from train.evaluation.session import Interaction
 from train.evaluation.summary import SampleScores, Summary, carried, summarize
 from train.evaluation.trials import ABLATION, FULL, Kind, Setting, Trial, run_trials
+from train.loop import torch_device
 from vosforge.config import named
 from vosforge.errors import InputError
 from vosforge.files import check_folder, write_sealed
@@ -110,25 +111,25 @@ def evaluate_interactively(
     interactions: int = 8,
     short_side: int | None = None,
     ablation: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
     split: str | None = None,
 ) -> InteractiveReport:
     """Evaluate the ``networks`` of a folder on the videos at ``where``; write scores and a report to ``out``.
 
     ``where``: a DAVIS tree, or a data set of shards (path or URL). ``kind``: scribbles or clicks; ``schedule``: mivos
     or every (default: mivos for scribbles, every for clicks). ``max_seconds`` for each object and interaction (MiVOS:
-    30), None for no limit. ``ablation``: four rows, from no top-k and no fusion to the full method. ``split``: see
-    `train.evaluation.samples.open_subjects`.
+    30), None for no limit. ``ablation``: four rows, from no top-k and no fusion to the full method. ``device``: auto,
+    cpu or cuda. ``split``: see `train.evaluation.samples.open_subjects`.
 
-    Files: ``result_<time>.csv`` and ``summary.json`` as the benchmark's, with ``ablation`` in a folder a row;
+    Files: ``result_<time>.csv`` and ``summary.json`` as the benchmark's, with ``ablation`` in a folder for each row;
     ``session.json``, the report. InputError before any work where something cannot be used.
     """
     trial = _trial(kind, schedule, max_seconds, interactions, short_side)
-    target = _device(device)
+    on = torch_device(named("device", device, {each: each for each in ("auto", "cpu", "cuda")}))
     check_folder(out)
     if not networks.is_dir():
         raise InputError(f"there is no folder {networks}: name the one that 'vosforge train' wrote, with --networks")
-    loaded = Networks.load(networks).to(device)
+    loaded = Networks.load(networks).to(str(on))
     subjects = open_subjects(where, split)
     settings = ABLATION if ablation else (FULL,)
     folders = {each: out / f"row-{row}" if ablation else out for row, each in enumerate(settings, start=1)}
@@ -150,7 +151,7 @@ def evaluate_interactively(
         split=split,
         networks=str(networks),
         short_side=short_side,
-        device=target,
+        device=_described(on),
         threads=torch.get_num_threads(),
         settings=tuple(kept.collected(each, summaries[each], subjects, interactions) for each, kept in scores.items()),
     )
@@ -176,16 +177,9 @@ def _trial(
     return Trial(chosen, planned, interactions, None if max_seconds is None else max_seconds * interactions, short_side)
 
 
-def _device(name: str) -> str:
-    """The name of a device's hardware; InputError if torch cannot use it."""
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise InputError(f"torch cannot use the device '{name}' here: choose cpu, or a machine that has it") from None
-    if device.type == "cuda":
-        return f"{name} ({torch.cuda.get_device_name(device)})"
-    return f"{name} ({platform.processor() or platform.machine()})"
+def _described(device: torch.device) -> str:
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return f"{device} ({hardware})"
 
 
 def _run(

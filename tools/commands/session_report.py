@@ -81,7 +81,7 @@ class InteractiveReport(Record):
             for name in ("AUC", "J&F at 60 s", "J&F at the end", "s an interaction"):
                 compared.add_column(name, justify="right")
             for each in self.settings:
-                scores = (f"{score:.3f}" for score in (each.auc, each.j_and_f_at_60s, each.j_and_f[-1]))
+                scores = (f"{100 * score:.1f}" for score in (each.auc, each.j_and_f_at_60s, each.j_and_f[-1]))
                 taken = [seconds for seconds in each.seconds if seconds is not None]
                 compared.add_row(each.name, *scores, f"{sum(taken) / len(taken):.2f}" if taken else "-")
             tables.append(compared)
@@ -97,7 +97,7 @@ class InteractiveReport(Record):
         for each in self.settings:
             many = f"{each.name}: " if len(self.settings) > 1 else ""
             lines.append(
-                f"{many}AUC {each.auc:.3f}, J&F at 60 s {each.j_and_f_at_60s:.3f}; nothing to correct with in "
+                f"{many}AUC {100 * each.auc:.1f}, J&F at 60 s {100 * each.j_and_f_at_60s:.1f}; no scribble or click in "
                 f"{each.without_input} of {each.interactions} interactions; {each.timed_out} samples out of time"
             )
         return lines
@@ -110,7 +110,7 @@ def _interactions_table(scores: SettingScores, title: str) -> Table:
     rows = zip(scores.j, scores.f, scores.j_and_f, scores.seconds, strict=True)
     for number, (*values, seconds) in enumerate(rows, start=1):
         time = "-" if seconds is None else f"{seconds:.2f}"
-        table.add_row(str(number), *(f"{value:.3f}" for value in values), time)
+        table.add_row(str(number), *(f"{100 * value:.1f}" for value in values), time)
     return table
 
 

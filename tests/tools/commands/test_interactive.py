@@ -79,7 +79,7 @@ def read_rows(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_davis_tree_with_peoples_scribbles(tree: Path, networks: Path, tmp_path: Path) -> None:
-    report = evaluate_interactively(str(tree), networks, tmp_path / "out", interactions=4)
+    report = evaluate_interactively(str(tree), networks, tmp_path / "out", interactions=4, device="cpu")
     rows = read_rows(tmp_path / "out")
     columns = ["", "session_id", "sequence", "scribble_idx", "interaction", "object_id", "frame"]
     assert list(rows[0]) == [*columns, "jaccard", "contour", "j_and_f", "timing"]
@@ -103,7 +103,7 @@ def test_a_davis_tree_with_peoples_scribbles(tree: Path, networks: Path, tmp_pat
     screen = io.StringIO()
     for each in (*report.tables(), *report.notes()):
         Console(file=screen, width=200).print(each)
-    assert "J&F at 60 s" in screen.getvalue() and "interaction" in screen.getvalue()
+    assert f"AUC {100 * scores.auc:.1f}, J&F at 60 s" in screen.getvalue()
     # Until the first propagation one frame has a mask: the others score 0, or 1 where an object is hidden.
     first = [
         row for row in rows if row["interaction"] == "1" and row["scribble_idx"] == "1" and row["sequence"] == "dog"
@@ -192,7 +192,7 @@ def test_lists_of_davis_2016(tmp_path: Path) -> None:
         ({"max_seconds": 0.0}, "must be above 0"),
         ({"max_seconds": float("inf")}, "must be above 0"),
         ({"short_side": 8}, "at least 16 pixels, not 8"),
-        ({"device": "warp"}, "torch cannot use the device 'warp'"),
+        ({"device": "warp"}, "unknown device 'warp'; known: auto, cpu, cuda"),
         ({"split": "test-dev"}, "has no list ImageSets/2017/test-dev.txt; it has train, val"),
     ],
 )
