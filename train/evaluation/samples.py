@@ -1,9 +1,9 @@
 """Samples of an interactive evaluation: videos with their objects and first scribbles, from DAVIS trees or shards."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from mivos_models.runner.scribbles import read_scribbles
 from train.evaluation.interactive import numbered_objects
 from train.evaluation.robot import NO_SCRIBBLE, first_frame, robot_scribbles
+from train.evaluation.truth import listed_videos
 from vosforge import InputError
 from vosforge.seeding import rng_for
 from vosforge.videos import ShardSet, place
@@ -105,7 +106,10 @@ def open_subjects(where: str, split: str | None = None) -> list[Subject]:
                 _ = subject.object_ids  # raises
         return subjects
     videos = {video.id: video for video in open_folder(path)}
-    names = _listed(path, split, list(videos))
+    named = split or ("val" if any((path / "ImageSets").rglob("val.txt")) else None)
+    names = listed_videos(path, named) if named else list(videos)
+    if missing := [name for name in names if name not in videos]:
+        raise InputError(f"the split {named} lists '{missing[0]}', of which {path} has no frames: add them")
     scribbles = {name: tuple(sorted((path / "Scribbles" / name).glob("*.json"))) for name in names}
     subjects = [Subject(videos[name], True, scribbles[name]) for name in names]
     for subject in subjects:
@@ -113,22 +117,3 @@ def open_subjects(where: str, split: str | None = None) -> list[Subject]:
             pass
         _ = subject.object_ids
     return subjects
-
-
-def _listed(root: Path, split: str | None, known: Sequence[str]) -> list[str]:
-    """The names of a split's videos in the order of its list, or all ``known`` names where there is no list."""
-    folders = [root / "ImageSets" / year for year in (".", "480p", "2016", "2017")]
-    lists = {path.stem: path for folder in folders for path in sorted(folder.glob("*.txt"))}
-    path = lists.get(split or "val")
-    if path is None and split is None:
-        return list(known)
-    if path is None:
-        raise InputError(f"{root} has no list ImageSets/2017/{split}.txt; it has {', '.join(lists) or 'none'}")
-    # DAVIS 2016 lists frames, /JPEGImages/480p/<video>/00000.jpg, later years videos.
-    lines = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
-    names = list(dict.fromkeys(PurePosixPath(line).parent.name if "/" in line else line for line in lines))
-    if missing := [name for name in names if name not in known]:
-        raise InputError(f"{path} lists '{missing[0]}', of which {root} has no frames: add them, or leave out the line")
-    if not names:
-        raise InputError(f"{path} lists no video: name another split")
-    return names

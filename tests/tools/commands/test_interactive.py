@@ -193,7 +193,7 @@ def test_lists_of_davis_2016(tmp_path: Path) -> None:
         ({"max_seconds": float("inf")}, "must be above 0"),
         ({"short_side": 8}, "at least 16 pixels, not 8"),
         ({"device": "warp"}, "unknown device 'warp'; known: auto, cpu, cuda"),
-        ({"split": "test-dev"}, "has no list ImageSets/2017/test-dev.txt; it has train, val"),
+        ({"split": "test-dev"}, "test-dev.txt; it has train, val"),
     ],
 )
 def test_bad_settings(tree: Path, networks: Path, tmp_path: Path, options: dict[str, Any], reason: str) -> None:
