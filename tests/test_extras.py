@@ -77,7 +77,7 @@ JPEG = "import numpy, vosforge.videos.codec as c; c.encode(numpy.zeros((8, 8, 3)
         ("numba", "import render.light.raster", "jpeg"),
         ("trimesh", "import assets.procedural", "render"),
         ("matplotlib", "import tools.inspect.card", "report"),
-        ("matplotlib", "import tools.demo.charts", "report"),
+        ("matplotlib", "import tools.inspect.charts", "report"),
         ("jinja2", "import tools.demo.report", "report"),
         ("ray", "import render.farm.cluster", "cluster"),
     ],

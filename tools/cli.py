@@ -320,6 +320,21 @@ def evaluate(
         typer.Option(help="With --networks: noise, blur, brightness, jpeg or fog in the frames.", show_default=False),
     ] = None,
     strength: Annotated[int, typer.Option(help="Of --corrupt: 1, 2 or 3.")] = 1,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="With --networks: the DAVIS interactive benchmark.")
+    ] = False,
+    clicks: Annotated[bool, typer.Option("--clicks", help="With --interactive: clicks in place of scribbles.")] = False,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="With --interactive: mivos (propagates at interactions 3, 6, 8; default for scribbles) or every.",
+            show_default=False,
+        ),
+    ] = None,
+    interactions: Annotated[int, typer.Option(min=1, help="With --interactive: per video.")] = 8,
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="With --interactive: the four rows of MiVOS's ablation.")
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; default: one per core.", show_default=False)
     ] = None,
@@ -328,10 +343,36 @@ def evaluate(
 
     Several results folders are compared in one table.
     """
-    from tools.commands.evaluation import evaluate_results
     from vosforge.videos import place
 
     check_folder(out)
+    if interactive:
+        if networks is None or results:
+            raise InputError("--interactive evaluates networks: name them with --networks, and TRUTH alone")
+        from tools.commands.interactive import evaluate_interactively
+
+        report = evaluate_interactively(
+            truth,
+            networks,
+            out,
+            kind="clicks" if clicks else "scribbles",
+            schedule=schedule,
+            interactions=interactions,
+            short_side=short_side,
+            ablation=ablation,
+            device=device,
+            split=split,
+        )
+        for table in report.tables():
+            console.print(table)
+        for note in report.notes():
+            console.print(note)
+        typer.echo(str(out / "session.json"))
+        return
+    if clicks or ablation or schedule:
+        raise InputError("--clicks, --ablation and --schedule belong to --interactive: add it")
+    from tools.commands.evaluation import evaluate_results
+
     folders, notes = list(results or ()), []
     if corrupt is not None and networks is None:
         raise InputError("--corrupt changes the frames that --networks segments: name networks too")

@@ -10,9 +10,10 @@ from mivos_models import Fusion, SpaceTimeNetwork, difference_maps, load_propaga
 from train.data.fusion_data import FusionDataset, FusionSample
 from train.data.recorded import record_references
 from train.data.sources import decoded
-from train.loop import OnStep, Step, fit, initialised, torch_device
+from train.loop import OnStep, Step, Validate, fit, torch_device
 from train.losses import bootstrapped_cross_entropy, object_logits
 from train.settings import FusionSettings
+from train.start import initialised
 from vosforge.log import logger
 from vosforge.videos.video import Video
 
@@ -26,29 +27,33 @@ def train_fusion(
     out: Path,
     on_step: OnStep | None = None,
     propagation: Path | None = None,
+    *,
+    basis: str | None = None,
+    validate: Validate | None = None,
 ) -> Path:
-    """Train a fusion network from random weights on results of a trained propagation network on ``videos``.
+    """Train a fusion network on results of a trained propagation network on ``videos``.
 
     The results are recorded in ``out/fusion-data`` first; those recorded before are used again.
     ``propagation``: its checkpoint; None: ``out/propagation.pth``. Returns ``out/fusion.pth``; see
-    ``train.loop.fit`` for the other files and the errors. InputError when no video can be used or the checkpoint
+    ``train.loop.fit`` for the other files, arguments and errors. InputError when no video can be used or the checkpoint
     cannot be read. The log says how many samples were not instructive (two results that hardly differ).
     """
     device = torch_device(settings.device)
     frozen = load_propagation(propagation or out / "propagation.pth").to(device).requires_grad_(False)
     sources = decoded(videos) if settings.keep_in_memory else videos
     samples = FusionDataset(record_references(sources, frozen, settings, out / RECORDED), settings)
-    network = initialised(lambda: Fusion(settings.width), settings.seed, "fusion").to(device)
-    dull = 0
+    network = initialised(lambda: Fusion(settings.width), settings, "fusion").to(device)
+    dull = seen = 0
 
     def loss_of(batch: FusionSample, step: Step) -> Tensor:
-        nonlocal dull
+        nonlocal dull, seen
+        seen += len(batch.instructive)
         dull += int((~batch.instructive).sum())
         return fusion_loss(network, frozen, batch, step.share)
 
-    path = fit("fusion", network, samples, loss_of, settings, out, on_step)
+    path = fit("fusion", network, samples, loss_of, settings, out, on_step, basis=basis, validate=validate)
     if dull:
-        logger.info("fusion: in %d of %d samples the two results hardly differed", dull, len(samples))
+        logger.info("fusion: in %d of %d samples the two results hardly differed", dull, seen)
     return path
 
 

@@ -1,22 +1,23 @@
-"""The training loop of all three networks: Adam steps, a history and two checkpoints."""
+"""The training loop of all three networks: Adam steps, a history, checkpoints to resume from."""
 
-import json
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import cv2
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.tensorboard import SummaryWriter
 
-from mivos_models import load_imagenet, save_network
-from mivos_models.networks.resnet import ResNet
+from mivos_models import save_network
+from train.checkpoint import TrainingState, read_checkpoint
 from train.data.order import RunOrder
+from train.distributed import average, is_main, local_rank, local_world, parallel, rank, unsynchronised, world
+from train.history import History
 from train.settings import TrainSettings
 from vosforge import InputError, VOSForgeError
 from vosforge.processes import short_folder
@@ -25,37 +26,39 @@ from vosforge.seeding import rng_for
 OnStep = Callable[[int, int, float], None]
 """Called after every step with (steps done, total steps, loss)."""
 
-NetworkT = TypeVar("NetworkT", bound=nn.Module)
+Validate = Callable[[nn.Module, int], Mapping[str, float]]
+"""Scores of a network after so many steps, such as J&F of held-out videos; the highest ``jf`` is the best network."""
+
+HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16, True: torch.bfloat16}
+PREFETCHED = 4
+"""Batches that each worker prepares ahead."""
 
 
 class Step(NamedTuple):
-    """Schedule inputs of a loss besides the batch: the step (from 0) and the share of pixels that count."""
+    """What a loss depends on besides its batch: the step (from 0) and the share of pixels that count.
+
+    ``objects``: the present objects of a batch, averaged over all processes and parts of the step, by which a loss over
+    objects is divided; None: those of the batch itself, which is the whole step's.
+    """
 
     number: int
     share: float
+    objects: Tensor | None = None
 
 
 def torch_device(name: str) -> torch.device:
-    """The device of the setting "auto", "cpu" or "cuda"; InputError for a CUDA device that is not there."""
+    """The device of the setting "auto", "cpu" or "cuda"; InputError for a CUDA device that is not there.
+
+    Of several processes on a machine each has its own GPU.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
+    if name == "cuda" and torch.cuda.device_count() <= local_rank():
         raise InputError("this machine has no CUDA device that torch can use; choose the device 'cpu' or 'auto'")
+    if name == "cuda" and world() > 1:
+        torch.cuda.set_device(local_rank())
+        name = f"cuda:{local_rank()}"
     return torch.device(name)
-
-
-def initialised(build: Callable[[], NetworkT], seed: int, kind: str, imagenet: str | None = None) -> NetworkT:
-    """The network ``build`` makes, with weights that depend on ``seed`` and ``kind`` only, and ``imagenet``.
-
-    ``imagenet``: what its trunks start from, as in :func:`mivos_models.load_imagenet`; None: random weights.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(rng_for(seed, "weights", kind).integers(2**63)))
-        network = build()
-        if imagenet is not None:
-            for trunk in (module for module in network.modules() if isinstance(module, ResNet)):
-                load_imagenet(trunk, imagenet)
-        return network
 
 
 def fit(
@@ -66,77 +69,176 @@ def fit(
     settings: TrainSettings,
     out: Path,
     on_step: OnStep | None = None,
+    *,
+    basis: str | None = None,
+    validate: Validate | None = None,
 ) -> Path:
     """Train ``network`` (already on its device) on ``samples`` in order, once through; return its checkpoint.
 
     ``loss_of(batch, step)`` gives the scalar loss of a collated batch on the device. Writes ``<kind>_init.pth``
-    before the first step, ``<kind>.jsonl`` (step, loss, seconds, lr, and
-    ``waited``: the share of the time so far in which there was no batch yet) and TensorBoard events while running,
-    ``<kind>.pth`` at the end. Equal settings, samples and thread count give equal bits on a CPU. VOSForgeError when
-    the loss stops being a number.
+    before the first step, ``<kind>.jsonl`` (step, loss, seconds, lr, ``waited``: the share of the time so far in which
+    there was no batch yet, and scores in ``validation``) and TensorBoard events while running, ``<kind>.pth`` at the
+    end. Equal settings, samples and thread count give equal bits on a CPU. VOSForgeError when the loss stops being a
+    number.
+
+    ``basis``: all that the run depends on, settings as JSON in its first line. With it, ``<kind>.checkpoint.pth`` is
+    written every ``checkpoint_minutes``, and a run that was ended at any instant resumes from there, bit for bit on a
+    CPU; see `read_checkpoint` for the errors. ``validate`` is called every ``validate_every`` steps and at the end; its
+    best network is kept as ``<kind>.best.pth``, that of each ``keep_every`` steps as ``<kind>.step<number>.pth``.
     """
     out.mkdir(parents=True, exist_ok=True)
     device = next(network.parameters()).device
-    save_network(network, out / f"{kind}_init.pth")
+    on_cuda = device.type == "cuda"
+    half = HALVES.get(settings.amp) if on_cuda else None
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam(trainable, lr=settings.lr, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, settings.lr_factor)
-    batches = DataLoader(
-        samples,
-        batch_size=settings.batch,
-        sampler=RunOrder(len(samples), settings.batch),  # type: ignore[arg-type]
-        num_workers=settings.workers,
-        multiprocessing_context="spawn" if settings.workers else None,  # OpenCV hangs in forked processes
-        worker_init_fn=_prepare_worker,
-        pin_memory=device.type == "cuda",
-        generator=torch.Generator().manual_seed(0),  # only seeds the workers, which draw nothing from it
-    )
-    started = time.monotonic()
-    network.train()
-    cuda_devices = [device] if device.type == "cuda" else []
-    with (
-        torch.random.fork_rng(devices=cuda_devices),
-        (out / f"{kind}.jsonl").open("w") as history,
-        SummaryWriter(str(out / "tensorboard" / kind)) as board,
-    ):
-        torch.manual_seed(int(rng_for(settings.seed, "dropout", kind).integers(2**63)))
-        waited, asked = 0.0, time.monotonic()
-        for index, batch in enumerate(batches):
-            waited += time.monotonic() - asked
-            share = settings.loss.share(index, settings.iterations)
-            with torch.autocast(device.type, torch.bfloat16, enabled=settings.amp and device.type == "cuda"):
-                loss = loss_of(to_device(batch, device), Step(index, share))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            if settings.clip_gradient is not None:
-                nn.utils.clip_grad_norm_(trainable, settings.clip_gradient)
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise VOSForgeError(
-                    f"training {kind} diverged: the loss became {value} at step {index + 1}; lower lr or clip_gradient"
-                )
-            lr = schedule.get_last_lr()[0]
-            optimiser.step()
-            schedule.step()
-            seconds = time.monotonic() - started
-            line = {
-                "step": index + 1,
-                "loss": value,
-                "seconds": round(seconds, 3),
-                "lr": lr,
-                "waited": round(waited / seconds, 4),
-            }
-            history.write(json.dumps(line) + "\n")
-            history.flush()
-            board.add_scalar("loss", value, index + 1)
-            board.add_scalar("lr", lr, index + 1)
-            board.add_scalar("waited", waited / seconds, index + 1)
-            if on_step is not None:
-                on_step(index + 1, settings.iterations, value)
-            asked = time.monotonic()
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: settings.lr_factor(step))
+    scaler = torch.amp.GradScaler(device.type, enabled=half is torch.float16)
+    run = TrainingState(network, optimiser, schedule, scaler)
+    checkpoint = out / f"{kind}.checkpoint.pth"
+    saved = None if basis is None else read_checkpoint(checkpoint, basis)
+
+    with torch.random.fork_rng(devices=[device] if on_cuda else []):
+        torch.manual_seed(int(rng_for(settings.seed, "dropout", kind, *[rank()][: rank()]).integers(2**63)))
+        if saved is not None:
+            run.load(saved)
+        elif is_main():
+            save_network(network, out / f"{kind}_init.pth")
+        module = parallel(prepared(network, loss_of, settings), device)
+        batches = Prefetched(samples, settings, device, run.steps)
+        started, written = time.monotonic() - run.seconds, time.monotonic()
+        network.train()
+        with History(out, kind, run.steps) if is_main() else nullcontext() as history:
+            while run.steps < settings.iterations:
+                asked = time.monotonic()
+                parts = [next(batches) for _ in range(settings.accumulation)]
+                run.waited += time.monotonic() - asked
+                step = Step(run.steps, settings.loss.share(run.steps, settings.iterations), mean_objects(parts))
+                optimiser.zero_grad(set_to_none=True)
+                total = torch.zeros((), device=device)
+                for number, batch in enumerate(parts, start=1):
+                    last = number == len(parts)
+                    with nullcontext() if last or world() == 1 else unsynchronised(module):
+                        with torch.autocast(device.type, half, enabled=half is not None):
+                            loss = module(batch, step) / len(parts)
+                        scaler.scale(loss).backward()
+                    total += loss.detach()
+                if settings.clip_gradient is not None:
+                    scaler.unscale_(optimiser)
+                    nn.utils.clip_grad_norm_(trainable, settings.clip_gradient)
+                # Process 0's clock decides for all when a checkpoint is due.
+                due = is_main() and time.monotonic() - written >= settings.checkpoint_minutes * 60
+                value, any_due = average(torch.stack([total, total.new_tensor(float(due))])).tolist()
+                if not math.isfinite(value):
+                    raise VOSForgeError(
+                        f"training {kind} diverged: the loss became {value} at step {run.steps + 1}; lower lr or "
+                        "clip_gradient"
+                    )
+                lr = schedule.get_last_lr()[0]
+                scaler.step(optimiser)
+                scaler.update()
+                schedule.step()
+                run.steps += 1
+                run.seconds = time.monotonic() - started
+                ending = run.steps == settings.iterations
+
+                if history is not None:
+                    curves = {"loss": value, "lr": lr, "waited": round(run.waited / run.seconds, 4)}
+                    line: dict[str, Any] = {"step": run.steps, "seconds": round(run.seconds, 3), **curves}
+                    if validate is not None and (ending or run.steps % settings.validate_every == 0):
+                        line["validation"] = scores = validated(validate, run, out / f"{kind}.best.pth")
+                        curves |= {f"validation/{name}": score for name, score in scores.items()}
+                    history.write(line, curves)
+                    if settings.keep_every is not None and run.steps % settings.keep_every == 0:
+                        save_network(network, out / f"{kind}.step{run.steps}.pth")
+                if basis is not None and (any_due or ending):
+                    if history is not None:
+                        history.sync()
+                    run.save(checkpoint, basis, settings.iterations)
+                    written = time.monotonic()
+                if on_step is not None and is_main():
+                    on_step(run.steps, settings.iterations, value)
     network.eval()
-    save_network(network, out / f"{kind}.pth")
+    if is_main():
+        save_network(network, out / f"{kind}.pth")
     return out / f"{kind}.pth"
+
+
+def prepared(network: nn.Module, loss_of: Callable[[Any, Step], Tensor], settings: TrainSettings) -> nn.Module:
+    """The network under its loss: a module whose call is ``loss_of``, as DistributedDataParallel needs one."""
+    if settings.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if settings.compile:
+        for part in network.children():
+            part.compile()
+    return _Loss(network, loss_of)
+
+
+class _Loss(nn.Module):
+    def __init__(self, network: nn.Module, loss_of: Callable[[Any, Step], Tensor]) -> None:
+        super().__init__()
+        self.network, self.loss_of = network, loss_of
+
+    def forward(self, batch: Any, step: Step) -> Tensor:
+        return self.loss_of(batch, step)
+
+
+class Prefetched:
+    """This process's part of the samples of a run from step ``start`` on, in batches on ``device``."""
+
+    def __init__(self, samples: Dataset[Any], settings: TrainSettings, device: torch.device, start: int) -> None:
+        parts = world() * settings.accumulation
+        size, rest = divmod(settings.batch, parts)
+        if rest or size < settings.smallest_part:
+            raise InputError(
+                f"{world()} processes cannot share a batch of {settings.batch} in {settings.accumulation} parts each: "
+                f"choose a multiple of {parts * settings.smallest_part} as batch"
+            )
+        workers = settings.num_workers(local_world())
+        self._device = device
+        self._batches: Iterator[Any] = iter(
+            DataLoader(
+                samples,
+                batch_size=size,
+                sampler=RunOrder(
+                    len(samples),  # type: ignore[arg-type]
+                    settings.batch // world(),
+                    start=start,
+                    rank=rank(),
+                    world=world(),
+                ),
+                num_workers=workers,  # for the whole run, which is one pass through the samples
+                multiprocessing_context="spawn" if workers else None,  # OpenCV hangs in forked processes
+                worker_init_fn=_prepare_worker,
+                prefetch_factor=PREFETCHED if workers else None,
+                pin_memory=device.type == "cuda",
+                generator=torch.Generator().manual_seed(0),  # only seeds the workers, which draw nothing from it
+            )
+        )
+
+    def __next__(self) -> Any:
+        return to_device(next(self._batches), self._device)
+
+
+def mean_objects(parts: list[Any]) -> Tensor | None:
+    """``Step.objects`` of the parts of a step in this process."""
+    if not hasattr(parts[0], "present") or (world() == 1 and len(parts) == 1):
+        return None
+    counts = torch.stack([batch.present.sum() for batch in parts])
+    return average(counts.float().mean())
+
+
+def validated(validate: Validate, run: TrainingState, best: Path) -> dict[str, float]:
+    """The scores of the network of ``run``, which is kept in the file ``best`` if it is."""
+    device = next(run.network.parameters()).device
+    run.network.eval()
+    with torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        scores = dict(validate(run.network, run.steps))
+    run.network.train()
+    if "jf" in scores and (run.best is None or scores["jf"] > run.best):
+        run.best = scores["jf"]
+        save_network(run.network, best)
+    return scores
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -64,16 +64,19 @@ def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, share: float) -> 
     return losses.mean()
 
 
-def matching_loss(similarity: Tensor, memorised: Tensor, wanted: Tensor, present: Tensor) -> Tensor:
+def matching_loss(
+    similarity: Tensor, memorised: Tensor, wanted: Tensor, present: Tensor, objects: Tensor | None = None
+) -> Tensor:
     """Cross entropy of the labels that each object's read of the memory carries from cell to cell, as a scalar.
 
     It teaches keys directly to point at the same object; not part of the published training, which starts from
     keys that know images. ``similarity [B, K, Q, M]`` of query and memory cells, before the softmax; ``memorised
-    [B, K+1, M]`` and ``wanted [B, K+1, Q]``: each label's share of each cell; ``present [B, K]`` bool.
+    [B, K+1, M]`` and ``wanted [B, K+1, Q]``: each label's share of each cell; ``present [B, K]`` bool. ``objects``: the
+    divisor of the sum over objects; None: how many are present.
     """
     carried = torch.softmax(similarity.float(), dim=3) @ memorised.transpose(1, 2).unsqueeze(1)
     losses = -(wanted.transpose(1, 2).unsqueeze(1) * torch.log(carried + MIN_SHARE)).sum(dim=3).mean(dim=2)
-    return (losses * present).sum() / present.sum()
+    return (losses * present).sum() / (present.sum() if objects is None else objects)
 
 
 def cell_shares(labels: Tensor, num_labels: int, side: int = 16) -> Tensor:

@@ -10,42 +10,59 @@ from torch import Tensor, nn
 from mivos_models import STCN, Propagation, SpaceTimeNetwork, join, normalise_planes
 from train.data.clips import ClipDataset, ClipSample
 from train.data.sources import decoded
-from train.loop import OnStep, Step, fit, initialised, torch_device
+from train.distributed import synchronise_batch_norm
+from train.loop import OnStep, Step, Validate, fit, torch_device
 from train.losses import bootstrapped_cross_entropy, cell_shares, matching_loss, object_logits, one_hot
 from train.settings import PropagationSettings
+from train.start import initialised
 from vosforge.videos.video import Video
 
 
 def train_propagation(
-    videos: Sequence[Video], settings: PropagationSettings, out: Path, on_step: OnStep | None = None
+    videos: Sequence[Video],
+    settings: PropagationSettings,
+    out: Path,
+    on_step: OnStep | None = None,
+    *,
+    basis: str | None = None,
+    validate: Validate | None = None,
 ) -> Path:
     """Train a propagation network or STCN on ``videos`` (those with masks and three frames).
 
-    Returns ``out/propagation.pth``; see ``train.loop.fit`` for the other files and the errors. InputError when no
-    video can be used.
+    Returns ``out/propagation.pth``; see ``train.loop.fit`` for the other files, arguments and errors. InputError when
+    no video can be used.
     """
     device = torch_device(settings.device)
     samples = ClipDataset(decoded(videos) if settings.keep_in_memory else videos, settings)
     kind = {"stm": Propagation, "stcn": STCN}[settings.network]
     build = partial(kind, settings.depth, settings.width)
-    network = initialised(build, settings.seed, "propagation", settings.imagenet).to(device)
+    network = initialised(build, settings, "propagation").to(device)
+    if settings.batch_norm == "batch":
+        synchronise_batch_norm(network)
 
     def loss_of(batch: ClipSample, step: Step) -> Tensor:
         if settings.batch_norm == "batch":  # the network sets it aside whenever it enters training
             for module in network.modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
                     module.train()
-        return propagation_loss(network, batch, step.share, settings.match_weight)
+        return propagation_loss(network, batch, step.share, settings.match_weight, step.objects)
 
-    return fit("propagation", network, samples, loss_of, settings, out, on_step)
+    return fit("propagation", network, samples, loss_of, settings, out, on_step, basis=basis, validate=validate)
 
 
-def propagation_loss(network: SpaceTimeNetwork, batch: ClipSample, share: float, match_weight: float = 0.0) -> Tensor:
+def propagation_loss(
+    network: SpaceTimeNetwork,
+    batch: ClipSample,
+    share: float,
+    match_weight: float = 0.0,
+    objects: Tensor | None = None,
+) -> Tensor:
     """Sum over the later frames of a clip of the bootstrapped cross entropy (Mask-Propagation).
 
     Frame 0 is memorised with its true masks, every later one (but the last) with the masks just predicted, through
     which gradients flow. ``match_weight`` times the matching loss of each later frame with frame 0 is added.
     ``batch``: frames [B,T,H,W,3] uint8, labels [B,T,H,W] uint8, present [B,K].
+    ``objects``: see ``matching_loss``.
     """
     frames, labels, present = normalise_planes(batch.frames), batch.labels.long(), batch.present
     B, T = labels.shape[:2]
@@ -59,7 +76,7 @@ def propagation_loss(network: SpaceTimeNetwork, batch: ClipSample, share: float,
         total = total + bootstrapped_cross_entropy(logits, labels[:, t], share)
         if match_weight:
             memorised, wanted = cell_shares(labels[:, 0], K + 1), cell_shares(labels[:, t], K + 1)
-            matching = matching_loss(network.affinity(first.key, query.key), memorised, wanted, present)
+            matching = matching_loss(network.affinity(first.key, query.key), memorised, wanted, present, objects)
             total = total + match_weight * matching
         if t < T - 1:
             memory = join([memory, network.memorize(frames[:, t], torch.softmax(logits, dim=1)[:, 1:], query)])

@@ -15,9 +15,11 @@ from train.data.augment import point_in, sample_views, see_frame, warp_mask
 from train.data.clips import DRAWS
 from train.data.scribbles import sample_scribbles
 from train.data.sources import as_mix, decoded
-from train.loop import OnStep, Step, fit, initialised, torch_device
+from train.distributed import synchronise_batch_norm
+from train.loop import OnStep, Step, Validate, fit, torch_device
 from train.losses import bootstrapped_cross_entropy, object_logits
 from train.settings import S2MSettings
+from train.start import initialised
 from vosforge import VOSForgeError
 from vosforge.seeding import rng_for
 from vosforge.terms import VOID
@@ -80,21 +82,30 @@ class FrameDataset(Dataset[ScribbledFrame]):
         return ScribbledFrame(torch.cat([normalise(frame), planes]), torch.from_numpy(truth.astype(np.int64)))
 
 
-def train_s2m(videos: Sequence[Video], settings: S2MSettings, out: Path, on_step: OnStep | None = None) -> Path:
+def train_s2m(
+    videos: Sequence[Video],
+    settings: S2MSettings,
+    out: Path,
+    on_step: OnStep | None = None,
+    *,
+    basis: str | None = None,
+    validate: Validate | None = None,
+) -> Path:
     """Train an S2M network on the frames of ``videos`` (those with masks).
 
-    Returns ``out/s2m.pth``; see ``train.loop.fit`` for the other files and the errors. InputError when no video can
-    be used.
+    Returns ``out/s2m.pth``; see ``train.loop.fit`` for the other files, arguments and errors. InputError when no video
+    can be used.
     """
     device = torch_device(settings.device)
     samples = FrameDataset(decoded(videos) if settings.keep_in_memory else videos, settings)
     build = partial(S2M, settings.depth, settings.width)
-    network = initialised(build, settings.seed, "s2m", settings.imagenet).to(device)
+    network = initialised(build, settings, "s2m").to(device)
+    synchronise_batch_norm(network)
 
     def loss_of(batch: ScribbledFrame, step: Step) -> Tensor:
         return s2m_loss(network, batch, step.share)
 
-    return fit("s2m", network, samples, loss_of, settings, out, on_step)
+    return fit("s2m", network, samples, loss_of, settings, out, on_step, basis=basis, validate=validate)
 
 
 def s2m_loss(network: S2M, batch: ScribbledFrame, share: float) -> Tensor:

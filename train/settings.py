@@ -5,7 +5,7 @@ networks in small, for minutes on two CPU cores from random weights.
 """
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,12 +15,20 @@ from train.data.scribbles import ScribbleSettings
 from train.data.stills import StillMotion
 from train.losses import Bootstrap
 from vosforge.config import ASCENDING, Record, Share
+from vosforge.processes import cores
 
 Count = Annotated[int, Field(ge=1)]
 Shares = Annotated[tuple[Share, ...], ASCENDING]
 PUBLISHED_FRAMES = 3
 ClipFrames = Annotated[int, Field(ge=2, le=8)]
 """Frames of a clip."""
+RANDOM, IMAGENET = "random", "imagenet"
+MAX_WORKERS = 16
+
+
+def _unwritten(default: Any, **limits: Any) -> Any:
+    """A setting added later: its default is not written down, so that networks trained before count as trained."""
+    return Field(default=default, exclude_if=lambda value: value == default, **limits)
 
 
 def check_crop(geometry: Geometry) -> None:
@@ -32,8 +40,19 @@ def check_crop(geometry: Geometry) -> None:
 class TrainSettings(Record):
     """Settings common to all three networks."""
 
+    smallest_part: ClassVar[int] = 1
+    """Samples of a batch that one process needs at least."""
+    run_only: ClassVar[frozenset[str]] = frozenset({"workers", "checkpoint_minutes", "keep_every", "validate_every"})
+    """Settings that never change a network: a run resumes with others, and a trained network stays trained."""
+
+    init: str = _unwritten(RANDOM)
+    """What the network starts from: "random"; "imagenet" (trunks of width 1); or a file: a checkpoint of this kind,
+    trained here or published, whose first convolutions may have fewer input channels."""
     iterations: int = Field(default=500_000, ge=1)
     batch: int = Field(default=8, ge=1)
+    """Samples of a step, of all processes together. So the learning rate needs no rule for their number."""
+    accumulation: int = _unwritten(1, ge=1)
+    """Parts in which a process computes its share of a batch, one after the other: less memory."""
     lr: float = Field(default=1e-5, gt=0)
     weight_decay: float = Field(default=1e-7, ge=0)
     warmup: int = Field(default=0, ge=0)
@@ -49,17 +68,40 @@ class TrainSettings(Record):
     width: float = Field(default=1.0, gt=0)
     seed: int = 14159265
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    amp: bool = False
-    """bfloat16 autocast; on CUDA only."""
-    workers: int = Field(default=0, ge=0)
-    """Processes that prepare samples; 0 prepares them in the training process. Never changes the samples."""
+    amp: bool | Literal["bfloat16", "float16"] = False
+    """Mixed precision, on CUDA only: true or "bfloat16"; "float16" scales the loss so that gradients do not vanish."""
+    channels_last: bool = _unwritten(False)
+    """Keep weights and features channels-last, as tensor cores read them."""
+    compile: bool = _unwritten(False)
+    """Compile the parts of the network by torch.compile: minutes at the start, faster steps."""
+    workers: int | None = Field(default=None, ge=0)
+    """Processes that prepare samples, per training process; 0 prepares them in the training process. None: the cores
+    but one, at most 16; none for videos kept in memory. Never changes the samples."""
     keep_in_memory: bool = False
     """Decode every video once, up front: for few short videos."""
+    checkpoint_minutes: float = _unwritten(10.0, ge=0)
+    """Minutes between checkpoints, from which the same run resumes; 0: one a step."""
+    keep_every: int | None = _unwritten(None, ge=1)
+    """Keep the network of every so many steps, beside the last and the best; None: of none."""
+    validate_every: int = _unwritten(5000, ge=1)
+    """Steps between validations, where there is something to validate on."""
 
     @model_validator(mode="after")
     def _crop_fits_the_grid(self) -> Self:
         check_crop(self.augmentation.geometry)
         return self
+
+    @model_validator(mode="after")
+    def _imagenet_fits_the_width(self) -> Self:
+        if self.init == IMAGENET and self.width != 1:
+            raise ValueError(f"imagenet needs width 1, not {self.width:g}")
+        return self
+
+    def num_workers(self, processes: int = 1) -> int:
+        """Sample-preparing processes of each of ``processes`` training processes on this machine."""
+        if self.workers is not None:
+            return self.workers
+        return 0 if self.keep_in_memory else min((cores() - 1) // processes, MAX_WORKERS)
 
     def lr_factor(self, step: int) -> float:
         """The share of ``lr`` used at ``step`` (from 0)."""
@@ -91,16 +133,22 @@ class ClipStage(Record):
 class TrunkSettings(TrainSettings):
     """What the runs of the two networks that have trunks have in common."""
 
-    imagenet: str | None = Field(default=None, exclude_if=lambda weights: weights is None)
-    """What trunks of width 1 start from: "IMAGENET1K_V1" or another of torchvision's weights for ImageNet, downloaded
-    once, or a file of such weights; None: random weights, and unmentioned where settings are written down, so that
-    networks trained before there was a choice count as trained."""
+    imagenet: str | None = _unwritten(None)
+    """Which weights ``init: imagenet`` means: "IMAGENET1K_V1" (the default) or another of torchvision's weights for
+    ImageNet, downloaded once, or a file of such weights. Naming some chooses that ``init``."""
 
     @model_validator(mode="after")
     def _imagenet_fits(self) -> Self:
         if self.imagenet is not None and self.width != 1:
             raise ValueError(f"imagenet needs width 1, not {self.width:g}")
+        if self.imagenet is not None and self.init not in (RANDOM, IMAGENET):
+            raise ValueError(f"a network starts from {self.init} or from imagenet, not from both: leave one out")
         return self
+
+    @property
+    def imagenet_weights(self) -> str | None:
+        """The ImageNet weights to start from, for ``load_imagenet``; None: none."""
+        return self.imagenet or ("IMAGENET1K_V1" if self.init == IMAGENET else None)
 
 
 class PropagationSettings(TrunkSettings):
@@ -113,8 +161,8 @@ class PropagationSettings(TrunkSettings):
     )
     network: Literal["stm", "stcn"] = "stm"
     """Which network carries masks: MiVOS's, or STCN."""
-    frames: ClipFrames = Field(default=PUBLISHED_FRAMES, exclude_if=lambda frames: frames == PUBLISHED_FRAMES)
-    """Frames of a clip before the first of ``stages``; not written down where it is as published."""
+    frames: ClipFrames = _unwritten(PUBLISHED_FRAMES)
+    """Frames of a clip before the first of ``stages``."""
     num_objects: int = Field(default=2, ge=1)
     """Objects a clip teaches at once; the others count as background."""
     jumps: tuple[tuple[Share, Count], ...] = ((0.0, 5), (0.1, 10), (0.2, 15), (0.3, 20), (0.4, 25), (0.8, 5))
@@ -126,10 +174,10 @@ class PropagationSettings(TrunkSettings):
     long before the masks could teach them."""
     stages: tuple[ClipStage, ...] = ()
     """How clips change along the run; before the first stage they are as published."""
-    motion: StillMotion = Field(default=StillMotion(), exclude_if=lambda motion: motion == StillMotion())
-    """How stills move, in clips made of them; written down only where it is not as published."""
-    cutouts: CutoutSettings = Field(default=CutoutSettings(), exclude_if=lambda cutouts: not cutouts.probability)
-    """Objects of other videos, pasted into clips; written down only where there are any."""
+    motion: StillMotion = _unwritten(StillMotion())
+    """How stills move, in clips made of them."""
+    cutouts: CutoutSettings = _unwritten(CutoutSettings())
+    """Objects of other videos, pasted into clips."""
     focus: float = Field(default=0.0, ge=0, le=1)
     """Probability that the crop is placed on an object of the first frame; published: anywhere."""
     small_areas: Annotated[tuple[Count, Count, Count], ASCENDING] = (10, 20, 30)
@@ -166,6 +214,7 @@ class PropagationSettings(TrunkSettings):
 class S2MSettings(TrunkSettings):
     """One object of one frame: a made-up previous mask and made-up scribbles become its mask."""
 
+    smallest_part: ClassVar[int] = 2
     iterations: int = Field(default=80_000, ge=1)
     batch: int = Field(default=32, ge=2)
     lr: float = Field(default=1e-4, gt=0)
@@ -182,6 +231,12 @@ class S2MSettings(TrunkSettings):
 
 class FusionSettings(TrainSettings):
     """Two results for one frame, propagated from two others, become one; the propagation network stays as it is."""
+
+    @model_validator(mode="after")
+    def _has_no_trunk(self) -> Self:
+        if self.init == IMAGENET:
+            raise ValueError("the fusion network has no trunk that could start from imagenet: name a checkpoint")
+        return self
 
     iterations: int = Field(default=30_000, ge=1)
     batch: int = Field(default=24, ge=1)
@@ -241,6 +296,7 @@ def _demo() -> Recipe:
             depth=18,
             width=0.25,
             keep_in_memory=True,
+            workers=0,
         ),
         propagation=PropagationSettings(
             iterations=800,
@@ -265,6 +321,7 @@ def _demo() -> Recipe:
             depth=18,
             width=0.125,
             keep_in_memory=True,
+            workers=0,
         ),
         fusion=FusionSettings(
             iterations=150,
@@ -279,6 +336,7 @@ def _demo() -> Recipe:
             between=True,
             width=0.5,
             keep_in_memory=True,
+            workers=0,
         ),
     )
 

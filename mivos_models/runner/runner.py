@@ -42,7 +42,8 @@ class InteractiveRunner:
     replaces the earlier result. ``top_k``: memory cells per read ("published": as in the published network; None: all).
     Every ``mem_every``-th frame of a pass stays in its memory. ``short_side``: maximum short side of the networks'
     input; larger frames are downscaled (None: no limit), while masks and scribbles keep the frames' size.
-    ``precision``: "full", or "reduced" for faster, slightly different results (docs/networks.md).
+    ``precision``: "full", or "reduced" for faster, slightly different results (docs/networks.md). ``attention``: False
+    hides from fusion what an interaction changed, for ablations; a saved session does not store it.
 
     Raises InputError for invalid frames or settings, ValueError for a network in training mode.
     """
@@ -59,6 +60,7 @@ class InteractiveRunner:
         mem_every: int = 5,
         short_side: int | None = None,
         precision: Precision = "full",
+        attention: bool = True,
     ):
         _check_settings(frames, num_objects, top_k, mem_every, short_side)
         check_precision(precision)
@@ -69,6 +71,7 @@ class InteractiveRunner:
         self._frames = frames
         self._top_k = propagation.published_top_k if top_k == "published" else top_k
         self._mem_every, self._short_side, self._precision = mem_every, short_side, precision
+        self._attention = attention
         self._device = next(propagation.parameters()).device
 
         T, H, W = frames.shape[:3]
@@ -298,7 +301,9 @@ class InteractiveRunner:
                 last_permanent = t if stays else last_permanent
             if between and self._fusion is not None:
                 old = now.probabilities[t][1:].to(self._device)
-                attention = self._propagation.attention(query, seed, differences.unsqueeze(0))[0]
+                attention = torch.zeros_like(differences)
+                if self._attention:
+                    attention = self._propagation.attention(query, seed, differences.unsqueeze(0))[0]
                 time = torch.tensor([[abs(limit - t), abs(start - t)]], device=self._device) / abs(limit - start)
                 found = self._fuse(image, old, found[1:], attention, time)
             now.probabilities[t] = found.cpu()

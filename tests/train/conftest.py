@@ -1,7 +1,9 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+
+from vosforge.videos.video import MemoryVideo
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -11,3 +13,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def videos(make_video: Callable[..., MemoryVideo]) -> list[MemoryVideo]:
+    """Two videos of six frames."""
+    return [make_video(seed, num_frames=6) for seed in range(2)]

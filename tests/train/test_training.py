@@ -14,11 +14,11 @@ from train.data.scribbles import ScribbleSettings
 from train.evaluation.interactive import Networks, evaluate_interactive
 from train.evaluation.metrics import score_masks
 from train.fusion import train_fusion
-from train.loop import initialised
 from train.losses import Bootstrap, cell_shares, matching_loss, one_hot
 from train.propagation import propagation_loss, train_propagation
 from train.s2m import train_s2m
 from train.settings import ClipStage, FusionSettings, PropagationSettings, S2MSettings
+from train.start import initialised
 from vosforge import InputError, VOSForgeError
 from vosforge.seeding import rng_for
 from vosforge.videos.video import MemoryVideo
@@ -31,6 +31,7 @@ TINY: dict[str, Any] = {
     "schedule": "cosine",
     "loss": ALL_PIXELS,
     "warmup": 2,
+    "workers": 0,
 }
 
 
@@ -241,7 +242,7 @@ def test_the_matching_loss_teaches_keys_to_point_at_the_same_object(make_video: 
 def test_stcn_learns_from_the_same_loss(videos: Any) -> None:
     samples = ClipDataset(videos, PROPAGATION)
     batch = type(samples[0])(*(torch.stack(parts) for parts in zip(samples[0], samples[1], strict=True)))
-    network = initialised(lambda: STCN(18, 0.125), 0, "stcn").train()
+    network = initialised(lambda: STCN(18, 0.125), PROPAGATION, "stcn").train()
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
     losses = []
     for _ in range(8):

@@ -1,14 +1,18 @@
-"""Trains all three networks on a rendered data set in order, reusing trained ones."""
+"""Trains all three networks on a rendered data set in order, reusing trained ones and resuming unfinished ones."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from train.checkpoint import differences
+from train.distributed import from_main, is_main, joined
 from train.fusion import train_fusion
 from train.loop import OnStep
 from train.propagation import train_propagation
 from train.s2m import train_s2m
-from train.settings import Recipe
+from train.settings import Recipe, TrainSettings
+from train.start import start_file
 from vosforge.errors import InputError
 from vosforge.files import write_sealed
 from vosforge.log import console
@@ -24,9 +28,16 @@ NETWORKS = ("s2m", "propagation", "fusion")
 def train_networks(data: Place, recipe: Recipe, out: Path, networks: Sequence[str] = NETWORKS) -> dict[str, bool]:
     """Train ``networks`` on the training split of the data set ``data``; returns which were reused.
 
-    A network already trained in ``out`` with the same recipe and videos is kept. Raises InputError without training
-    videos, and for fusion without a propagation network in ``out``.
+    A network already trained in ``out`` with the same recipe and videos is kept, and one whose training was ended
+    resumes at its last checkpoint. Under torchrun the processes train together. Raises InputError without training
+    videos, for fusion without a propagation network in ``out``, and where an unfinished run had another recipe or other
+    videos.
     """
+    with joined():
+        return _train(data, recipe, out, networks)
+
+
+def _train(data: Place, recipe: Recipe, out: Path, networks: Sequence[str]) -> dict[str, bool]:
     shards = ShardSet(data)
     videos: Sequence[Video] = shards.split("train")
     if not videos:
@@ -35,29 +46,48 @@ def train_networks(data: Place, recipe: Recipe, out: Path, networks: Sequence[st
         raise InputError(f"{out} holds no propagation network, which fusion needs: train propagation too")
     content = hashlib.sha256("".join(row.model_dump_json() for row in shards.videos).encode()).hexdigest()
     reused = {}
-    for kind in NETWORKS:
+    for kind in (kind for kind in NETWORKS if kind in networks):
         settings = getattr(recipe, kind)
-        # Fusion is trained on what the propagation network in ``out`` gives, whoever trained that.
-        teacher = out / "propagation.pth"
-        taught_by = _file_hash(teacher) if kind == "fusion" and teacher.exists() else ""
-        basis = f"{settings.model_dump_json()}\n{content}\n{taught_by}\n"
+        basis = from_main(_basis(settings, content, out / "propagation.pth" if kind == "fusion" else None))
         note = out / f"{kind}.basis"
-        if kind in networks:
-            reused[kind] = (out / f"{kind}.pth").exists() and note.exists() and note.read_text() == basis
-            if reused[kind]:
+        trained = (out / f"{kind}.pth").exists() and note.exists() and not differences(note.read_text(), basis)
+        reused[kind] = from_main(trained)
+        if reused[kind]:
+            if is_main():
                 console.print(f"{kind}: already trained on these videos, reusing {shown(out / f'{kind}.pth')}")
+            continue
+        if is_main():
+            note.unlink(missing_ok=True)
+        with attempting(f"train {kind} into {out}"), _bar(kind) as on_step:
+            if kind == "s2m":
+                train_s2m(videos, recipe.s2m, out, on_step, basis=basis)
+            elif kind == "propagation":
+                train_propagation(videos, recipe.propagation, out, on_step, basis=basis)
             else:
-                note.unlink(missing_ok=True)
-                with attempting(f"train {kind} into {out}"), progress(kind, note="preparing") as bar:
-                    on_step = _losses_on(bar)
-                    if kind == "s2m":
-                        train_s2m(videos, recipe.s2m, out, on_step)
-                    elif kind == "propagation":
-                        train_propagation(videos, recipe.propagation, out, on_step)
-                    else:
-                        train_fusion(videos, recipe.fusion, out, on_step)
-                write_sealed(note, basis)
+                train_fusion(videos, recipe.fusion, out, on_step, basis=basis)
+        if is_main():
+            write_sealed(note, basis)
+        from_main(None)  # the next network needs the files of this one
     return reused
+
+
+def _basis(settings: TrainSettings, content: str, teacher: Path | None) -> str:
+    """All that a network depends on, a line each, as ``train.checkpoint.BASES`` names them."""
+    # Fusion is trained on what the propagation network in the output folder gives, whoever trained that.
+    taught_by = _file_hash(teacher) if teacher is not None and teacher.exists() else ""
+    start = start_file(settings)
+    started_from = f"{_file_hash(start)}\n" if start is not None and start.is_file() else ""
+    return f"{settings.model_dump_json()}\n{content}\n{taught_by}\n{started_from}"
+
+
+@contextmanager
+def _bar(kind: str) -> Iterator[OnStep | None]:
+    """Shows a network's steps and loss, in the process that reports."""
+    if not is_main():
+        yield None
+        return
+    with progress(kind, note="preparing") as bar:
+        yield _losses_on(bar)
 
 
 def _losses_on(bar: ProgressBar) -> OnStep:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from tools.demo.charts import loss_chart, round_chart
+from tools.inspect.charts import loss_chart, round_chart
 from tools.inspect.overlay import LINE_PALETTE, PALETTE, outline, scribble_layer, shrink, shrink_labels, shrunk_size
 from vosforge.extras import extra
 from vosforge.files import write_sealed

@@ -217,23 +217,10 @@ def _data_uri(image: np.ndarray) -> str:
 
 def _speed_plot(entries: Sequence[Entry]) -> str:
     """An SVG of J&F against frames per second, or nothing unless at least two results record their speed."""
-    timed = [entry for entry in entries if entry.evaluation.frames_per_second]
-    if len(timed) < 2:
+    timed = [(entry.name, entry.evaluation.frames_per_second, entry.evaluation.overall) for entry in entries]
+    points = [(name, speed, 100 * overall.jf) for name, speed, overall in timed if speed]
+    if len(points) < 2:
         return ""
-    with extra("report", "the plot of an evaluation needs matplotlib"):
-        from matplotlib.figure import Figure
+    from tools.inspect.charts import speed_chart
 
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.add_subplot()
-    for entry in timed:
-        x, y = float(entry.evaluation.frames_per_second or 0), 100 * entry.evaluation.overall.jf
-        axes.plot(x, y, "o", color="#1a66c9")
-        axes.annotate(entry.name, (x, y), xytext=(6, 4), textcoords="offset points", fontsize=9)
-    axes.set_xlabel("frames per second")
-    axes.set_ylabel("J&F")
-    axes.set_xscale("log")
-    axes.grid(alpha=0.3)
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    svg = buffer.getvalue()
-    return svg[svg.index("<svg") :]
+    return speed_chart(points, "speed")

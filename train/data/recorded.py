@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -21,10 +21,11 @@ import hdf5plugin
 import numpy as np
 
 from mivos_models import InteractiveRunner, SpaceTimeNetwork
+from train.distributed import rank, world
 from train.settings import FusionSettings
 from vosforge import InputError, VOSForgeError
 from vosforge.errors import first_line
-from vosforge.files import remove_unfinished, sealed_file
+from vosforge.files import UNFINISHED, sealed_file
 from vosforge.locks import lock
 from vosforge.log import logger
 from vosforge.seeding import rng_for
@@ -86,27 +87,26 @@ def record_references(
 ) -> list[RecordedVideo]:
     """Propagate true masks from evenly spaced reference frames through ``videos`` (at most ``settings.num_videos``).
 
-    Each video's results are sealed below ``folder`` as they are made; those already there are read. Only one process
-    records at a time, another waits. Raises InputError if no video has two references that share an object.
+    Each video's results are sealed below ``folder`` as they are made; those already there are read. Processes that
+    record at the same time share the work. Raises InputError if no video has two references that share an object.
     """
     usable = usable_for_training(videos, settings.references + 1)
-    chosen: Sequence[int] = range(len(usable))
+    chosen = list(range(len(usable)))
     if settings.num_videos is not None:
         order = rng_for(settings.seed, "fusion videos").permutation(len(usable))
         chosen = sorted(order[: settings.num_videos].tolist())
     place = folder / fingerprint(propagation, settings)
     place.mkdir(parents=True, exist_ok=True)
-    kept, noted = [], time.monotonic()
-    with (place / ".lock").open("w") as file:
-        lock(file, fcntl.LOCK_EX)
-        remove_unfinished(place)
-        for done, index in enumerate(chosen):
-            recorded = _recorded(usable[index], propagation, settings, place)
-            if reference_pairs(recorded, settings.min_pixels):
-                kept.append(recorded)
+    found: dict[int, RecordedVideo] = {}
+    noted = time.monotonic()
+    with _writing(place):
+        for index in (*chosen[rank() :: world()], *chosen):  # its own part first, then what others have left
+            if index not in found:
+                found[index] = _recorded(usable[index], propagation, settings, place)
             if time.monotonic() - noted > SECONDS_BETWEEN_NOTES:
                 noted = time.monotonic()
-                logger.info("fusion: propagated %d of %d videos into %s", done + 1, len(chosen), place)
+                logger.info("fusion: propagated %d of %d videos into %s", len(found), len(chosen), place)
+    kept = [found[index] for index in chosen if reference_pairs(found[index], settings.min_pixels)]
     if len(kept) < len(chosen):
         logger.info("fusion: %d of %d videos show no object in two references", len(chosen) - len(kept), len(chosen))
     if not kept:
@@ -132,6 +132,19 @@ def fingerprint(propagation: SpaceTimeNetwork, settings: FusionSettings) -> str:
     return digest.hexdigest()[:16]
 
 
+@contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    """While anybody records into ``place``; what killed writers left there is removed when nobody else does."""
+    with (place / ".lock").open("w") as file:
+        with suppress(BlockingIOError):
+            if lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                for leftover in (*place.glob(f"{UNFINISHED}*"), *place.glob("*.lock")):
+                    if leftover.name != ".lock":
+                        leftover.unlink(missing_ok=True)
+        lock(file, fcntl.LOCK_SH)
+        yield
+
+
 def _video_digest(video: Video) -> str:
     """A digest of a video's name, size and first frame, for the name of its file."""
     digest = hashlib.sha256(f"{video.id}\n{video.num_frames} {video.height} {video.width}\n".encode())
@@ -143,8 +156,13 @@ def _video_digest(video: Video) -> str:
 def _recorded(video: Video, propagation: SpaceTimeNetwork, settings: FusionSettings, place: Path) -> RecordedVideo:
     path = place / f"{_video_digest(video)}.h5"
     if not path.exists():
-        with sealed_file(path) as temporary:
-            _record(video, propagation, settings, temporary)
+        beside = path.with_suffix(".lock")
+        with beside.open("w") as file:
+            lock(file, fcntl.LOCK_EX)  # whoever waits here finds what the first one recorded
+            if not path.exists():
+                with sealed_file(path) as temporary:
+                    _record(video, propagation, settings, temporary)
+            beside.unlink(missing_ok=True)
     try:
         with h5py.File(path, "r", locking=False) as file:
             if read_text(file.attrs, "format") != FORMAT:

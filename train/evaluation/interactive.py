@@ -1,14 +1,22 @@
-"""Interactive evaluation: a robot scribbles, the runner responds, round by round (DAVIS interactive)."""
+"""Interactive evaluation of one video: a robot scribbles, the runner responds, round by round.
 
+The demo's way: `train.evaluation.session` with our robot, propagation in every round, and a first frame that counts as
+corrected. `train.evaluation.samples` and `train.evaluation.trials` follow the benchmark.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
 from mivos_models import S2M, Fusion, InteractiveRunner, SpaceTimeNetwork, load_network, load_propagation
-from train.evaluation.metrics import Scores, score_masks
-from train.evaluation.robot import NO_SCRIBBLE, first_frame, robot_scribbles, worst_frame
+from train.evaluation.metrics import Scores
+from train.evaluation.robot import NO_SCRIBBLE, first_frame, robot_scribbles
+from train.evaluation.schedules import EVERY, ScheduledRunner
+from train.evaluation.session import run_session
 from vosforge import InputError
 from vosforge.terms import VOID
 from vosforge.videos.video import Video, objects_in
@@ -94,7 +102,7 @@ def evaluate_interactive(
     """Segment ``video`` in ``rounds`` interactions of the DAVIS robot and score every one of them.
 
     Round 1 scribbles all objects on the frame where the least visible one is seen best; each later round corrects the
-    frame with the lowest J among those not corrected yet (all of them once every frame was). S2M turns the strokes
+    frame with the lowest J&F among those not corrected yet (all of them once every frame was). S2M turns the strokes
     into a mask, propagation carries it through the video, fusion merges it with earlier rounds. A round whose frame
     offers no stroke (it is right, or wrong by specks only) leaves the masks as they are.
 
@@ -109,31 +117,40 @@ def evaluate_interactive(
     object_ids = objects_in(truth)
     if not object_ids:
         raise InputError(f"the masks of the video '{video.id}' show no object")
-    to_index = np.zeros(VOID + 1, np.uint8)
-    to_index[list(object_ids)] = np.arange(1, len(object_ids) + 1)
-    to_index[VOID] = VOID
     to_label = np.array([0, *object_ids], np.uint8)
-    truth = to_index[truth]
-    indices = range(1, len(object_ids) + 1)
-    runner = InteractiveRunner(
+    truth = numbered_objects(truth, object_ids)
+    K = len(object_ids)
+    start = partial(
+        InteractiveRunner,
         networks.propagation,
         video.frames(),
-        len(object_ids),
+        K,
         s2m=networks.s2m,
         fusion=networks.fusion,
         mem_every=mem_every,
         top_k=top_k,
         short_side=short_side,
     )
-    masks = np.zeros_like(truth)
-    used: set[int] = set()
-    done: list[Round] = []
-    for _ in range(rounds):
-        frame = worst_frame(truth, masks, indices, used) if done else first_frame(truth, indices)
-        used.add(frame)
-        scribbles = robot_scribbles(truth[frame], masks[frame], len(object_ids), rng)
-        if (scribbles != NO_SCRIBBLE).any():
-            masks = runner.interact(frame, runner.scribble(frame, scribbles))
-        strokes = np.where(scribbles > 0, to_label[scribbles], scribbles)
-        done.append(Round(frame, strokes, to_label[masks], score_masks(truth, masks, indices)))
+
+    def scribbles_on(frame: int, mask: np.ndarray) -> np.ndarray | None:
+        strokes = robot_scribbles(truth[frame], mask, K, rng)
+        return strokes if (strokes != NO_SCRIBBLE).any() else None
+
+    frame = first_frame(truth, range(1, K + 1))
+    first = frame, scribbles_on(frame, np.zeros_like(truth[frame]))
+    done = []
+    for each in run_session(
+        truth, K, first, ScheduledRunner(start, EVERY), scribbles_on, interactions=rounds, used=[frame]
+    ):
+        given = each.given if isinstance(each.given, np.ndarray) else np.full(truth.shape[1:], NO_SCRIBBLE, np.int16)
+        strokes = np.where(given > 0, to_label[given], given)
+        done.append(Round(each.frame, strokes, to_label[each.masks], each.scores))
     return Evaluation(video.id, object_ids, tuple(done))
+
+
+def numbered_objects(masks: np.ndarray, object_ids: Sequence[int]) -> np.ndarray:
+    """Index masks with the labels ``object_ids`` as masks of the labels 1..K in that order; void stays."""
+    to_index = np.zeros(VOID + 1, np.uint8)
+    to_index[list(object_ids)] = np.arange(1, len(object_ids) + 1)
+    to_index[VOID] = VOID
+    return to_index[masks]

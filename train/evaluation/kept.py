@@ -17,6 +17,8 @@ from vosforge.videos.video import Video
 
 STATES: tuple[Literal["trained", "initial"], ...] = ("trained", "initial")
 SUFFIX = {"trained": "", "initial": "_init"}
+CONVENTION = "void is background"
+"""Part of the key of kept results: name another one whenever the same masks would score differently."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,8 @@ def evaluate_videos(
             loaded: Networks | None = None
             weights = _weights_hash(networks, SUFFIX[state])
             for place, video in enumerate(videos):
-                key = hashlib.sha256(f"{weights}{_video_hash(video)}{rounds} {seed} {short_side}".encode()).hexdigest()[
-                    :16
-                ]
+                told = f"{weights}{_video_hash(video)}{rounds} {seed} {short_side} {CONVENTION}"
+                key = hashlib.sha256(told.encode()).hexdigest()[:16]
                 path = results / f"{video.id.replace('/', '_')}-{state}-{key}.npz"
                 if not path.exists():
                     loaded = loaded or Networks.load(networks, SUFFIX[state])

@@ -55,13 +55,9 @@ class Series(NamedTuple):
     """bool: whether truth shows the object."""
 
 
-class ObjectScore(Record):
-    """Scores of one object in 0..1; None: not defined by the protocol, or (d, r) no such frames."""
+class ScoreValues(Record):
+    """Scores in 0..1; None: not defined by the protocol, or (d, r) without such frames."""
 
-    video: str
-    object: int
-    category: str | None = None
-    frames: int
     j: float
     f: float
     j_recall: float | None = None
@@ -82,6 +78,27 @@ class ObjectScore(Record):
     def jf(self) -> float:
         """J&F: the mean of J and F."""
         return (self.j + self.f) / 2
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def jf_absent(self) -> float | None:
+        """mose2's d."""
+        return None if self.j_absent is None or self.f_absent is None else (self.j_absent + self.f_absent) / 2
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def jf_returned(self) -> float | None:
+        """mose2's r."""
+        return None if self.j_returned is None or self.f_returned is None else (self.j_returned + self.f_returned) / 2
+
+
+class ObjectScore(ScoreValues):
+    """Scores of one object; ``frames``: how many counted."""
+
+    video: str
+    object: int
+    category: str | None = None
+    frames: int
 
 
 @dataclass(frozen=True)

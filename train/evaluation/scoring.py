@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import computed_field
 
-from train.evaluation.protocols import PROTOCOLS, ObjectScore, Sample, score_sample
+from train.evaluation.protocols import PROTOCOLS, ObjectScore, Sample, ScoreValues, score_sample
 from train.evaluation.results import Result
 from train.evaluation.truth import Truth
 from vosforge.config import Record
@@ -41,39 +40,10 @@ class VideoScore(Record):
     absent: bool = False
 
 
-class Average(Record):
-    """Means over objects, each with equal weight; None: no object has the score."""
+class Average(ScoreValues):
+    """Means over objects, each with equal weight."""
 
     objects: int
-    j: float
-    f: float
-    j_recall: float | None = None
-    j_decay: float | None = None
-    f_recall: float | None = None
-    f_decay: float | None = None
-    f_classic: float | None = None
-    j_absent: float | None = None
-    f_absent: float | None = None
-    j_returned: float | None = None
-    f_returned: float | None = None
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def jf(self) -> float:
-        """J&F: the mean of J and F."""
-        return (self.j + self.f) / 2
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def jf_absent(self) -> float | None:
-        """mose2's d."""
-        return None if self.j_absent is None or self.f_absent is None else (self.j_absent + self.f_absent) / 2
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def jf_returned(self) -> float | None:
-        """mose2's r."""
-        return None if self.j_returned is None or self.f_returned is None else (self.j_returned + self.f_returned) / 2
 
 
 class Evaluation(Record):
@@ -195,9 +165,9 @@ def average(scores: Sequence[ObjectScore]) -> Average:
     return _mean(scores, len(scores))
 
 
-def _mean(scores: Sequence[ObjectScore | Average], objects: int) -> Average:
+def _mean(scores: Sequence[ScoreValues], objects: int) -> Average:
     values: dict[str, float | None] = {}
-    for name in Average.model_fields.keys() - {"objects"}:
+    for name in ScoreValues.model_fields:
         known = [value for score in scores if (value := getattr(score, name)) is not None]
         values[name] = float(np.mean(known)) if known else None
     return Average(objects=objects, **values)  # type: ignore[arg-type]

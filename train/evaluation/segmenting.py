@@ -39,7 +39,8 @@ def segment(
     if not video.has_colors:
         raise InputError(f"the video '{truth.id}' has no colours to segment: render it with render.colors=true")
     names = frame_names(truth)
-    given = given_masks(truth, first_only)
+    masks = truth.masks()
+    given = first_masks(masks[:1] if first_only else masks)
     if not given:
         raise InputError(f"the masks of '{truth.id}' show no object to start from")
     start = min(given)
@@ -48,9 +49,9 @@ def segment(
     began = time.monotonic()
     first = at[truth.names[start]]
     later = {at[truth.names[t]] - first: mask for t, mask in given.items() if t > start}
-    masks = np.zeros(frames.shape[:3], np.uint8)
-    masks[first:] = propagate(frames[first:], given[start], network, later=later, short_side=short_side)
-    return Segmented(names, masks, time.monotonic() - began)
+    found = np.zeros(frames.shape[:3], np.uint8)
+    found[first:] = propagate(frames[first:], given[start], network, later=later, short_side=short_side)
+    return Segmented(names, found, time.monotonic() - began)
 
 
 def frame_names(truth: Truth) -> list[str]:
@@ -59,12 +60,11 @@ def frame_names(truth: Truth) -> list[str]:
     return video.frame_names if isinstance(video, FolderVideo) else truth.names
 
 
-def given_masks(truth: Truth, first_only: bool) -> dict[int, np.ndarray]:
-    """By annotated frame, the index mask of the objects that appear there for the first time."""
-    masks = truth.masks()
+def first_masks(truth: np.ndarray) -> dict[int, np.ndarray]:
+    """By frame, the index mask ``[H, W]`` of the objects of ``truth [T, H, W]`` that appear there first."""
     known: set[int] = set()
     given = {}
-    for t, mask in enumerate(masks[:1] if first_only else masks):
+    for t, mask in enumerate(truth):
         new = [label for label in objects_in(mask) if label not in known]
         known.update(new)
         if new:

@@ -243,14 +243,18 @@ def _frames_of(folder: Path | None) -> frozenset[str] | None:
     return names or None
 
 
-def listed_videos(root: Path, split: str, year: str) -> list[str]:
-    """The names in a tree's ``ImageSets/*/SPLIT.txt`` (of ``year`` if there are several); InputError without one."""
+def listed_videos(root: Path, split: str, year: str = "2017") -> list[str]:
+    """The videos that ``ImageSets/*/SPLIT.txt`` lists, of DAVIS's ``year`` if several do; InputError if none does."""
     lists = sorted((root / "ImageSets").rglob(f"{split}.txt"), key=lambda path: (path.parent.name == year, path))
     if not lists:
-        raise InputError(f"{root} has no ImageSets/*/{split}.txt: leave out --split, or add the list")
+        known = sorted({path.stem for path in (root / "ImageSets").rglob("*.txt")})
+        raise InputError(f"{root} has no list ImageSets/*/{split}.txt; it has {', '.join(known) or 'none'}")
     words = [line.split()[0] for line in lists[-1].read_text().splitlines() if line.strip()]
     # DAVIS 2016 lists frames, /JPEGImages/480p/bear/00000.jpg, not videos.
-    return list(dict.fromkeys(Path(word).parent.name if "/" in word else word for word in words))
+    names = list(dict.fromkeys(Path(word).parent.name if "/" in word else word for word in words))
+    if not names:
+        raise InputError(f"{lists[-1]} lists no video: name another split")
+    return names
 
 
 def _meta(root: Path) -> dict[str, Any]:

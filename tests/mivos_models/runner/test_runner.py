@@ -407,3 +407,21 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(InputError, match="need an S2M network"):
         runner.scribble(0, index_mask(1))
     assert not runner.masks.any()
+
+
+def test_without_attention_fusion_is_not_told_what_changed() -> None:
+    told = []
+
+    class Told(FusionRecorder):
+        def __call__(self, image, old, new, attention, time) -> torch.Tensor:
+            told.append(attention)
+            return super().__call__(image, old, new, attention, time)
+
+    for attention in (True, False):
+        network = Recorder()
+        runner = InteractiveRunner(network, numbered_frames(6), 1, fusion=Told(), attention=attention)
+        runner.interact(0, index_mask(1))
+        runner.interact(4, index_mask(0, 1))
+        assert bool(network.attended) == attention
+    assert len(told) == 6 and {each.shape for each in told} == {(1, 2, 16, 16)}
+    assert all(each.any() for each in told[:3]) and not any(each.any() for each in told[3:])

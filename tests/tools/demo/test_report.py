@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from tools.demo import report as rp
-from tools.demo.charts import loss_chart, round_chart, smoothed
+from tools.inspect.charts import loss_chart, round_chart, smoothed
 from tools.inspect.overlay import LINE_PALETTE, overlay
 from vosforge.videos.palette import PALETTE
 

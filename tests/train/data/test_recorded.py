@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,18 @@ def test_a_damaged_file_is_named(videos: Any, network: Any, tmp_path: Path) -> N
         record_references(videos[:1], network, SETTINGS, tmp_path)
     with pytest.raises(VOSForgeError, match="delete it and train again"):
         RecordedVideo(video.path, videos[0], 7, (96, 128), {}).truth(0)
+
+
+def test_processes_share_the_work(videos: Any, network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorded, "world", lambda: 2)
+    results = []
+    for number in (1, 0):
+        monkeypatch.setattr(recorded, "rank", lambda number=number: number)
+        with propagations() as done:
+            results.append([video.path for video in record_references(videos, network, SETTINGS, tmp_path)])
+        assert done[:1] == ([videos[1].id] if number else [])
+    assert results[0] == results[1]
+    with ThreadPoolExecutor(2) as pool, propagations() as done:
+        jobs = [pool.submit(record_references, videos, network, SETTINGS, tmp_path / "both") for _ in range(2)]
+        assert [video.path.name for video in jobs[0].result()] == [path.name for path in results[0]]
+        assert len(jobs[1].result()) == 3 and len(done) == 3

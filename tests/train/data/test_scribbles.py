@@ -155,9 +155,13 @@ def test_which_frame_is_scribbled() -> None:
     assert first_frame(truth, (1, 2)) == 1
     masks = truth.copy()
     masks[2][masks[2] == 2] = 0
-    assert worst_frame(truth, masks, (1, 2)) == 2
-    assert worst_frame(truth, masks, (1, 2), used={2}) == 0
-    assert worst_frame(truth, masks, (1, 2), used={0, 1, 2}) == 2
+    scores = score_masks(truth, masks, (1, 2))
+    assert worst_frame(scores) == 2
+    assert worst_frame(scores, used={2}) == 0
+    assert worst_frame(scores, used={0, 1, 2}) == 2
+    assert worst_frame(scores, candidates=[1, 0]) == 0
+    assert worst_frame(scores, used={0}, candidates=[0, 1]) == 1
+    assert worst_frame(scores, used={0, 1}, candidates=[1]) == 1
 
 
 @pytest.mark.parametrize("radius", [3, 5, 9, 14, 22, 30, 41])
@@ -180,6 +184,7 @@ def test_the_worst_frame_is_judged_by_boundaries_too() -> None:
     masks[1, 10:50:4, 10:50] = 0
     masks[1, 10:14, 10:50] = 1
     masks[1, 14:50:4, 10:50] = np.where(np.arange(40) % 3 == 0, 0, 1)
-    j, f = (getattr(score_masks(truth, masks, [1]), name)[:, 0] for name in "jf")
+    scores = score_masks(truth, masks, [1])
+    j, f = scores.j[:, 0], scores.f[:, 0]
     assert j[0] < j[1] and f[1] < f[0]
-    assert worst_frame(truth, masks, [1]) == 1
+    assert worst_frame(scores) == 1

@@ -1,4 +1,4 @@
-"""The report's charts as inline SVG; they inherit the page's text colour and font."""
+"""Charts of pages as inline SVG; they inherit the page's text colour, font and CSS variables."""
 
 import re
 from collections.abc import Sequence
@@ -79,6 +79,33 @@ def round_chart(trained: Sequence[float], initial: Sequence[float], name: str) -
             for who, values in (("trained", trained), ("at initialisation", initial))
         )
         return _svg(figure, name, f"J and F after each round: {told}.")
+
+
+def score_chart(curve: Sequence[tuple[int, float]], name: str) -> str:
+    """A score (0 to 100) of held-out videos over the steps of a run, as an SVG; ``curve``: (step, score) pairs."""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _figure()
+        axes.plot(*zip(*curve, strict=True), "o-", color=_TRAINED, linewidth=1.8, markersize=4)
+        axes.set_ylim(0, 100)
+        axes.set_xlabel("step")
+        axes.set_ylabel("J&F, held out")
+        return _svg(figure, name, f"J and F of held-out videos: {', '.join(f'{value:.1f}' for _, value in curve)}.")
+
+
+def speed_chart(points: Sequence[tuple[str, float, float]], name: str) -> str:
+    """J&F (0 to 100) against frames per second as an SVG; ``points``: (label, frames per second, J&F)."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.0, 3.2), layout="constrained")
+        axes = figure.add_subplot()
+        for label, speed, score in points:
+            axes.plot(speed, score, "o", color=_TRAINED)
+            axes.annotate(label, (speed, score), xytext=(6, 4), textcoords="offset points")
+        axes.set_xscale("log")
+        axes.margins(x=0.25, y=0.25)
+        axes.set_xlabel("frames per second")
+        axes.set_ylabel("J&F")
+        told = "; ".join(f"{label}: {score:.1f} at {speed:.1f} frames/s" for label, speed, score in points)
+        return _svg(figure, name, f"J and F against speed: {told}.")
 
 
 def smoothed(losses: np.ndarray) -> np.ndarray:

@@ -1,0 +1,82 @@
+"""Tiny training runs in processes of their own, which tests end at any instant."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.blobs import blob_video
+from train.data.augment import Augmentation, Geometry
+from train.losses import Bootstrap
+from train.propagation import train_propagation
+from train.s2m import train_s2m
+from train.settings import PropagationSettings, S2MSettings, TrainSettings
+from vosforge.errors import VOSForgeError
+
+TINY: dict[str, Any] = {
+    "depth": 18,
+    "width": 0.125,
+    "device": "cpu",
+    "lr": 2e-3,
+    "warmup": 2,
+    "loss": Bootstrap(start=0.2, end=0.8),
+}
+
+
+def crop(size: int, **geometry: Any) -> Augmentation:
+    return Augmentation(geometry=Geometry(crop=size, cubic=False, **geometry))
+
+
+def s2m(**changes: Any) -> S2MSettings:
+    return S2MSettings(augmentation=crop(64, short_side=80), **{**TINY, "batch": 2, **changes})
+
+
+def propagation(**changes: Any) -> PropagationSettings:
+    settings = {**TINY, "batch": 4, "match_weight": 1.0, **changes}
+    return PropagationSettings(augmentation=crop(64, area=(0.3, 1.0)), **settings)
+
+
+def losses(out: Path, kind: str) -> list[float]:
+    lines = [json.loads(line) for line in (out / f"{kind}.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    return [line["loss"] for line in lines]
+
+
+def started(settings: TrainSettings, out: Path, *before: str, **environment: str) -> "subprocess.Popen[str]":
+    """A process that trains on two videos; ``before``: a launcher and its arguments."""
+    command = [*(before or (sys.executable,)), str(Path(__file__)), type(settings).__name__, str(out)]
+    return subprocess.Popen(
+        [*command, settings.model_dump_json()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
+    )
+
+
+def run(kind: str, out: Path, told: str) -> None:
+    """Train as told, printing each step."""
+    from train.distributed import joined
+
+    torch.set_num_threads(1)
+    videos = [blob_video(seed, num_frames=6) for seed in range(2)]
+    train, settings = {
+        "S2MSettings": (train_s2m, S2MSettings),
+        "PropagationSettings": (train_propagation, PropagationSettings),
+    }[kind]
+    with joined():
+        train(  # type: ignore[operator]
+            videos, settings.model_validate_json(told), out, lambda step, *_: print(step, flush=True), basis=told
+        )
+
+
+if __name__ == "__main__":
+    try:
+        run(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
+    except VOSForgeError as error:
+        sys.exit(f"vosforge: {error}")

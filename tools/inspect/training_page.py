@@ -1,0 +1,66 @@
+"""One HTML page of a training run, made from the files in its folder, as often as wanted."""
+
+import base64
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vosforge import __version__
+from vosforge.extras import extra
+from vosforge.files import write_sealed
+
+MAX_POINTS = 2000
+"""Points of a curve; longer ones are thinned out."""
+NETWORKS = ("s2m", "propagation", "fusion")
+
+
+def write_training_page(out: Path) -> Path:
+    """Write ``out/training.html`` from ``out/<network>.jsonl`` and the pictures of validations; returns its path."""
+    with extra("report", "the page of a training run needs jinja2 and matplotlib"):
+        import jinja2
+        from markupsafe import Markup
+
+        from tools.inspect.charts import loss_chart, score_chart
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tools.inspect", ""), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    runs = []
+    for kind in NETWORKS:
+        lines = list(read_history(out / f"{kind}.jsonl"))
+        if not lines:
+            continue
+        curve = [(line["step"], line["loss"]) for line in lines][:: -(-len(lines) // MAX_POINTS)]
+        scores = [(line["step"], 100 * line["jf"]) for line in lines if line.get("jf") is not None]
+        picture = out / f"{kind}.validation.jpg"
+        runs.append(
+            {
+                "kind": kind,
+                "last": lines[-1],
+                "best": max(scores, key=lambda pair: pair[1], default=None),
+                "loss": Markup(loss_chart(curve, f"loss-{kind}")),
+                "scores": Markup(score_chart(scores, f"score-{kind}")) if scores else "",
+                "picture": base64.b64encode(picture.read_bytes()).decode() if picture.is_file() else "",
+            }
+        )
+    html = environment.get_template("training.html.jinja").render(
+        name=out.resolve().name,
+        runs=runs,
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        version=__version__,
+    )
+    write_sealed(out / "training.html", html)
+    return out / "training.html"
+
+
+def read_history(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a run's history; a last line that is being written is left out."""
+    if not path.is_file():
+        return
+    for line in path.read_text().splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
