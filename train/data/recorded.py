@@ -8,10 +8,12 @@ where they are. A killed recording resumes: what is sealed is not propagated aga
 import fcntl
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
 
@@ -37,12 +39,14 @@ from vosforge.videos.video import Video, usable_for_training
 
 FORMAT = "vosforge-propagated"
 CODEC = hdf5plugin.Blosc(cname="zstd", clevel=5, shuffle=hdf5plugin.Blosc.NOSHUFFLE)
+MAX_OPEN = 64
+"""Files of results that a process keeps open."""
 SECONDS_BETWEEN_NOTES = 60.0
 
 
 @dataclass(frozen=True)
 class RecordedVideo:
-    """A video with the masks propagated from some of its frames; reads one frame at a time and keeps nothing open.
+    """A video with the masks propagated from some of its frames; reads one frame at a time, and may be pickled.
 
     ``areas``: reference -> pixels of each label, 0 to K, in its true mask.
     """
@@ -63,23 +67,31 @@ class RecordedVideo:
 
     def truth(self, t: int) -> np.ndarray:
         """The true labels 1..K of frame ``t``: ``[H, W]`` uint8."""
-        with self._opened() as file:
+        with self._reading() as file:
             labels: np.ndarray = file["truth"][t]
         return labels
 
     def results(self, references: Sequence[int], labels: np.ndarray, t: int) -> list[np.ndarray]:
         """The results of frame ``t`` from each of ``references``: ``[len(labels), H, W]`` uint8."""
-        with self._opened() as file:
+        with self._reading() as file:
             planes = [file[f"results/{reference}"] for reference in references]
             return [np.stack([plane[label - 1, t] for label in labels.tolist()]) for plane in planes]
 
     @contextmanager
-    def _opened(self) -> Iterator[h5py.File]:
+    def _reading(self) -> Iterator[h5py.File]:
         try:
-            with h5py.File(self.path, "r", rdcc_nbytes=0, locking=False) as file:
-                yield file
+            yield _opened(self.path, os.getpid())
         except DAMAGE as error:
             raise _damaged(self.path, error) from None
+
+
+@lru_cache(maxsize=MAX_OPEN)
+def _opened(path: Path, _process: int) -> h5py.File:
+    """A file of results, open in this process: HDF5 handles do not survive a fork.
+
+    It closes when it is forgotten: h5py's own ``close`` searches all that the process has open.
+    """
+    return h5py.File(path, "r", rdcc_nbytes=0, locking=False)
 
 
 def record_references(
