@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
@@ -23,6 +23,7 @@ import hdf5plugin
 import numpy as np
 
 from mivos_models import InteractiveRunner, SpaceTimeNetwork
+from train.data.sources import Mix
 from train.distributed import rank, world
 from train.settings import FusionSettings
 from vosforge import InputError, VOSForgeError
@@ -48,11 +49,13 @@ SECONDS_BETWEEN_NOTES = 60.0
 class RecordedVideo:
     """A video with the masks propagated from some of its frames; reads one frame at a time, and may be pickled.
 
-    ``areas``: reference -> pixels of each label, 0 to K, in its true mask.
+    Its frames are those of ``videos[index]``, which is opened when they are read. ``areas``: reference -> pixels of
+    each label, 0 to K, in its true mask.
     """
 
     path: Path
-    video: Video
+    videos: Sequence[Video] = field(repr=False)
+    index: int
     num_frames: int
     size: tuple[int, int]
     areas: Mapping[int, tuple[int, ...]]
@@ -63,7 +66,7 @@ class RecordedVideo:
 
     def frame(self, t: int) -> np.ndarray:
         """Frame ``t`` at the recorded size: ``[H, W, 3]`` uint8 RGB."""
-        return _resized(self.video.frame(t), self.size)
+        return _resized(self.videos[self.index].frame(t), self.size)
 
     def truth(self, t: int) -> np.ndarray:
         """The true labels 1..K of frame ``t``: ``[H, W]`` uint8."""
@@ -102,25 +105,30 @@ def record_references(
     Each video's results are sealed below ``folder`` as they are made; those already there are read. Processes that
     record at the same time share the work. Raises InputError if no video has two references that share an object.
     """
-    usable = usable_for_training(videos, settings.references + 1)
+    usable = _movable(videos, settings.references + 1)
     chosen = list(range(len(usable)))
     if settings.num_videos is not None:
         order = rng_for(settings.seed, "fusion videos").permutation(len(usable))
         chosen = sorted(order[: settings.num_videos].tolist())
     place = folder / fingerprint(propagation, settings)
     place.mkdir(parents=True, exist_ok=True)
-    found: dict[int, RecordedVideo] = {}
+    found: dict[int, RecordedVideo | None] = {}
     noted = time.monotonic()
     with _writing(place):
         for index in (*chosen[rank() :: world()], *chosen):  # its own part first, then what others have left
             if index not in found:
-                found[index] = _recorded(usable[index], propagation, settings, place)
+                found[index] = _recorded(usable, index, propagation, settings, place)
             if time.monotonic() - noted > SECONDS_BETWEEN_NOTES:
                 noted = time.monotonic()
                 logger.info("fusion: propagated %d of %d videos into %s", len(found), len(chosen), place)
-    kept = [found[index] for index in chosen if reference_pairs(found[index], settings.min_pixels)]
+    videos_found = [video for index in chosen if (video := found[index]) is not None]
+    kept = [video for video in videos_found if reference_pairs(video, settings.min_pixels)]
     if len(kept) < len(chosen):
-        logger.info("fusion: %d of %d videos show no object in two references", len(chosen) - len(kept), len(chosen))
+        logger.info(
+            "fusion: %d of %d videos are too short or show no object in two references",
+            len(chosen) - len(kept),
+            len(chosen),
+        )
     if not kept:
         raise InputError(
             "no training video shows one object in two reference frames: render longer videos or larger ones"
@@ -165,7 +173,23 @@ def _video_digest(video: Video) -> str:
     return digest.hexdigest()[:24]
 
 
-def _recorded(video: Video, propagation: SpaceTimeNetwork, settings: FusionSettings, place: Path) -> RecordedVideo:
+def _movable(videos: Sequence[Video], min_frames: int) -> Sequence[Video]:
+    """The videos that can be propagated through; those of a mix are looked at one by one, when their turn comes."""
+    if not isinstance(videos, Mix):
+        return usable_for_training(videos, min_frames)
+    moving = [source for source in videos.sources if not source.stills and source.share]
+    if not moving:
+        raise InputError("fusion learns from videos, and there are only stills: name a source of videos")
+    return Mix(moving)
+
+
+def _recorded(
+    videos: Sequence[Video], index: int, propagation: SpaceTimeNetwork, settings: FusionSettings, place: Path
+) -> RecordedVideo | None:
+    """The results of ``videos[index]``, made unless they are there; None if the video is too short."""
+    video = videos[index]
+    if video.num_frames <= settings.references:
+        return None
     path = place / f"{_video_digest(video)}.h5"
     if not path.exists():
         beside = path.with_suffix(".lock")
@@ -183,7 +207,8 @@ def _recorded(video: Video, propagation: SpaceTimeNetwork, settings: FusionSetti
             T, H, W = file["truth"].shape
     except DAMAGE as error:
         raise _damaged(path, error) from None
-    return RecordedVideo(path, video, T, (H, W), {int(r): tuple(areas) for r, areas in entry["areas"].items()})
+    areas = {int(r): tuple(areas) for r, areas in entry["areas"].items()}
+    return RecordedVideo(path, videos, index, T, (H, W), areas)
 
 
 def _record(video: Video, propagation: SpaceTimeNetwork, settings: FusionSettings, path: Path) -> None:

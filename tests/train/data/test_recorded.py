@@ -19,9 +19,10 @@ from tests.kills import killed_in_a_write
 from train.data import recorded
 from train.data.augment import Augmentation, Geometry
 from train.data.fusion_data import FusionDataset
-from train.data.recorded import RecordedVideo, fingerprint, record_references
+from train.data.recorded import fingerprint, record_references
+from train.data.sources import Mix, OpenSource
 from train.settings import RECIPES, FusionSettings
-from vosforge import VOSForgeError
+from vosforge import InputError, VOSForgeError
 from vosforge.videos.video import MemoryVideo
 
 SETTINGS = FusionSettings(iterations=4, batch=3, augmentation=Augmentation(geometry=Geometry(crop=64)), between=True)
@@ -93,7 +94,7 @@ def propagations() -> Iterator[list[str]]:
 @pytest.mark.parametrize("settings", [SETTINGS, DEMO])
 def test_samples_are_those_of_results_in_memory(videos: Any, network: Any, settings: Any, tmp_path: Path) -> None:
     kept = record_references(videos, network, settings, tmp_path)
-    chosen = {video.video.id for video in kept}
+    chosen = {videos[video.index].id for video in kept}
     twins = [InMemory(video, network, settings) for video in videos if video.id in chosen]
     assert len(kept) == (settings.num_videos or 3)
     ours, theirs = FusionDataset(kept, settings), FusionDataset(twins, settings)  # type: ignore[arg-type]
@@ -107,7 +108,7 @@ def test_recorded_data_is_pickled_without_its_content(videos: Any, network: Any,
     first = data[0]
     assert equal(first, pickle.loads(pickle.dumps(data))[0])
     (entry,) = kept
-    assert len(pickle.dumps(replace(entry, video=None))) < 1000  # type: ignore[arg-type]
+    assert len(pickle.dumps(replace(entry, videos=[]))) < 1000
 
 
 def test_what_is_recorded_is_not_propagated_again(videos: Any, network: Any, tmp_path: Path) -> None:
@@ -152,7 +153,7 @@ def test_a_damaged_file_is_named(videos: Any, network: Any, tmp_path: Path) -> N
     with pytest.raises(VOSForgeError, match=r"\.h5 is damaged .*: delete it and train again"):
         record_references(videos[:1], network, SETTINGS, tmp_path)
     with pytest.raises(VOSForgeError, match="delete it and train again"):
-        RecordedVideo(video.path, videos[0], 7, (96, 128), {}).truth(0)
+        replace(video, areas={}).truth(0)
 
 
 def test_processes_share_the_work(videos: Any, network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,3 +169,14 @@ def test_processes_share_the_work(videos: Any, network: Any, tmp_path: Path, mon
         jobs = [pool.submit(record_references, videos, network, SETTINGS, tmp_path / "both") for _ in range(2)]
         assert [video.path.name for video in jobs[0].result()] == [path.name for path in results[0]]
         assert len(jobs[1].result()) == 3 and len(done) == 3
+
+
+def test_a_mix_is_propagated_through_without_its_stills(videos: Any, network: Any, tmp_path: Path) -> None:
+    short = MemoryVideo("short", videos[2].frames()[:2], videos[2].masks()[:2])
+    mix = Mix([OpenSource(videos[:1], stills=True), OpenSource([videos[1], short, videos[2]])])
+    kept = record_references(mix, network, SETTINGS, tmp_path)
+    alone = record_references(videos[1:], network, SETTINGS, tmp_path)
+    assert [video.path for video in kept] == [video.path for video in alone]
+    assert equal(FusionDataset(kept, SETTINGS)[1], FusionDataset(alone, SETTINGS)[1])
+    with pytest.raises(InputError, match="only stills"):
+        record_references(Mix(mix.sources[:1]), network, SETTINGS, tmp_path)

@@ -158,7 +158,7 @@ def test_recipes() -> None:
 def test_a_videos_references_are_each_looked_at_once(monkeypatch):
     looked: list[int] = []
     monkeypatch.setattr(RecordedVideo, "objects_at", lambda self, t, least: {looked.append(t) or t % 2})
-    video = RecordedVideo(Path("a.h5"), None, 50, (4, 4), dict.fromkeys(range(0, 50, 5), ()))
+    video = RecordedVideo(Path("a.h5"), [], 0, 50, (4, 4), dict.fromkeys(range(0, 50, 5), ()))
     [pairs] = FusionDataset([video], FUSED).pairs
     assert looked == list(range(0, 50, 5))
     assert len(pairs) == 20 and all(a < b and (b - a) % 10 == 0 for a, b in pairs)
