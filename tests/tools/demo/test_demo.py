@@ -1,5 +1,6 @@
 """The whole loop in miniature, with a real Blender, a real Ray and real training steps."""
 
+import json
 import os
 import re
 import shutil
