@@ -47,7 +47,9 @@ SETTINGS = PropagationSettings(
 class PublishedReader(ClipDataset):
     """The way of the published loader: whole files through PIL, PIL's crop and bicubic resize, floats in the worker."""
 
-    def _draw(self, video: Video, step: int, rng: np.random.Generator) -> ClipSample | None:
+    def _draw(
+        self, video: Video, still: bool, step: int, rng: np.random.Generator, cutouts: np.random.Generator
+    ) -> ClipSample | None:
         assert isinstance(video, FolderVideo) and video.masks_folder is not None
         settings = self.settings
         times = sample_times(video.num_frames, settings.max_jump(step), rng)

@@ -7,13 +7,18 @@ import torch
 from torch import Tensor
 
 from mivos_models import Fusion, SpaceTimeNetwork, difference_maps, load_propagation
-from train.data.fusion_data import FusionDataset, FusionSample, propagate_references
+from train.data.fusion_data import FusionDataset, FusionSample
+from train.data.recorded import record_references
+from train.data.sources import decoded
 from train.loop import OnStep, Step, Validate, fit, torch_device
 from train.losses import bootstrapped_cross_entropy, object_logits
 from train.settings import FusionSettings
 from train.start import initialised
 from vosforge.log import logger
-from vosforge.videos.video import Video, in_memory
+from vosforge.videos.video import Video
+
+RECORDED = "fusion-data"
+"""The folder of recorded results in that of a run."""
 
 
 def train_fusion(
@@ -28,14 +33,15 @@ def train_fusion(
 ) -> Path:
     """Train a fusion network on results of a trained propagation network on ``videos``.
 
+    The results are recorded in ``out/fusion-data`` first; those recorded before are used again.
     ``propagation``: its checkpoint; None: ``out/propagation.pth``. Returns ``out/fusion.pth``; see
     ``train.loop.fit`` for the other files, arguments and errors. InputError when no video can be used or the checkpoint
     cannot be read. The log says how many samples were not instructive (two results that hardly differ).
     """
     device = torch_device(settings.device)
     frozen = load_propagation(propagation or out / "propagation.pth").to(device).requires_grad_(False)
-    sources = in_memory(videos) if settings.keep_in_memory else videos
-    samples = FusionDataset(propagate_references(sources, frozen, settings), settings)
+    sources = decoded(videos) if settings.keep_in_memory else videos
+    samples = FusionDataset(record_references(sources, frozen, settings, out / RECORDED), settings)
     network = initialised(lambda: Fusion(settings.width), settings, "fusion").to(device)
     dull = seen = 0
 

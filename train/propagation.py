@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from mivos_models import STCN, Propagation, SpaceTimeNetwork, join, normalise_planes
 from train.data.clips import ClipDataset, ClipSample
+from train.data.sources import decoded
 from train.distributed import synchronise_batch_norm
 from train.loop import OnStep, Step, Validate, fit, torch_device
 from train.losses import bootstrapped_cross_entropy, cell_shares, matching_loss, object_logits, one_hot
 from train.settings import PropagationSettings
 from train.start import initialised
-from vosforge.videos.video import Video, in_memory
+from vosforge.videos.video import Video
 
 
 def train_propagation(
@@ -32,7 +33,7 @@ def train_propagation(
     no video can be used.
     """
     device = torch_device(settings.device)
-    samples = ClipDataset(in_memory(videos) if settings.keep_in_memory else videos, settings)
+    samples = ClipDataset(decoded(videos) if settings.keep_in_memory else videos, settings)
     kind = {"stm": Propagation, "stcn": STCN}[settings.network]
     build = partial(kind, settings.depth, settings.width)
     network = initialised(build, settings, "propagation").to(device)

@@ -14,6 +14,7 @@ from mivos_models import S2M, normalise
 from train.data.augment import point_in, sample_views, see_frame, warp_mask
 from train.data.clips import DRAWS
 from train.data.scribbles import sample_scribbles
+from train.data.sources import as_mix, decoded
 from train.distributed import synchronise_batch_norm
 from train.loop import OnStep, Step, Validate, fit, torch_device
 from train.losses import bootstrapped_cross_entropy, object_logits
@@ -22,7 +23,7 @@ from train.start import initialised
 from vosforge import VOSForgeError
 from vosforge.seeding import rng_for
 from vosforge.terms import VOID
-from vosforge.videos.video import Video, in_memory, label_areas, usable_for_training
+from vosforge.videos.video import Video, label_areas
 
 
 class ScribbledFrame(NamedTuple):
@@ -39,7 +40,7 @@ class FrameDataset(Dataset[ScribbledFrame]):
     """The scribbled frames of a whole run, in order: item i depends on the seed and i only."""
 
     def __init__(self, videos: Sequence[Video], settings: S2MSettings) -> None:
-        self.videos = usable_for_training(videos)
+        self.videos = as_mix(videos, 1)
         self.settings = settings
 
     def __len__(self) -> int:
@@ -51,7 +52,9 @@ class FrameDataset(Dataset[ScribbledFrame]):
         geometry = self.settings.augmentation.geometry
         least = (self.settings.min_side * geometry.crop / 480) ** 2
         for _ in range(DRAWS):
-            video = self.videos[rng.integers(len(self.videos))]
+            video = self.videos.draw(rng)
+            if not video.num_frames:
+                continue
             t = int(rng.integers(video.num_frames))
             mask, size = video.mask(t), (video.height, video.width)
             scale = 1.0 if geometry.short_side is None else geometry.short_side / min(mask.shape)
@@ -94,7 +97,7 @@ def train_s2m(
     can be used.
     """
     device = torch_device(settings.device)
-    samples = FrameDataset(in_memory(videos) if settings.keep_in_memory else videos, settings)
+    samples = FrameDataset(decoded(videos) if settings.keep_in_memory else videos, settings)
     build = partial(S2M, settings.depth, settings.width)
     network = initialised(build, settings, "s2m").to(device)
     synchronise_batch_norm(network)

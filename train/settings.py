@@ -10,13 +10,18 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from train.data.augment import Augmentation, Geometry, Jitter
+from train.data.cutouts import CutoutSettings
 from train.data.scribbles import ScribbleSettings
+from train.data.stills import StillMotion
 from train.losses import Bootstrap
 from vosforge.config import ASCENDING, Record, Share
 from vosforge.processes import cores
 
 Count = Annotated[int, Field(ge=1)]
 Shares = Annotated[tuple[Share, ...], ASCENDING]
+PUBLISHED_FRAMES = 3
+ClipFrames = Annotated[int, Field(ge=2, le=8)]
+"""Frames of a clip."""
 RANDOM, IMAGENET = "random", "imagenet"
 MAX_WORKERS = 16
 
@@ -133,7 +138,7 @@ class ClipStage(Record):
 
     start: float = Field(ge=0, le=1)
     geometry: Geometry
-    frames: Literal[2, 3] = 3
+    frames: ClipFrames = PUBLISHED_FRAMES
 
     @model_validator(mode="after")
     def _crop_fits_the_grid(self) -> Self:
@@ -163,7 +168,7 @@ class TrunkSettings(TrainSettings):
 
 
 class PropagationSettings(TrunkSettings):
-    """Three frames of a video: the masks of the first are given, the other two are segmented one after the other."""
+    """A few frames of a video: the masks of the first are given, the others are segmented one after the other."""
 
     augmentation: Augmentation = Augmentation(
         geometry=Geometry(crop=384, area=(0.25, 1.0), rotation=15, shear=10),
@@ -172,6 +177,8 @@ class PropagationSettings(TrunkSettings):
     )
     network: Literal["stm", "stcn"] = "stm"
     """Which network carries masks: MiVOS's, or STCN."""
+    frames: ClipFrames = _unwritten(PUBLISHED_FRAMES)
+    """Frames of a clip before the first of ``stages``."""
     num_objects: int = Field(default=2, ge=1)
     """Objects a clip teaches at once; the others count as background."""
     jumps: tuple[tuple[Share, Count], ...] = ((0.0, 5), (0.1, 10), (0.2, 15), (0.3, 20), (0.4, 25), (0.8, 5))
@@ -183,6 +190,10 @@ class PropagationSettings(TrunkSettings):
     long before the masks could teach them."""
     stages: tuple[ClipStage, ...] = ()
     """How clips change along the run; before the first stage they are as published."""
+    motion: StillMotion = _unwritten(StillMotion())
+    """How stills move, in clips made of them."""
+    cutouts: CutoutSettings = _unwritten(CutoutSettings())
+    """Objects of other videos, pasted into clips."""
     focus: float = Field(default=0.0, ge=0, le=1)
     """Probability that the crop is placed on an object of the first frame; published: anywhere."""
     small_areas: Annotated[tuple[Count, Count, Count], ASCENDING] = (10, 20, 30)
@@ -199,7 +210,17 @@ class PropagationSettings(TrunkSettings):
     def stage_at(self, step: int) -> ClipStage:
         """The clip settings at ``step`` (from 0)."""
         reached = [stage for stage in self.stages if step >= stage.start * self.iterations]
-        return reached[-1] if reached else ClipStage(start=0.0, geometry=self.augmentation.geometry)
+        if reached:
+            return reached[-1]
+        return ClipStage(start=0.0, geometry=self.augmentation.geometry, frames=self.frames)
+
+    @property
+    def longest_clip(self) -> int:
+        """The fewest frames that a usable video has: those of the longest clip, at least three."""
+        used = [stage.frames for stage in self.stages]
+        if not any(stage.start == 0 for stage in self.stages):
+            used.append(self.frames)
+        return max(PUBLISHED_FRAMES, *used)
 
     def max_jump(self, step: int) -> int:
         """The largest jump at ``step`` (from 0)."""
@@ -246,7 +267,7 @@ class FusionSettings(TrainSettings):
     short_side: int | None = Field(default=None, ge=1)
     """Height or width, whichever is less, of the frames that are propagated; None: as they are."""
     num_videos: int | None = Field(default=None, ge=1)
-    """How many of the videos to propagate; None: all. Results are kept in memory."""
+    """How many of the videos to propagate; None: all."""
     references: int = Field(default=3, ge=2)
     """Frames of each video to propagate from, evenly spaced."""
     reach: int | None = Field(default=None, ge=1)

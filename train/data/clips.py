@@ -1,11 +1,11 @@
-"""Training samples for propagation: three nearby frames of a video and up to a few of their objects.
+"""Training samples for propagation: a few nearby frames of a video and up to a few of their objects.
 
-Four pieces: videos (``ShardVideo`` or folders), the choice of frames and objects (``sample_times``, ``teachable``),
-decoding only what a crop shows (``see_frame``), and the typed sample (``ClipSample``).
+Four pieces: videos (of one set, or a `train.data.sources.Mix`), the choice of frames and objects (``sample_times``,
+``teachable``), decoding only what a crop shows (``see_frame``), and the typed sample (``ClipSample``).
 """
 
-from collections.abc import Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,15 +15,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from train.data.augment import point_in, sample_views, see_frame, warp_mask
-from train.settings import PropagationSettings
+from train.data.augment import SampleView, point_in, sample_views, see_frame, warp_mask
+from train.data.cutouts import Layer, cut_out, sample_layers
+from train.data.sources import as_mix, spacing
+from train.data.stills import moved_maps, still_frames, still_mask
+from train.settings import ClipStage, PropagationSettings
 from vosforge import VOSForgeError
 from vosforge.seeding import rng_for
 from vosforge.terms import VOID
 from vosforge.videos import ShardSet
-from vosforge.videos.video import Video, label_areas, objects_in, usable_for_training
+from vosforge.videos.video import Video, label_areas, objects_in
 
-CLIP_FRAMES = 3
 DRAWS_OF_A_VIDEO = 6
 DRAWS = 120
 
@@ -42,11 +44,11 @@ class ClipSample(NamedTuple):
 class ClipDataset(Dataset[ClipSample]):
     """All clips of a run in order: item i belongs to step i // batch and depends only on the seed and i.
 
-    Videos follow seeded permutations: each is used once before any repeats.
+    Videos follow seeded permutations: each is used once before any repeats (of a mix, each of a source).
     """
 
     def __init__(self, videos: Sequence[Video], settings: PropagationSettings) -> None:
-        self.videos = usable_for_training(videos, CLIP_FRAMES)
+        self.videos = as_mix(videos, settings.longest_clip)
         self.settings = settings
 
     def __len__(self) -> int:
@@ -55,38 +57,53 @@ class ClipDataset(Dataset[ClipSample]):
     def __getitem__(self, index: int) -> ClipSample:
         """Clip ``index``. Raises VOSForgeError if large enough objects are too rare."""
         rng = rng_for(self.settings.seed, "clip", index)
-        epoch, place = divmod(index, len(self.videos))
-        video = self.videos[_permutation(self.settings.seed, epoch, len(self.videos))[place]]
+        source, video = self.videos.choose(self.settings.seed, index)
         for draw in range(1, DRAWS + 1):
-            clip = self._draw(video, index // self.settings.batch, rng)
+            cutouts = rng_for(self.settings.seed, "cutouts", index, draw)
+            clip = self._draw(video, source.stills, index // self.settings.batch, rng, cutouts)
             if clip is not None:
                 return clip
             if draw % DRAWS_OF_A_VIDEO == 0:
-                video = self.videos[rng.integers(len(self.videos))]
+                video = source.videos[int(rng.integers(len(source.videos)))]
         raise VOSForgeError(
             f"{DRAWS} random crops in a row showed no object large enough to teach propagation (last video: "
             f"'{video.id}'); render larger objects or lower small_areas"
         )
 
-    def _draw(self, video: Video, step: int, rng: np.random.Generator) -> ClipSample | None:
+    def _draw(
+        self, video: Video, still: bool, step: int, rng: np.random.Generator, cutouts: np.random.Generator
+    ) -> ClipSample | None:
         """A random clip of ``video``, or None if its first frame has no suitable object."""
         settings, stage = self.settings, self.settings.stage_at(step)
-        size = video.height, video.width
-        times = sample_times(video.num_frames, settings.max_jump(step), rng)[: stage.frames]
-        masks = [video.mask(t) for t in times]
-        anchor = _object_point(masks[0], rng) if rng.random() < settings.focus else None
-        augmentation = settings.augmentation.model_copy(update={"geometry": stage.geometry})
-        views = sample_views(size, len(times), augmentation, rng, anchor)
-        crop = stage.geometry.crop
-        seen = np.stack([warp_mask(mask, view.to_frame, crop) for mask, view in zip(masks, views, strict=True)])
-        candidates = teachable(seen, settings.small_areas)
+        if video.num_frames < (1 if still else settings.longest_clip):
+            return None
+        if still:
+            moment = _moved_still(video, settings, stage, rng)
+        else:
+            moment = _moving(video, settings, stage, settings.max_jump(step), rng)
+        layers = self._layers(moment.masks, cutouts)
+        candidates = teachable(moment.masks, settings.small_areas)
         if not len(candidates):
             return None
         chosen = rng.permutation(candidates)[: settings.num_objects]
-        frames = np.empty((len(times), 3, crop, crop), np.uint8)
-        for t, view, planes in zip(times, views, frames, strict=True):
-            cv2.split(see_frame(partial(video.frame, t), size, view, stage.geometry), list(planes))
-        return _sample(frames, seen, chosen, settings.num_objects)
+        crop = stage.geometry.crop
+        frames = np.empty((len(moment.masks), 3, crop, crop), np.uint8)
+        for t, (image, planes) in enumerate(zip(moment.images(), frames, strict=True)):
+            for layer in layers:
+                image = layer.onto_frame(image, t)
+            cv2.split(image, list(planes))
+        return _sample(frames, moment.masks, chosen, settings.num_objects)
+
+    def _layers(self, masks: np.ndarray, rng: np.random.Generator) -> list[Layer]:
+        """Random cut-outs of other videos, pasted into ``masks [T, S, S]``."""
+        settings = self.settings.cutouts
+        if rng.random() >= settings.probability:
+            return []
+        drawn = [cut_out(self.videos.draw_for_cutout(rng), rng) for _ in range(int(rng.integers(settings.most)) + 1)]
+        layers = sample_layers([cutout for cutout in drawn if cutout is not None], masks, settings, rng)
+        for layer in layers:
+            layer.onto_masks(masks)
+        return layers
 
 
 class ShardDataset(ClipDataset):
@@ -100,19 +117,71 @@ class ShardDataset(ClipDataset):
         super().__init__(ShardSet(path).split(split), settings)
 
 
-@lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, videos: int) -> np.ndarray:
-    return rng_for(seed, "videos", epoch).permutation(videos)
+class _Clip(NamedTuple):
+    """A drawn clip, whose frames are not decoded yet: masks [T, S, S] uint8, images [S, S, 3] uint8 RGB."""
+
+    masks: np.ndarray
+    images: Callable[[], Iterable[np.ndarray]]
 
 
-def sample_times(num_frames: int, max_jump: int, rng: np.random.Generator) -> list[int]:
-    """Three frame indices, at most ``max_jump`` + 1 apart, in reverse with probability 1/2 (published, § BL30K)."""
+def _moving(
+    video: Video, settings: PropagationSettings, stage: ClipStage, max_jump: int, rng: np.random.Generator
+) -> _Clip:
+    """Nearby frames of ``video`` in one crop."""
+    geometry, size = stage.geometry, (video.height, video.width)
+    # Jumps count frames of the whole video (published: a fifth of them where every fifth is annotated).
+    times = sample_times(video.num_frames, max(max_jump // spacing(video), 1), rng, stage.frames)
+    masks = [video.mask(t) for t in times]
+    views = _views(masks[0], size, settings, stage, rng)
+    seen = np.stack([warp_mask(mask, view.to_frame, geometry.crop) for mask, view in zip(masks, views, strict=True)])
+    readers = [partial(video.frame, t) for t in times]
+    return _Clip(
+        seen, lambda: (see_frame(read, size, view, geometry) for read, view in zip(readers, views, strict=True))
+    )
+
+
+def _moved_still(video: Video, settings: PropagationSettings, stage: ClipStage, rng: np.random.Generator) -> _Clip:
+    """A random frame of ``video``, moved."""
+    t, geometry = int(rng.integers(video.num_frames)), stage.geometry
+    mask = video.mask(t)
+    views = _views(mask, (video.height, video.width), settings, stage, rng)
+    maps = moved_maps(views, geometry.crop, settings.motion, rng)
+    seen = np.stack([still_mask(mask, where) for where in maps])
+    return _Clip(seen, lambda: still_frames(video.frame(t), maps, views, geometry.cubic))
+
+
+def _views(
+    mask: np.ndarray, size: tuple[int, int], settings: PropagationSettings, stage: ClipStage, rng: np.random.Generator
+) -> list[SampleView]:
+    """The crop of a clip whose first mask is ``mask``, and the views of its frames."""
+    anchor = _object_point(mask, rng) if rng.random() < settings.focus else None
+    augmentation = settings.augmentation.model_copy(update={"geometry": stage.geometry})
+    return sample_views(size, stage.frames, augmentation, rng, anchor)
+
+
+def sample_times(num_frames: int, max_jump: int, rng: np.random.Generator, frames: int = 3) -> list[int]:
+    """``frames`` indices, at most ``max_jump`` + 1 apart, in reverse with probability 1/2.
+
+    Up to three as published (§ BL30K), where the last ones of a video may repeat; two are the first two of three. More
+    have gaps like the published ones, as large as fit in the video, and never repeat.
+    """
+    if frames > 3:
+        return _longer_times(num_frames, max_jump, rng, frames)
     jump = min(num_frames, max_jump)
     start = int(rng.integers(num_frames - jump + 1))
     second = min(start + 1 + int(rng.integers(jump + 1)), num_frames - jump, num_frames - 1)
     third = min(second + 1 + int(rng.integers(jump + 1)), num_frames - jump // 2, num_frames - 1)
     times = [start, second, third]
-    return times[::-1] if rng.random() < 0.5 else times
+    return (times[::-1] if rng.random() < 0.5 else times)[:frames]
+
+
+def _longer_times(num_frames: int, max_jump: int, rng: np.random.Generator, frames: int) -> list[int]:
+    longest = (num_frames - 1) // (frames - 1) - 1
+    if longest < 0:
+        raise ValueError(f"{frames} frames do not fit in a video of {num_frames}")
+    gaps = 1 + rng.integers(min(max_jump, longest) + 1, size=frames - 1)
+    times = int(rng.integers(num_frames - int(gaps.sum()))) + np.cumsum([0, *gaps])
+    return (times[::-1] if rng.random() < 0.5 else times).tolist()
 
 
 def teachable(masks: np.ndarray, small_areas: tuple[int, int, int]) -> np.ndarray:

@@ -1,4 +1,5 @@
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from torch.utils.data import DataLoader
 from mivos_models import Propagation
 from train.data.augment import Augmentation, Geometry
 from train.data.clips import ClipDataset, sample_times, teachable
-from train.data.fusion_data import FusionDataset, PropagatedVideo, propagate_references
+from train.data.fusion_data import FusionDataset
+from train.data.recorded import RecordedVideo, record_references
 from train.s2m import FrameDataset
 from train.settings import RECIPES, FusionSettings, PropagationSettings, Recipe, S2MSettings
 from vosforge import InputError, VOSForgeError
@@ -30,9 +32,10 @@ def videos(make_video: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def fused(videos: Any) -> Any:
+def fused(videos: Any, tmp_path_factory: Any) -> Any:
     torch.manual_seed(0)
-    return FusionDataset(propagate_references(videos, Propagation(18, 0.125).eval(), FUSED), FUSED)
+    network, folder = Propagation(18, 0.125).eval(), tmp_path_factory.mktemp("fusion-data")
+    return FusionDataset(record_references(videos, network, FUSED, folder), FUSED)
 
 
 def equal(a: Any, b: Any) -> Any:
@@ -117,14 +120,15 @@ def test_fusion_samples(fused: Any) -> None:
 
 def test_propagated_results_are_the_runners(videos: Any, fused: Any) -> None:
     for video, source in zip(fused.videos, videos, strict=True):
-        assert list(video.results) == [0, 3, 6]
-        for reference, result in video.results.items():
-            assert result.shape == (2, 7, 96, 128) and result.dtype == np.uint8
+        assert list(video.areas) == [0, 3, 6]
+        for reference in video.areas:
+            (result,) = video.results((reference,), np.array([1, 2]), reference)
+            assert result.shape == (2, 96, 128) and result.dtype == np.uint8
             given = np.stack([source.mask(reference) == label for label in (1, 2)])
-            assert np.array_equal(result[:, reference] >= 254, given)
+            assert np.array_equal(result >= 254, given)
 
 
-def test_videos_that_cannot_teach_are_named(videos: Any) -> None:
+def test_videos_that_cannot_teach_are_named(videos: Any, tmp_path: Any) -> None:
     empty = MemoryVideo("empty", videos[0].frames(), np.zeros_like(videos[0].masks()))
     with pytest.raises(InputError, match="none of the 1 training videos"):
         ClipDataset([empty], CLIPS)
@@ -138,7 +142,7 @@ def test_videos_that_cannot_teach_are_named(videos: Any) -> None:
     with pytest.raises(VOSForgeError, match="'tiny'"):
         FrameDataset([tiny], FRAMES)[0]
     with pytest.raises(InputError, match="no training video shows one object in two"):
-        propagate_references([tiny], Propagation(18, 0.125).eval(), FUSED)
+        record_references([tiny], Propagation(18, 0.125).eval(), FUSED, tmp_path)
 
 
 def test_recipes() -> None:
@@ -153,8 +157,8 @@ def test_recipes() -> None:
 
 def test_a_videos_references_are_each_looked_at_once(monkeypatch):
     looked: list[int] = []
-    monkeypatch.setattr(PropagatedVideo, "objects_at", lambda self, t, least: {looked.append(t) or t % 2})
-    video = PropagatedVideo("a", *(np.zeros(0),) * 2, {t: np.zeros(0) for t in range(0, 50, 5)})
+    monkeypatch.setattr(RecordedVideo, "objects_at", lambda self, t, least: {looked.append(t) or t % 2})
+    video = RecordedVideo(Path("a.h5"), [], 0, 50, (4, 4), dict.fromkeys(range(0, 50, 5), ()))
     [pairs] = FusionDataset([video], FUSED).pairs
     assert looked == list(range(0, 50, 5))
     assert len(pairs) == 20 and all(a < b and (b - a) % 10 == 0 for a, b in pairs)
