@@ -260,6 +260,7 @@ def infer(
     short_side: Annotated[
         int | None,
         typer.Option(
+            min=16,
             help="Shorter side of the frames as the networks see them (demo networks: 256); default: full size.",
             show_default=False,
         ),
@@ -312,7 +313,9 @@ def evaluate(
     ] = None,
     short_side: Annotated[
         int | None,
-        typer.Option(help="With --networks: shorter side of their input; default: full size.", show_default=False),
+        typer.Option(
+            min=16, help="With --networks: shorter side of their input; default: full size.", show_default=False
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="With --networks: auto, cpu or cuda.")] = "auto",
     corrupt: Annotated[
@@ -374,8 +377,8 @@ def evaluate(
     from tools.commands.evaluation import evaluate_results
 
     folders, notes = list(results or ()), []
-    if corrupt is not None and networks is None:
-        raise InputError("--corrupt changes the frames that --networks segments: name networks too")
+    if networks is None and (corrupt is not None or short_side is not None):
+        raise InputError("--corrupt and --short-side are about the frames that --networks segments: name networks too")
     if networks is not None:
         from tools.commands.segmenting import segment_set
 

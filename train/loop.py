@@ -1,6 +1,5 @@
 """The training loop of all three networks: Adam steps, a history, checkpoints to resume from."""
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,8 @@ from train.data.order import RunOrder
 from train.distributed import average, is_main, local_rank, local_world, parallel, rank, unsynchronised, world
 from train.history import History
 from train.settings import TrainSettings
-from vosforge import InputError, VOSForgeError
+from train.watch import Watch
+from vosforge import InputError
 from vosforge.processes import short_folder
 from vosforge.seeding import rng_for
 
@@ -78,8 +78,8 @@ def fit(
     ``loss_of(batch, step)`` gives the scalar loss of a collated batch on the device. Writes ``<kind>_init.pth``
     before the first step, ``<kind>.jsonl`` (step, loss, seconds, lr, ``waited``: the share of the time so far in which
     there was no batch yet, and scores in ``validation``) and TensorBoard events while running, ``<kind>.pth`` at the
-    end. Equal settings, samples and thread count give equal bits on a CPU. VOSForgeError when the loss stops being a
-    number.
+    end. Equal settings, samples and thread count give equal bits on a CPU. VOSForgeError when the loss diverges or the
+    samples teach nothing (`Watch`).
 
     ``basis``: all that the run depends on, settings as JSON in its first line. With it, ``<kind>.checkpoint.pth`` is
     written every ``checkpoint_minutes``, and a run that was ended at any instant resumes from there, bit for bit on a
@@ -108,6 +108,7 @@ def fit(
         batches = Prefetched(samples, settings, device, run.steps)
         started, written = time.monotonic() - run.seconds, time.monotonic()
         network.train()
+        watch = Watch(kind)
         with History(out, kind, run.steps) if is_main() else nullcontext() as history:
             while run.steps < settings.iterations:
                 asked = time.monotonic()
@@ -117,6 +118,7 @@ def fit(
                 optimiser.zero_grad(set_to_none=True)
                 total = torch.zeros((), device=device)
                 for number, batch in enumerate(parts, start=1):
+                    watch.samples(teaching(batch))
                     last = number == len(parts)
                     with nullcontext() if last or world() == 1 else unsynchronised(module):
                         with torch.autocast(device.type, half, enabled=half is not None):
@@ -129,11 +131,7 @@ def fit(
                 # Process 0's clock decides for all when a checkpoint is due.
                 due = is_main() and time.monotonic() - written >= settings.checkpoint_minutes * 60
                 value, any_due = average(torch.stack([total, total.new_tensor(float(due))])).tolist()
-                if not math.isfinite(value):
-                    raise VOSForgeError(
-                        f"training {kind} diverged: the loss became {value} at step {run.steps + 1}; lower lr or "
-                        "clip_gradient"
-                    )
+                watch.loss(value, run.steps + 1)
                 lr = schedule.get_last_lr()[0]
                 scaler.step(optimiser)
                 scaler.update()
@@ -218,6 +216,13 @@ class Prefetched:
 
     def __next__(self) -> Any:
         return to_device(next(self._batches), self._device)
+
+
+def teaching(batch: Any) -> Tensor:
+    """Which samples of a batch have something to learn, bool ``[B]``."""
+    if hasattr(batch, "instructive"):
+        return batch.instructive
+    return batch.present.any(dim=1) if hasattr(batch, "present") else torch.ones(1, dtype=torch.bool)
 
 
 def mean_objects(parts: list[Any]) -> Tensor | None:

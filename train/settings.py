@@ -42,7 +42,17 @@ class TrainSettings(Record):
 
     smallest_part: ClassVar[int] = 1
     """Samples of a batch that one process needs at least."""
-    run_only: ClassVar[frozenset[str]] = frozenset({"workers", "checkpoint_minutes", "keep_every", "validate_every"})
+    run_only: ClassVar[frozenset[str]] = frozenset(
+        {
+            "workers",
+            "checkpoint_minutes",
+            "keep_every",
+            "validate_every",
+            "validate_videos",
+            "validate_frames",
+            "validate_samples",
+        }
+    )
     """Settings that never change a network: a run resumes with others, and a trained network stays trained."""
 
     init: str = _unwritten(RANDOM)
@@ -85,6 +95,12 @@ class TrainSettings(Record):
     """Keep the network of every so many steps, beside the last and the best; None: of none."""
     validate_every: int = _unwritten(5000, ge=1)
     """Steps between validations, where there is something to validate on."""
+    validate_videos: int = _unwritten(8, ge=1)
+    """Held-out videos that propagation is validated on, evenly spaced among all."""
+    validate_frames: int = _unwritten(24, ge=2)
+    """Frames of each."""
+    validate_samples: int = _unwritten(64, ge=1)
+    """Samples of held-out videos that S2M and fusion are validated on."""
 
     @model_validator(mode="after")
     def _crop_fits_the_grid(self) -> Self:

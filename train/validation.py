@@ -20,10 +20,14 @@ from train.evaluation.metrics import boundary_counts, boundary_radius, region_co
 from train.evaluation.protocols import PROTOCOLS, Sample, score_sample
 from train.evaluation.segmenting import first_masks
 from train.losses import object_logits
+from train.s2m import FrameDataset
+from train.settings import PropagationSettings, S2MSettings
 from vosforge.videos.video import Video, objects_in
 
 SHOWN = 4
 """Pictures of a validation."""
+SEED = 1
+"""Added to a run's seed, for samples that it does not train on."""
 
 
 class Validated(NamedTuple):
@@ -33,6 +37,23 @@ class Validated(NamedTuple):
     frames: Sequence[np.ndarray]
     truth: Sequence[np.ndarray]
     found: Sequence[np.ndarray]
+
+
+Validator = Callable[[Any], Validated]
+"""Judges a network."""
+
+
+def propagation_validator(videos: Sequence[Video], settings: PropagationSettings) -> Validator:
+    """Validates on evenly spaced ones of ``videos``."""
+    places = np.linspace(0, len(videos) - 1, min(settings.validate_videos, len(videos))).round().astype(int)
+    chosen = [videos[place] for place in places]
+    return lambda network: validate_propagation(network, chosen, settings.validate_frames)
+
+
+def s2m_validator(videos: Sequence[Video], settings: S2MSettings) -> Validator:
+    """Validates on scribbled frames of ``videos``."""
+    samples = FrameDataset(videos, settings.model_copy(update={"seed": settings.seed + SEED}))
+    return lambda network: validate_s2m(network, samples, settings.validate_samples, settings.batch)
 
 
 @contextmanager

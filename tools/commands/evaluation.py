@@ -5,18 +5,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.commands.timing import read_timing
-from tools.inspect.evaluation import Entry, comparison_table, group_tables, write_files, write_page
+from tools.inspect.evaluation import (
+    PAGE,
+    Entry,
+    comparison_table,
+    group_tables,
+    remove_earlier,
+    write_files,
+    write_page,
+)
 from train.evaluation.protocols import PROTOCOLS
 from train.evaluation.results import find_results
 from train.evaluation.scoring import Evaluation, score_videos, summarise
 from train.evaluation.truth import Truth, open_truth
 from vosforge.config import named
 from vosforge.errors import InputError
-from vosforge.log import console
+from vosforge.log import console, logger
 from vosforge.processes import cores
 from vosforge.progress import progress, shown
 from vosforge.trouble import attempting
 from vosforge.videos import Place
+from vosforge.videos.folders import FRAMES
 
 
 def evaluate_results(
@@ -36,11 +45,15 @@ def evaluate_results(
     ``seen``: a YouTube-VOS meta.json that lists the training categories. Raises InputError, before anything is
     written, for results that do not fit the ground truth.
     """
+    if seen is not None and protocol != "youtube-vos":
+        raise InputError("--seen belongs to --protocol youtube-vos: leave it out")
     truths = open_truths(where, protocol, split)
     known = [truth.id for truth in (truths if split is None else open_truth(where))]
     categories = seen_categories(seen, where) if protocol == "youtube-vos" else None
     entries = []
     for folder, name in zip(folders, _names(folders), strict=True):
+        if (folder / FRAMES).is_dir() and isinstance(where, Path) and not (where / FRAMES).is_dir():
+            logger.warning("%s has frames and %s has none: is the ground truth named last?", folder, where)
         results = find_results(folder, truths, known, allow_missing)
         with progress("scoring", len(truths)) as bar:
             videos = score_videos(
@@ -60,9 +73,10 @@ def evaluate_results(
         entries.append(Entry(name, found, [pair[0] for pair in pairs], [pair[1] for pair in pairs]))
     _print(entries)
     with attempting(f"write to {out}"):
+        remove_earlier(out)
         for entry in entries:
             write_files(entry, out / entry.name if len(entries) > 1 else out, split)
-        write_page(entries, out / "evaluation.html", notes)
+        write_page(entries, out / PAGE, notes)
     return [entry.evaluation for entry in entries]
 
 

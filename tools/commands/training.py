@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tools.commands.validating import PageWriter, validation
 from train.checkpoint import differences
 from train.distributed import from_main, is_main, joined
 from train.fusion import train_fusion
@@ -45,6 +46,7 @@ def _train(data: Place, recipe: Recipe, out: Path, networks: Sequence[str]) -> d
     if "fusion" in networks and "propagation" not in networks and not (out / "propagation.pth").exists():
         raise InputError(f"{out} holds no propagation network, which fusion needs: train propagation too")
     content = hashlib.sha256("".join(row.model_dump_json() for row in shards.videos).encode()).hexdigest()
+    held_out, page = shards.split("val"), PageWriter(out)
     reused = {}
     for kind in (kind for kind in NETWORKS if kind in networks):
         settings = getattr(recipe, kind)
@@ -58,15 +60,17 @@ def _train(data: Place, recipe: Recipe, out: Path, networks: Sequence[str]) -> d
             continue
         if is_main():
             note.unlink(missing_ok=True)
-        with attempting(f"train {kind} into {out}"), _bar(kind) as on_step:
+        validate = validation(kind, held_out, settings, out)
+        with attempting(f"train {kind} into {out}"), _bar(kind, page) as on_step:
             if kind == "s2m":
-                train_s2m(videos, recipe.s2m, out, on_step, basis=basis)
+                train_s2m(videos, recipe.s2m, out, on_step, basis=basis, validate=validate)
             elif kind == "propagation":
-                train_propagation(videos, recipe.propagation, out, on_step, basis=basis)
+                train_propagation(videos, recipe.propagation, out, on_step, basis=basis, validate=validate)
             else:
-                train_fusion(videos, recipe.fusion, out, on_step, basis=basis)
+                train_fusion(videos, recipe.fusion, out, on_step, basis=basis, validate=validate)
         if is_main():
             write_sealed(note, basis)
+            page.write()
         from_main(None)  # the next network needs the files of this one
     return reused
 
@@ -81,13 +85,13 @@ def _basis(settings: TrainSettings, content: str, teacher: Path | None) -> str:
 
 
 @contextmanager
-def _bar(kind: str) -> Iterator[OnStep | None]:
+def _bar(kind: str, page: PageWriter) -> Iterator[OnStep | None]:
     """Shows a network's steps and loss, in the process that reports."""
     if not is_main():
         yield None
         return
     with progress(kind, note="preparing") as bar:
-        yield _losses_on(bar)
+        yield page.beside(_losses_on(bar))
 
 
 def _losses_on(bar: ProgressBar) -> OnStep:

@@ -13,6 +13,7 @@ from PIL import Image
 from rich.table import Table
 
 from tools.inspect.overlay import overlay, shrink, shrink_labels
+from train.evaluation.protocols import PROTOCOLS, Sample
 from train.evaluation.results import Result
 from train.evaluation.scoring import Average, Evaluation, VideoScore, average
 from train.evaluation.truth import Truth
@@ -33,6 +34,7 @@ COLUMNS = {
     "r": "jf_returned",
 }
 """Scores by the titles of their columns."""
+PAGE = "evaluation.html"
 WORST_VIDEOS = 12
 """Videos whose worst frame is shown."""
 LONGEST_SIDE = 420
@@ -85,6 +87,7 @@ def group_tables(evaluation: Evaluation) -> Iterator[Table]:
 
 def _table(first: str, *others: str) -> Table:
     table = Table(first, *others)
+    table.columns[0].min_width = len(first)
     for column in table.columns[1:]:
         column.justify = "right"
     table.columns[0].overflow = "fold"
@@ -140,6 +143,14 @@ def _csv(rows: Sequence[Sequence[str]]) -> str:
     return buffer.getvalue()
 
 
+def remove_earlier(out: Path) -> None:
+    """Remove the files of an earlier evaluation from ``out``, so that none of them stands beside a later one's."""
+    if (out / PAGE).exists():
+        for pattern in (PAGE, "evaluation.json", "results.csv", "global_results-*.csv", "per-sequence_results-*.csv"):
+            for path in out.glob(pattern):
+                path.unlink()
+
+
 def write_page(entries: Sequence[Entry], path: Path, notes: Sequence[str] = ()) -> Path:
     """Write the HTML page of one or several evaluations of the same truth; returns ``path``.
 
@@ -190,11 +201,13 @@ def _worst_pictures(entry: Entry) -> Iterator[dict[str, str]]:
         t = truth.names.index(worst.frame)
         needed = np.zeros(len(truth.names), bool)
         needed[t] = True
-        expected, found = truth.masks()[t], result.read(truth, needed, allow_missing=True)[0][t]
+        masks, found = truth.masks(), result.read(truth, needed, allow_missing=True)[0]
+        sample = Sample(truth.id, truth.names, masks, found, truth.listed)
+        sample = PROTOCOLS[entry.evaluation.protocol].prepare(sample)
         frame = truth.frame(t)
         yield {
             "caption": f"{video.video}, frame {worst.frame}: J&F {points(worst.jf)}",
-            "image": _data_uri(_triptych(frame, expected, found)),
+            "image": _data_uri(_triptych(frame, sample.truth[t], sample.found[t])),
         }
 
 

@@ -1,18 +1,24 @@
 """One HTML page of a training run, made from the files in its folder, as often as wanted."""
 
 import base64
+import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from tools.inspect.overlay import contact_sheet, overlay, shrink, shrink_labels
+from train.validation import Validated
 from vosforge import __version__
 from vosforge.extras import extra
 from vosforge.files import write_sealed
 
 MAX_POINTS = 2000
 """Points of a curve; longer ones are thinned out."""
+TILE = 360
 NETWORKS = ("s2m", "propagation", "fusion")
 
 
@@ -33,7 +39,7 @@ def write_training_page(out: Path) -> Path:
         if not lines:
             continue
         curve = [(line["step"], line["loss"]) for line in lines][:: -(-len(lines) // MAX_POINTS)]
-        scores = [(line["step"], 100 * line["jf"]) for line in lines if line.get("jf") is not None]
+        scores = [(line["step"], 100 * line["validation"]["jf"]) for line in lines if "validation" in line]
         picture = out / f"{kind}.validation.jpg"
         runs.append(
             {
@@ -53,6 +59,18 @@ def write_training_page(out: Path) -> Path:
     )
     write_sealed(out / "training.html", html)
     return out / "training.html"
+
+
+def write_validation_picture(out: Path, kind: str, found: Validated) -> None:
+    """Write ``out/<kind>.validation.jpg``: held-out frames with the truth (left) and the network's masks (right)."""
+    rows = []
+    for frame, truth, masks in zip(found.frames, found.truth, found.found, strict=True):
+        small = shrink(frame, TILE)
+        rows.append([overlay(small, shrink_labels(mask, TILE)) for mask in (truth, masks)])
+    if rows:
+        buffer = io.BytesIO()
+        Image.fromarray(contact_sheet(rows, [[""] * len(row) for row in rows])).save(buffer, "JPEG", quality=85)
+        write_sealed(out / f"{kind}.validation.jpg", buffer.getvalue())
 
 
 def read_history(path: Path) -> Iterator[dict[str, Any]]:

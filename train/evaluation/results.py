@@ -1,6 +1,6 @@
 """Results to evaluate: a folder of index masks per video, matched with the ground truth by name."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from train.evaluation.truth import ShardTruth, Truth, mask_files, mask_folders
 from vosforge.errors import InputError
-from vosforge.videos.masks import MaskFiles, match_masks
+from vosforge.videos.masks import LOSSY, MaskFiles, match_masks
 
 NAMED = 3
 """Videos or frames that an error names; it counts the rest."""
@@ -21,11 +21,14 @@ class Result:
     video: str
     folder: Path | None
 
-    def read(self, truth: Truth, needed: np.ndarray, allow_missing: bool) -> tuple[np.ndarray, int]:
+    def read(
+        self, truth: Truth, needed: np.ndarray, allow_missing: bool, labels: Collection[int] = ()
+    ) -> tuple[np.ndarray, int]:
         """The masks of the frames of ``truth``: ``[n, H, W]`` uint8, and the number of missing ones left empty.
 
-        ``needed`` ``[n]`` bool: frames that count; only these are read. Raises InputError for masks of another size,
-        broken or soft ones, surplus frames, and for missing ones unless ``allow_missing``.
+        ``needed`` ``[n]`` bool: frames that count; only these are read. ``labels``: the truth's objects; masks that
+        name none, in black and white or one colour, mean object 1, where it is the only one. Raises InputError for
+        masks of another size, broken or soft ones, surplus frames, and for missing ones unless ``allow_missing``.
         """
         H, W = truth.size
         found = np.zeros((len(truth.names), H, W), np.uint8)
@@ -43,29 +46,28 @@ class Result:
         for t in wanted:
             if truth.names[t] in matched:
                 found[t] = files.mask(truth.names[t])
-        if matched and files.numbering.counted:
+        one = files.numbering.labels.max(initial=0) <= 1 and set(labels) <= {1}
+        if matched and files.numbering.counted and not one:
             raise InputError(
-                f"the masks in {self.folder} hold {files.numbering.kind}, which do not say which object is which: "
-                "save index PNGs with the labels of the ground truth"
+                f"the masks in {self.folder} do not say which object of the ground truth is which "
+                f"({files.numbering.described()}): save index PNGs with its labels"
             )
         return found, len(missing)
 
     def _matched(self, truth: Truth, folder: Path) -> dict[str, str]:
         """The result's file names by the truth's frame names."""
-        files = mask_files(folder)
         names = truth.names
+        files = _padded(mask_files(folder), names)
         if isinstance(truth, ShardTruth) and not files.keys() & set(names) and files.keys() & set(truth.exported):
             matched = {name: files[other] for name, other in zip(names, truth.exported, strict=True) if other in files}
             surplus = files.keys() - set(truth.exported)
         else:
             known = truth.frames or frozenset(names)
-            surplus = files.keys() - known
+            surplus = {name for name in files.keys() - known if not _between(name, known)}
             if not files.keys() & set(names):
                 matched, surplus = match_masks(names, list(files.values()), str(folder)), set()
             else:
                 matched = {name: files[name] for name in names if name in files}
-            if truth.frames is None and surplus and _is_sparse(names):
-                surplus = {name for name in surplus if not name.isdecimal()}
         if surplus:
             raise InputError(
                 f"{folder} has masks of {_some(sorted(surplus), 'frame')} that the ground truth does not have: remove "
@@ -82,11 +84,15 @@ def find_results(root: Path, truths: Sequence[Truth], known: Sequence[str], allo
     missing videos unless ``allow_missing``.
     """
     if not root.is_dir():
-        raise InputError(f"there is no folder {root}: name the folder that holds the results, VIDEO/00000.png")
+        what = f"{root} is a file, not a folder" if root.exists() else f"there is no folder {root}"
+        raise InputError(f"{what}: name the folder that holds the results, VIDEO/00000.png")
     folders = mask_folders(root)
     if len(truths) == 1 and len(folders) == 1 and next(iter(folders.values())) == root:
         folders = {truths[0].id: root}
     if not folders:
+        lossy = next((path for path in sorted(root.rglob("*")) if path.suffix.lower() in LOSSY), None)
+        if lossy is not None:
+            raise InputError(f"{root} holds {lossy.suffix} files ({lossy.name}), which cannot hold labels: save PNGs")
         raise InputError(f"{root} holds no masks: expected VIDEO/00000.png, or Annotations/VIDEO/00000.png")
     if surplus := sorted(folders.keys() - set(known)):
         raise InputError(
@@ -108,6 +114,17 @@ def _some(names: Sequence[str], kind: str) -> str:
     return f"{len(names)} {kind}{'s' * (len(names) != 1)} ({', '.join(names[:NAMED])}{more})"
 
 
-def _is_sparse(names: Sequence[str]) -> bool:
-    """Whether numbered frames leave out numbers, as YouTube-VOS does: results may then have more frames."""
-    return all(name.isdecimal() for name in names) and int(names[-1]) - int(names[0]) >= len(names)
+def _padded(files: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """``files`` with numbers as wide as those of ``names``, where none is named alike: 5.png as 00005."""
+    if files.keys() & set(names) or not all(name.isdecimal() for name in (*files, *names)):
+        return dict(files)
+    return {name.lstrip("0").zfill(len(names[0])): file for name, file in files.items()}
+
+
+def _between(name: str, known: Collection[str]) -> bool:
+    """Whether a numbered frame lies between those that are ``known``, as where every fifth is annotated."""
+    if not name.isdecimal() or not all(other.isdecimal() for other in known):
+        return False
+    numbers = [int(other) for other in known]
+    sparse = max(numbers) - min(numbers) >= len(numbers)
+    return sparse and min(numbers) <= int(name) <= max(numbers) + (max(numbers) - min(numbers)) // (len(numbers) - 1)

@@ -13,6 +13,7 @@ from vosforge.config import Record
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.guarded import Lost, guarded
 from vosforge.log import logger
+from vosforge.videos.video import objects_in
 
 WORST_FRAMES = 3
 """Frames that a report shows of a video."""
@@ -115,7 +116,8 @@ def score_video(protocol: str, truth: Truth, result: Result, allow_missing: bool
     rules, masks = PROTOCOLS[protocol], truth.masks()
     sample = Sample(truth.id, truth.names, masks, np.zeros((0, *masks.shape[1:]), np.uint8), truth.listed)
     needed = rules.needed(sample)
-    found, missing = result.read(truth, needed, allow_missing)
+    labels = objects_in(rules.prepare(sample).truth)
+    found, missing = result.read(truth, needed, allow_missing, labels)
     objects, per_frame = score_sample(rules, sample._replace(found=found))
     order = [t for t in np.argsort(per_frame, kind="stable").tolist() if not np.isnan(per_frame[t])]
     return VideoScore(
@@ -138,7 +140,8 @@ def summarise(
     objects = [score for video in videos for score in video.objects]
     if not objects:
         raise InputError(
-            f"{protocol} counts no frame of {truth}: it needs masks of every frame, not only where objects enter"
+            f"{protocol} counts no frame of {truth}: it leaves out the first and the last, and needs masks of every "
+            "frame, not only where objects enter"
         )
     groups = _groups(videos)
     overall = average(objects)

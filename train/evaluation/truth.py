@@ -1,6 +1,7 @@
 """Ground truth to evaluate against, from shards or from trees of masks: DAVIS, YouTube-VOS, MOSE, any folders."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vosforge.errors import InputError
+from vosforge.log import logger
 from vosforge.videos import Place, ShardSet, ShardVideo
 from vosforge.videos.codec import image_size
 from vosforge.videos.folders import (
@@ -175,7 +177,7 @@ def mask_folders(root: Path) -> dict[str, Path]:
     """
     inside = next((root / name for name in (MASKS, *OTHER_MASKS) if (root / name).is_dir()), root)
     found: dict[str, Path] = {}
-    for folder in sorted((inside, *(path for path in inside.rglob("*") if path.is_dir()))):
+    for folder in folders_below(inside):
         parts = folder.relative_to(inside).parts
         if any(is_hidden(part) for part in parts) or not any(is_png(path.name) for path in folder.iterdir()):
             continue
@@ -184,6 +186,19 @@ def mask_folders(root: Path) -> dict[str, Path]:
         if video not in found or resolution == USUAL_RESOLUTION:
             found[video] = folder
     return found
+
+
+def folders_below(root: Path) -> list[Path]:
+    """``root`` and all folders below it, links to folders included, in order."""
+    found, seen = [], set()
+    for name, inside, _ in os.walk(root, followlinks=True):
+        folder = Path(name)
+        if folder.resolve() in seen:  # a link that leads up
+            inside.clear()
+            continue
+        seen.add(folder.resolve())
+        found.append(folder)
+    return sorted(found)
 
 
 def _is_resolution(name: str) -> bool:
@@ -201,11 +216,15 @@ def open_truth(path: Place, split: str | None = None, year: str = "2017") -> Seq
         shards = ShardSet(path)
         found: list[Truth] = [ShardTruth(video) for video in (shards.split(split) if split else shards)]
         if not found:
-            raise InputError(f"{path} holds no finished video{f' in split {split}' if split else ''}")
+            known = ", ".join(sorted({str(row.split) for row in shards.videos}))
+            where = f" in split {split}; it has {known or 'no videos'}" if split else ""
+            raise InputError(f"{path} holds no finished video{where}")
         return found
     if not path.is_dir():
         raise InputError(f"there is no folder {path}: name a data set of shards, or a tree of masks")
     root = _youtube_root(path)
+    if parts := [part for part in ("valid", "train", "test") if (root / part / MASKS).is_dir()]:
+        raise InputError(f"{path} holds several splits: name one, such as {path / parts[0]}")
     folders = mask_folders(root)
     if not folders:
         raise InputError(f"{path} holds no masks: expected {MASKS}/[480p/]VIDEO/00000.png, or VIDEO/00000.png")
@@ -232,7 +251,7 @@ def _frame_folders(root: Path) -> dict[str, Path]:
     if inside is None:
         return {}
     found = {}
-    for folder in sorted(path for path in inside.rglob("*") if path.is_dir()):
+    for folder in folders_below(inside):
         parts = folder.relative_to(inside).parts
         found["/".join(parts[1:] if len(parts) > 1 and _is_resolution(parts[0]) else parts)] = folder
     return found
@@ -249,7 +268,11 @@ def listed_videos(root: Path, split: str, year: str = "2017") -> list[str]:
     if not lists:
         known = sorted({path.stem for path in (root / "ImageSets").rglob("*.txt")})
         raise InputError(f"{root} has no list ImageSets/*/{split}.txt; it has {', '.join(known) or 'none'}")
-    words = [line.split()[0] for line in lists[-1].read_text().splitlines() if line.strip()]
+    try:
+        text = lists[-1].read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{lists[-1]} is not a text in UTF-8: correct it, or leave out --split") from None
+    words = [line.split()[0] for line in text.splitlines() if line.strip()]
     # DAVIS 2016 lists frames, /JPEGImages/480p/bear/00000.jpg, not videos.
     names = list(dict.fromkeys(Path(word).parent.name if "/" in word else word for word in words))
     if not names:
@@ -259,15 +282,22 @@ def listed_videos(root: Path, split: str, year: str = "2017") -> list[str]:
 
 def _meta(root: Path) -> dict[str, Any]:
     """The videos of ``meta.json``, beside the masks or (in an exported tree) beside those given to methods."""
-    places = [root, root.parent.parent / "valid"] if root.name == "valid_all_frames" else [root, root.parent]
+    places = [root]
+    if root.name == "valid_all_frames":
+        places.append(root.parent.parent / "valid")
+    if root.name in (MASKS, *OTHER_MASKS):
+        places.append(root.parent)
     path = next((place / name for place in places for name in META_FILES if (place / name).is_file()), None)
     if path is None:
         return {}
     try:
         videos = json.loads(path.read_text())["videos"]
-        return {str(name): dict(video["objects"]) for name, video in videos.items()}
+        meta = {str(name): dict(video["objects"]) for name, video in videos.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{path} is not the metadata of YouTube-VOS or MOSE: correct or remove it") from None
+        logger.warning("%s is not the metadata of YouTube-VOS or MOSE: ignored", path)
+        return {}
+    logger.info("objects as listed in %s", path)
+    return meta
 
 
 def _listed_objects(meta: dict[str, Any], video: str, root: Path) -> dict[int, ListedObject]:
@@ -277,5 +307,7 @@ def _listed_objects(meta: dict[str, Any], video: str, root: Path) -> dict[int, L
             raise InputError(f"the metadata in {root} numbers an object of {video} '{label}', not 1, 2, …")
         item = item if isinstance(item, dict) else {}
         frames = item.get("frames") or [None]
+        if not isinstance(frames, list):
+            raise InputError(f"the metadata in {root} lists no frames for object {label} of {video}: correct it")
         found[int(label)] = ListedObject(item.get("category"), None if frames[0] is None else str(frames[0]))
     return found

@@ -65,13 +65,11 @@ class Numbering(NamedTuple):
 
     @property
     def counted(self) -> bool:
-        """Whether objects were numbered by the order of their values, which says nothing in another video."""
-        if self.kind == "labels":
-            return False
+        """Whether objects were numbered by the order of their values, which say nothing in another folder."""
         pairs = zip(self.values.tolist(), self.labels.tolist(), strict=True)
-        return self.kind == "16-bit values" or any(
-            label not in (_DAVIS_COLORS.get(value), value & 0xFF, 0) and label != 1 for value, label in pairs
-        )
+        if self.kind == "colours":
+            return any(label not in (_DAVIS_COLORS.get(value), value & 0xFF) for value, label in pairs)
+        return any(label != value for value, label in pairs)
 
     def described(self) -> str:
         """A short summary: ``2 objects`` and, if values differ from labels, the mapping."""
@@ -288,7 +286,14 @@ class MaskFiles:
     def mask(self, name: str) -> np.ndarray:
         """The mask of the frame ``name``: ``[H, W]`` uint8 labels; InputError if it is broken or holds no labels."""
         mask = self._values(name)
-        return mask.values if is_plain(mask) else self.numbering.apply(mask.values)
+        if is_plain(mask):
+            return mask.values
+        if mask.kind != self.numbering.kind and mask.values.any():
+            raise InputError(
+                f"{self.folder}: some masks hold {self.numbering.kind}, others {mask.kind} ({self._files[name]}); save "
+                "them all in one format"
+            )
+        return self.numbering.apply(mask.values)
 
     @cached_property
     def numbering(self) -> Numbering:

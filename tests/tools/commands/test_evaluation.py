@@ -190,6 +190,20 @@ def damaged(results: Path, kind: str) -> None:
                 ink = np.array([[0, 0, 0], [10, 20, 30], [200, 30, 99]], np.uint8)
                 labels = np.array(Image.open(results / f"bear/{t:05d}.png"))
                 Image.fromarray(ink[labels]).save(results / f"bear/{t:05d}.png")
+        case "mixed" | "one colour":
+            for t in (2,) if kind == "mixed" else range(T):
+                labels = np.array(Image.open(results / f"bear/{t:05d}.png"))
+                Image.fromarray((labels == 2)[..., None] * np.array([0, 255, 0], np.uint8)).save(
+                    results / f"bear/{t:05d}.png"
+                )
+        case "black and white":
+            for t in range(T):
+                labels = np.array(Image.open(results / f"bear/{t:05d}.png"))
+                Image.fromarray((labels == 2).astype(np.uint8) * 255).save(results / f"bear/{t:05d}.png")
+        case "jpeg":
+            for path in sorted(results.rglob("*.png")):
+                Image.open(path).convert("L").save(path.with_suffix(".jpg"))
+                path.unlink()
         case "rubbish":
             (results / "bear/00002.png").write_bytes(b"rubbish")
         case "object":
@@ -206,9 +220,13 @@ def damaged(results: Path, kind: str) -> None:
         ("surplus video", r"1 video \(unicorn\)"),
         ("other names", "is named like a frame"),
         ("soft", "soft edges"),
-        ("colours", "do not say which object is which"),
+        ("colours", "do not say which object"),
         ("rubbish", "damaged"),
         ("object", "object 7"),
+        ("mixed", "some masks hold labels, others colours"),
+        ("one colour", r"do not say which object .* \(1 object \(1 = #00ff00\)\)"),
+        ("black and white", "do not say which object"),
+        ("jpeg", "cannot hold labels"),
     ],
 )
 def test_results_that_do_not_fit_are_refused_in_one_sentence(davis, tmp_path, kind, says):
@@ -244,3 +262,64 @@ def test_the_command_prints_the_table_and_the_page(davis: Path, tmp_path: Path) 
     )
     assert done.returncode == 2
     assert done.stderr.startswith("vosforge: unknown protocol 'davis18'; known: davis17")
+
+
+def test_black_and_white_results_are_the_only_object(davis: Path, tmp_path: Path) -> None:
+    for name in ("bear", "camel"):
+        for path in sorted((davis / "Annotations/480p" / name).glob("*.png")):
+            path.write_bytes(palette_png((np.array(Image.open(path)) == 1).astype(np.uint8)))
+    for seed, name in enumerate(("bear", "camel")):
+        (tmp_path / "res" / name).mkdir(parents=True)
+        for t, mask in enumerate(masks_of(seed)):
+            Image.fromarray((mask == 1).astype(np.uint8) * 255).save(tmp_path / "res" / name / f"{t}.png")
+    [found] = evaluate_results([tmp_path / "res"], davis, tmp_path / "out", split="val")
+    assert (found.overall.objects, found.overall.jf) == (2, 1.0)
+
+
+def test_earlier_files_do_not_stand_beside_later_ones(davis: Path, tmp_path: Path) -> None:
+    results, out = write_results(tmp_path / "res"), tmp_path / "out"
+    out.mkdir()
+    (out / "results.csv").write_text("not ours")
+    evaluate_results([results], davis, out, split="val")
+    assert (out / "results.csv").read_text() == "not ours"
+    evaluate_results([results], davis, out, "vos-benchmark", split="val")
+    assert sorted(path.name for path in out.iterdir()) == ["evaluation.html", "evaluation.json", "results.csv"]
+
+
+def test_frames_between_annotated_ones_and_links_are_no_surplus(davis: Path, tmp_path: Path) -> None:
+    results = write_results(tmp_path / "all")
+    for name in ("bear", "camel"):
+        for t in (1, 3, 5):
+            (davis / f"Annotations/480p/{name}/{t:05d}.png").unlink()
+            (davis / f"JPEGImages/480p/{name}/{t:05d}.jpg").unlink()
+    (tmp_path / "res").mkdir()
+    (tmp_path / "res/480p").symlink_to(results)
+    [found] = evaluate_results([tmp_path / "res"], davis, tmp_path / "out", split="val")
+    assert {score.frames for video in found.videos for score in video.objects} == {1}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"bear\xff\n", "not a text in UTF-8"), (b"\xef\xbb\xbfbear\n", None), (b"\n", "lists no video")],
+)
+def test_lists_of_videos_are_text(davis: Path, tmp_path: Path, content: bytes, says: str | None) -> None:
+    (davis / "ImageSets/2017/val.txt").write_bytes(content)
+    results = write_results(tmp_path / "res", videos=("bear",))
+    if says is None:
+        evaluate_results([results], davis, tmp_path / "out", split="val")
+        return
+    with pytest.raises(InputError, match=says):
+        evaluate_results([results], davis, tmp_path / "out", split="val")
+
+
+def test_foreign_metadata_beside_a_tree_changes_nothing(davis: Path, tmp_path: Path) -> None:
+    results = write_results(tmp_path / "res")
+    [before] = evaluate_results([results], davis, tmp_path / "out", "mose2", split="val")
+    objects = {"bear": {"objects": {"5": {"category": "dog", "frames": ["00000"]}}}}
+    (davis.parent / "meta.json").write_text(json.dumps({"videos": objects}))  # of the folder above: another set's
+    (davis / "meta.json").write_text('{"name": "my project"}')
+    [found] = evaluate_results([results], davis, tmp_path / "out", "mose2", split="val")
+    assert found.overall == before.overall
+    (davis / "meta.json").write_text(json.dumps({"videos": {"bear": {"objects": {"1": {"frames": 7}}}}}))
+    with pytest.raises(InputError, match="lists no frames for object 1 of bear"):
+        evaluate_results([results], davis, tmp_path / "out", split="val")

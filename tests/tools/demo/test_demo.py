@@ -1,5 +1,6 @@
 """The whole loop in miniature, with a real Blender, a real Ray and real training steps."""
 
+import json
 import os
 import re
 import shutil
@@ -64,7 +65,12 @@ def test_untrained_networks_fail_the_demo_and_the_report_says_so(demo):
     assert "000004" in page
     for kind in ("s2m", "propagation", "fusion"):
         assert (root / "networks" / f"{kind}.pth").exists()
-        assert len((root / "networks" / f"{kind}.jsonl").read_text().splitlines()) == 2
+        lines = (root / "networks" / f"{kind}.jsonl").read_text().splitlines()
+        assert len(lines) == 2
+        if kind != "fusion":
+            assert {"j", "f", "jf"} == json.loads(lines[-1])["validation"].keys()  # of the held-out videos
+            assert (root / "networks" / f"{kind}.validation.jpg").exists()
+    assert (root / "networks/training.html").read_text().count("<section") == 3
 
 
 def test_a_second_run_reuses_everything_and_says_so(demo):

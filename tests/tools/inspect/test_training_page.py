@@ -8,7 +8,9 @@ def write_history(path: Path, steps: int, every: int) -> None:
     with path.open("w") as file:
         for step in range(1, steps + 1):
             line = {"step": step, "loss": 1 / step, "seconds": step * 0.5, "lr": 1e-4, "waited": 0.25}
-            file.write(json.dumps(line | ({"jf": step / steps / 2} if step % every == 0 else {})) + "\n")
+            file.write(
+                json.dumps(line | ({"validation": {"jf": step / steps / 2}} if step % every == 0 else {})) + "\n"
+            )
 
 
 def test_the_page_shows_curves_and_the_best_score_and_is_rewritten(tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""Validates a network while it trains, and keeps the page of the run up to date."""
+
+import time
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from torch import nn
+
+from tools.inspect.training_page import write_training_page, write_validation_picture
+from train.loop import OnStep, Validate
+from train.settings import PropagationSettings, S2MSettings, TrainSettings
+from train.validation import Validator, propagation_validator, s2m_validator
+from vosforge.log import logger
+from vosforge.videos.video import Video
+
+PAGE_SECONDS = 60
+"""Between two writings of the page."""
+
+
+def validation(kind: str, videos: Sequence[Video], settings: TrainSettings, out: Path) -> Validate | None:
+    """What `train.loop.fit` calls to judge a network by the held-out ``videos``; None without such videos.
+
+    Each call leaves a picture beside the network, for the page.
+    """
+    usable = [video for video in videos if video.has_colors and video.has_masks and video.num_objects]
+    if not usable:
+        return None
+    judge: Validator
+    if isinstance(settings, PropagationSettings):
+        judge = propagation_validator(usable, settings)
+    elif isinstance(settings, S2MSettings):
+        judge = s2m_validator(usable, settings)
+    else:
+        return None
+
+    def validate(network: nn.Module, step: int) -> Mapping[str, float]:
+        found = judge(network)
+        write_validation_picture(out, kind, found)
+        logger.info("%s, step %d: held-out J&F %.1f", kind, step, 100 * found.scores["jf"])
+        return found.scores
+
+    return validate
+
+
+class PageWriter:
+    """Rewrites ``out/training.html`` now and then; does nothing (and says so once) without the packages it needs."""
+
+    def __init__(self, out: Path) -> None:
+        self._out, self._last = out, time.monotonic()
+        self._able = all(find_spec(name) for name in ("jinja2", "matplotlib"))
+        if not self._able:
+            logger.info("no page of this run: pip install 'vosforge[report]' for one")
+
+    def write(self) -> None:
+        """Write the page now."""
+        if self._able:
+            write_training_page(self._out)
+            self._last = time.monotonic()
+
+    def beside(self, on_step: OnStep) -> OnStep:
+        """``on_step``, which also writes the page when the last one is old."""
+
+        def show(step: int, total: int, loss: float) -> None:
+            on_step(step, total, loss)
+            if time.monotonic() - self._last > PAGE_SECONDS:
+                self.write()
+
+        return show
