@@ -4,22 +4,24 @@ Which video item i of a run uses depends on the seed and i only. Within a source
 each is used once before any repeats. Nothing of a video is read before it is needed.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Literal, TypeVar, overload
 
 import numpy as np
 from pydantic import ValidationError
 
-from train.data.remote_trees import find_remote_videos
-from train.data.trees import AnnotatedVideo, find_stills, find_videos, video_id
+from train.data.remote_trees import RemoteVideos, find_remote_videos
+from train.data.trees import AnnotatedVideo, Stills, TreeVideos, find_stills, find_videos, video_id
 from train.evaluation.truth import listed_videos
 from vosforge import InputError
 from vosforge.config import Amount, Record, Share, explain
 from vosforge.seeding import rng_for
-from vosforge.videos import Place, ShardSet
+from vosforge.videos import Place, ShardSet, ShardVideo
 from vosforge.videos.folders import FRAMES, MASKS, OTHER_FRAMES, open_folder
 from vosforge.videos.manifest import MANIFEST
 from vosforge.videos.remote import RemotePath, place
@@ -125,6 +127,14 @@ class Mix(Sequence[Video]):
         source = sources[int(rng.choice(len(sources), p=sizes / sizes.sum()))]
         return source.videos[int(rng.integers(len(source.videos)))]
 
+    def digest(self) -> str:
+        """A digest of what the mix consists of: the sources' parts and their videos' names (of shards, their rows)."""
+        digest = hashlib.sha256()
+        for source in self.sources:
+            digest.update(f"{source.share!r} {source.stills} {source.cutouts} {len(source.videos)}\n".encode())
+            digest.update("\n".join(_names(source.videos)).encode())
+        return digest.hexdigest()
+
     def in_memory(self) -> "Mix":
         """The same mix with every video decoded: for few short ones."""
         return Mix([replace(source, videos=list(map(_decoded, source.videos))) for source in self.sources])
@@ -168,6 +178,15 @@ def decoded(videos: Sequence[Video]) -> Sequence[Video]:
 def spacing(video: Video) -> int:
     """Frames from one of ``video``'s frames to the next: above 1 where only some are annotated."""
     return video.spacing if isinstance(video, AnnotatedVideo) else 1
+
+
+def _names(videos: Sequence[Video]) -> Iterator[str]:
+    if isinstance(videos, TreeVideos | RemoteVideos):
+        yield from videos.names
+    elif isinstance(videos, Stills):
+        yield from chain.from_iterable(videos.pairs)
+    else:
+        yield from (video.row.model_dump_json() if isinstance(video, ShardVideo) else video.id for video in videos)
 
 
 def _decoded(video: Video) -> MemoryVideo:

@@ -311,3 +311,15 @@ def test_trees_by_url(root: Path, bucket: str, cache: Path, monkeypatch: pytest.
     assert equal(there[1], ClipDataset(here, SETTINGS)[1])
     with pytest.raises(InputError, match="absent has no manifest"):
         open_sources([Source(place=f"{bucket}/absent")], 3)
+
+
+def test_a_digest_tells_mixes_apart(root: Path) -> None:
+    def digest(*texts: str) -> str:
+        return open_sources([Source.parse(f"{root}/{text}") for text in texts], 3).digest()
+
+    assert digest("davis", "stills") == digest("davis", "stills")
+    different = {
+        digest(*texts)
+        for texts in [("davis",), ("BL30K",), ("shards",), ("shards,split=val",), ("davis,weight=5", "BL30K")]
+    }
+    assert len(different | {digest("davis", "BL30K"), digest("shards,stills=true"), digest("stills")}) == 8
