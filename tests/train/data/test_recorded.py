@@ -27,7 +27,7 @@ from vosforge.videos.video import MemoryVideo
 
 SETTINGS = FusionSettings(iterations=4, batch=3, augmentation=Augmentation(geometry=Geometry(crop=64)), between=True)
 DEMO = RECIPES["demo"].fusion.model_copy(
-    update={"short_side": 80, "augmentation": Augmentation(geometry=Geometry(crop=48, cubic=False)), "num_videos": 2}
+    update={"short_side": 56, "augmentation": Augmentation(geometry=Geometry(crop=48, cubic=False)), "num_videos": 2}
 )
 
 
@@ -68,7 +68,7 @@ class InMemory:
 
 @pytest.fixture(scope="module")
 def videos(make_video: Any) -> list[MemoryVideo]:
-    return [make_video(seed, num_frames=7) for seed in range(3)]
+    return [make_video(seed, num_frames=5, height=64, width=80) for seed in range(3)]
 
 
 @pytest.fixture(scope="module")
