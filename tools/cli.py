@@ -227,6 +227,9 @@ def train(
     network: Annotated[
         list[str] | None, typer.Option(help="s2m, propagation or fusion; default: all three.", show_default=False)
     ] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="Train one of the recipe's stages; default: all.", show_default=False)
+    ] = None,
     config: Config = None,
     settings: Set = None,
 ) -> None:
@@ -239,7 +242,7 @@ def train(
         raise InputError(f"unknown network '{sorted(unknown)[0]}'; known: {', '.join(NETWORKS)}")
     wanted = read_config(Recipe, config, parsed_settings(settings or ()), named("recipe", recipe, RECIPES))
     check_folder(out)
-    train_networks(place(data), wanted, out, network or NETWORKS)
+    train_networks(place(data), wanted, out, network or NETWORKS, stage)
     console.print("networks in", style="bold", end=" ")
     typer.echo(str(out))
 
