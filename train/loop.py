@@ -191,8 +191,8 @@ class Prefetched:
         size, rest = divmod(settings.batch, parts)
         if rest or size < settings.smallest_part:
             raise InputError(
-                f"{world()} processes cannot share a batch of {settings.batch} in {settings.accumulation} parts each: "
-                f"choose a multiple of {parts * settings.smallest_part} as batch"
+                f"a batch of {settings.batch} does not divide into {parts} parts (processes times accumulation) of at "
+                f"least {settings.smallest_part}: choose a multiple of {parts * settings.smallest_part}"
             )
         workers = settings.num_workers(local_world())
         self._device = device

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from train.checkpoint import differences
-from train.distributed import from_main, is_main, joined
+from train.distributed import from_main, is_main
 from train.fusion import train_fusion
 from train.loop import OnStep
 from train.propagation import train_propagation
@@ -45,22 +45,21 @@ def train_networks(
 
     ``stage``: the one stage of the recipe to train; None: all. The last stage's networks are in ``out``, those of the
     others in folders below, named for their stages. A network already trained there with the same recipe and videos is
-    kept, and one whose training was ended resumes at its last checkpoint. Under torchrun the processes train together.
+    kept, and one whose training was ended resumes at its last checkpoint. Under torchrun, every process calls this.
     Raises InputError without training videos, for fusion without a propagation network in ``out``, and where an
     unfinished run had another recipe or other videos.
     """
     named("stage", stage or MAIN, {**recipe.stages, MAIN: recipe})
     all_parts = (part for kind in NETWORKS if kind in networks for part in _parts(kind, data, recipe, out))
     parts = [part for part in all_parts if stage in (None, part.stage)]
-    with joined():
-        sets = {part.data: ShardSet(part.data) for part in parts}
-        for where, shards in sets.items():
-            if not shards.split("train"):
-                raise InputError(f"{where} has no videos in its split 'train': render some first")
-        lacking = ("propagation", MAIN) not in {(part.kind, part.stage) for part in parts}
-        if lacking and "fusion" in {part.kind for part in parts} and not (out / "propagation.pth").exists():
-            raise InputError(f"{out} holds no propagation network, which fusion needs: train propagation too")
-        reused = [(part.kind, _train(part, sets[part.data], out / "propagation.pth")) for part in parts]
+    sets = {part.data: ShardSet(part.data) for part in parts}
+    for where, shards in sets.items():
+        if not shards.split("train"):
+            raise InputError(f"{where} has no videos in its split 'train': render some first")
+    lacking = ("propagation", MAIN) not in {(part.kind, part.stage) for part in parts}
+    if lacking and "fusion" in {part.kind for part in parts} and not (out / "propagation.pth").exists():
+        raise InputError(f"{out} holds no propagation network, which fusion needs: train propagation too")
+    reused = [(part.kind, _train(part, sets[part.data], out / "propagation.pth")) for part in parts]
     return {kind: all(kept for one, kept in reused if one == kind) for kind, _ in reused}
 
 
