@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.kills import calls, killed_before_call
 from tests.train import runs
 from train.checkpoint import differences, read_checkpoint
 from train.s2m import train_s2m
@@ -118,3 +119,18 @@ def test_a_torn_last_line_is_dropped(finished: Path, videos: Any, tmp_path: Path
     assert (tmp_path / "s2m.jsonl").read_bytes() == lines
     assert np.isfinite(runs.losses(tmp_path, "s2m")).all()
     assert equal_weights(finished / "s2m.pth", tmp_path / "s2m.pth")
+
+
+def test_a_kill_at_any_call_loses_nothing(videos: Any, tmp_path: Path) -> None:
+    """In a step, in a line of the history, in a checkpoint, in the network at the end."""
+    settings = runs.s2m(iterations=3, workers=0, checkpoint_minutes=0)
+    basis = settings.model_dump_json()
+    whole = tmp_path / "whole"
+    train_s2m(videos, settings, whole)
+    made = calls(lambda: train_s2m(videos, settings, tmp_path / "counted", basis=basis))
+    for share in np.linspace(0.2, 0.97, 6) + rng_for("calls").uniform(-0.02, 0.0, 6):
+        out = tmp_path / f"{share}"
+        assert killed_before_call(int(share * made), lambda out=out: train_s2m(videos, settings, out, basis=basis))
+        train_s2m(videos, settings, out, basis=basis)
+        assert runs.losses(out, "s2m") == runs.losses(whole, "s2m")
+        assert equal_weights(whole / "s2m.pth", out / "s2m.pth")
