@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from train.checkpoint import differences
+from train.checkpoint import differences, read_checkpoint
 from train.distributed import from_main, is_main
 from train.fusion import train_fusion
 from train.loop import OnStep
@@ -89,6 +89,7 @@ def _train(part: _Part, shards: ShardSet, propagation: Path) -> bool:
         if is_main():
             console.print(f"{kind}: already trained on these videos, reusing {shown(out / f'{kind}.pth')}")
         return True
+    read_checkpoint(out / f"{kind}.checkpoint.pth", basis, mapped=True)  # refuses before the videos are prepared
     if is_main():
         note.unlink(missing_ok=True)
     videos: Sequence[Video] = shards.split("train")
