@@ -70,8 +70,8 @@ def read_checkpoint(path: Path, basis: str, *, mapped: bool = False) -> dict[str
     """The run to resume, for `TrainingState.load`; None if there is none, or only a finished one of another basis.
 
     ``basis``: what the run depends on, a line each, the first its settings as JSON. ``mapped``: leave the tensors in
-    the file, to look only. InputError for an unfinished run of another basis: what took long and was not completed is not
-    overwritten.
+    the file, to look only. InputError for an unfinished run of another basis: what took long and was not completed is
+    not overwritten.
     """
     if not path.exists():
         return None
