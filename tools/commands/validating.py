@@ -19,16 +19,18 @@ PAGE_SECONDS = 60
 """Between two writings of the page."""
 
 
-def validation(kind: str, videos: Sequence[Video], settings: TrainSettings, out: Path) -> Validate | None:
+def validation(
+    kind: str, videos: Sequence[Video], settings: TrainSettings, out: Path, propagation: Path
+) -> Validate | None:
     """What `train.loop.fit` calls to judge a network by the held-out ``videos``; None without such videos.
 
-    Each call leaves a picture beside the network, for the page.
+    Each call leaves a picture beside the network, for the page. ``propagation``: the network that fusion learns from.
     """
     usable = [video for video in videos if video.has_colors and video.has_masks and video.num_objects]
     if not usable:
         return None
     try:
-        judge = _validator(usable, settings, out)
+        judge = _validator(usable, settings, out, propagation)
     except InputError as error:
         logger.warning("%s is not validated: %s", kind, error)
         return None
@@ -42,14 +44,14 @@ def validation(kind: str, videos: Sequence[Video], settings: TrainSettings, out:
     return validate
 
 
-def _validator(videos: Sequence[Video], settings: TrainSettings, out: Path) -> Validator:
+def _validator(videos: Sequence[Video], settings: TrainSettings, out: Path, propagation: Path) -> Validator:
     match settings:
         case PropagationSettings():
             return propagation_validator(videos, settings)
         case S2MSettings():
             return s2m_validator(videos, settings)
         case FusionSettings():
-            return fusion_validator(videos, settings, out / "propagation.pth", out / "validation-data")
+            return fusion_validator(videos, settings, propagation, out / "validation-data")
     raise TypeError(type(settings))
 
 
