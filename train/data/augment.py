@@ -67,7 +67,7 @@ class SampleView(NamedTuple):
     """The transform of one frame: a warp, then colour matrices.
 
     ``to_frame``: 3x3 from sample to frame coordinates (pixel corners at integers); ``colours``: 3x4 matrices on RGB in
-    0..255.
+    0..255, of which the first is shared by a sample's frames.
     """
 
     to_frame: np.ndarray

@@ -5,6 +5,7 @@ Four pieces: videos (of one set, or a `train.data.sources.Mix`), the choice of f
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from train.data.augment import SampleView, point_in, sample_views, see_frame, warp_mask
+from train.data.augment import SampleView, apply_colour, point_in, sample_views, see_frame, warp_mask
 from train.data.cutouts import Layer, cut_out, sample_layers
 from train.data.sources import as_mix, spacing
 from train.data.stills import moved_maps, still_frames, still_mask
@@ -81,7 +82,7 @@ class ClipDataset(Dataset[ClipSample]):
             moment = _moved_still(video, settings, stage, rng)
         else:
             moment = _moving(video, settings, stage, settings.max_jump(step), rng)
-        layers = self._layers(moment.masks, cutouts)
+        layers = self._layers(moment, cutouts)
         candidates = teachable(moment.masks, settings.small_areas)
         if not len(candidates):
             return None
@@ -94,15 +95,16 @@ class ClipDataset(Dataset[ClipSample]):
             cv2.split(image, list(planes))
         return _sample(frames, moment.masks, chosen, settings.num_objects)
 
-    def _layers(self, masks: np.ndarray, rng: np.random.Generator) -> list[Layer]:
-        """Random cut-outs of other videos, pasted into ``masks [T, S, S]``."""
+    def _layers(self, clip: "_Clip", rng: np.random.Generator) -> list[Layer]:
+        """Random cut-outs of other videos, in the clip's colours, pasted into its masks."""
         settings = self.settings.cutouts
         if rng.random() >= settings.probability:
             return []
         drawn = [cut_out(self.videos.draw_for_cutout(rng), rng) for _ in range(int(rng.integers(settings.most)) + 1)]
-        layers = sample_layers([cutout for cutout in drawn if cutout is not None], masks, settings, rng)
+        found = [replace(one, pixels=apply_colour(one.pixels, [clip.colour])) for one in drawn if one is not None]
+        layers = sample_layers(found, clip.masks, settings, rng)
         for layer in layers:
-            layer.onto_masks(masks)
+            layer.onto_masks(clip.masks)
         return layers
 
 
@@ -118,9 +120,13 @@ class ShardDataset(ClipDataset):
 
 
 class _Clip(NamedTuple):
-    """A drawn clip, whose frames are not decoded yet: masks [T, S, S] uint8, images [S, S, 3] uint8 RGB."""
+    """A drawn clip, whose frames are not decoded yet.
+
+    masks: [T, S, S] uint8; colour: 3x4, the change that its frames share; images: T of [S, S, 3] uint8 RGB.
+    """
 
     masks: np.ndarray
+    colour: np.ndarray
     images: Callable[[], Iterable[np.ndarray]]
 
 
@@ -134,10 +140,11 @@ def _moving(
     masks = [video.mask(t) for t in times]
     views = _views(masks[0], size, settings, stage, rng)
     seen = np.stack([warp_mask(mask, view.to_frame, geometry.crop) for mask, view in zip(masks, views, strict=True)])
-    readers = [partial(video.frame, t) for t in times]
-    return _Clip(
-        seen, lambda: (see_frame(read, size, view, geometry) for read, view in zip(readers, views, strict=True))
-    )
+
+    def images() -> Iterable[np.ndarray]:
+        return (see_frame(partial(video.frame, t), size, view, geometry) for t, view in zip(times, views, strict=True))
+
+    return _Clip(seen, views[0].colours[0], images)
 
 
 def _moved_still(video: Video, settings: PropagationSettings, stage: ClipStage, rng: np.random.Generator) -> _Clip:
@@ -147,7 +154,7 @@ def _moved_still(video: Video, settings: PropagationSettings, stage: ClipStage, 
     views = _views(mask, (video.height, video.width), settings, stage, rng)
     maps = moved_maps(views, geometry.crop, settings.motion, rng)
     seen = np.stack([still_mask(mask, where) for where in maps])
-    return _Clip(seen, lambda: still_frames(video.frame(t), maps, views, geometry.cubic))
+    return _Clip(seen, views[0].colours[0], lambda: still_frames(video.frame(t), maps, views, geometry.cubic))
 
 
 def _views(

@@ -64,8 +64,13 @@ class Layer:
 
     def onto_frame(self, frame: np.ndarray, t: int) -> np.ndarray:
         """Frame ``t`` of the clip, ``[S, S, 3]`` uint8, with the cut-out on it."""
-        alpha = self.alpha[t][..., None]
-        return np.rint(frame * (1 - alpha) + self.pixels[t]).astype(np.uint8)
+        rows, columns = (np.flatnonzero(self.alpha[t].any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            return frame
+        touched = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        result = frame.copy()
+        result[touched] = np.rint(frame[touched] * (1 - self.alpha[t][touched][..., None]) + self.pixels[t][touched])
+        return result
 
 
 def cut_out(video: Video, rng: np.random.Generator) -> Cutout | None:
@@ -89,7 +94,8 @@ def sample_layers(
     cutouts: list[Cutout], masks: np.ndarray, settings: CutoutSettings, rng: np.random.Generator
 ) -> list[Layer]:
     """``cutouts`` with random labels and motions over the clip with ``masks [T, S, S]``, the lowest first."""
-    unused = [label for label in range(1, MAX_OBJECTS + 1) if label not in np.unique(masks)]
+    counts = np.sum([label_areas(mask) for mask in masks], axis=0)
+    unused = [label for label in range(1, MAX_OBJECTS + 1) if not counts[label]]
     layers = []
     for number, cutout in enumerate(cutouts):
         label = 0 if rng.random() < settings.occluders or number >= len(unused) else unused[number]

@@ -4,24 +4,27 @@ Which video item i of a run uses depends on the seed and i only. Within a source
 each is used once before any repeats. Nothing of a video is read before it is needed.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Literal, TypeVar, overload
 
 import numpy as np
 from pydantic import ValidationError
 
-from train.data.trees import AnnotatedVideo, find_stills, find_videos, video_id
+from train.data.remote_trees import RemoteVideos, find_remote_videos
+from train.data.trees import AnnotatedVideo, Stills, TreeVideos, find_stills, find_videos, video_id
 from train.evaluation.truth import listed_videos
 from vosforge import InputError
 from vosforge.config import Amount, Record, Share, explain
 from vosforge.seeding import rng_for
-from vosforge.videos import Place, ShardSet
-from vosforge.videos.folders import OTHER_FRAMES, open_folder
+from vosforge.videos import Place, ShardSet, ShardVideo
+from vosforge.videos.folders import FRAMES, MASKS, OTHER_FRAMES, open_folder
 from vosforge.videos.manifest import MANIFEST
-from vosforge.videos.remote import place
+from vosforge.videos.remote import RemotePath, place
 from vosforge.videos.video import MemoryVideo, Video, objects_in, usable_for_training
 
 Kind = Literal["auto", "shards", "videos", "stills"]
@@ -36,7 +39,7 @@ class Source(Record):
     """A data set to train on, and how much of it."""
 
     place: str
-    """A folder, a shard, or the URL of a data set of shards."""
+    """A folder, a shard, or the URL of a data set of shards or a tree of videos."""
     weight: Amount = 1.0
     """How often each of its videos is drawn, relative to those of other sources (published: 5 for DAVIS beside
     YouTube-VOS). 0: only for cut-outs."""
@@ -124,6 +127,14 @@ class Mix(Sequence[Video]):
         source = sources[int(rng.choice(len(sources), p=sizes / sizes.sum()))]
         return source.videos[int(rng.integers(len(source.videos)))]
 
+    def digest(self) -> str:
+        """A digest of what the mix consists of: the sources' parts and their videos' names (of shards, their rows)."""
+        digest = hashlib.sha256()
+        for source in self.sources:
+            digest.update(f"{source.share!r} {source.stills} {source.cutouts} {len(source.videos)}\n".encode())
+            digest.update("\n".join(_names(source.videos)).encode())
+        return digest.hexdigest()
+
     def in_memory(self) -> "Mix":
         """The same mix with every video decoded: for few short ones."""
         return Mix([replace(source, videos=list(map(_decoded, source.videos))) for source in self.sources])
@@ -169,6 +180,15 @@ def spacing(video: Video) -> int:
     return video.spacing if isinstance(video, AnnotatedVideo) else 1
 
 
+def _names(videos: Sequence[Video]) -> Iterator[str]:
+    if isinstance(videos, TreeVideos | RemoteVideos):
+        yield from videos.names
+    elif isinstance(videos, Stills):
+        yield from chain.from_iterable(videos.pairs)
+    else:
+        yield from (video.row.model_dump_json() if isinstance(video, ShardVideo) else video.id for video in videos)
+
+
 def _decoded(video: Video) -> MemoryVideo:
     return MemoryVideo(video.id, video.frames(), video.masks() if video.has_masks else None)
 
@@ -186,9 +206,7 @@ def _open(source: Source, min_frames: int) -> OpenSource:
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
     else:
-        if not isinstance(where, Path):
-            raise InputError(f"{where} is read as shards only: copy folders of images to this machine first")
-        if not where.is_dir():
+        if isinstance(where, Path) and not where.is_dir():
             raise InputError(f"there is no folder {where} to train on: check the spelling")
         videos = _tree(where, source) if kind == "videos" else _stills(where, source)
         _probe(videos, where, 1 if kind == "stills" else min_frames)
@@ -196,7 +214,9 @@ def _open(source: Source, min_frames: int) -> OpenSource:
 
 
 def _detected(where: Place) -> Kind:
-    if not isinstance(where, Path) or where.is_file() or (where / MANIFEST).is_file() or (where / "shards").is_dir():
+    if isinstance(where, RemotePath):
+        return "shards" if where.is_file() or (where / MANIFEST).exists() or _no_tree(where) else "videos"
+    if where.is_file() or (where / MANIFEST).is_file() or (where / "shards").is_dir():
         return "shards"
     if find_videos(where) is not None or any(find_videos(folder) for folder in _subfolders(where)):
         return "videos"
@@ -209,11 +229,25 @@ def _detected(where: Place) -> Kind:
     return "stills"
 
 
+def _no_tree(where: RemotePath) -> bool:
+    """Whether a URL is no tree of videos for all one can see: some servers list no folders."""
+    try:
+        inside = where.folders()
+    except InputError:
+        return True
+    return "shards" in inside or not inside
+
+
 def _subfolders(where: Path) -> list[Path]:
     return [where / name for name in ("train", "valid", "val", "test") if (where / name).is_dir()]
 
 
-def _tree(where: Path, source: Source) -> Sequence[Video]:
+def _tree(where: Place, source: Source) -> Sequence[Video]:
+    if isinstance(where, RemotePath):
+        remote = find_remote_videos(where, source.split)
+        if remote is None:
+            raise InputError(f"{where} holds neither shards nor {FRAMES}/ and {MASKS}/: check the address")
+        return replace(remote, names=tuple(_listed(remote.names, remote.names, source)))
     root = where / source.split if (where / source.split).is_dir() and find_videos(where) is None else where
     found = find_videos(root)
     if found is None:
@@ -225,7 +259,9 @@ def _tree(where: Path, source: Source) -> Sequence[Video]:
     return replace(found, names=tuple(_listed(found.names, list(map(video_id, found.names)), source)))
 
 
-def _stills(where: Path, source: Source) -> Sequence[Video]:
+def _stills(where: Place, source: Source) -> Sequence[Video]:
+    if isinstance(where, RemotePath):
+        raise InputError(f"stills are read from this machine only: copy {where} here first")
     found = find_stills(where)
     if found is None:
         raise InputError(
@@ -270,7 +306,7 @@ def _permutation(seed: int, epoch: int, videos: int, number: int) -> np.ndarray:
     return rng_for(seed, "videos", epoch, *([number] if number else [])).permutation(videos)
 
 
-def _probe(videos: Sequence[Video], where: Path, min_frames: int) -> None:
+def _probe(videos: Sequence[Video], where: Place, min_frames: int) -> None:
     """InputError unless one of the first videos is long enough and shows an object."""
     for index in range(min(len(videos), PROBED)):
         video = videos[index]

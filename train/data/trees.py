@@ -88,7 +88,8 @@ class AnnotatedVideo:
 
 
 @lru_cache(maxsize=MAX_OPEN)
-def _opened(frames: Path, masks: Path, name: str) -> AnnotatedVideo:
+def open_annotated(frames: Path, masks: Path, name: str) -> AnnotatedVideo:
+    """The video of a folder of frames (or film) and a folder of masks; its listing is kept for a while."""
     return AnnotatedVideo(FolderVideo(frames, masks, name))
 
 
@@ -116,7 +117,7 @@ class TreeVideos(Sequence[Video]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         name = self.names[index]
-        return _opened(self.frames_folder / name, self.masks_folder / video_id(name), video_id(name))
+        return open_annotated(self.frames_folder / name, self.masks_folder / video_id(name), video_id(name))
 
 
 def find_videos(root: Path) -> TreeVideos | None:
@@ -130,9 +131,7 @@ def find_videos(root: Path) -> TreeVideos | None:
         masks = next((root / name for name in (MASKS, *OTHER_MASKS) if (root / name).is_dir()), None)
         if masks is None or not frames.is_dir():
             continue
-        resolutions = [name for name in _folders(frames) if name == "Full-Resolution" or _is_height(name)]
-        if resolutions:
-            resolution = USUAL_RESOLUTION if USUAL_RESOLUTION in resolutions else resolutions[0]
+        if (resolution := usual_resolution(_folders(frames))) is not None:
             frames, masks = frames / resolution, masks / resolution
         with_masks = set(_folders(masks))
         films = [entry.name for entry in os.scandir(frames) if is_film(entry.name) and not is_hidden(entry.name)]
@@ -270,5 +269,7 @@ def _folders_below(root: Path) -> Iterator[Path]:
         yield from _folders_below(root / name)
 
 
-def _is_height(name: str) -> bool:
-    return name.endswith("p") and name[:-1].isdecimal()
+def usual_resolution(folders: Sequence[str]) -> str | None:
+    """Of the folders of frames, the one of the resolution to use; None if there are none for resolutions."""
+    found = [name for name in folders if name == "Full-Resolution" or (name[-1] == "p" and name[:-1].isdecimal())]
+    return USUAL_RESOLUTION if USUAL_RESOLUTION in found else next(iter(found), None)

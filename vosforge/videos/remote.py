@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import fsspec
 
@@ -99,6 +99,34 @@ class RemotePath:
             filesystem.invalidate_cache()
             names = [PurePosixPath(found).name for found in filesystem.glob(f"{path}/{pattern}")]
         return (self / name for name in names)
+
+    def folders(self) -> list[str]:
+        """The names of the folders in this one, sorted; none where it is missing. InputError if it cannot be listed."""
+        return sorted(PurePosixPath(item["name"]).name for item in self._listed() if item["type"] == "directory")
+
+    def download_files(self, to: Path) -> None:
+        """Download the files of this folder into the folder ``to``. Raises VOSForgeError if one was truncated."""
+        items = [item for item in self._listed() if item["type"] == "file"]
+        targets = [to / PurePosixPath(item["name"]).name for item in items]
+        to.mkdir(parents=True, exist_ok=True)
+        with _reaching(self):
+            filesystem, _ = fsspec.url_to_fs(str(self))
+            filesystem.get([item["name"] for item in items], [str(target) for target in targets])
+        for item, target in zip(items, targets, strict=True):
+            if item["size"] is not None and target.stat().st_size != item["size"]:
+                raise VOSForgeError(f"{self / target.name} arrived truncated: run the command again")
+
+    def _listed(self) -> list[dict[str, Any]]:
+        with _reaching(self):
+            filesystem, path = fsspec.url_to_fs(str(self))
+            filesystem.invalidate_cache()
+            try:
+                found: list[dict[str, Any]] = filesystem.ls(path, detail=True)
+            except FileNotFoundError as error:
+                _raise_hidden(error)
+                return []
+            # Some stores list the folder itself, as an empty file.
+            return [item for item in found if item["name"].rstrip("/") != path.rstrip("/")]
 
     def download(self, to: Path) -> None:
         """Download the file to ``to``. Raises VOSForgeError if it was truncated or changed meanwhile."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.data.augment import Augmentation, Geometry
+from train.data.augment import Augmentation, Geometry, Jitter
 from train.data.clips import ClipDataset
 from train.data.cutouts import Cutout, CutoutSettings, Layer, cut_out, place, sample_layers, sample_motion
 from train.data.sources import Mix, OpenSource
@@ -126,3 +126,11 @@ def test_occluders_hide_objects(make_video: Any) -> None:
         before, after = plain[index].labels, hidden[index].labels
         less += int((after > 0).sum()) < int((before > 0).sum())
     assert less >= 6
+
+
+def test_cutouts_take_the_colours_of_their_clip(make_video: Any) -> None:
+    videos = [make_video(seed, num_frames=6) for seed in range(2)]
+    grey = SETTINGS.augmentation.model_copy(update={"shared_colour": Jitter(grey=1.0)})
+    data = ClipDataset(videos, SETTINGS.model_copy(update={"cutouts": ALWAYS, "augmentation": grey}))
+    frames = data[0].frames.int()
+    assert int((frames.amax(dim=1) - frames.amin(dim=1)).max()) <= 1

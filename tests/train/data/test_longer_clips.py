@@ -1,5 +1,6 @@
 """Clips of two to eight frames."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 import torch
 
 from mivos_models import Propagation
-from train.data.augment import Augmentation, Geometry
-from train.data.clips import ClipDataset, sample_times
+from train.data.augment import Augmentation, Geometry, Jitter, point_in, sample_views, see_frame, warp_mask
+from train.data.clips import ClipDataset, sample_times, teachable
 from train.propagation import propagation_loss
 from train.settings import ClipStage, PropagationSettings
 from vosforge import InputError
+from vosforge.seeding import rng_for
+from vosforge.videos.video import objects_in
 
 GEOMETRY = Geometry(crop=64, area=(0.3, 1), rotation=9)
 
@@ -34,6 +37,53 @@ def test_short_clips_are_drawn_as_published(frames: int, num_frames: int, max_ju
         assert (
             sample_times(num_frames, max_jump, ours, frames) == published_times(num_frames, max_jump, theirs)[:frames]
         )
+
+
+def clip_as_before(videos: list[Any], settings: PropagationSettings, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames and labels of a clip, drawn as before there were sources, longer clips, stills and cut-outs."""
+    rng = rng_for(settings.seed, "clip", index)
+    epoch, place = divmod(index, len(videos))
+    video = videos[rng_for(settings.seed, "videos", epoch).permutation(len(videos))[place]]
+    for draw in range(1, 121):
+        step = index // settings.batch
+        stage = settings.stage_at(step)
+        times = published_times(video.num_frames, settings.max_jump(step), rng)[: stage.frames]
+        masks, anchor = [video.mask(t) for t in times], None
+        if rng.random() < settings.focus:
+            anchor = point_in(masks[0] == rng.choice(objects_in(masks[0])), rng)
+        augmentation = settings.augmentation.model_copy(update={"geometry": stage.geometry})
+        views = sample_views((video.height, video.width), len(times), augmentation, rng, anchor)
+        crop = stage.geometry.crop
+        seen = np.stack([warp_mask(mask, view.to_frame, crop) for mask, view in zip(masks, views, strict=True)])
+        if len(candidates := teachable(seen, settings.small_areas)):
+            chosen = rng.permutation(candidates)[: settings.num_objects]
+            sizes = (video.height, video.width)
+            frames = [
+                see_frame(partial(video.frame, t), sizes, view, stage.geometry)
+                for t, view in zip(times, views, strict=True)
+            ]
+            labels = sum((seen == label) * number for number, label in enumerate(chosen, start=1))
+            return np.stack(frames).transpose(0, 3, 1, 2), labels
+        if draw % 6 == 0:
+            video = videos[rng.integers(len(videos))]
+    raise AssertionError("no clip")
+
+
+@pytest.mark.parametrize("stages", [(), (ClipStage(start=0.5, geometry=GEOMETRY, frames=2),)])
+def test_clips_are_those_drawn_before(make_video: Any, stages: Any) -> None:
+    videos = [make_video(seed, num_frames=7) for seed in range(3)]
+    settings = PropagationSettings(
+        iterations=6,
+        batch=3,
+        stages=stages,
+        focus=0.5,
+        small_areas=(60, 70, 80),
+        augmentation=Augmentation(geometry=GEOMETRY, shared_colour=Jitter(brightness=0.3, grey=0.2)),
+    )
+    data = ClipDataset(videos, settings)
+    for index in range(18):
+        frames, labels = clip_as_before(videos, settings, index)
+        assert np.array_equal(data[index].frames, frames) and np.array_equal(data[index].labels, labels)
 
 
 @pytest.mark.parametrize("frames", [4, 5, 8])

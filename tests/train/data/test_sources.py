@@ -6,13 +6,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from train.data import trees
+from train.data import remote_trees, trees
 from train.data.augment import Augmentation, Geometry
 from train.data.clips import ClipDataset
 from train.data.sources import Mix, OpenSource, Source, as_mix, open_sources, spacing
@@ -131,7 +132,7 @@ def test_a_list_chooses_videos(root: Path, tmp_path: Path) -> None:
 def test_only_folders_are_listed_when_a_tree_is_opened(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     real = trees.FolderVideo
-    trees._opened.cache_clear()
+    trees.open_annotated.cache_clear()
     monkeypatch.setattr(trees, "FolderVideo", lambda *args: opened.append(args[2]) or real(*args))
     mix = open_sources([Source(place=str(root / "BL30K"))], 3)
     assert len(mix) == 3 and opened == ["v0"]
@@ -286,3 +287,39 @@ def test_lists_of_videos_are_mixes_of_one(blobs: Any) -> None:
     assert as_mix(mix, 3) is mix and mix[0] is blobs["v0"] and mix[-1] is blobs["v2"] and len(mix[:2]) == 2
     with pytest.raises(IndexError):
         mix[3]
+
+
+def test_trees_by_url(root: Path, bucket: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, path = fsspec.url_to_fs(bucket)
+    for name in ("davis/JPEGImages", "davis/Annotations", "youtube/train"):
+        for file in (root / name).rglob("*.*"):
+            if "v1" not in file.parts:
+                store.put_file(str(file), f"{path}/{file.relative_to(root)}")
+    for name in ("davis", "youtube"):
+        trees.open_annotated.cache_clear()
+        here = [one for one in open_sources([Source(place=str(root / name))], 3) if one.id != "v1"]
+        there = ClipDataset(open_sources([Source(place=f"{bucket}/{name}")], 3), SETTINGS)
+        assert [video.id for video in there.videos] == ["v0", "v2"]
+        assert equal(there[1], ClipDataset(here, SETTINGS)[1])
+    copies = cache.parent / "trees"
+    assert len(list(copies.glob("*/bytes"))) == 4
+    monkeypatch.setenv("VOSFORGE_REMOTE_GB", "0")
+    monkeypatch.setattr(remote_trees, "IN_USE_SECONDS", 0.0)
+    remote_trees._make_room(copies)
+    assert not list(copies.iterdir())
+    monkeypatch.delenv("VOSFORGE_REMOTE_GB")
+    assert equal(there[1], ClipDataset(here, SETTINGS)[1])
+    with pytest.raises(InputError, match="absent has no manifest"):
+        open_sources([Source(place=f"{bucket}/absent")], 3)
+
+
+def test_a_digest_tells_mixes_apart(root: Path) -> None:
+    def digest(*texts: str) -> str:
+        return open_sources([Source.parse(f"{root}/{text}") for text in texts], 3).digest()
+
+    assert digest("davis", "stills") == digest("davis", "stills")
+    different = {
+        digest(*texts)
+        for texts in [("davis",), ("BL30K",), ("shards",), ("shards,split=val",), ("davis,weight=5", "BL30K")]
+    }
+    assert len(different | {digest("davis", "BL30K"), digest("shards,stills=true"), digest("stills")}) == 8
