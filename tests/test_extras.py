@@ -37,7 +37,7 @@ shards = ShardSet(out / "data")
 assert video.frame(1).shape == (96, 128, 3) and video.mask(1).max() == 2
 assert len(Film(out / "film.mp4").frame(2)) == 32
 crop = Augmentation(geometry=Geometry(crop=64, area=(0.3, 1.0), cubic=False))
-settings = PropagationSettings(iterations=1, batch=2, depth=18, width=0.125, device="cpu", augmentation=crop)
+settings = PropagationSettings(iterations=1, batch=2, depth=18, width=0.125, device="cpu", augmentation=crop, workers=0)
 batch = next(iter(DataLoader(ShardDataset(out / "data", settings), 2)))
 assert batch.frames.shape == (2, 3, 3, 64, 64)
 network = train_propagation([video], settings, out / "networks")

@@ -227,11 +227,15 @@ def train(
     network: Annotated[
         list[str] | None, typer.Option(help="s2m, propagation or fusion; default: all three.", show_default=False)
     ] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="Train one of the recipe's stages; default: all.", show_default=False)
+    ] = None,
     config: Config = None,
     settings: Set = None,
 ) -> None:
     """Train the networks on a data set's training split, with loss curves for TensorBoard."""
     from tools.commands.training import NETWORKS, train_networks
+    from train.distributed import is_main, joined
     from train.settings import RECIPES, Recipe
     from vosforge.videos import place
 
@@ -239,9 +243,11 @@ def train(
         raise InputError(f"unknown network '{sorted(unknown)[0]}'; known: {', '.join(NETWORKS)}")
     wanted = read_config(Recipe, config, parsed_settings(settings or ()), named("recipe", recipe, RECIPES))
     check_folder(out)
-    train_networks(place(data), wanted, out, network or NETWORKS)
-    console.print("networks in", style="bold", end=" ")
-    typer.echo(str(out))
+    with joined():
+        train_networks(place(data), wanted, out, network or NETWORKS, stage)
+        if is_main():
+            console.print("networks in", style="bold", end=" ")
+            typer.echo(str(out))
 
 
 @app.command(epilog=example("infer path/to/frames runs/out --networks runs/networks --mask first.png"))

@@ -66,15 +66,16 @@ BASES = ("data", "the propagation network", "the weights to start from")
 _NUMBERS = ("steps", "seconds", "waited", "best")
 
 
-def read_checkpoint(path: Path, basis: str) -> dict[str, Any] | None:
+def read_checkpoint(path: Path, basis: str, *, mapped: bool = False) -> dict[str, Any] | None:
     """The run to resume, for `TrainingState.load`; None if there is none, or only a finished one of another basis.
 
-    ``basis``: what the run depends on: lines, the first of which are its settings as JSON. InputError for an unfinished
-    run of another basis: nothing is overwritten that took long and was not completed.
+    ``basis``: what the run depends on, a line each, the first its settings as JSON. ``mapped``: leave the tensors in
+    the file, to look only. InputError for an unfinished run of another basis: what took long and was not completed is
+    not overwritten.
     """
     if not path.exists():
         return None
-    held = read_tensors(path, "checkpoint")
+    held = read_tensors(path, "checkpoint", mapped=mapped)
     if not isinstance(held, dict) or "basis" not in held:
         raise InputError(f"{path} is not a checkpoint of an unfinished run: move it elsewhere")
     changed = differences(held["basis"], basis)

@@ -11,6 +11,7 @@ import re
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -84,7 +85,10 @@ def parallel(module: nn.Module, device: torch.device) -> nn.Module:
     if world() == 1:
         return module
     devices = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(module, device_ids=devices, broadcast_buffers=False)
+    with warnings.catch_warnings():
+        # Newer versions of torch want another name, which older ones do not know.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        return DistributedDataParallel(module, device_ids=devices, broadcast_buffers=False)
 
 
 def unsynchronised(module: nn.Module) -> Any:

@@ -59,6 +59,12 @@ def train_fusion(
 
 def fusion_loss(network: Fusion, propagation: SpaceTimeNetwork, batch: FusionSample, share: float) -> Tensor:
     """Bootstrapped cross entropy of the merged, aggregated masks; a batch of FusionSample (MiVOS, section 3.3)."""
+    probabilities = merged(network, propagation, batch)
+    return bootstrapped_cross_entropy(object_logits(probabilities, batch.present), batch.label, share)
+
+
+def merged(network: Fusion, propagation: SpaceTimeNetwork, batch: FusionSample) -> Tensor:
+    """The merged probabilities ``[B, K, H, W]`` of a batch."""
     B, K = batch.present.shape
     with torch.no_grad():
         memory = propagation.memorize(batch.reference_image, batch.given)
@@ -71,5 +77,4 @@ def fusion_loss(network: Fusion, propagation: SpaceTimeNetwork, batch: FusionSam
         attention.flatten(0, 1),
         batch.time.repeat_interleave(K, dim=0),
     )
-    probabilities = torch.sigmoid(logits.float()).squeeze(1).unflatten(0, (B, K))
-    return bootstrapped_cross_entropy(object_logits(probabilities, batch.present), batch.label, share)
+    return torch.sigmoid(logits.float()).squeeze(1).unflatten(0, (B, K))

@@ -99,7 +99,7 @@ def fit(
     saved = None if basis is None else read_checkpoint(checkpoint, basis)
 
     with torch.random.fork_rng(devices=[device] if on_cuda else []):
-        torch.manual_seed(int(rng_for(settings.seed, "dropout", kind, *[rank()][: rank()]).integers(2**63)))
+        torch.manual_seed(int(rng_for(settings.seed, "dropout", kind, *([rank()] if rank() else [])).integers(2**63)))
         if saved is not None:
             run.load(saved)
         elif is_main():
@@ -116,21 +116,14 @@ def fit(
                 run.waited += time.monotonic() - asked
                 step = Step(run.steps, settings.loss.share(run.steps, settings.iterations), mean_objects(parts))
                 optimiser.zero_grad(set_to_none=True)
-                total = torch.zeros((), device=device)
-                for number, batch in enumerate(parts, start=1):
-                    watch.samples(teaching(batch))
-                    last = number == len(parts)
-                    with nullcontext() if last or world() == 1 else unsynchronised(module):
-                        with torch.autocast(device.type, half, enabled=half is not None):
-                            loss = module(batch, step) / len(parts)
-                        scaler.scale(loss).backward()
-                    total += loss.detach()
+                watch.samples(torch.cat([teaching(batch) for batch in parts]))
+                loss = backward(module, parts, step, scaler, half)
                 if settings.clip_gradient is not None:
                     scaler.unscale_(optimiser)
                     nn.utils.clip_grad_norm_(trainable, settings.clip_gradient)
                 # Process 0's clock decides for all when a checkpoint is due.
                 due = is_main() and time.monotonic() - written >= settings.checkpoint_minutes * 60
-                value, any_due = average(torch.stack([total, total.new_tensor(float(due))])).tolist()
+                value, any_due = average(torch.stack([loss, loss.new_tensor(float(due))])).tolist()
                 watch.loss(value, run.steps + 1)
                 lr = schedule.get_last_lr()[0]
                 scaler.step(optimiser)
@@ -162,6 +155,20 @@ def fit(
     return out / f"{kind}.pth"
 
 
+def backward(
+    module: nn.Module, parts: list[Any], step: Step, scaler: torch.amp.GradScaler, half: torch.dtype | None
+) -> Tensor:
+    """The mean loss of the ``parts`` of a step in this process; its gradients, scaled, are added to the network's."""
+    total = torch.zeros((), device=parts[0][0].device)
+    for number, batch in enumerate(parts, start=1):
+        with nullcontext() if number == len(parts) or world() == 1 else unsynchronised(module):
+            with torch.autocast(total.device.type, half, enabled=half is not None):
+                loss = module(batch, step) / len(parts)
+            scaler.scale(loss).backward()
+        total += loss.detach()
+    return total
+
+
 def prepared(network: nn.Module, loss_of: Callable[[Any, Step], Tensor], settings: TrainSettings) -> nn.Module:
     """The network under its loss: a module whose call is ``loss_of``, as DistributedDataParallel needs one."""
     if settings.channels_last:
@@ -189,8 +196,8 @@ class Prefetched:
         size, rest = divmod(settings.batch, parts)
         if rest or size < settings.smallest_part:
             raise InputError(
-                f"{world()} processes cannot share a batch of {settings.batch} in {settings.accumulation} parts each: "
-                f"choose a multiple of {parts * settings.smallest_part} as batch"
+                f"a batch of {settings.batch} does not divide into {parts} parts (processes times accumulation) of at "
+                f"least {settings.smallest_part}: choose a multiple of {parts * settings.smallest_part}"
             )
         workers = settings.num_workers(local_world())
         self._device = device

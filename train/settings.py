@@ -185,6 +185,9 @@ class PropagationSettings(TrunkSettings):
     """(share of the run, largest jump between a clip's frames from then on)."""
     batch_norm: Literal["frozen", "batch"] = "frozen"
     """Whether batch norm keeps the statistics it has (published), or uses and tracks those of each batch."""
+    fresh_others: bool = _unwritten(False)
+    """Whether the input channel of the other objects starts anew where ``init`` is a checkpoint: published for stages
+    of single objects, which teach it nothing, before stages of several."""
     match_weight: float = Field(default=0.0, ge=0)
     """Weight of the matching loss beside the published one: from random weights, keys learn by it what to point at
     long before the masks could teach them."""
@@ -280,12 +283,41 @@ class FusionSettings(TrainSettings):
     results (by more than a tenth) for a sample to count as instructive."""
 
 
-class Recipe(Record):
-    """How to train the three networks."""
+class Stage(Record):
+    """A stage of training before the last: each of its networks starts from the stage before, unless ``init`` differs.
 
+    None: this stage has no such network.
+    """
+
+    data: str | None = None
+    """The data set of this stage, a path or URL; None: that of the last stage."""
+    s2m: S2MSettings | None = None
+    propagation: PropagationSettings | None = None
+    fusion: FusionSettings | None = None
+
+
+MAIN = "main"
+"""The name of the last stage."""
+StageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+class Recipe(Record):
+    """How to train the three networks: in stages, the last of which has the settings outside ``stages``.
+
+    Fusion learns from the propagation network of the last stage, whatever its own stage.
+    """
+
+    stages: dict[StageName, Stage] = Field(default={}, exclude_if=lambda stages: not stages)
+    """The stages before the last, by name, in their order."""
     s2m: S2MSettings = S2MSettings()
     propagation: PropagationSettings = PropagationSettings()
     fusion: FusionSettings = FusionSettings()
+
+    @model_validator(mode="after")
+    def _last_is_main(self) -> Self:
+        if MAIN in self.stages:
+            raise ValueError(f"the stage '{MAIN}' is the last, whose settings are outside 'stages': name it otherwise")
+        return self
 
 
 def _clip_crop(crop: int, area: tuple[float, float]) -> Geometry:

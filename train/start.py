@@ -11,7 +11,7 @@ from mivos_models import load_imagenet
 from mivos_models.networks.checkpoints import mismatches
 from mivos_models.networks.resnet import ResNet
 from mivos_models.networks.saved import read_tensors
-from train.settings import IMAGENET, RANDOM, TrainSettings, TrunkSettings
+from train.settings import IMAGENET, RANDOM, PropagationSettings, TrainSettings, TrunkSettings
 from vosforge import InputError
 from vosforge.files import at_home
 from vosforge.seeding import rng_for
@@ -20,6 +20,8 @@ NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 WRAPPERS = ("network", "model_state")
 """Where files that hold more than a network keep it: those to resume from, ours and MiVOS's; DeepLabV3+ for VOC."""
+OTHERS = 4
+"""The input channel of a mask encoder that has the other objects."""
 LAST_OF_S2M = ("classifier.classifier.3.weight", "classifier.classifier.3.bias")
 
 
@@ -35,7 +37,7 @@ def initialised(build: Callable[[], NetworkT], settings: TrainSettings, kind: st
             for trunk in (module for module in network.modules() if isinstance(module, ResNet)):
                 load_imagenet(trunk, settings.imagenet_weights)
         elif (path := start_file(settings)) is not None:
-            load_start(network, path)
+            load_start(network, path, isinstance(settings, PropagationSettings) and settings.fresh_others)
         return network
 
 
@@ -44,18 +46,20 @@ def start_file(settings: TrainSettings) -> Path | None:
     return None if settings.init in (RANDOM, IMAGENET) else at_home(settings.init)
 
 
-def load_start(network: nn.Module, path: Path) -> None:
+def load_start(network: nn.Module, path: Path, fresh_others: bool = False) -> None:
     """Load a checkpoint of the same kind, depth and width; what it lacks starts orthogonal, from torch's generator.
 
     The first convolutions of ``network`` may have more input channels than those of the file, as between MiVOS's stages
-    of one and of more objects; S2M may start from DeepLabV3+ of any number of classes, whose last layer is replaced.
+    of one and of more objects. ``fresh_others`` has the last of them, the other objects', start so in any case. S2M may
+    start from DeepLabV3+ of any number of classes, whose last layer is replaced.
     """
     state = _opened(path)
     expected = network.state_dict()
     for name, module in network.named_modules():
-        weight = f"{name}.weight"
-        if name.endswith("conv1") and isinstance(module, nn.Conv2d) and weight in state:
-            state[weight] = _widened(state[weight], module.weight)
+        weight = f"{name}.conv1.weight"
+        if isinstance(module, ResNet) and weight in state:
+            kept = OTHERS if fresh_others else None
+            state[weight] = _widened(state[weight][:, :kept], module.conv1.weight)
     weight, bias = LAST_OF_S2M
     if {weight, bias} <= expected.keys() & state.keys() and len(state[weight]) != len(expected[weight]):
         state[weight] = nn.init.orthogonal_(torch.empty_like(expected[weight]))

@@ -6,6 +6,7 @@ samples made as in training, but from held-out videos: J&F averaged over their o
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,15 +14,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from mivos_models import S2M, Fusion, SpaceTimeNetwork, propagate
+from mivos_models import S2M, Fusion, SpaceTimeNetwork, load_propagation, propagate
 from mivos_models.networks.images import MEAN, STD
-from train.data.fusion_data import FusionSample
+from train.data.fusion_data import FusionDataset, FusionSample
+from train.data.recorded import record_references
 from train.evaluation.metrics import boundary_counts, boundary_radius, region_counts
 from train.evaluation.protocols import PROTOCOLS, Sample, score_sample
 from train.evaluation.segmenting import first_masks
+from train.fusion import merged
+from train.loop import torch_device
 from train.losses import object_logits
 from train.s2m import FrameDataset
-from train.settings import PropagationSettings, S2MSettings
+from train.settings import FusionSettings, PropagationSettings, S2MSettings
 from vosforge.videos.video import Video, objects_in
 
 SHOWN = 4
@@ -45,8 +49,7 @@ Validator = Callable[[Any], Validated]
 
 def propagation_validator(videos: Sequence[Video], settings: PropagationSettings) -> Validator:
     """Validates on evenly spaced ones of ``videos``."""
-    places = np.linspace(0, len(videos) - 1, min(settings.validate_videos, len(videos))).round().astype(int)
-    chosen = [videos[place] for place in places]
+    chosen = evenly_spaced(videos, settings.validate_videos)
     return lambda network: validate_propagation(network, chosen, settings.validate_frames)
 
 
@@ -54,6 +57,24 @@ def s2m_validator(videos: Sequence[Video], settings: S2MSettings) -> Validator:
     """Validates on scribbled frames of ``videos``."""
     samples = FrameDataset(videos, settings.model_copy(update={"seed": settings.seed + SEED}))
     return lambda network: validate_s2m(network, samples, settings.validate_samples, settings.batch)
+
+
+def fusion_validator(videos: Sequence[Video], settings: FusionSettings, propagation: Path, folder: Path) -> Validator:
+    """Validates on results of the network ``propagation`` for evenly spaced ones of ``videos``, kept in ``folder``.
+
+    InputError if these show no object in two references.
+    """
+    frozen = load_propagation(propagation).to(torch_device(settings.device)).requires_grad_(False)
+    chosen = evenly_spaced(videos, settings.validate_videos)
+    recorded = record_references(chosen, frozen, settings.model_copy(update={"num_videos": None}), folder)
+    samples = FusionDataset(recorded, settings.model_copy(update={"seed": settings.seed + SEED}))
+    return lambda network: validate_fusion(network, frozen, samples, settings.validate_samples, settings.batch)
+
+
+def evenly_spaced(videos: Sequence[Video], count: int) -> list[Video]:
+    """At most ``count`` of ``videos``."""
+    places = np.linspace(0, len(videos) - 1, min(count, len(videos))).round().astype(int)
+    return [videos[place] for place in places]
 
 
 @contextmanager
@@ -104,16 +125,18 @@ def validate_s2m(network: S2M, samples: Dataset[Any], count: int, batch: int) ->
 def validate_fusion(
     network: Fusion,
     propagation: SpaceTimeNetwork,
-    merge: Callable[[Fusion, SpaceTimeNetwork, FusionSample], Tensor],
     samples: Dataset[FusionSample],
     count: int,
     batch: int,
 ) -> Validated:
-    """Merged masks of the first ``count`` samples; ``merge`` gives probabilities ``[B, K, H, W]``."""
+    """Merged masks of the first ``count`` samples."""
 
     def predict(inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        merged = merge(network, propagation, inputs)
-        return object_logits(merged, inputs.present).argmax(dim=1), inputs.label, inputs.image
+        return (
+            object_logits(merged(network, propagation, inputs), inputs.present).argmax(dim=1),
+            inputs.label,
+            inputs.image,
+        )
 
     return _validate_samples(network, samples, count, batch, predict)
 

@@ -1,8 +1,9 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import torch
 
+from tests.train import runs
 from vosforge.videos.video import MemoryVideo
 
 
@@ -16,6 +17,6 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def videos(make_video: Callable[..., MemoryVideo]) -> list[MemoryVideo]:
-    """Two videos of six frames."""
-    return [make_video(seed, num_frames=6) for seed in range(2)]
+def videos() -> list[MemoryVideo]:
+    """Those of the runs in processes of their own."""
+    return runs.videos()

@@ -11,11 +11,14 @@ import torch
 
 from tests.blobs import blob_video
 from train.data.augment import Augmentation, Geometry
+from train.distributed import joined
 from train.losses import Bootstrap
 from train.propagation import train_propagation
 from train.s2m import train_s2m
 from train.settings import PropagationSettings, S2MSettings, TrainSettings
 from vosforge.errors import VOSForgeError
+from vosforge.processes import end_on_sigterm
+from vosforge.videos.video import MemoryVideo
 
 TINY: dict[str, Any] = {
     "depth": 18,
@@ -40,6 +43,11 @@ def propagation(**changes: Any) -> PropagationSettings:
     return PropagationSettings(augmentation=crop(64, area=(0.3, 1.0)), **settings)
 
 
+def videos() -> list[MemoryVideo]:
+    """Three of six frames, with one, two and two objects."""
+    return [blob_video(seed, num_frames=6, num_objects=min(seed + 1, 2)) for seed in range(3)]
+
+
 def losses(out: Path, kind: str) -> list[float]:
     lines = [json.loads(line) for line in (out / f"{kind}.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
@@ -47,7 +55,10 @@ def losses(out: Path, kind: str) -> list[float]:
 
 
 def started(settings: TrainSettings, out: Path, *before: str, **environment: str) -> "subprocess.Popen[str]":
-    """A process that trains on two videos; ``before``: a launcher and its arguments."""
+    """A process that trains on `videos`; ``before``: a launcher and its arguments.
+
+    Under torchrun each process leaves its number in a file beside ``out``, named for its rank.
+    """
     command = [*(before or (sys.executable,)), str(Path(__file__)), type(settings).__name__, str(out)]
     return subprocess.Popen(
         [*command, settings.model_dump_json()],
@@ -61,21 +72,21 @@ def started(settings: TrainSettings, out: Path, *before: str, **environment: str
 
 def run(kind: str, out: Path, told: str) -> None:
     """Train as told, printing each step."""
-    from train.distributed import joined
-
     torch.set_num_threads(1)
-    videos = [blob_video(seed, num_frames=6) for seed in range(2)]
+    if "RANK" in os.environ:
+        (out.parent / f"{out.name}.{os.environ['RANK']}").write_text(str(os.getpid()))
     train, settings = {
         "S2MSettings": (train_s2m, S2MSettings),
         "PropagationSettings": (train_propagation, PropagationSettings),
     }[kind]
     with joined():
         train(  # type: ignore[operator]
-            videos, settings.model_validate_json(told), out, lambda step, *_: print(step, flush=True), basis=told
+            videos(), settings.model_validate_json(told), out, lambda step, *_: print(step, flush=True), basis=told
         )
 
 
 if __name__ == "__main__":
+    end_on_sigterm()
     try:
         run(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
     except VOSForgeError as error:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.kills import calls, killed_before_call
 from tests.train import runs
 from train.checkpoint import differences, read_checkpoint
 from train.s2m import train_s2m
@@ -28,23 +29,20 @@ def equal_weights(first: Path, second: Path) -> bool:
 
 
 def test_a_killed_run_resumes_bit_for_bit(videos: Any, tmp_path: Path) -> None:
-    """S2M has dropout and batch norm's statistics to resume; two runs end at random instants, with a worker each."""
-    rng = rng_for("kills")
+    """S2M has dropout and batch norm's statistics to resume; the run ends at a random instant, with a worker."""
+    rng = np.random.default_rng()
     settings = runs.s2m(iterations=STEPS, workers=1, checkpoint_minutes=0)
     undisturbed = settings.model_copy(update={"workers": 0, "checkpoint_minutes": 10.0})
     train_s2m(videos, undisturbed, tmp_path / "whole")
-    out, began = tmp_path / "killed", []
-    for last in sorted(rng.choice(range(2, STEPS), 2, replace=False).tolist()):
-        process = runs.started(settings, out)
-        assert process.stdout is not None
-        steps = map(int, process.stdout)
-        began.append(next(steps))
-        while next(steps, STEPS) < last:
-            pass
-        time.sleep(rng.uniform(0, 0.05))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    assert 1 == began[0] < began[1]
+    out, last = tmp_path / "killed", int(rng.integers(1, STEPS))
+    process = runs.started(settings, out)
+    assert process.stdout is not None
+    assert any(int(line) == last for line in process.stdout)
+    time.sleep(rng.uniform(0, 0.05))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    held = torch.load(out / "s2m.checkpoint.pth", weights_only=True)
+    assert held["steps"] >= last - 1
     train_s2m(videos, undisturbed, out, basis=settings.model_dump_json())
     assert runs.losses(out, "s2m") == runs.losses(tmp_path / "whole", "s2m")
     assert equal_weights(tmp_path / "whole/s2m.pth", out / "s2m.pth")
@@ -118,3 +116,18 @@ def test_a_torn_last_line_is_dropped(finished: Path, videos: Any, tmp_path: Path
     assert (tmp_path / "s2m.jsonl").read_bytes() == lines
     assert np.isfinite(runs.losses(tmp_path, "s2m")).all()
     assert equal_weights(finished / "s2m.pth", tmp_path / "s2m.pth")
+
+
+def test_a_kill_at_any_call_loses_nothing(videos: Any, tmp_path: Path) -> None:
+    """In a step, in a line of the history, in a checkpoint, in the network at the end."""
+    settings = runs.s2m(iterations=3, workers=0, checkpoint_minutes=0)
+    basis = settings.model_dump_json()
+    whole = tmp_path / "whole"
+    train_s2m(videos, settings, whole)
+    made = calls(lambda: train_s2m(videos, settings, tmp_path / "counted", basis=basis))
+    for share in np.linspace(0.2, 0.97, 6) + rng_for("calls").uniform(-0.02, 0.0, 6):
+        out = tmp_path / f"{share}"
+        assert killed_before_call(int(share * made), lambda out=out: train_s2m(videos, settings, out, basis=basis))
+        train_s2m(videos, settings, out, basis=basis)
+        assert runs.losses(out, "s2m") == runs.losses(whole, "s2m")
+        assert equal_weights(whole / "s2m.pth", out / "s2m.pth")

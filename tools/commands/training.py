@@ -4,82 +4,116 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tools.commands.validating import PageWriter, validation
-from train.checkpoint import differences
-from train.distributed import from_main, is_main, joined
+from train.checkpoint import differences, read_checkpoint
+from train.distributed import from_main, is_main
 from train.fusion import train_fusion
 from train.loop import OnStep
 from train.propagation import train_propagation
 from train.s2m import train_s2m
-from train.settings import Recipe, TrainSettings
+from train.settings import MAIN, RANDOM, FusionSettings, PropagationSettings, Recipe, S2MSettings, TrainSettings
 from train.start import start_file
+from vosforge.config import named
 from vosforge.errors import InputError
 from vosforge.files import write_sealed
 from vosforge.log import console
 from vosforge.progress import ProgressBar, progress, shown
 from vosforge.trouble import attempting
-from vosforge.videos import Place, ShardSet
+from vosforge.videos import Place, ShardSet, place
 from vosforge.videos.video import Video
 
 NETWORKS = ("s2m", "propagation", "fusion")
 """In training order: fusion learns from propagation's results."""
 
 
-def train_networks(data: Place, recipe: Recipe, out: Path, networks: Sequence[str] = NETWORKS) -> dict[str, bool]:
+class _Part(NamedTuple):
+    """A network in a stage: its settings, data, folder, and the network of the stage before."""
+
+    kind: str
+    stage: str
+    settings: TrainSettings
+    data: Place
+    out: Path
+    before: Path | None
+
+
+def train_networks(
+    data: Place, recipe: Recipe, out: Path, networks: Sequence[str] = NETWORKS, stage: str | None = None
+) -> dict[str, bool]:
     """Train ``networks`` on the training split of the data set ``data``; returns which were reused.
 
-    A network already trained in ``out`` with the same recipe and videos is kept, and one whose training was ended
-    resumes at its last checkpoint. Under torchrun the processes train together. Raises InputError without training
-    videos, for fusion without a propagation network in ``out``, and where an unfinished run had another recipe or other
-    videos.
+    ``stage``: the one stage of the recipe to train; None: all. The last stage's networks are in ``out``, those of the
+    others in folders below, named for their stages. A network already trained there with the same recipe and videos is
+    kept, and one whose training was ended resumes at its last checkpoint. Under torchrun, every process calls this.
+    Raises InputError without training videos, for fusion without a propagation network in ``out``, and where an
+    unfinished run had another recipe or other videos.
     """
-    with joined():
-        return _train(data, recipe, out, networks)
-
-
-def _train(data: Place, recipe: Recipe, out: Path, networks: Sequence[str]) -> dict[str, bool]:
-    shards = ShardSet(data)
-    videos: Sequence[Video] = shards.split("train")
-    if not videos:
-        raise InputError(f"{data} has no videos in its split 'train': render some first")
-    if "fusion" in networks and "propagation" not in networks and not (out / "propagation.pth").exists():
+    named("stage", stage or MAIN, {**recipe.stages, MAIN: recipe})
+    all_parts = (part for kind in NETWORKS if kind in networks for part in _parts(kind, data, recipe, out))
+    parts = [part for part in all_parts if stage in (None, part.stage)]
+    sets = {part.data: ShardSet(part.data) for part in parts}
+    for where, shards in sets.items():
+        if not shards.split("train"):
+            raise InputError(f"{where} has no videos in its split 'train': render some first")
+    lacking = ("propagation", MAIN) not in {(part.kind, part.stage) for part in parts}
+    if lacking and "fusion" in {part.kind for part in parts} and not (out / "propagation.pth").exists():
         raise InputError(f"{out} holds no propagation network, which fusion needs: train propagation too")
+    reused = [(part.kind, _train(part, sets[part.data], out / "propagation.pth")) for part in parts]
+    return {kind: all(kept for one, kept in reused if one == kind) for kind, _ in reused}
+
+
+def _parts(kind: str, data: Place, recipe: Recipe, out: Path) -> Iterator[_Part]:
+    """The stages of a network."""
+    before = None
+    for name, stage in recipe.stages.items():
+        if (settings := getattr(stage, kind)) is not None:
+            where = data if stage.data is None else place(stage.data)
+            yield _Part(kind, name, settings, where, out / name, before)
+            before = out / name / f"{kind}.pth"
+    yield _Part(kind, MAIN, getattr(recipe, kind), data, out, before)
+
+
+def _train(part: _Part, shards: ShardSet, propagation: Path) -> bool:
+    """Train a network in a stage; returns whether it was trained before. ``propagation``: what fusion learns from."""
+    kind, out, settings = part.kind, part.out, part.settings
+    if part.before is not None and settings.init == RANDOM and getattr(settings, "imagenet", None) is None:
+        if not part.before.exists():
+            raise InputError(f"the stage '{part.stage}' starts from {part.before}, which is missing: train that first")
+        settings = settings.model_copy(update={"init": str(part.before)})
     content = hashlib.sha256("".join(row.model_dump_json() for row in shards.videos).encode()).hexdigest()
-    held_out, page = shards.split("val"), PageWriter(out)
-    reused = {}
-    for kind in (kind for kind in NETWORKS if kind in networks):
-        settings = getattr(recipe, kind)
-        basis = from_main(_basis(settings, content, out / "propagation.pth" if kind == "fusion" else None))
-        note = out / f"{kind}.basis"
-        trained = (out / f"{kind}.pth").exists() and note.exists() and not differences(note.read_text(), basis)
-        reused[kind] = from_main(trained)
-        if reused[kind]:
-            if is_main():
-                console.print(f"{kind}: already trained on these videos, reusing {shown(out / f'{kind}.pth')}")
-            continue
+    basis = from_main(_basis(part.settings, content, propagation if kind == "fusion" else None, start_file(settings)))
+    note = out / f"{kind}.basis"
+    trained = (out / f"{kind}.pth").exists() and note.exists() and not differences(note.read_text(), basis)
+    if from_main(trained):
         if is_main():
-            note.unlink(missing_ok=True)
-        validate = validation(kind, held_out, settings, out)
-        with attempting(f"train {kind} into {out}"), _bar(kind, page) as on_step:
-            if kind == "s2m":
-                train_s2m(videos, recipe.s2m, out, on_step, basis=basis, validate=validate)
-            elif kind == "propagation":
-                train_propagation(videos, recipe.propagation, out, on_step, basis=basis, validate=validate)
-            else:
-                train_fusion(videos, recipe.fusion, out, on_step, basis=basis, validate=validate)
-        if is_main():
-            write_sealed(note, basis)
-            page.write()
-        from_main(None)  # the next network needs the files of this one
-    return reused
+            console.print(f"{kind}: already trained on these videos, reusing {shown(out / f'{kind}.pth')}")
+        return True
+    read_checkpoint(out / f"{kind}.checkpoint.pth", basis, mapped=True)  # refuses before the videos are prepared
+    if is_main():
+        note.unlink(missing_ok=True)
+    videos: Sequence[Video] = shards.split("train")
+    page = PageWriter(out)
+    validate = validation(kind, shards.split("val"), settings, out, propagation)
+    with attempting(f"train {kind} into {out}"), _bar(kind, page) as on_step:
+        if isinstance(settings, S2MSettings):
+            train_s2m(videos, settings, out, on_step, basis=basis, validate=validate)
+        elif isinstance(settings, PropagationSettings):
+            train_propagation(videos, settings, out, on_step, basis=basis, validate=validate)
+        elif isinstance(settings, FusionSettings):
+            train_fusion(videos, settings, out, on_step, propagation, basis=basis, validate=validate)
+    if is_main():
+        write_sealed(note, basis)
+        page.write()
+    from_main(None)  # the next network needs the files of this one
+    return False
 
 
-def _basis(settings: TrainSettings, content: str, teacher: Path | None) -> str:
+def _basis(settings: TrainSettings, content: str, teacher: Path | None, start: Path | None) -> str:
     """All that a network depends on, a line each, as ``train.checkpoint.BASES`` names them."""
     # Fusion is trained on what the propagation network in the output folder gives, whoever trained that.
     taught_by = _file_hash(teacher) if teacher is not None and teacher.exists() else ""
-    start = start_file(settings)
     started_from = f"{_file_hash(start)}\n" if start is not None and start.is_file() else ""
     return f"{settings.model_dump_json()}\n{content}\n{taught_by}\n{started_from}"
 

@@ -9,8 +9,9 @@ from torch import nn
 
 from tools.inspect.training_page import write_training_page, write_validation_picture
 from train.loop import OnStep, Validate
-from train.settings import PropagationSettings, S2MSettings, TrainSettings
-from train.validation import Validator, propagation_validator, s2m_validator
+from train.settings import FusionSettings, PropagationSettings, S2MSettings, TrainSettings
+from train.validation import Validator, fusion_validator, propagation_validator, s2m_validator
+from vosforge.errors import InputError
 from vosforge.log import logger
 from vosforge.videos.video import Video
 
@@ -18,20 +19,20 @@ PAGE_SECONDS = 60
 """Between two writings of the page."""
 
 
-def validation(kind: str, videos: Sequence[Video], settings: TrainSettings, out: Path) -> Validate | None:
+def validation(
+    kind: str, videos: Sequence[Video], settings: TrainSettings, out: Path, propagation: Path
+) -> Validate | None:
     """What `train.loop.fit` calls to judge a network by the held-out ``videos``; None without such videos.
 
-    Each call leaves a picture beside the network, for the page.
+    Each call leaves a picture beside the network, for the page. ``propagation``: the network that fusion learns from.
     """
     usable = [video for video in videos if video.has_colors and video.has_masks and video.num_objects]
     if not usable:
         return None
-    judge: Validator
-    if isinstance(settings, PropagationSettings):
-        judge = propagation_validator(usable, settings)
-    elif isinstance(settings, S2MSettings):
-        judge = s2m_validator(usable, settings)
-    else:
+    try:
+        judge = _validator(usable, settings, out, propagation)
+    except InputError as error:
+        logger.warning("%s is not validated: %s", kind, error)
         return None
 
     def validate(network: nn.Module, step: int) -> Mapping[str, float]:
@@ -41,6 +42,17 @@ def validation(kind: str, videos: Sequence[Video], settings: TrainSettings, out:
         return found.scores
 
     return validate
+
+
+def _validator(videos: Sequence[Video], settings: TrainSettings, out: Path, propagation: Path) -> Validator:
+    match settings:
+        case PropagationSettings():
+            return propagation_validator(videos, settings)
+        case S2MSettings():
+            return s2m_validator(videos, settings)
+        case FusionSettings():
+            return fusion_validator(videos, settings, propagation, out / "validation-data")
+    raise TypeError(type(settings))
 
 
 class PageWriter:

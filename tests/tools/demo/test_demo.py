@@ -67,9 +67,8 @@ def test_untrained_networks_fail_the_demo_and_the_report_says_so(demo):
         assert (root / "networks" / f"{kind}.pth").exists()
         lines = (root / "networks" / f"{kind}.jsonl").read_text().splitlines()
         assert len(lines) == 2
-        if kind != "fusion":
-            assert {"j", "f", "jf"} == json.loads(lines[-1])["validation"].keys()  # of the held-out videos
-            assert (root / "networks" / f"{kind}.validation.jpg").exists()
+        assert {"j", "f", "jf"} == json.loads(lines[-1])["validation"].keys()  # of the held-out videos
+        assert (root / "networks" / f"{kind}.validation.jpg").exists()
     assert (root / "networks/training.html").read_text().count("<section") == 3
 
 
