@@ -84,6 +84,7 @@ def _debug() -> Recipe:
             augmentation=small,
             short_side=64,
             num_videos=2,
+            references=2,
             min_pixels=1,
             workers=0,
             validate_videos=1,

@@ -1,20 +1,25 @@
 """Validates a network while it trains, and keeps the page of the run up to date."""
 
+import io
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from PIL import Image
 from torch import nn
+from torch.utils.tensorboard import SummaryWriter
 
-from tools.inspect.training_page import write_training_page, write_validation_picture
+from tools.inspect.training_page import validation_picture, write_training_page
 from train.loop import OnStep, Validate
 from train.settings import FusionSettings, PropagationSettings, S2MSettings, TrainSettings
 from train.validation import Validator, fusion_validator, propagation_validator, s2m_validator
 from vosforge.errors import InputError
+from vosforge.files import write_sealed
 from vosforge.log import logger
 from vosforge.videos.video import Video
 
+JPEG_QUALITY = 85
 PAGE_SECONDS = 60
 """Between two writings of the page."""
 
@@ -37,7 +42,13 @@ def validation(
 
     def validate(network: nn.Module, step: int) -> Mapping[str, float]:
         found = judge(network)
-        write_validation_picture(out, kind, found)
+        picture = validation_picture(found)
+        if picture is not None:
+            buffer = io.BytesIO()
+            Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY)
+            write_sealed(out / f"{kind}.validation.jpg", buffer.getvalue())
+            with SummaryWriter(str(out / "tensorboard" / f"{kind}-validation")) as board:
+                board.add_image("held out: truth, result", picture, step, dataformats="HWC")
         logger.info("%s, step %d: held-out J&F %.1f", kind, step, 100 * found.scores["jf"])
         return found.scores
 

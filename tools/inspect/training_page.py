@@ -1,14 +1,13 @@
 """One HTML page of a training run, made from the files in its folder, as often as wanted."""
 
 import base64
-import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+import numpy as np
 
 from tools.inspect.overlay import contact_sheet, overlay, shrink, shrink_labels
 from train.validation import Validated
@@ -61,16 +60,13 @@ def write_training_page(out: Path) -> Path:
     return out / "training.html"
 
 
-def write_validation_picture(out: Path, kind: str, found: Validated) -> None:
-    """Write ``out/<kind>.validation.jpg``: held-out frames with the truth (left) and the network's masks (right)."""
+def validation_picture(found: Validated) -> np.ndarray | None:
+    """Held-out frames with the truth (left) and the network's masks (right), uint8 ``[h, w, 3]``; None without any."""
     rows = []
     for frame, truth, masks in zip(found.frames, found.truth, found.found, strict=True):
         small = shrink(frame, TILE)
         rows.append([overlay(small, shrink_labels(mask, TILE)) for mask in (truth, masks)])
-    if rows:
-        buffer = io.BytesIO()
-        Image.fromarray(contact_sheet(rows, [[""] * len(row) for row in rows])).save(buffer, "JPEG", quality=85)
-        write_sealed(out / f"{kind}.validation.jpg", buffer.getvalue())
+    return contact_sheet(rows, [[""] * len(row) for row in rows]) if rows else None
 
 
 def read_history(path: Path) -> Iterator[dict[str, Any]]:
