@@ -221,9 +221,17 @@ def render(
 
 @app.command(epilog=example("train runs/data runs/networks --recipe demo"))
 def train(
-    data: Annotated[str, typer.Argument(help="A data set, as a path or URL.")],
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            help="Data sets of shards, DAVIS, YouTube-VOS, BL30K, frames and masks, or stills, as paths or URLs; each "
+            "may end with settings, as in DAVIS,weight=5."
+        ),
+    ],
     out: Annotated[Path, typer.Argument(help="Output folder for the networks.")],
-    recipe: Annotated[str, typer.Option(help="demo (minutes on a CPU) or paper (the published settings).")] = "demo",
+    recipe: Annotated[
+        str, typer.Option(help="demo (minutes on a CPU), mivos (as published) or debug (seconds).")
+    ] = "demo",
     network: Annotated[
         list[str] | None, typer.Option(help="s2m, propagation or fusion; default: all three.", show_default=False)
     ] = None,
@@ -233,18 +241,21 @@ def train(
     config: Config = None,
     settings: Set = None,
 ) -> None:
-    """Train the networks on a data set's training split, with loss curves for TensorBoard."""
+    """Train the networks on a mix of data, with curves for TensorBoard and a page, OUT/training.html.
+
+    Interrupt it at any time: the same command resumes.
+    """
     from tools.commands.training import NETWORKS, train_networks
     from train.distributed import is_main, joined
-    from train.settings import RECIPES, Recipe
-    from vosforge.videos import place
+    from train.recipes import recipe as named_recipe
+    from train.settings import Recipe
 
     if unknown := set(network or ()) - set(NETWORKS):
         raise InputError(f"unknown network '{sorted(unknown)[0]}'; known: {', '.join(NETWORKS)}")
-    wanted = read_config(Recipe, config, parsed_settings(settings or ()), named("recipe", recipe, RECIPES))
+    wanted = read_config(Recipe, config, parsed_settings(settings or ()), named_recipe(recipe))
     check_folder(out)
     with joined():
-        train_networks(place(data), wanted, out, network or NETWORKS, stage)
+        train_networks(data, wanted, out, network or NETWORKS, stage)
         if is_main():
             console.print("networks in", style="bold", end=" ")
             typer.echo(str(out))

@@ -1,13 +1,12 @@
-"""Settings of a training run: one record per network, and two tested recipes.
+"""Settings of a training run: one record per network.
 
-The defaults are the published ones (MiVOS, CVPR 2021) for rendered videos; ``RECIPES["demo"]`` is the same three
-networks in small, for minutes on two CPU cores from random weights.
+The defaults are the published ones (MiVOS, CVPR 2021) for rendered videos; `train.recipes` has named sets of settings.
 """
 
 import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from train.data.augment import Augmentation, Geometry, Jitter
 from train.data.cutouts import CutoutSettings
@@ -283,14 +282,20 @@ class FusionSettings(TrainSettings):
     results (by more than a tenth) for a sample to count as instructive."""
 
 
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
 class Stage(Record):
     """A stage of training before the last: each of its networks starts from the stage before, unless ``init`` differs.
 
     None: this stage has no such network.
     """
 
-    data: str | None = None
-    """The data set of this stage, a path or URL; None: that of the last stage."""
+    data: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    """The data of this stage: paths or URLs, each perhaps with settings of `Source`; none: the data of the run."""
+    stills: bool = False
+    """Of the run's data, make clips of single frames that are moved (`train.data.stills`)."""
     s2m: S2MSettings | None = None
     propagation: PropagationSettings | None = None
     fusion: FusionSettings | None = None
@@ -318,76 +323,3 @@ class Recipe(Record):
         if MAIN in self.stages:
             raise ValueError(f"the stage '{MAIN}' is the last, whose settings are outside 'stages': name it otherwise")
         return self
-
-
-def _clip_crop(crop: int, area: tuple[float, float]) -> Geometry:
-    return Geometry(crop=crop, area=area, rotation=4, shear=2, cubic=False)
-
-
-def _demo() -> Recipe:
-    """About three minutes on two CPU cores, from random weights, on twelve videos of 24 frames at 384x256."""
-    colour = Jitter(brightness=0.15, contrast=0.1, saturation=0.1, hue=0.02)
-    return Recipe(
-        s2m=S2MSettings(
-            iterations=280,
-            batch=8,
-            lr=2e-3,
-            warmup=10,
-            schedule="cosine",
-            loss=Bootstrap(start=0.3, end=0.8, top=0.4),
-            augmentation=Augmentation(
-                geometry=Geometry(crop=192, short_side=256, zoom=(0.6, 1.2), rotation=15, shear=5, cubic=False),
-                shared_colour=colour,
-            ),
-            scribbles=ScribbleSettings(from_zero=0.5, robot_from_zero=0.5, other_from_zero=True),
-            min_side=40,
-            depth=18,
-            width=0.25,
-            keep_in_memory=True,
-            workers=0,
-        ),
-        propagation=PropagationSettings(
-            iterations=800,
-            batch=4,
-            lr=1.5e-3,
-            warmup=20,
-            decay_at=(0.9,),
-            clip_gradient=5.0,
-            # Hard pixels alone, this early, teach nothing: measured, the loss stays where it is.
-            loss=Bootstrap(start=1.0, end=1.0),
-            match_weight=1.0,
-            augmentation=Augmentation(
-                shared_colour=Jitter(brightness=0.3, contrast=0.3, saturation=0.5, hue=0.5, grey=0.05)
-            ),
-            stages=(
-                ClipStage(start=0.0, geometry=_clip_crop(128, (0.1, 0.4)), frames=2),
-                ClipStage(start=0.2, geometry=_clip_crop(208, (0.35, 1.0)), frames=2),
-            ),
-            num_objects=2,
-            jumps=((0.0, 2), (0.25, 5), (0.5, 10)),
-            batch_norm="batch",
-            depth=18,
-            width=0.125,
-            keep_in_memory=True,
-            workers=0,
-        ),
-        fusion=FusionSettings(
-            iterations=150,
-            batch=4,
-            lr=3e-3,
-            warmup=10,
-            schedule="cosine",
-            loss=Bootstrap(start=0.3, end=0.8, top=0.4),
-            augmentation=Augmentation(geometry=Geometry(crop=128, cubic=False), shared_colour=colour),
-            short_side=128,
-            num_videos=8,
-            between=True,
-            width=0.5,
-            keep_in_memory=True,
-            workers=0,
-        ),
-    )
-
-
-RECIPES = {"demo": _demo(), "paper": Recipe()}
-"""``paper``: the published settings. ``demo``: minutes on a CPU."""

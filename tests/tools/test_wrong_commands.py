@@ -47,7 +47,7 @@ train r1 zz --recipe huge | unknown recipe 'huge'
 train r1 zz --network foo | unknown network 'foo'
 train r1 zz --stage stills | unknown stage 'stills'; known: main
 train r1 zz --set s2m.init=nowhere.pth | no checkpoint nowhere.pth
-train r1 zz --recipe paper --set fusion.init=imagenet | no trunk
+train r1 zz --recipe mivos --set fusion.init=imagenet | no trunk
 train r1 zz --network fusion | holds no propagation network
 train r1 zz --set fusion.batch=0 | 'fusion.batch' cannot be 0
 train r1 zz --set s2m.augmentation.geometry.zoom=[2,1] | put the lower number first

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tools.commands.validating import PageWriter, validation
 from train.checkpoint import differences, read_checkpoint
+from train.data.sources import Source, kind_of, open_sources
 from train.distributed import from_main, is_main
 from train.fusion import train_fusion
 from train.loop import OnStep
@@ -21,7 +22,7 @@ from vosforge.files import write_sealed
 from vosforge.log import console
 from vosforge.progress import ProgressBar, progress, shown
 from vosforge.trouble import attempting
-from vosforge.videos import Place, ShardSet, place
+from vosforge.videos import ShardSet
 from vosforge.videos.video import Video
 
 NETWORKS = ("s2m", "propagation", "fusion")
@@ -34,15 +35,15 @@ class _Part(NamedTuple):
     kind: str
     stage: str
     settings: TrainSettings
-    data: Place
+    data: tuple[str, ...]
     out: Path
     before: Path | None
 
 
 def train_networks(
-    data: Place, recipe: Recipe, out: Path, networks: Sequence[str] = NETWORKS, stage: str | None = None
+    data: Sequence[str], recipe: Recipe, out: Path, networks: Sequence[str] = NETWORKS, stage: str | None = None
 ) -> dict[str, bool]:
-    """Train ``networks`` on the training split of the data set ``data``; returns which were reused.
+    """Train ``networks`` on the training splits of a mix of ``data``, texts as of `Source`; returns which were reused.
 
     ``stage``: the one stage of the recipe to train; None: all. The last stage's networks are in ``out``, those of the
     others in folders below, named for their stages. A network already trained there with the same recipe and videos is
@@ -53,37 +54,59 @@ def train_networks(
     named("stage", stage or MAIN, {**recipe.stages, MAIN: recipe})
     all_parts = (part for kind in NETWORKS if kind in networks for part in _parts(kind, data, recipe, out))
     parts = [part for part in all_parts if stage in (None, part.stage)]
-    sets = {part.data: ShardSet(part.data) for part in parts}
-    for where, shards in sets.items():
-        if not shards.split("train"):
-            raise InputError(f"{where} has no videos in its split 'train': render some first")
     lacking = ("propagation", MAIN) not in {(part.kind, part.stage) for part in parts}
     if lacking and "fusion" in {part.kind for part in parts} and not (out / "propagation.pth").exists():
         raise InputError(f"{out} holds no propagation network, which fusion needs: train propagation too")
-    reused = [(part.kind, _train(part, sets[part.data], out / "propagation.pth")) for part in parts]
+    opened = [_opened(part) for part in parts]  # what cannot be trained on is named before hours of work
+    trained = [_train(part, data, out / "propagation.pth") for part, data in zip(parts, opened, strict=True)]
+    reused = list(zip((part.kind for part in parts), trained, strict=True))
     return {kind: all(kept for one, kept in reused if one == kind) for kind, _ in reused}
 
 
-def _parts(kind: str, data: Place, recipe: Recipe, out: Path) -> Iterator[_Part]:
+def _parts(kind: str, data: Sequence[str], recipe: Recipe, out: Path) -> Iterator[_Part]:
     """The stages of a network."""
     before = None
     for name, stage in recipe.stages.items():
         if (settings := getattr(stage, kind)) is not None:
-            where = data if stage.data is None else place(stage.data)
+            where = stage.data or tuple(f"{text},stills=true" if stage.stills else text for text in data)
             yield _Part(kind, name, settings, where, out / name, before)
             before = out / name / f"{kind}.pth"
-    yield _Part(kind, MAIN, getattr(recipe, kind), data, out, before)
+    yield _Part(kind, MAIN, getattr(recipe, kind), tuple(data), out, before)
 
 
-def _train(part: _Part, shards: ShardSet, propagation: Path) -> bool:
+class _Data(NamedTuple):
+    """What a part is trained and validated on, and a digest of it."""
+
+    videos: Sequence[Video]
+    held_out: Sequence[Video]
+    content: str
+
+
+def _opened(part: _Part) -> _Data:
+    """The data of a part; InputError without training videos."""
+    sources = [Source.parse(text) for text in part.data]
+    sets = [ShardSet(source.place) for source in sources if kind_of(source) == "shards"]
+    held_out = [video for shards in sets for video in shards.split("val")]
+    if sets and sources == [Source(place=sources[0].place)]:
+        videos = sets[0].split("train")
+        if not videos:
+            raise InputError(f"{part.data[0]} has no videos in its split 'train': render some first")
+        rows = "".join(row.model_dump_json() for row in sets[0].videos)
+        return _Data(videos, held_out, hashlib.sha256(rows.encode()).hexdigest())
+    frames = part.settings.longest_clip if isinstance(part.settings, PropagationSettings) else 1
+    mix = open_sources(sources, frames)
+    return _Data(mix, held_out, mix.digest())
+
+
+def _train(part: _Part, data: _Data, propagation: Path) -> bool:
     """Train a network in a stage; returns whether it was trained before. ``propagation``: what fusion learns from."""
     kind, out, settings = part.kind, part.out, part.settings
     if part.before is not None and settings.init == RANDOM and getattr(settings, "imagenet", None) is None:
         if not part.before.exists():
             raise InputError(f"the stage '{part.stage}' starts from {part.before}, which is missing: train that first")
         settings = settings.model_copy(update={"init": str(part.before)})
-    content = hashlib.sha256("".join(row.model_dump_json() for row in shards.videos).encode()).hexdigest()
-    basis = from_main(_basis(part.settings, content, propagation if kind == "fusion" else None, start_file(settings)))
+    teacher = propagation if kind == "fusion" else None
+    basis = from_main(_basis(part.settings, data.content, teacher, start_file(settings)))
     note = out / f"{kind}.basis"
     trained = (out / f"{kind}.pth").exists() and note.exists() and not differences(note.read_text(), basis)
     if from_main(trained):
@@ -93,16 +116,15 @@ def _train(part: _Part, shards: ShardSet, propagation: Path) -> bool:
     read_checkpoint(out / f"{kind}.checkpoint.pth", basis, mapped=True)  # refuses before the videos are prepared
     if is_main():
         note.unlink(missing_ok=True)
-    videos: Sequence[Video] = shards.split("train")
     page = PageWriter(out)
-    validate = validation(kind, shards.split("val"), settings, out, propagation)
+    validate = validation(kind, data.held_out, settings, out, propagation)
     with attempting(f"train {kind} into {out}"), _bar(kind, page) as on_step:
         if isinstance(settings, S2MSettings):
-            train_s2m(videos, settings, out, on_step, basis=basis, validate=validate)
+            train_s2m(data.videos, settings, out, on_step, basis=basis, validate=validate)
         elif isinstance(settings, PropagationSettings):
-            train_propagation(videos, settings, out, on_step, basis=basis, validate=validate)
+            train_propagation(data.videos, settings, out, on_step, basis=basis, validate=validate)
         elif isinstance(settings, FusionSettings):
-            train_fusion(videos, settings, out, on_step, propagation, basis=basis, validate=validate)
+            train_fusion(data.videos, settings, out, on_step, propagation, basis=basis, validate=validate)
     if is_main():
         write_sealed(note, basis)
         page.write()

@@ -39,7 +39,8 @@ from tools.demo.report import (
 )
 from tools.inspect.view import video_sheet
 from train.evaluation.kept import Outcome, evaluate_videos
-from train.settings import RECIPES, Recipe
+from train.recipes import RECIPES
+from train.settings import Recipe
 from vosforge.config import Record
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.files import write_sealed
@@ -108,7 +109,7 @@ def run_demo(
         shards, summary = _render(dataset, store, workers, out, notes)
     for kind in NETWORKS:
         with timings.stage(f"Train {kind}") as notes:
-            if train_networks(data, config.training, networks, [kind])[kind]:
+            if train_networks([str(data)], config.training, networks, [kind])[kind]:
                 notes.append("reused")
     held_out = shards.split("val")
     seen: list[Video] = [*held_out, *real]

@@ -193,9 +193,13 @@ def _decoded(video: Video) -> MemoryVideo:
     return MemoryVideo(video.id, video.frames(), video.masks() if video.has_masks else None)
 
 
+def kind_of(source: Source) -> Kind:
+    """What a source is: shards, videos or stills; InputError if it is none of them."""
+    return _detected(place(source.place)) if source.kind == "auto" else source.kind
+
+
 def _open(source: Source, min_frames: int) -> OpenSource:
-    where = place(source.place)
-    kind = _detected(where) if source.kind == "auto" else source.kind
+    where, kind = place(source.place), kind_of(source)
     if kind == "shards":
         shards = [video for video in ShardSet(where) if video.row.split == source.split]
         videos: Sequence[Video] = _listed(shards, [video.id for video in shards], source)

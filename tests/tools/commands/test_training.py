@@ -56,26 +56,26 @@ def interrupting(step: int) -> Callable[[Any], Callable[[int, int, float], None]
 
 
 def test_the_same_command_resumes_and_then_reuses(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert train_networks(data, RECIPE, tmp_path / "whole", ["s2m"]) == {"s2m": False}
+    assert train_networks([str(data)], RECIPE, tmp_path / "whole", ["s2m"]) == {"s2m": False}
     out = tmp_path / "interrupted"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(tools.commands.training, "_losses_on", interrupting(2))
-        train_networks(data, RECIPE, out, ["s2m"])
+        train_networks([str(data)], RECIPE, out, ["s2m"])
     faster = RECIPE.model_copy(update={"s2m": S2M.model_copy(update={"lr": 1.0})})
     before = (out / "s2m.checkpoint.pth").read_bytes()
     with pytest.raises(InputError, match=r"s2m\.checkpoint\.pth is of an unfinished run .*\(changed: lr\)"):
-        train_networks(data, faster, out, ["s2m"])
+        train_networks([str(data)], faster, out, ["s2m"])
     assert (out / "s2m.checkpoint.pth").read_bytes() == before
-    assert train_networks(data, RECIPE, out, ["s2m"]) == {"s2m": False}
+    assert train_networks([str(data)], RECIPE, out, ["s2m"]) == {"s2m": False}
     assert runs.losses(out, "s2m") == runs.losses(tmp_path / "whole", "s2m")
     assert equal(out / "s2m.pth", tmp_path / "whole/s2m.pth")
 
-    assert train_networks(data, RECIPE, out, ["s2m"]) == {"s2m": True}
+    assert train_networks([str(data)], RECIPE, out, ["s2m"]) == {"s2m": True}
     note = (out / "s2m.basis").read_text()
     assert '"workers":0' in note
     other_workers = RECIPE.model_copy(update={"s2m": S2M.model_copy(update={"workers": None})})
-    assert train_networks(data, other_workers, out, ["s2m"]) == {"s2m": True}  # which no network depends on
-    assert train_networks(data, faster, out, ["s2m"]) == {"s2m": False}  # a finished run is none to resume
+    assert train_networks([str(data)], other_workers, out, ["s2m"]) == {"s2m": True}  # which no network depends on
+    assert train_networks([str(data)], faster, out, ["s2m"]) == {"s2m": False}  # a finished run is none to resume
     assert runs.losses(out, "s2m") != runs.losses(tmp_path / "whole", "s2m")
 
 
@@ -91,10 +91,13 @@ def test_stages_each_start_from_the_one_before(data: Path, tmp_path: Path) -> No
         }
     )
     with pytest.raises(InputError, match=r"stage 'renders' starts from .*stills/propagation\.pth, which is missing"):
-        train_networks(data, recipe, tmp_path, ["propagation"], "renders")
+        train_networks([str(data)], recipe, tmp_path, ["propagation"], "renders")
     with pytest.raises(InputError, match="holds no propagation network"):
-        train_networks(data, recipe, tmp_path, ["fusion"], "renders")
-    assert train_networks(data, recipe, tmp_path, ["propagation", "fusion"]) == {"propagation": False, "fusion": False}
+        train_networks([str(data)], recipe, tmp_path, ["fusion"], "renders")
+    assert train_networks([str(data)], recipe, tmp_path, ["propagation", "fusion"]) == {
+        "propagation": False,
+        "fusion": False,
+    }
     assert equal(tmp_path / "stills/propagation.pth", tmp_path / "renders/propagation_init.pth")
     conv = "mask_rgb_encoder.conv1.weight"
     before, start = tmp_path / "renders/propagation.pth", tmp_path / "propagation_init.pth"
@@ -105,15 +108,18 @@ def test_stages_each_start_from_the_one_before(data: Path, tmp_path: Path) -> No
     assert not (tmp_path / "stills/fusion.pth").exists()
     load_network("fusion", tmp_path / "fusion.pth")
 
-    assert train_networks(data, recipe, tmp_path, ["propagation", "fusion"]) == {"propagation": True, "fusion": True}
+    assert train_networks([str(data)], recipe, tmp_path, ["propagation", "fusion"]) == {
+        "propagation": True,
+        "fusion": True,
+    }
     (tmp_path / "renders/propagation.basis").unlink()  # a stage that changes changes those after it
     renders = recipe.stages["renders"].model_copy(update={"propagation": stills})
     changed = recipe.model_copy(update={"stages": {**recipe.stages, "renders": renders}})
-    assert train_networks(data, changed, tmp_path, ["propagation"], "stills") == {"propagation": True}
-    assert train_networks(data, changed, tmp_path, ["propagation"], "renders") == {"propagation": False}
-    assert train_networks(data, changed, tmp_path, ["propagation"], "main") == {"propagation": False}
+    assert train_networks([str(data)], changed, tmp_path, ["propagation"], "stills") == {"propagation": True}
+    assert train_networks([str(data)], changed, tmp_path, ["propagation"], "renders") == {"propagation": False}
+    assert train_networks([str(data)], changed, tmp_path, ["propagation"], "main") == {"propagation": False}
     with pytest.raises(InputError, match="unknown stage 'mian'; known: stills, renders, main"):
-        train_networks(data, recipe, tmp_path, ["propagation"], "mian")
+        train_networks([str(data)], recipe, tmp_path, ["propagation"], "mian")
 
 
 def test_stages_are_settings(tmp_path: Path) -> None:

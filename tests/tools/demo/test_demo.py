@@ -87,9 +87,9 @@ def test_fusion_is_trained_again_when_the_propagation_network_it_learns_from_cha
     networks = tmp_path / "networks"
     shutil.copytree(root / "networks", networks)
     recipe = read_config(DemoConfig, root.parent / "tiny.yaml", base=DemoConfig()).training
-    assert train_networks(root / "data", recipe, networks, ["fusion"]) == {"fusion": True}
+    assert train_networks([str(root / "data")], recipe, networks, ["fusion"]) == {"fusion": True}
     shutil.copy(networks / "propagation_init.pth", networks / "propagation.pth")
-    assert train_networks(root / "data", recipe, networks, ["fusion"]) == {"fusion": False}
+    assert train_networks([str(root / "data")], recipe, networks, ["fusion"]) == {"fusion": False}
 
 
 def test_other_scenes_in_the_same_folder_are_refused(demo):

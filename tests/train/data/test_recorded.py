@@ -21,7 +21,8 @@ from train.data.augment import Augmentation, Geometry
 from train.data.fusion_data import FusionDataset
 from train.data.recorded import fingerprint, record_references
 from train.data.sources import Mix, OpenSource
-from train.settings import RECIPES, FusionSettings
+from train.recipes import RECIPES
+from train.settings import FusionSettings
 from vosforge import InputError, VOSForgeError
 from vosforge.videos.video import MemoryVideo
 

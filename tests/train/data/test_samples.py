@@ -12,10 +12,11 @@ from train.data.augment import Augmentation, Geometry
 from train.data.clips import ClipDataset, sample_times, teachable
 from train.data.fusion_data import FusionDataset
 from train.data.recorded import RecordedVideo, record_references
+from train.recipes import recipe
 from train.s2m import FrameDataset
-from train.settings import RECIPES, FusionSettings, PropagationSettings, Recipe, S2MSettings
+from train.settings import FusionSettings, PropagationSettings, Recipe, S2MSettings
 from vosforge import InputError, VOSForgeError
-from vosforge.config import named, read_config
+from vosforge.config import read_config
 from vosforge.videos.video import MemoryVideo
 
 SMALL = Augmentation(geometry=Geometry(crop=64, short_side=96, zoom=(0.8, 1.2), cubic=False))
@@ -146,10 +147,12 @@ def test_videos_that_cannot_teach_are_named(videos: Any, tmp_path: Any) -> None:
 
 
 def test_recipes() -> None:
-    assert RECIPES["paper"] == Recipe()
-    assert RECIPES["demo"].propagation.depth == 18
-    with pytest.raises(InputError, match="demo, paper"):
-        named("recipe", "large", RECIPES)
+    assert recipe("mivos").stages["renders"].fusion == FusionSettings()
+    assert recipe("demo").propagation.depth == 18
+    with pytest.raises(InputError, match="demo, debug, mivos"):
+        recipe("large")
+    with pytest.raises(InputError, match="'paper' is called 'mivos' now"):
+        recipe("paper")
     assert read_config(Recipe, None, {"s2m.batch": 4}).s2m.batch == 4
     with pytest.raises(InputError, match="multiple of 16"):
         read_config(Recipe, None, {"s2m.augmentation.geometry.crop": 100})
