@@ -1,6 +1,7 @@
 import io
 import multiprocessing
 import pickle
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -103,8 +104,8 @@ def _put_many(root):
 
 
 def test_processes_may_write_the_same_content(tmp_path):
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        contents = pool.map(_put_many, [tmp_path] * 4)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        contents = list(pool.map(_put_many, [tmp_path] * 4))
     assert len(set(contents)) == 1 and len(list(tmp_path.rglob("*.*"))) == 1
     store = pickle.loads(pickle.dumps(AssetStore(tmp_path)))
     assert store.mesh(contents[0]).content_hash() == contents[0]

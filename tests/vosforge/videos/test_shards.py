@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import pickle
 import re
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import get_args
 
@@ -79,8 +80,8 @@ def _read(video):
 def test_an_opened_video_works_in_other_processes(folder, method):
     video = ShardSet(folder).video("000003")
     expected = _read(video)  # opened here first
-    with multiprocessing.get_context(method).Pool(2) as pool:
-        assert pool.map(_read, [video, video]) == [expected, expected]
+    with ProcessPoolExecutor(2, multiprocessing.get_context(method)) as pool:
+        assert list(pool.map(_read, [video, video])) == [expected, expected]
     assert _read(pickle.loads(pickle.dumps(video))) == expected
 
 
