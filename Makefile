@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 # Where pip finds torch besides PyPI, for example https://download.pytorch.org/whl/cpu for a build without CUDA.
 TORCH_INDEX ?=
 ASSETS ?= procedural
+# Processes that run the tests of `make test`, a file of tests at a time.
+TEST_PROCESSES ?= 2
 # The other Blender of `make test-blender`: requirements.txt has the usual one.
 BLENDER ?= 4.5.15
 BLENDER_VENV := $(VENV)-blender-$(BLENDER)
@@ -36,7 +38,7 @@ endif
 
 test: setup lint
 	@sh tools/system_libraries.sh --browser
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(BIN)/pytest -m "not slow and not gpu" -n $(TEST_PROCESSES) --dist loadfile
 
 test-all: setup lint
 	@sh tools/system_libraries.sh --browser
