@@ -19,7 +19,8 @@ def _mivos() -> Recipe:
     """MiVOS as published: stills, then BL30K, then DAVIS and YouTube-VOS for propagation; fusion on BL30K, then DAVIS.
 
     Cheng et al., CVPR 2021 (MiVOS) and its repositories Mask-Propagation and Scribble-to-Mask. The batches are those of
-    two GPUs together. Left out: LVIS beside the stills of S2M, which its source says nothing about how to weigh.
+    two GPUs together. S2M starts from ImageNet's weights and learns from the run's data; published: from DeepLabV3+ for
+    VOC (``init`` takes such a file), on the stills and LVIS.
     """
     stills = PropagationSettings(
         num_objects=1,
