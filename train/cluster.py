@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from train.distributed import FAILED, joined, lost_processes
-from vosforge.errors import InputError, VOSForgeError, first_line
+from vosforge.errors import InputError, VOSForgeError
 from vosforge.extras import extra
 from vosforge.log import console, console_look, logger, set_up_logging, show_in
 from vosforge.processes import cores, sigterm_kept
@@ -131,8 +131,9 @@ def train_on_ray(
                 join_ray(address)
             else:
                 start_ray(max(cores(), processes or 1), torch.cuda.device_count() if gpus else 0)
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        _run(job, layout_on(nodes, processes, gpus))
+        with sigterm_kept():
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            _run(job, layout_on(nodes, processes, gpus))
     finally:
         ray.shutdown()
 
@@ -184,9 +185,10 @@ def _run(job: Callable[[], object], layout: Layout) -> None:
     except RayTaskError:  # a bug
         raise
     except RayError as error:
+        why = str(error).strip().splitlines()[-1].strip()  # of the traceback there
         raise VOSForgeError(
-            f"Ray cannot start the training processes ({first_line(error)}): install the same version of vosforge on "
-            "all nodes"
+            f"the nodes of the Ray cluster cannot start the training processes ({why}): install this version of "
+            "vosforge on all of them"
         ) from error
     if errors := [place for place in places if isinstance(place, VOSForgeError)]:
         raise errors[0]

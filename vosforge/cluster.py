@@ -23,8 +23,8 @@ def join_ray(address: str) -> None:
         ray.init(address=address, **OPTIONS)
     except ConnectionError as error:
         raise VOSForgeError(
-            f"cannot join the Ray cluster at {address} ({first_line(error)}): check the address, and RAY_AUTH_TOKEN "
-            "where the cluster has one"
+            f"cannot join the Ray cluster at {address} ({first_line(error)}): check the address; if the cluster "
+            "has a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
         ) from None
 
 
