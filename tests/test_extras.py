@@ -80,6 +80,7 @@ JPEG = "import numpy, vosforge.videos.codec as c; c.encode(numpy.zeros((8, 8, 3)
         ("matplotlib", "import tools.inspect.charts", "report"),
         ("jinja2", "import tools.demo.report", "report"),
         ("ray", "import render.farm.cluster", "cluster"),
+        ("ray", "import train.cluster", "cluster"),
     ],
 )
 def test_a_missing_package_is_one_sentence_with_the_extra(package, code, extra):

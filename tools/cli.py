@@ -15,6 +15,7 @@ from tools.options import (
     Hdris,
     NumMeshes,
     NumTextures,
+    Processes,
     Set,
     Textures,
     Workers,
@@ -238,6 +239,11 @@ def train(
     stage: Annotated[
         str | None, typer.Option(help="Train one of the recipe's stages; default: all.", show_default=False)
     ] = None,
+    processes: Processes = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Address of a Ray cluster to train on; default: this machine.", show_default=False),
+    ] = None,
     config: Config = None,
     settings: Set = None,
 ) -> None:
@@ -245,8 +251,7 @@ def train(
 
     Interrupt it at any time: the same command resumes.
     """
-    from tools.commands.training import NETWORKS, train_networks
-    from train.distributed import is_main, joined
+    from tools.commands.training import NETWORKS, train_in_processes
     from train.recipes import recipe as named_recipe
     from train.settings import Recipe
 
@@ -254,11 +259,9 @@ def train(
         raise InputError(f"unknown network '{sorted(unknown)[0]}'; known: {', '.join(NETWORKS)}")
     wanted = read_config(Recipe, config, parsed_settings(settings or ()), named_recipe(recipe))
     check_folder(out)
-    with joined():
-        train_networks(data, wanted, out, network or NETWORKS, stage)
-        if is_main():
-            console.print("networks in", style="bold", end=" ")
-            typer.echo(str(out))
+    if train_in_processes(data, wanted, out, network or NETWORKS, stage, address, processes):
+        console.print("networks in", style="bold", end=" ")
+        typer.echo(str(out))
 
 
 @app.command(epilog=example("infer path/to/frames runs/out --networks runs/networks --mask first.png"))

@@ -21,6 +21,14 @@ Workers = Annotated[
     int | None,
     typer.Option(min=1, help="Blender processes; default: one per core that fits in memory.", show_default=False),
 ]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes that train together, started by Ray; default: one, or with --address one per GPU or node.",
+        show_default=False,
+    ),
+]
 Assets = Annotated[
     str | None,
     typer.Option(

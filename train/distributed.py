@@ -1,4 +1,4 @@
-"""One training run in several processes, as torchrun starts them: who they are, what they share, which one was lost.
+"""One training run in several processes, of torchrun or Ray: who they are, what they share, which one was lost.
 
 Every process computes its share of each batch; gradients are averaged (DistributedDataParallel), so that the run is
 that of one process with the whole batch. Batch norm that learns uses the statistics of the whole batch on GPUs; on CPUs
@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -105,7 +105,7 @@ def synchronise_batch_norm(network: nn.Module) -> None:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Join the processes that torchrun started, for the block; nothing without torchrun.
+    """Join the processes that torchrun or `train.cluster` started, for the block; nothing where there is one.
 
     An error that a user can mend names its process. When a process is lost, one of the others raises MachineError,
     which names it, and the rest exit.
@@ -125,6 +125,14 @@ def joined() -> Iterator[None]:
         finally:
             with suppress(RuntimeError):
                 dist.destroy_process_group()
+
+
+def lost_processes(lost: Iterable[int], count: int) -> MachineError:
+    """The error that names the processes that died."""
+    return MachineError(
+        f"process {', '.join(map(str, sorted(lost)))} of {count} died (killed, out of memory, or its machine is gone): "
+        "run the same command again to resume"
+    )
 
 
 class _Pulse:
@@ -167,11 +175,7 @@ class _Pulse:
             )
         if lost:
             told_by = min(set(range(self.count)) - lost)
-            names = f"process {', '.join(map(str, sorted(lost)))} of {self.count}"
-            sentence = (
-                f"{names} died (killed, out of memory, or its machine is gone): run the same command again to resume"
-            )
-            return MachineError(sentence) if told_by == self.number else SystemExit(FAILED)
+            return lost_processes(lost, self.count) if told_by == self.number else SystemExit(FAILED)
         return SystemExit(FAILED) if failed else error
 
     def _own(self, error: BaseException) -> BaseException:

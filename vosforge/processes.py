@@ -109,12 +109,13 @@ def end_on_sigterm() -> None:
 
 @contextmanager
 def sigterm_kept() -> Iterator[None]:
-    """Restore SIGTERM's handler after the block, in case a library (such as Ray) replaces it."""
+    """Keep SIGTERM's handler and exit code, in case a library (such as Ray) replaces them in the block."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
-    except SystemExit as end:  # Ray's own code is that of an error
-        raise SystemExit(TERMINATED if end.code == signal.SIGTERM else end.code) from None
+    except SystemExit as end:  # Ray's handler exits with the signal's number; while it waits, ours with 1
+        ours_ended = before != signal.SIG_IGN and signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+        raise SystemExit(TERMINATED if ours_ended or end.code == signal.SIGTERM else end.code) from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)

@@ -1,7 +1,5 @@
 """Rendering on Ray: a pool of actors, each the owner of one Blender process, works through a data set's videos."""
 
-import logging
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -11,10 +9,8 @@ from typing import Any
 
 from assets.store import AssetStore
 from render.farm.devices import check_renderer
-from render.farm.head import check_head
 from render.farm.jobs import Dataset
 from render.farm.layout import WHOLE_MACHINE, Layout, Resources, layout_for, layout_on_nodes, worker_memory
-from render.farm.local import lend_token, ray_folder
 from render.farm.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, Event, cards_of
 from vosforge.errors import MachineError, VOSForgeError, first_line
 from vosforge.extras import extra
@@ -24,6 +20,8 @@ from vosforge.processes import cores, free_memory, sigterm_kept
 with extra("cluster", "rendering needs Ray, on one machine too"):
     import ray
     from ray.exceptions import RayError, RayTaskError
+
+    from vosforge.cluster import join_ray, start_ray
 
 RAY_MEMORY = 800 * 2**20
 """Memory overhead of a local Ray, in bytes."""
@@ -115,29 +113,13 @@ def _start_ray(resources: Resources, videos: int, worker: int) -> Layout:
 
     ``worker``: bytes per worker.
     """
-    # Ray reports usage to its makers unless told not to; a render farm should not.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if resources.address is not None:
-        check_head(resources.address)
-        # One try of 40 s for what no longer answers as Ray, for example the last cluster that "auto" finds a note of.
-        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
-        try:
-            ray.init(address=resources.address, **options)
-        except ConnectionError as error:
-            raise VOSForgeError(
-                f"cannot join the Ray cluster at {resources.address} ({first_line(error)}): check the address, and "
-                "RAY_AUTH_TOKEN where the cluster has one"
-            ) from None
+        join_ray(resources.address)
         return layout_on_nodes(resources, ray.nodes(), videos, worker)
     cards = cards_of(resources.device) if resources.device != "cpu" else 0
     memory = free_memory() - RAY_MEMORY
     layout = layout_for(resources, videos, cores=cores(), memory=memory, worker=worker, cards=cards)
-    options |= {"num_cpus": layout.workers * layout.threads, "num_gpus": cards}
-    options |= {"include_dashboard": False, "object_store_memory": 80 * 2**20, "_node_ip_address": "127.0.0.1"}
-    options["_temp_dir"] = str(ray_folder())
-    lend_token()
-    ray.init(address="local", **options)
+    start_ray(layout.workers * layout.threads, cards)
     return layout
 
 

@@ -81,3 +81,16 @@ def test_a_library_that_takes_sigterm_gives_it_back(sigterm):
         signal.raise_signal(signal.SIGTERM)
     assert end.value.code == TERMINATED
     assert signal.getsignal(signal.SIGTERM) is ours
+
+
+def test_a_library_that_changes_the_code_of_our_exit_does_not(sigterm):
+    end_on_sigterm()
+    with pytest.raises(SystemExit) as end, sigterm_kept():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except SystemExit:
+            raise SystemExit(1) from None
+    assert end.value.code == TERMINATED
+    with pytest.raises(SystemExit) as end, sigterm_kept():
+        raise SystemExit(1)
+    assert end.value.code == 1

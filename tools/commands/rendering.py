@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from assets.catalog import Catalog
 from assets.store import AssetStore
 from blender_scenes.sample import PRESETS
-from render.farm.head import check_head
 from render.farm.jobs import Dataset, DatasetConfig, begun_with
 from render.farm.layout import WHOLE_MACHINE, Resources
 from render.farm.prepare import build_catalog
@@ -17,6 +16,7 @@ from vosforge.config import named, read_config
 from vosforge.errors import InputError
 from vosforge.log import console
 from vosforge.progress import progress, shown
+from vosforge.ray_head import check_head
 from vosforge.videos import ShardSet
 
 if TYPE_CHECKING:

@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tools.commands.validating import PageWriter, validation
 from train.checkpoint import differences, read_checkpoint
 from train.data.sources import Source, kind_of, open_sources
-from train.distributed import from_main, is_main
+from train.distributed import from_main, is_main, joined
 from train.fusion import train_fusion
 from train.loop import OnStep
 from train.propagation import train_propagation
@@ -40,6 +41,31 @@ class _Part(NamedTuple):
     before: Path | None
 
 
+def train_in_processes(
+    data: Sequence[str],
+    recipe: Recipe,
+    out: Path,
+    networks: Sequence[str],
+    stage: str | None,
+    address: str | None,
+    processes: int | None,
+) -> bool:
+    """Call `train_networks` in all processes: those of Ray with ``address`` or ``processes``, else those of torchrun.
+
+    Returns whether this process reports. Without any of them, it is the only one.
+    """
+    job = partial(train_networks, data, recipe, out, networks, stage)
+    if address is None and processes is None:
+        with joined():
+            job()
+            return is_main()
+    from train.cluster import train_on_ray  # needs Ray
+
+    parts = [part for kind in networks for part in _parts(kind, data, recipe, out) if stage in (None, part.stage)]
+    train_on_ray(job, address, processes, gpus=any(part.settings.device != "cpu" for part in parts))
+    return True
+
+
 def train_networks(
     data: Sequence[str], recipe: Recipe, out: Path, networks: Sequence[str] = NETWORKS, stage: str | None = None
 ) -> dict[str, bool]:
@@ -47,7 +73,7 @@ def train_networks(
 
     ``stage``: the one stage of the recipe to train; None: all. The last stage's networks are in ``out``, those of the
     others in folders below, named for their stages. A network already trained there with the same recipe and videos is
-    kept, and one whose training was ended resumes at its last checkpoint. Under torchrun, every process calls this.
+    kept, and one whose training was ended resumes at its last checkpoint. Every process of a run calls this.
     Raises InputError without training videos, for fusion without a propagation network in ``out``, and where an
     unfinished run had another recipe or other videos.
     """

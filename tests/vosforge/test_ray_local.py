@@ -2,9 +2,9 @@ import os
 
 import pytest
 
-from render.farm.local import lend_token, ray_folder
 from vosforge import InputError
 from vosforge.processes import LONGEST_FOLDER
+from vosforge.ray_local import lend_token, ray_folder
 
 
 @pytest.fixture

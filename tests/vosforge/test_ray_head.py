@@ -2,8 +2,8 @@ import socket
 
 import pytest
 
-from render.farm.head import PATIENCE, check_head
 from vosforge import InputError, VOSForgeError
+from vosforge.ray_head import PATIENCE, check_head
 
 
 @pytest.fixture

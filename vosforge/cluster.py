@@ -1,0 +1,49 @@
+"""Joins a Ray cluster, or starts Ray on this machine. Ray is optional: import this inside ``extra("cluster", …)``."""
+
+import logging
+import os
+from typing import Any
+
+import ray
+
+from vosforge.errors import VOSForgeError, first_line
+from vosforge.ray_head import check_head
+from vosforge.ray_local import lend_token, ray_folder
+
+OPTIONS: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+
+
+def join_ray(address: str) -> None:
+    """Join the cluster at ``address``: host:port, or "auto". Raises VOSForgeError where that fails."""
+    check_head(address)
+    _report_nothing()
+    # One try of 40 s for what no longer answers as Ray, for example the last cluster that "auto" finds a note of.
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
+    try:
+        ray.init(address=address, **OPTIONS)
+    except ConnectionError as error:
+        raise VOSForgeError(
+            f"cannot join the Ray cluster at {address} ({first_line(error)}): check the address; if the cluster "
+            "has a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        ) from None
+
+
+def start_ray(num_cpus: int, num_gpus: int) -> None:
+    """Start a Ray of this process's own, with so many cores and GPUs to give away; it ends with ``ray.shutdown()``."""
+    _report_nothing()
+    lend_token()
+    ray.init(
+        address="local",
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        include_dashboard=False,
+        object_store_memory=80 * 2**20,
+        _node_ip_address="127.0.0.1",
+        _temp_dir=str(ray_folder()),
+        **OPTIONS,
+    )
+
+
+def _report_nothing() -> None:
+    """Ray reports usage to its makers unless told not to; our runs should not."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
