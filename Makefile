@@ -15,7 +15,7 @@ BLENDER_VENV := $(VENV)-blender-$(BLENDER)
 ARGS ?=
 
 .PHONY: help demo test test-all test-blender bench bench-loading bench-remote bench-render bench-scaling bench-memory \
-  bench-networks bench-runner-memory lint setup clean
+  bench-networks bench-runner-memory bench-training lint setup clean
 
 help:
 	@echo "make demo   [ASSETS=sweethome3d] [ARGS=...]  set up, then render, train a little, segment, report"
@@ -28,6 +28,7 @@ help:
 	@echo "make bench-memory [ARGS=...]                 whether a Blender process grows over many videos"
 	@echo "make bench-networks [ARGS=...]               the runner beside MiVOS's published procedure, seconds a frame"
 	@echo "make bench-runner-memory [ARGS=...]          whether the runner grows over a long video (half an hour)"
+	@echo "make bench-training [ARGS=...]               training steps beside MiVOS's published procedure"
 	@echo "make clean                                   remove the virtual environment and the runs"
 
 demo: setup
@@ -54,7 +55,7 @@ $(BLENDER_VENV)/.ready: requirements.txt
 	$(@D)/bin/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r $(@D)/requirements.txt
 	@touch $@
 
-bench: bench-loading bench-remote bench-render bench-scaling bench-memory bench-networks bench-runner-memory
+bench: bench-loading bench-remote bench-render bench-scaling bench-memory bench-networks bench-runner-memory bench-training
 
 bench-loading: setup
 	$(BIN)/python -m benchmarks.loading
@@ -79,6 +80,9 @@ bench-networks: setup
 
 bench-runner-memory: setup
 	$(BIN)/python -m benchmarks.runner_memory $(ARGS)
+
+bench-training: setup
+	$(BIN)/python -m benchmarks.training $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

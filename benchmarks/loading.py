@@ -12,7 +12,7 @@ import argparse
 import os
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -21,12 +21,22 @@ import torch
 from PIL import Image
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import functional
 
 from blender_scenes.sample import PRESETS
 from mivos_models import normalise_planes
 from render.qualities import quality_settings
 from tools.commands.rendering import render_to
-from train.data.augment import Augmentation, Geometry, SampleView, region_seen, sample_views
+from train.data.augment import (
+    FILL,
+    Augmentation,
+    Geometry,
+    Jitter,
+    region_seen,
+    sample_affine,
+    sample_views,
+    sample_window,
+)
 from train.data.clips import ClipDataset, ClipSample, ShardDataset, sample_times, teachable
 from train.data.order import RunOrder
 from train.settings import PropagationSettings
@@ -45,23 +55,35 @@ SETTINGS = PropagationSettings(
 
 
 class PublishedReader(ClipDataset):
-    """The way of the published loader: whole files through PIL, PIL's crop and bicubic resize, floats in the worker."""
+    """The way of the published loader: whole files through PIL, one resampling a transform, floats in the worker.
+
+    Crop and flip are shared by the frames of a clip; each is then turned and sheared within its crop, with the mean
+    colour outside. The draws are those of our reader.
+    """
 
     def _draw(
         self, video: Video, still: bool, step: int, rng: np.random.Generator, cutouts: np.random.Generator
     ) -> ClipSample | None:
         assert isinstance(video, FolderVideo) and video.masks_folder is not None
-        settings = self.settings
+        settings, geometry = self.settings, self.settings.augmentation.geometry
         times = sample_times(video.num_frames, settings.max_jump(step), rng)
         rng.random()  # where ours asks whether to place the crop on an object
-        views = sample_views((video.height, video.width), len(times), settings.augmentation, rng)
+        window = sample_window(video.height, video.width, geometry, rng)
+        recolour = _recolouring(settings.augmentation.shared_colour, rng)
         frames, masks = [], []
-        for t, view in zip(times, views, strict=True):
+        for t in times:
+            turn = sample_affine(geometry, rng)
+            recolour_frame = _recolouring(settings.augmentation.frame_colour, rng)
             path = video.path / f"{video.frame_names[t]}.jpg"
             image = Image.open(path).convert("RGB")
             mask = Image.open(video.masks_folder / f"{path.stem}.png").convert("P")
-            frames.append(_normalised(_resized_crop(image, view, Image.Resampling.BICUBIC)))
-            masks.append(np.array(_resized_crop(mask, view, Image.Resampling.NEAREST)))
+            image = recolour(_resized_crop(image, window, geometry.crop, Image.Resampling.BICUBIC))
+            mask = _resized_crop(mask, window, geometry.crop, Image.Resampling.NEAREST)
+            if geometry.rotation or geometry.shear:
+                image = _turned(image, turn, Image.Resampling.BICUBIC, FILL)
+                mask = _turned(mask, turn, Image.Resampling.NEAREST, 0)
+            frames.append(_normalised(recolour_frame(image)))
+            masks.append(np.array(mask))
         seen = np.stack(masks)
         labels = teachable(seen, settings.small_areas)
         if not len(labels):
@@ -74,12 +96,33 @@ class PublishedReader(ClipDataset):
         return ClipSample(torch.stack(frames), torch.from_numpy(objects), present)
 
 
-def _resized_crop(image: Image.Image, view: SampleView, how: Image.Resampling) -> Image.Image:
-    matrix, crop = view.to_frame, CROP.crop
-    left, right = sorted((matrix[0, 2], matrix[0, 2] + matrix[0, 0] * crop))
-    top, bottom = matrix[1, 2], matrix[1, 2] + matrix[1, 1] * crop
+def _resized_crop(image: Image.Image, window: np.ndarray, crop: int, how: Image.Resampling) -> Image.Image:
+    left, right = sorted((window[0, 2], window[0, 2] + window[0, 0] * crop))
+    top, bottom = window[1, 2], window[1, 2] + window[1, 1] * crop
     cut = image.crop(tuple(round(side) for side in (left, top, right, bottom))).resize((crop, crop), how)
-    return cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if matrix[0, 0] < 0 else cut
+    return cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if window[0, 0] < 0 else cut
+
+
+def _turned(image: Image.Image, turn: np.ndarray, how: Image.Resampling, fill: int | tuple[int, ...]) -> Image.Image:
+    return image.transform(image.size, Image.Transform.AFFINE, turn[:2].ravel().tolist(), how, fillcolor=fill)
+
+
+def _recolouring(jitter: Jitter, rng: np.random.Generator) -> Callable[[Image.Image], Image.Image]:
+    """torchvision's changes of colour for the draws of `train.data.augment.colour_matrix`."""
+    if jitter == Jitter():
+        return lambda image: image
+    brightness, contrast, saturation = (
+        float(rng.uniform(1 - x, 1 + x)) for x in (jitter.brightness, jitter.contrast, jitter.saturation)
+    )
+    hue, grey = float(rng.uniform(-jitter.hue, jitter.hue)), rng.random() < jitter.grey
+
+    def change(image: Image.Image) -> Image.Image:
+        image = functional.adjust_contrast(functional.adjust_brightness(image, brightness), contrast)
+        image = functional.adjust_saturation(image, saturation)
+        image = functional.adjust_hue(image, hue) if jitter.hue else image
+        return functional.to_grayscale(image, 3) if grey else image
+
+    return change
 
 
 def _normalised(image: Image.Image) -> torch.Tensor:

@@ -133,7 +133,7 @@ class PublishedCore:
         """Probabilities [K,H,W] of each object by itself; keys [K,Ck,T,h,w], values [K,Cv,T,h,w]."""
         read = [self.read(keys[k : k + 1], values[k : k + 1], features.key) for k in range(self.K)]
         x = torch.cat([torch.cat([each, features.value], dim=1) for each in read])
-        return torch.sigmoid(_decoded(self.network.decoder, x, features.f8, features.f4))[:, 0]
+        return torch.sigmoid(decoded(self.network.decoder, x, features.f8, features.f4))[:, 0]
 
     def read(self, key: Tensor, value: Tensor, query: Tensor) -> Tensor:
         """One object's readout [1,Cv,h,w]: a softmax over the ``top_k`` nearest, as a dense matrix [1,M,Q]."""
@@ -175,7 +175,7 @@ def _aggregated(probabilities: Tensor) -> Tensor:
     return torch.softmax(torch.log(p / (1 - p)), dim=0)
 
 
-def _decoded(decoder: Decoder, x: Tensor, f8: Tensor, f4: Tensor) -> Tensor:
+def decoded(decoder: Decoder, x: Tensor, f8: Tensor, f4: Tensor) -> Tensor:
     """x: [K,C,h,w] -> logits [K,1,16h,16w]."""
     x = _residual(decoder.compress, x)
     x = _upsampled(decoder.up_16_8, x, f8)

@@ -1,0 +1,85 @@
+"""The benchmark of training: both of its sides find the same."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks.loading import PublishedReader, agree
+from benchmarks.training import (
+    CHANNELS_LAST,
+    OURS,
+    PARTS,
+    PUBLISHED,
+    apart,
+    compare,
+    losses_of_equal_clips,
+    ratios,
+    result_table,
+)
+from tests.blobs import blob_video
+from train.data.augment import Augmentation, Geometry, Jitter
+from train.data.clips import ClipDataset
+from train.settings import PropagationSettings
+from vosforge.videos.folders import FolderVideo, open_folder
+
+COLOUR = Jitter(brightness=0.1, contrast=0.03, saturation=0.03, grey=0.05)
+SETTINGS = PropagationSettings(
+    iterations=2,
+    batch=2,
+    depth=18,
+    width=0.125,
+    augmentation=Augmentation(
+        geometry=Geometry(crop=64, area=(0.25, 1.0), rotation=15, shear=10), shared_colour=COLOUR, frame_colour=COLOUR
+    ),
+    device="cpu",
+    workers=0,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the benchmark: so small a network's threads mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[FolderVideo]:
+    root: Path = tmp_path_factory.mktemp("data")
+    for seed in range(2):
+        video = blob_video(seed, num_frames=4)
+        for folder in ("JPEGImages", "Annotations"):
+            (root / folder / video.id).mkdir(parents=True)
+        for t in range(video.num_frames):
+            Image.fromarray(video.frame(t)).save(root / "JPEGImages" / video.id / f"{t:05d}.jpg", quality=98)
+            mask = Image.fromarray(video.mask(t))
+            mask.putpalette([n // 3 for n in range(768)])
+            mask.save(root / "Annotations" / video.id / f"{t:05d}.png")
+    return open_folder(root)
+
+
+def test_both_readers_see_the_same_clips(videos: list[FolderVideo]) -> None:
+    colours, labels = agree(PublishedReader(videos, SETTINGS), ClipDataset(videos, SETTINGS), 4)
+    # Beyond the crop, the published reader turns grey into sight, and ours what the frame shows there.
+    assert colours < 12 and labels < 0.05
+
+
+def test_both_steps_have_the_same_losses(videos: list[FolderVideo]) -> None:
+    losses = losses_of_equal_clips(ClipDataset(videos, SETTINGS), SETTINGS)
+    assert len(losses[OURS]) == 2 and losses[OURS][0] != losses[OURS][1]
+    assert apart(losses[PUBLISHED], losses[OURS]) < 1e-4
+
+
+def test_each_part_of_a_step_is_timed(videos: list[FolderVideo]) -> None:
+    trained = compare(PublishedReader(videos, SETTINGS), ClipDataset(videos, SETTINGS), SETTINGS, rounds=1)
+    for found in trained.values():
+        assert len(found[0].seconds) == 1 and len(found[0].losses) == 2
+        assert all(found[0].seconds[0][part] > 0 for part in PARTS)
+    assert ratios(trained, PUBLISHED) == [1.0] and ratios(trained, CHANNELS_LAST)[0] > 0
+    assert apart(trained[OURS][0].losses, trained[CHANNELS_LAST][0].losses) < 1e-4
+    assert result_table(trained, "steps").row_count == 3
