@@ -42,7 +42,7 @@ export r1 zz --format coco --video 77 | there is no video '77'
 export r1:000000 zz --format mp4 | --video 000000
 export r1 zz | Missing option '--format'
 export r1 afile.txt --format davis | afile.txt is a file
-train emptydir zz | not a rendered data set
+train emptydir zz | holds neither shards nor videos nor images with masks
 train r1 zz --recipe huge | unknown recipe 'huge'
 train r1 zz --network foo | unknown network 'foo'
 train r1 zz --stage stills | unknown stage 'stills'; known: main
