@@ -4,6 +4,7 @@ Every coded frame counts, in the order of presentation, whatever the time betwee
 applied, more than 8 bits become 8.
 """
 
+import gc
 import io
 import os
 from bisect import bisect_left, bisect_right
@@ -12,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import av
 import numpy as np
@@ -29,7 +31,7 @@ def is_film(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in FILM_SUFFIXES
 
 
-@dataclass
+@dataclass(eq=False)
 class _Reading:
     """A film being decoded in one process: its frame iterator and the next index."""
 
@@ -37,6 +39,27 @@ class _Reading:
     container: Any
     decoded: Iterator[Any]
     place: int
+
+    def __post_init__(self) -> None:
+        _READINGS.add(self)
+
+
+_READINGS: WeakSet[_Reading] = WeakSet()
+_OF_PARENT: list[_Reading] = []
+"""What a forked process keeps for ever."""
+
+
+def _keep_decoders() -> None:
+    """Never free the parent's decoders in a forked process.
+
+    FFmpeg would wait for ever for their threads, which a fork leaves behind. PyAV's containers and streams refer to one
+    another, so that those no longer used are garbage: it is left alone too.
+    """
+    _OF_PARENT.extend(_READINGS)
+    gc.freeze()
+
+
+os.register_at_fork(after_in_child=_keep_decoders)
 
 
 class Film:
@@ -166,7 +189,8 @@ def _upright(frame: Any) -> np.ndarray:
 
     Its display matrix says that the pixel (x, y) is shown at (a x + c y, b x + d y).
     """
-    picture = frame.to_ndarray(format="rgb24")
+    # One thread: FFmpeg would wait for others for ever where a forked process frees what it converted with.
+    picture = frame.to_ndarray(format="rgb24", threads=1)
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is not None:
         a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5]

@@ -1,5 +1,8 @@
 """Films are read as folders of frames are: every frame, upright, at any place, in any process."""
 
+import gc
+import multiprocessing
+import os
 import pickle
 from pathlib import Path
 
@@ -124,3 +127,23 @@ def test_a_film_stands_where_a_folder_of_frames_does(tmp_path: Path) -> None:
     assert alone.id == "car"
     (beside,) = open_folder(tmp_path / "JPEGImages/480p")
     assert beside.id == "car"
+
+
+def _read_again(film: Film, expected: float) -> None:
+    film_of_child = float(film.frame(5).mean())  # replaces the parent's decoder
+    gc.collect()
+    os._exit(0 if film_of_child == expected else 1)
+
+
+def test_a_forked_process_reads_a_film_that_is_open_here(tmp_path: Path) -> None:
+    # Long frames in several threads: FFmpeg waits for them when a decoder is freed, and a fork leaves them behind.
+    film = Film(write_film(tmp_path / "a.mp4", flat_frames(30), options=SHORT_GROUPS))
+    expected = float(film.frame(5).mean())
+    cycle = [Film(tmp_path / "a.mp4")]
+    cycle[0].frame(3)
+    cycle.append(cycle)
+    del cycle  # garbage with a decoder, for the child to collect
+    child = multiprocessing.get_context("fork").Process(target=_read_again, args=(film, expected))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
