@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import default_collate
 
 from benchmarks.loading import PublishedReader, agree
+from benchmarks.published_training import PublishedTraining
 from benchmarks.training import (
     CHANNELS_LAST,
     OURS,
@@ -19,9 +21,12 @@ from benchmarks.training import (
     ratios,
     result_table,
 )
+from benchmarks.weights import filled
+from mivos_models import Propagation, normalise_planes
 from tests.blobs import blob_video
 from train.data.augment import Augmentation, Geometry, Jitter
 from train.data.clips import ClipDataset
+from train.propagation import propagation_loss
 from train.settings import PropagationSettings
 from vosforge.videos.folders import FolderVideo, open_folder
 
@@ -72,7 +77,25 @@ def test_both_readers_see_the_same_clips(videos: list[FolderVideo]) -> None:
 def test_both_steps_have_the_same_losses(videos: list[FolderVideo]) -> None:
     losses = losses_of_equal_clips(ClipDataset(videos, SETTINGS), SETTINGS)
     assert len(losses[OURS]) == 2 and losses[OURS][0] != losses[OURS][1]
-    assert apart(losses[PUBLISHED], losses[OURS]) < 1e-4
+    assert apart(losses[PUBLISHED], losses[OURS])[-1] < 1e-4
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_both_steps_have_the_same_gradients(videos: list[FolderVideo], share: float) -> None:
+    samples = ClipDataset(videos, SETTINGS)
+    batch = default_collate([samples[0], samples[1]._replace(present=torch.tensor([True, False]))])
+    batch.labels[1][batch.labels[1] == 2] = 0
+    assert batch.present.tolist() == [[True, True], [True, False]]
+    network = filled(Propagation(18, 0.125))
+    floats = batch._replace(frames=normalise_planes(batch.frames))
+    found = []
+    for loss in (PublishedTraining(network, SETTINGS).loss(floats, share), propagation_loss(network, batch, share)):
+        network.zero_grad()
+        loss.backward()
+        found.append([loss.detach(), *(weight.grad for weight in network.parameters())])
+    for one, other in zip(*found, strict=True):
+        assert (one - other).norm() <= 1e-3 * one.norm() + 1e-5  # that of the query key's bias is 0 but for rounding
+    assert abs(found[0][0] - found[1][0]) < 1e-4
 
 
 def test_each_part_of_a_step_is_timed(videos: list[FolderVideo]) -> None:
@@ -81,5 +104,5 @@ def test_each_part_of_a_step_is_timed(videos: list[FolderVideo]) -> None:
         assert len(found[0].seconds) == 1 and len(found[0].losses) == 2
         assert all(found[0].seconds[0][part] > 0 for part in PARTS)
     assert ratios(trained, PUBLISHED) == [1.0] and ratios(trained, CHANNELS_LAST)[0] > 0
-    assert apart(trained[OURS][0].losses, trained[CHANNELS_LAST][0].losses) < 1e-4
-    assert result_table(trained, "steps").row_count == 3
+    assert apart(trained[OURS][0].losses, trained[CHANNELS_LAST][0].losses)[-1] < 1e-4
+    assert result_table(trained, "steps").row_count == 3 + len(PARTS)
