@@ -63,7 +63,7 @@ def test_help_lists_the_commands():
         (["render", "out", "--config", "absent.yaml"], "cannot read the configuration absent.yaml"),
         (["demo", "--set", "rounds=0"], "'rounds' cannot be 0"),
         (["demo", "--video", "nowhere"], "there is no folder nowhere"),
-        (["train", "nowhere", "out"], "nowhere is not a rendered data set"),
+        (["train", "nowhere", "out"], "there is no folder nowhere to train on"),
         (["train", "nowhere", "out", "--network", "stm"], "unknown network 'stm'"),
         (["train", "nowhere", "out", "--recipe", "quick"], "unknown recipe 'quick'"),
         (["export", "nowhere", "out", "--format", "davis"], "nowhere is not a rendered data set"),

@@ -52,6 +52,7 @@ def test_the_davis_export_names_what_its_test_loaders_misread(tmp_path: Path, ca
     records = (make_record("all", (1,)), make_record("late"), make_record("named", (1,), names=("5", "6", "7")))
     write_set(tmp_path / "data", records)
     monkeypatch.setattr(logger, "propagate", True)
+    monkeypatch.setattr(logger, "handlers", [])
     export_dataset(tmp_path / "data", tmp_path / "out", "davis")
     assert next(line for line in caplog.messages if "enter after frame 0" in line).endswith(": late")
     assert next(line for line in caplog.messages if "not named 00000" in line).endswith(": named")
