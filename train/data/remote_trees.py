@@ -9,13 +9,11 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
-from train.data.trees import open_annotated, usual_resolution
+from train.data.trees import LazyVideos, open_annotated, usual_resolution
 from vosforge import InputError
 from vosforge.files import cache_dir, sealed_folder
 from vosforge.locks import lock
@@ -29,7 +27,7 @@ SIZE = "bytes"
 
 
 @dataclass(frozen=True)
-class RemoteVideos(Sequence[Video]):
+class RemoteVideos(LazyVideos):
     """The videos ``frames/<name>`` with their masks in ``masks/<name>``, on a store."""
 
     frames_folder: RemotePath
@@ -39,13 +37,8 @@ class RemoteVideos(Sequence[Video]):
     def __len__(self) -> int:
         return len(self.names)
 
-    @overload
-    def __getitem__(self, index: int) -> Video: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Video]: ...
-    def __getitem__(self, index: int | slice) -> Video | list[Video]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def open_video(self, index: int) -> Video:
+        """Video ``index``, from 0."""
         name = self.names[index]
         copy = _copied(self.frames_folder / name, self.masks_folder / name)
         return open_annotated(copy / "frames", copy / "masks", name)

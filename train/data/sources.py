@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Literal, TypeVar, overload
+from typing import Literal, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
 
 from train.data.remote_trees import RemoteVideos, find_remote_videos
-from train.data.trees import AnnotatedVideo, Stills, TreeVideos, find_stills, find_videos, video_id
+from train.data.trees import AnnotatedVideo, LazyVideos, Stills, TreeVideos, find_stills, find_videos, video_id
 from train.evaluation.truth import listed_videos
 from vosforge import InputError
 from vosforge.config import Amount, Record, Share, explain
@@ -79,7 +79,7 @@ class OpenSource:
     cutouts: bool = False
 
 
-class Mix(Sequence[Video]):
+class Mix(LazyVideos):
     """The videos of all sources, one source after the other; `choose` and `draw` follow the sources' shares."""
 
     def __init__(self, sources: Sequence[OpenSource]) -> None:
@@ -90,16 +90,8 @@ class Mix(Sequence[Video]):
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    @overload
-    def __getitem__(self, index: int) -> Video: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Video]: ...
-    def __getitem__(self, index: int | slice) -> Video | list[Video]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        index %= len(self)
+    def open_video(self, index: int) -> Video:
+        """Video ``index``, from 0."""
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self.sources[number].videos[index - int(self._starts[number])]
 

@@ -98,8 +98,28 @@ def video_id(name: str) -> str:
     return Path(name).stem if is_film(name) else name
 
 
+class LazyVideos(Sequence[Video]):
+    """Videos that are opened when they are asked for, each time anew; subclasses give ``__len__`` and ``open_video``."""
+
+    def open_video(self, index: int) -> Video:
+        """Open video ``index``, from 0."""
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> Video: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Video]: ...
+    def __getitem__(self, index: int | slice) -> Video | list[Video]:
+        """One video, or several."""
+        if isinstance(index, slice):
+            return [self.open_video(i) for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self.open_video(index % len(self))
+
+
 @dataclass(frozen=True)
-class TreeVideos(Sequence[Video]):
+class TreeVideos(LazyVideos):
     """The videos ``frames/<name>`` with their masks in ``masks/<name>``; of a film, its stem."""
 
     frames_folder: Path
@@ -109,13 +129,8 @@ class TreeVideos(Sequence[Video]):
     def __len__(self) -> int:
         return len(self.names)
 
-    @overload
-    def __getitem__(self, index: int) -> Video: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Video]: ...
-    def __getitem__(self, index: int | slice) -> Video | list[Video]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def open_video(self, index: int) -> Video:
+        """Video ``index``, from 0."""
         name = self.names[index]
         return open_annotated(self.frames_folder / name, self.masks_folder / video_id(name), video_id(name))
 
@@ -204,7 +219,7 @@ class StillVideo:
 
 
 @dataclass(frozen=True)
-class Stills(Sequence[Video]):
+class Stills(LazyVideos):
     """Images with masks: pairs of paths below ``root``."""
 
     root: Path
@@ -213,13 +228,8 @@ class Stills(Sequence[Video]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    @overload
-    def __getitem__(self, index: int) -> Video: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Video]: ...
-    def __getitem__(self, index: int | slice) -> Video | list[Video]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def open_video(self, index: int) -> Video:
+        """Video ``index``, from 0."""
         image, mask = self.pairs[index]
         return StillVideo(self.root / image, self.root / mask, str(Path(image).with_suffix("")))
 

@@ -46,14 +46,14 @@ class _Reading:
 
 _READINGS: WeakSet[_Reading] = WeakSet()
 _OF_PARENT: list[_Reading] = []
-"""What a forked process keeps for ever."""
+"""What a forked process never frees."""
 
 
 def _keep_decoders() -> None:
     """Never free the parent's decoders in a forked process.
 
-    FFmpeg would wait for ever for their threads, which a fork leaves behind. PyAV's containers and streams refer to one
-    another, so that those no longer used are garbage: it is left alone too.
+    FFmpeg would wait without end for their threads, which a fork leaves behind. PyAV's containers and streams refer to
+    one another, so that those no longer used are garbage: it is left alone too.
     """
     _OF_PARENT.extend(_READINGS)
     gc.freeze()
@@ -189,7 +189,7 @@ def _upright(frame: Any) -> np.ndarray:
 
     Its display matrix says that the pixel (x, y) is shown at (a x + c y, b x + d y).
     """
-    # One thread: FFmpeg would wait for others for ever where a forked process frees what it converted with.
+    # One thread: a forked process that frees what this converts with would wait without end for others.
     picture = frame.to_ndarray(format="rgb24", threads=1)
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is not None:
