@@ -99,7 +99,7 @@ def video_id(name: str) -> str:
 
 
 class LazyVideos(Sequence[Video]):
-    """Videos that are opened when they are asked for, each time anew; subclasses give ``__len__`` and ``open_video``."""
+    """Videos opened when they are asked for, each time anew; subclasses give ``__len__`` and ``open_video``."""
 
     def open_video(self, index: int) -> Video:
         """Open video ``index``, from 0."""
