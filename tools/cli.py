@@ -251,9 +251,9 @@ def train(
 
     Interrupt it at any time: the same command resumes.
     """
-    from tools.commands.training import NETWORKS, train_in_processes
+    from tools.commands.training import train_in_processes
     from train.recipes import recipe as named_recipe
-    from train.settings import Recipe
+    from train.settings import NETWORKS, Recipe
 
     if unknown := set(network or ()) - set(NETWORKS):
         raise InputError(f"unknown network '{sorted(unknown)[0]}'; known: {', '.join(NETWORKS)}")

@@ -301,6 +301,8 @@ class Stage(Record):
     fusion: FusionSettings | None = None
 
 
+NETWORKS = ("s2m", "propagation", "fusion")
+"""In training order: fusion learns from propagation's results."""
 MAIN = "main"
 """The name of the last stage."""
 StageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]

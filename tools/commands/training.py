@@ -15,7 +15,16 @@ from train.fusion import train_fusion
 from train.loop import OnStep
 from train.propagation import train_propagation
 from train.s2m import train_s2m
-from train.settings import MAIN, RANDOM, FusionSettings, PropagationSettings, Recipe, S2MSettings, TrainSettings
+from train.settings import (
+    MAIN,
+    NETWORKS,
+    RANDOM,
+    FusionSettings,
+    PropagationSettings,
+    Recipe,
+    S2MSettings,
+    TrainSettings,
+)
 from train.start import start_file
 from vosforge.config import named
 from vosforge.errors import InputError
@@ -25,9 +34,6 @@ from vosforge.progress import ProgressBar, progress, shown
 from vosforge.trouble import attempting
 from vosforge.videos import ShardSet
 from vosforge.videos.video import Video
-
-NETWORKS = ("s2m", "propagation", "fusion")
-"""In training order: fusion learns from propagation's results."""
 
 
 class _Part(NamedTuple):

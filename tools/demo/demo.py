@@ -22,7 +22,7 @@ from blender_scenes.spec import RenderSettings
 from render.farm.jobs import Dataset, DatasetConfig, begun_with
 from render.farm.layout import Resources
 from tools.commands.rendering import open_dataset, render_with_progress
-from tools.commands.training import NETWORKS, train_networks
+from tools.commands.training import train_networks
 from tools.demo.report import (
     AssetCredit,
     ContactSheet,
@@ -40,7 +40,7 @@ from tools.demo.report import (
 from tools.inspect.view import video_sheet
 from train.evaluation.kept import Outcome, evaluate_videos
 from train.recipes import RECIPES
-from train.settings import Recipe
+from train.settings import NETWORKS, Recipe
 from vosforge.config import Record
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.files import write_sealed

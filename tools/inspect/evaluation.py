@@ -13,7 +13,7 @@ from PIL import Image
 from rich.table import Table
 
 from tools.inspect.overlay import overlay, shrink, shrink_labels
-from train.evaluation.protocols import PROTOCOLS, Sample
+from train.evaluation.protocols import PROTOCOLS, Sample, ScoreValues
 from train.evaluation.results import Result
 from train.evaluation.scoring import Average, Evaluation, VideoScore, average
 from train.evaluation.truth import Truth
@@ -133,7 +133,7 @@ def write_files(entry: Entry, out: Path, split: str | None) -> list[Path]:
     return written
 
 
-def _percent(score: Average | object) -> list[str]:
+def _percent(score: ScoreValues) -> list[str]:
     return [f"{100 * getattr(score, name):.1f}" for name in ("jf", "j", "f")]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tools.inspect.overlay import contact_sheet, overlay, shrink, shrink_labels
+from train.settings import NETWORKS
 from train.validation import Validated
 from vosforge import __version__
 from vosforge.extras import extra
@@ -18,7 +19,6 @@ from vosforge.files import write_sealed
 MAX_POINTS = 2000
 """Points of a curve; longer ones are thinned out."""
 TILE = 360
-NETWORKS = ("s2m", "propagation", "fusion")
 
 
 def write_training_page(out: Path) -> Path:
