@@ -8,17 +8,19 @@ TORCH_INDEX ?=
 ASSETS ?= procedural
 # Processes that run the tests of `make test`, a file of tests at a time.
 TEST_PROCESSES ?= 2
+IMAGENET ?=
 # The other Blender of `make test-blender`: requirements.txt has the usual one.
 BLENDER ?= 4.5.15
 BLENDER_VENV := $(VENV)-blender-$(BLENDER)
 # Extra words for `vosforge demo`, for example ARGS="--video path/to/JPEGImages/480p/car", or for `bench-render`.
 ARGS ?=
 
-.PHONY: help demo test test-all test-blender bench bench-loading bench-remote bench-render bench-scaling bench-memory \
+.PHONY: help demo small test test-all test-blender bench bench-loading bench-remote bench-render bench-scaling bench-memory \
   bench-networks bench-runner-memory bench-training lint setup clean
 
 help:
 	@echo "make demo   [ASSETS=sweethome3d] [ARGS=...]  set up, then render, train a little, segment, report"
+	@echo "make small  [IMAGENET=FILE] [ARGS=...]       render for the small networks, and train them (1.5 hours)"
 	@echo "make test                                    set up, then lint, types, import rules and the quick tests"
 	@echo "make test-all                                the slow tests as well"
 	@echo "make test-blender [BLENDER=4.5.15]           the tests that render, with another Blender in its own environment"
@@ -30,6 +32,16 @@ help:
 	@echo "make bench-runner-memory [ARGS=...]          whether the runner grows over a long video (half an hour)"
 	@echo "make bench-training [ARGS=...]               training steps beside MiVOS's published procedure"
 	@echo "make clean                                   remove the virtual environment and the runs"
+
+# The small networks: renders their clips (half an hour on two cores), then trains on them (an hour). Run it again to
+# resume. IMAGENET: a file of MobileNetV2's ImageNet weights, where torchvision cannot download them.
+small: setup
+	$(BIN)/vosforge assets install sweethome3d
+	$(BIN)/vosforge render runs/small/data --preset clips --quality fast --assets sweethome3d --num-meshes 400 \
+	  --num-textures 200 --videos 800 --frames 8 --set render.width=384 --set render.height=256 \
+	  --set held_out_every=10 --set held_out_assets=0.15
+	$(BIN)/vosforge train runs/small/data runs/small/networks --recipe small \
+	  $(if $(IMAGENET),--set s2m.imagenet=$(IMAGENET) --set propagation.imagenet=$(IMAGENET)) $(ARGS)
 
 demo: setup
 ifneq ($(ASSETS),procedural)

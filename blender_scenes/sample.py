@@ -115,6 +115,16 @@ PRESETS: dict[str, SceneConfig] = {
         wrap="unwrap",
         gates=False,
     ),
+    # Short clips to train on: each frame moves as far as three of ``basic``, so that eight show what 24 would.
+    "clips": SceneConfig(
+        preset="clips",
+        objects=(3, 6),
+        object_speed=0.18,
+        turn_speed=0.15,
+        camera_speed=0.15,
+        scale=(1.4, 3.6),
+        retexture=0.3,
+    ),
 }
 
 

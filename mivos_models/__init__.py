@@ -1,6 +1,6 @@
 """MiVOS's three networks and the interactive runner (Cheng, Tai, Tang: Modular Interactive VOS, CVPR 2021).
 
-STCN (Cheng, Tai, Tang, NeurIPS 2021) can replace the propagation network.
+STCN (Cheng, Tai, Tang, NeurIPS 2021) can replace the propagation network, and small networks for CPUs all three.
 """
 
 from mivos_models.networks.aggregate import aggregate, aggregate_logits
@@ -11,6 +11,7 @@ from mivos_models.networks.images import Padding, normalise, normalise_planes
 from mivos_models.networks.memory import Memory, affinity, join, proximity, read
 from mivos_models.networks.propagation import Propagation
 from mivos_models.networks.s2m import S2M
+from mivos_models.networks.small import SmallPropagation, SmallS2M
 from mivos_models.networks.spacetime import Query, SpaceTimeNetwork
 from mivos_models.networks.stcn import STCN
 from mivos_models.runner.runner import InteractiveRunner
@@ -26,6 +27,8 @@ __all__ = [
     "Padding",
     "Propagation",
     "Query",
+    "SmallPropagation",
+    "SmallS2M",
     "SpaceTimeNetwork",
     "affinity",
     "aggregate",

@@ -158,7 +158,7 @@ def render(
     frames: Annotated[int | None, typer.Option(min=2, help="Frames per video.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the data set.", show_default=False)] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Scene preset: basic (default) or bl30k.", show_default=False)
+        str | None, typer.Option(help="Scene preset: basic (default), bl30k or clips.", show_default=False)
     ] = None,
     quality: Annotated[
         str | None,

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from mivos_models.networks.saved import read_tensors, write_tensors
 from train.distributed import gathered, is_main, rank
@@ -19,7 +20,7 @@ from vosforge import InputError
 
 @dataclass
 class TrainingState:
-    """A run between two steps: what learns, and how far it is.
+    """A run between two steps: what learns, and how far it is; ``averaged``: the weights' average, if the run has one.
 
     ``steps`` done, in ``seconds``, of which ``waited`` without a batch; ``best``: the highest score in validation.
     """
@@ -28,10 +29,16 @@ class TrainingState:
     optimiser: Optimizer
     schedule: LRScheduler
     scaler: torch.amp.GradScaler
+    averaged: AveragedModel | None = None
     steps: int = 0
     seconds: float = 0.0
     waited: float = 0.0
     best: float | None = None
+
+    @property
+    def result(self) -> nn.Module:
+        """The network that the run gives: with averaged weights, if it has them."""
+        return self.network if self.averaged is None else self.averaged.module
 
     def save(self, path: Path, basis: str, iterations: int) -> None:
         """Write the run to ``path`` atomically, with the random states of all processes, which all call this."""
@@ -45,6 +52,7 @@ class TrainingState:
                 "scheduler": self.schedule.state_dict(),
                 "scaler": self.scaler.state_dict(),
                 "random": random,
+                "averaged": None if self.averaged is None else self.averaged.state_dict(),
                 **{name: getattr(self, name) for name in _NUMBERS},
             }
             write_tensors(held, path)
@@ -55,6 +63,8 @@ class TrainingState:
         self.optimiser.load_state_dict(held["optimizer"])
         self.schedule.load_state_dict(held["scheduler"])
         self.scaler.load_state_dict(held["scaler"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(held["averaged"])
         for name in _NUMBERS:
             setattr(self, name, held[name])
         if rank() < len(held["random"]):  # a process that was not there begins its own

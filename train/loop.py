@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 import cv2
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from mivos_models import save_network
+from mivos_models.networks.mobilenet import MobileNetV2
+from mivos_models.networks.resnet import ResNet
 from train.checkpoint import TrainingState, read_checkpoint
 from train.data.order import RunOrder
 from train.distributed import average, is_main, local_rank, local_world, parallel, rank, unsynchronised, world
@@ -91,10 +94,11 @@ def fit(
     on_cuda = device.type == "cuda"
     half = HALVES.get(settings.amp) if on_cuda else None
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(trainable, lr=settings.lr, weight_decay=settings.weight_decay)
+    optimiser = torch.optim.Adam(rates(network, settings), lr=settings.lr, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: settings.lr_factor(step))
     scaler = torch.amp.GradScaler(device.type, enabled=half is torch.float16)
-    run = TrainingState(network, optimiser, schedule, scaler)
+    averaged = averaging(network, settings.average) if settings.average else None
+    run = TrainingState(network, optimiser, schedule, scaler, averaged)
     checkpoint = out / f"{kind}.checkpoint.pth"
     saved = None if basis is None else read_checkpoint(checkpoint, basis)
 
@@ -129,6 +133,8 @@ def fit(
                 scaler.step(optimiser)
                 scaler.update()
                 schedule.step()
+                if averaged is not None:
+                    averaged.update_parameters(network)
                 run.steps += 1
                 run.seconds = time.monotonic() - started
                 ending = run.steps == settings.iterations
@@ -141,7 +147,7 @@ def fit(
                         curves |= {f"validation/{name}": score for name, score in scores.items()}
                     history.write(line, curves)
                     if settings.keep_every is not None and run.steps % settings.keep_every == 0:
-                        save_network(network, out / f"{kind}.step{run.steps}.pth")
+                        save_network(run.result, out / f"{kind}.step{run.steps}.pth")
                 if basis is not None and (any_due or ending):
                     if history is not None:
                         history.sync()
@@ -151,8 +157,25 @@ def fit(
                     on_step(run.steps, settings.iterations, value)
     network.eval()
     if is_main():
-        save_network(network, out / f"{kind}.pth")
+        save_network(run.result, out / f"{kind}.pth")
     return out / f"{kind}.pth"
+
+
+def rates(network: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
+    """The optimiser's groups of parameters: those of trunks, if they have their own learning rate, after the others."""
+    trunks = [module for module in network.modules() if isinstance(module, ResNet | MobileNetV2)]
+    inside = {parameter for trunk in trunks for parameter in trunk.parameters()} if settings.trunk_lr != 1 else set()
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [{"params": [parameter for parameter in trainable if parameter not in inside], "lr": settings.lr}]
+    if inside:
+        slow = [parameter for parameter in trainable if parameter in inside]
+        groups.append({"params": slow, "lr": settings.lr * settings.trunk_lr})
+    return groups
+
+
+def averaging(network: nn.Module, decay: float) -> AveragedModel:
+    """Averaged weights of ``network``: each step they move by 1 - ``decay`` towards its own, batch norm's included."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True).requires_grad_(False)
 
 
 def backward(
@@ -243,13 +266,13 @@ def mean_objects(parts: list[Any]) -> Tensor | None:
 def validated(validate: Validate, run: TrainingState, best: Path) -> dict[str, float]:
     """The scores of the network of ``run``, which is kept in the file ``best`` if it is."""
     device = next(run.network.parameters()).device
-    run.network.eval()
+    run.result.eval()
     with torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        scores = dict(validate(run.network, run.steps))
+        scores = dict(validate(run.result, run.steps))
     run.network.train()
     if "jf" in scores and (run.best is None or scores["jf"] > run.best):
         run.best = scores["jf"]
-        save_network(run.network, best)
+        save_network(run.result, best)
     return scores
 
 

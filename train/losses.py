@@ -64,6 +64,18 @@ def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, share: float) -> 
     return losses.mean()
 
 
+def dice_loss(logits: Tensor, labels: Tensor, present: Tensor, objects: Tensor | None = None) -> Tensor:
+    """One minus the Dice coefficient of each object's probabilities, averaged over objects, as a scalar.
+
+    ``logits [B, K+1, H, W]`` as of `object_logits`; ``labels [B, H, W]`` int64; ``present [B, K]`` bool. Unlike cross
+    entropy it weighs small objects like large ones. ``objects`` as in `matching_loss`.
+    """
+    found, wanted = torch.softmax(logits, dim=1)[:, 1:].flatten(2), one_hot(labels, present.shape[1]).flatten(2)
+    overlap = (found * wanted).sum(dim=2)
+    losses = 1 - (2 * overlap + 1) / (found.sum(dim=2) + wanted.sum(dim=2) + 1)
+    return (losses * present).sum() / (present.sum() if objects is None else objects)
+
+
 def matching_loss(
     similarity: Tensor, memorised: Tensor, wanted: Tensor, present: Tensor, objects: Tensor | None = None
 ) -> Tensor:

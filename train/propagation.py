@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mivos_models import STCN, Propagation, SpaceTimeNetwork, join, normalise_planes
+from mivos_models import STCN, Propagation, SmallPropagation, SpaceTimeNetwork, join, normalise_planes
 from train.data.clips import ClipDataset, ClipSample
 from train.data.sources import decoded
 from train.distributed import synchronise_batch_norm
 from train.loop import OnStep, Step, Validate, fit, torch_device
-from train.losses import bootstrapped_cross_entropy, cell_shares, matching_loss, object_logits, one_hot
+from train.losses import bootstrapped_cross_entropy, cell_shares, dice_loss, matching_loss, object_logits, one_hot
 from train.settings import PropagationSettings
 from train.start import initialised
 from vosforge.videos.video import Video
@@ -34,9 +34,7 @@ def train_propagation(
     """
     device = torch_device(settings.device)
     samples = ClipDataset(decoded(videos) if settings.keep_in_memory else videos, settings)
-    kind = {"stm": Propagation, "stcn": STCN}[settings.network]
-    build = partial(kind, settings.depth, settings.width)
-    network = initialised(build, settings, "propagation").to(device)
+    network = initialised(partial(build, settings), settings, "propagation").to(device)
     if settings.batch_norm == "batch":
         synchronise_batch_norm(network)
 
@@ -45,9 +43,19 @@ def train_propagation(
             for module in network.modules():
                 if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
                     module.train()
-        return propagation_loss(network, batch, step.share, settings.match_weight, step.objects)
+        return propagation_loss(
+            network, batch, step.share, settings.match_weight, step.objects, dice_weight=settings.dice_weight
+        )
 
     return fit("propagation", network, samples, loss_of, settings, out, on_step, basis=basis, validate=validate)
+
+
+def build(settings: PropagationSettings) -> SpaceTimeNetwork:
+    """The network that ``settings`` describe, with random weights."""
+    if settings.network == "small":
+        return SmallPropagation()
+    kind = {"stm": Propagation, "stcn": STCN}[settings.network]
+    return kind(settings.depth, settings.width)
 
 
 def propagation_loss(
@@ -56,11 +64,14 @@ def propagation_loss(
     share: float,
     match_weight: float = 0.0,
     objects: Tensor | None = None,
+    *,
+    dice_weight: float = 0.0,
 ) -> Tensor:
     """Sum over the later frames of a clip of the bootstrapped cross entropy (Mask-Propagation).
 
     Frame 0 is memorised with its true masks, every later one (but the last) with the masks just predicted, through
-    which gradients flow. ``match_weight`` times the matching loss of each later frame with frame 0 is added.
+    which gradients flow. ``match_weight`` times the matching loss of each later frame with frame 0 is added, and
+    ``dice_weight`` times its Dice loss.
     ``batch``: frames [B,T,H,W,3] uint8, labels [B,T,H,W] uint8, present [B,K].
     ``objects``: see ``matching_loss``.
     """
@@ -74,6 +85,8 @@ def propagation_loss(
         query = type(later)(*(part.unflatten(0, (B, T - 1))[:, t - 1] for part in later))
         logits = object_logits(network.segment(query, memory), present)
         total = total + bootstrapped_cross_entropy(logits, labels[:, t], share)
+        if dice_weight:
+            total = total + dice_weight * dice_loss(logits, labels[:, t], present, objects)
         if match_weight:
             memorised, wanted = cell_shares(labels[:, 0], K + 1), cell_shares(labels[:, t], K + 1)
             matching = matching_loss(network.affinity(first.key, query.key), memorised, wanted, present, objects)

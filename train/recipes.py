@@ -1,7 +1,9 @@
-"""Named recipes: the published training, a small one for minutes on a CPU, and one of seconds that only runs."""
+"""Named recipes: the published training, that of the small networks, and two shorter ones."""
 
 from train.data.augment import Augmentation, Geometry, Jitter
+from train.data.cutouts import CutoutSettings
 from train.data.scribbles import ScribbleSettings
+from train.data.stills import StillMotion
 from train.losses import Bootstrap
 from train.settings import ClipStage, FusionSettings, PropagationSettings, Recipe, S2MSettings, Stage
 from vosforge.config import named
@@ -163,5 +165,80 @@ def _demo() -> Recipe:
     )
 
 
-RECIPES = {"demo": _demo(), "debug": _debug(), "mivos": _mivos()}
-"""``mivos``: the published stages. ``demo``: minutes on a CPU. ``debug``: seconds, to see that all runs."""
+def _small() -> Recipe:
+    """An hour on two CPU cores: the small networks, from ImageNet's weights, on short rendered clips.
+
+    ``make small`` renders the clips. Beside them, clips are made of single frames, cut-outs are pasted, given masks are
+    deformed and frames degraded, so that few scenes teach much.
+    """
+    colour = Jitter(brightness=0.25, contrast=0.2, saturation=0.25, hue=0.05, grey=0.05)
+    frame_colour = Jitter(brightness=0.08, contrast=0.08, saturation=0.08)
+    clip = Geometry(crop=224, short_side=224, zoom=(1.0, 2.2), rotation=15, shear=5, cubic=False)
+    return Recipe(
+        s2m=S2MSettings(
+            network="small",
+            init="imagenet",
+            trunk_lr=0.25,
+            iterations=1600,
+            batch=8,
+            lr=8e-4,
+            warmup=50,
+            schedule="cosine",
+            loss=Bootstrap(start=0.2, end=0.5, top=0.3),
+            augmentation=Augmentation(
+                geometry=Geometry(crop=256, short_side=256, zoom=(0.8, 1.8), rotation=20, shear=10, cubic=False),
+                shared_colour=colour,
+            ),
+            scribbles=ScribbleSettings(from_zero=0.5, robot_from_zero=0.5),
+            min_side=30,
+            channels_last=True,
+            average=0.995,
+            validate_every=800,
+        ),
+        propagation=PropagationSettings(
+            network="small",
+            init="imagenet",
+            trunk_lr=1 / 6,
+            iterations=3600,
+            batch=4,
+            lr=6e-4,
+            warmup=100,
+            schedule="cosine",
+            clip_gradient=1.0,
+            loss=Bootstrap(start=0.2, end=0.25, top=0.25),
+            dice_weight=0.5,
+            match_weight=0.3,
+            augmentation=Augmentation(geometry=clip, shared_colour=colour, frame_colour=frame_colour),
+            stages=(ClipStage(start=0.0, geometry=clip), ClipStage(start=0.7, geometry=clip, frames=5)),
+            jumps=((0.0, 1), (0.1, 2), (0.3, 3)),
+            num_objects=2,
+            focus=1.0,
+            still_share=0.4,
+            motion=StillMotion(scale=(0.8, 1.25), shift=0.1, spline=0.5, sigma=0.03),
+            deform=0.5,
+            degrade=0.3,
+            cutouts=CutoutSettings(probability=0.4),
+            channels_last=True,
+            average=0.998,
+            validate_every=1200,
+            validate_videos=30,
+        ),
+        fusion=FusionSettings(
+            iterations=500,
+            batch=6,
+            lr=1e-3,
+            warmup=20,
+            schedule="cosine",
+            loss=Bootstrap(start=0.3, end=0.8, top=0.4),
+            augmentation=Augmentation(geometry=Geometry(crop=192, cubic=False), shared_colour=colour),
+            num_videos=120,
+            between=True,
+            width=0.5,
+            validate_every=500,
+        ),
+    )
+
+
+RECIPES = {"demo": _demo(), "debug": _debug(), "mivos": _mivos(), "small": _small()}
+"""``mivos``: the published stages. ``small``: an hour on a CPU. ``demo``: minutes. ``debug``: seconds, to see that all
+runs."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mivos_models import S2M, normalise
+from mivos_models import S2M, SmallS2M, normalise
 from train.data.augment import point_in, sample_views, see_frame, warp_mask
 from train.data.clips import DRAWS
 from train.data.scribbles import sample_scribbles
@@ -98,7 +98,7 @@ def train_s2m(
     """
     device = torch_device(settings.device)
     samples = FrameDataset(decoded(videos) if settings.keep_in_memory else videos, settings)
-    build = partial(S2M, settings.depth, settings.width)
+    build = SmallS2M if settings.network == "small" else partial(S2M, settings.depth, settings.width)
     network = initialised(build, settings, "s2m").to(device)
     synchronise_batch_norm(network)
 

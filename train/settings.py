@@ -69,6 +69,10 @@ class TrainSettings(Record):
     schedule: Literal["step", "cosine"] = "step"
     """Learning rate after the warm-up: a tenth of it from each share in ``decay_at`` on, or a cosine to 1 %."""
     decay_at: Shares = (0.9,)
+    trunk_lr: float = _unwritten(1.0, gt=0)
+    """The trunk's share of the learning rate: less than 1 where only the trunk starts from ImageNet's weights."""
+    average: Share = _unwritten(0.0)
+    """Decay a step of the averaged weights that become the network; 0: the last weights do."""
     clip_gradient: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient; None leaves it as it is (published)."""
     loss: Bootstrap = Bootstrap()
@@ -174,8 +178,8 @@ class PropagationSettings(TrunkSettings):
         shared_colour=Jitter(brightness=0.1, contrast=0.03, saturation=0.03, grey=0.05),
         frame_colour=Jitter(brightness=0.01, contrast=0.01, saturation=0.01),
     )
-    network: Literal["stm", "stcn"] = "stm"
-    """Which network carries masks: MiVOS's, or STCN."""
+    network: Literal["stm", "stcn", "small"] = "stm"
+    """Which network carries masks: MiVOS's, STCN, or the small one, which has one depth and width."""
     frames: ClipFrames = _unwritten(PUBLISHED_FRAMES)
     """Frames of a clip before the first of ``stages``."""
     num_objects: int = Field(default=2, ge=1)
@@ -190,10 +194,18 @@ class PropagationSettings(TrunkSettings):
     match_weight: float = Field(default=0.0, ge=0)
     """Weight of the matching loss beside the published one: from random weights, keys learn by it what to point at
     long before the masks could teach them."""
+    dice_weight: float = _unwritten(0.0, ge=0)
+    """Weight of the Dice loss of each object beside the published one."""
     stages: tuple[ClipStage, ...] = ()
     """How clips change along the run; before the first stage they are as published."""
+    still_share: Share = _unwritten(0.0)
+    """Share of the clips of videos that are one of their frames, moved as a still."""
     motion: StillMotion = _unwritten(StillMotion())
     """How stills move, in clips made of them."""
+    deform: Share = _unwritten(0.0)
+    """Share of the clips whose given mask is deformed, as the masks that a network has made itself are."""
+    degrade: Share = _unwritten(0.0)
+    """Share of the clips' frames that are blurred and get noise, as those of cameras."""
     cutouts: CutoutSettings = _unwritten(CutoutSettings())
     """Objects of other videos, pasted into clips."""
     focus: float = Field(default=0.0, ge=0, le=1)
@@ -233,6 +245,8 @@ class S2MSettings(TrunkSettings):
     """One object of one frame: a made-up previous mask and made-up scribbles become its mask."""
 
     smallest_part: ClassVar[int] = 2
+    network: Literal["resnet", "small"] = _unwritten("resnet")
+    """The trunk: a ResNet, as published, or the small network's MobileNetV2."""
     iterations: int = Field(default=80_000, ge=1)
     batch: int = Field(default=32, ge=2)
     lr: float = Field(default=1e-4, gt=0)

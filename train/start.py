@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mivos_models import load_imagenet
 from mivos_models.networks.checkpoints import mismatches
+from mivos_models.networks.mobilenet import MobileNetV2
 from mivos_models.networks.resnet import ResNet
 from mivos_models.networks.saved import read_tensors
 from train.settings import IMAGENET, RANDOM, PropagationSettings, TrainSettings, TrunkSettings
@@ -34,7 +35,7 @@ def initialised(build: Callable[[], NetworkT], settings: TrainSettings, kind: st
         torch.manual_seed(int(rng_for(settings.seed, "weights", kind).integers(2**63)))
         network = build()
         if isinstance(settings, TrunkSettings) and settings.imagenet_weights is not None:
-            for trunk in (module for module in network.modules() if isinstance(module, ResNet)):
+            for trunk in (module for module in network.modules() if isinstance(module, ResNet | MobileNetV2)):
                 load_imagenet(trunk, settings.imagenet_weights)
         elif (path := start_file(settings)) is not None:
             load_start(network, path, isinstance(settings, PropagationSettings) and settings.fresh_others)

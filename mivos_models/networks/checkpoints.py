@@ -15,6 +15,8 @@ from mivos_models.networks.propagation import Propagation
 from mivos_models.networks.resnet import Depth
 from mivos_models.networks.s2m import S2M
 from mivos_models.networks.saved import read_tensors, write_tensors
+from mivos_models.networks.small import SmallPropagation, SmallS2M
+from mivos_models.networks.spacetime import SpaceTimeNetwork
 from mivos_models.networks.stcn import STCN
 from vosforge import InputError
 
@@ -26,11 +28,16 @@ class _Kind(NamedTuple):
     first: str  # the key whose first dimension determines the width
     channels: int  # that dimension at width 1
     bottleneck: str | None  # a key that only depth 50 has; None: the network has one depth
+    small: Callable[[], nn.Module] | None = None  # the small network of this kind
 
 
+_SMALL = {"s2m": "backbone.features.0.0.weight", "propagation": "key_encoder.features.0.0.weight"}
+"""Keys that only the small networks have."""
 _KINDS = {
-    "s2m": _Kind(S2M, "backbone.conv1.weight", 64, "backbone.layer1.0.conv3.weight"),
-    "propagation": _Kind(Propagation, "rgb_encoder.conv1.weight", 64, "rgb_encoder.res2.0.conv3.weight"),
+    "s2m": _Kind(S2M, "backbone.conv1.weight", 64, "backbone.layer1.0.conv3.weight", SmallS2M),
+    "propagation": _Kind(
+        Propagation, "rgb_encoder.conv1.weight", 64, "rgb_encoder.res2.0.conv3.weight", SmallPropagation
+    ),
     "stcn": _Kind(STCN, "key_encoder.conv1.weight", 64, "key_encoder.res2.0.conv3.weight"),
     "fusion": _Kind(Fusion, "conv1.0.weight", 32, None),
 }
@@ -39,7 +46,9 @@ _KINDS = {
 @overload
 def load_network(kind: Literal["s2m"], weights: Path | str | Mapping[str, Tensor]) -> S2M: ...
 @overload
-def load_network(kind: Literal["propagation"], weights: Path | str | Mapping[str, Tensor]) -> Propagation: ...
+def load_network(
+    kind: Literal["propagation"], weights: Path | str | Mapping[str, Tensor]
+) -> Propagation | SmallPropagation: ...
 @overload
 def load_network(kind: Literal["stcn"], weights: Path | str | Mapping[str, Tensor]) -> STCN: ...
 @overload
@@ -49,19 +58,19 @@ def load_network(kind: Literal["fusion"], weights: Path | str | Mapping[str, Ten
 def load_network(kind: str, weights: Path | str | Mapping[str, Tensor]) -> nn.Module:
     """Load a network of a kind ("s2m", "propagation", "stcn", "fusion") on the CPU, in eval mode.
 
-    ``weights``: a checkpoint file or a state dict with the published keys. Raises InputError with the first mismatches
-    if the weights do not match the kind exactly.
+    ``weights``: a checkpoint file or a state dict with the published keys, or those of the small network of the kind
+    ("s2m", "propagation"). Raises InputError with the first mismatches if the weights do not match the kind exactly.
     """
     if kind not in _KINDS:
         raise InputError(f"unknown network '{kind}'; choose one of {', '.join(_KINDS)}")
     return _loaded(kind, *_opened(weights))
 
 
-def load_propagation(weights: Path | str | Mapping[str, Tensor]) -> Propagation | STCN:
-    """Load either propagation network, detected from the weights; see :func:`load_network`."""
+def load_propagation(weights: Path | str | Mapping[str, Tensor]) -> SpaceTimeNetwork:
+    """Load any propagation network, detected from the weights; see :func:`load_network`."""
     where, state = _opened(weights)
     network = _loaded("stcn" if _KINDS["stcn"].first in state else "propagation", where, state)
-    assert isinstance(network, Propagation | STCN)
+    assert isinstance(network, SpaceTimeNetwork)
     return network
 
 
@@ -98,7 +107,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _build(kind: str, state: Mapping[str, Tensor]) -> nn.Module:
-    network, first, channels, bottleneck = _KINDS[kind]
+    network, first, channels, bottleneck, small = _KINDS[kind]
+    if small is not None and _SMALL[kind] in state:
+        return small()
     width = 1.0
     if first in state and state[first].ndim == 4 and state[first].shape[0] % 8 == 0:
         width = state[first].shape[0] / channels
@@ -124,6 +135,7 @@ def mismatches(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> s
 
 def _check(kind: str, where: str, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     if problems := mismatches(state, expected):
-        other = next((name for name, traits in _KINDS.items() if name != kind and traits.first in state), None)
+        keys = {name: {traits.first, _SMALL.get(name)} for name, traits in _KINDS.items() if name != kind}
+        other = next((name for name, names in keys.items() if names & state.keys()), None)
         hint = f"; it looks like a network of kind '{other}'" if other else ""
         raise InputError(f"{where} is not a complete {kind} network{hint}; {problems}")

@@ -106,6 +106,29 @@ def _read(memory: Memory, query_key: Tensor, top_k: int | None, similar: Affinit
     return result.transpose(2, 3).unflatten(3, query_key.shape[2:])
 
 
+def read_near(memory: Memory, query_key: Tensor, radius: int, similar: Affinity = affinity) -> Tensor:
+    """Read a memory of one frame at each query cell from the cells at most ``radius`` away, [B,K,Cv,h,w].
+
+    query_key: [B,Ck,h,w]. A softmax over all of them.
+    """
+    h, w = query_key.shape[2:]
+    columns = torch.arange(w, device=query_key.device)
+    beside = (columns - columns[:, None]).abs() <= radius
+    bands = []
+    for top in range(0, h, radius + 1):
+        bottom = min(top + radius + 1, h)
+        first, last = max(0, top - radius), min(h, bottom + radius)
+        band = Memory(*(part[:, :, :, first:last] for part in memory))
+        lines = torch.arange(top, bottom, device=columns.device)[:, None] - torch.arange(first, last).to(columns)
+        near = (lines.abs() <= radius)[:, None, :, None] & beside[:, None, :]
+        similarity = similar(band.key, query_key[:, :, top:bottom]).masked_fill(
+            ~near.flatten(2).flatten(0, 1), -torch.inf
+        )
+        found = torch.softmax(similarity, dim=3) @ band.value.flatten(2, 4)
+        bands.append(found.transpose(2, 3).unflatten(3, (bottom - top, w)))
+    return torch.cat(bands, dim=3)
+
+
 def largest(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The ``k`` largest of each row [..., M] and their indices, [..., k] each, unordered.
 

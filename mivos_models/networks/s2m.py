@@ -12,6 +12,7 @@ from torchvision.ops import Conv2dNormActivation
 
 from mivos_models.networks.aggregate import aggregate
 from mivos_models.networks.images import NetworkView
+from mivos_models.networks.mobilenet import MobileNetV2
 from mivos_models.networks.resnet import Depth, ResNet, scaled
 
 _DROPOUT = 0.1
@@ -45,8 +46,9 @@ class S2M(nn.Module):
 
     def __init__(self, depth: Depth = 50, width: float = 1.0):
         super().__init__()
-        self.backbone = ResNet(depth, width, 6, ("layer1", "layer2", "layer3", "layer4"), dilate_last=True)
-        self.classifier = Head(self.backbone.channels[0], self.backbone.channels[-1], width)
+        trunk = ResNet(depth, width, 6, ("layer1", "layer2", "layer3", "layer4"), dilate_last=True)
+        self.backbone: ResNet | MobileNetV2 = trunk
+        self.classifier = Head(trunk.channels[0], trunk.channels[-1], width)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B,6,H,W], the normalised RGB frame, the current mask, positive and negative strokes (0 or 1).

@@ -68,12 +68,16 @@ class SpaceTimeNetwork(nn.Module):
         """Encode a frame [B,3,H,W] for segmentation, independently of objects and memory."""
         raise NotImplementedError
 
+    def read(self, query: Query, memory: Memory, top_k: int | None) -> Tensor:
+        """What the decoder sees of the memory at each cell of the query: [B,K,C,h,w]."""
+        return read(memory, query.key, top_k, self.affinity)
+
     def segment(self, query: Query, memory: Memory, top_k: int | None = None) -> Tensor:
         """Independent (not aggregated) probabilities of the memory's K objects: [B,K,H,W].
 
         ``top_k`` as in :func:`mivos_models.networks.memory.read`; training uses None.
         """
-        readout = read(memory, query.key, top_k, self.affinity)
+        readout = self.read(query, memory, top_k)
         B, K = readout.shape[:2]
         value = query.value.unsqueeze(1).expand(-1, K, -1, -1, -1)
         features = torch.cat([readout, value], dim=2).flatten(0, 1)

@@ -8,6 +8,7 @@ from train.losses import (
     Bootstrap,
     bootstrapped_cross_entropy,
     cell_shares,
+    dice_loss,
     matching_loss,
     object_logits,
     one_hot,
@@ -83,3 +84,17 @@ def test_matching_by_chance_costs_the_cross_entropy_with_the_mean() -> None:
     similarity[:, 1] = torch.randn(5, 5)  # of an object that is not there
     found = matching_loss(similarity, shares, shares, torch.tensor([[True, False]]))
     assert float(found) == pytest.approx(float(expected), rel=1e-2)
+
+
+def test_dice_counts_overlap_of_each_present_object() -> None:
+    labels = torch.zeros(1, 8, 8, dtype=torch.int64)
+    labels[0, :2, :4], labels[0, 4:, :] = 1, 2
+    sure = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1) * 40.0 - 20
+    both, one = torch.tensor([[True, True]]), torch.tensor([[True, False]])
+    assert float(dice_loss(sure, labels, both)) == pytest.approx(0, abs=1e-6)
+    missed = sure.clone()
+    missed[:, 1] = -20  # the small object, of 8 pixels, is not found: background there
+    missed[:, 0] = torch.where(labels == 2, -20.0, 20.0)
+    assert float(dice_loss(missed, labels, one)) == pytest.approx(1 - 1 / 9, abs=1e-6)
+    assert float(dice_loss(missed, labels, both)) == pytest.approx((1 - 1 / 9) / 2, abs=1e-6)
+    assert float(dice_loss(missed, labels, both, torch.tensor(4.0))) == pytest.approx((1 - 1 / 9) / 4, abs=1e-6)

@@ -245,6 +245,19 @@ def _at_centres(matrix: np.ndarray) -> np.ndarray:
     return (to_centre @ matrix @ to_corner)[:2]
 
 
+BLUR = 1.5
+"""Largest standard deviation of a degraded frame's blur, in pixels."""
+NOISE = 6.0
+"""Largest standard deviation of its noise, in 0..255."""
+
+
+def degraded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """``image [H, W, 3]`` uint8, blurred and with noise, as a camera sees it."""
+    blurred = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.2, BLUR)))
+    noise = rng.normal(0, float(rng.uniform(0, NOISE)), size=image.shape).astype(np.float32)
+    return np.clip(blurred + noise, 0, 255).astype(np.uint8)
+
+
 def point_in(region: np.ndarray, rng: np.random.Generator) -> tuple[float, float] | None:
     """A random pixel (x, y) of the nonzero ``region [H, W]`` as a crop anchor; None if it is empty."""
     pixels = np.flatnonzero(region)

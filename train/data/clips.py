@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from train.data.augment import SampleView, apply_colour, point_in, sample_views, see_frame, warp_mask
+from train.data.augment import SampleView, apply_colour, degraded, point_in, sample_views, see_frame, warp_mask
 from train.data.cutouts import Layer, cut_out, sample_layers
 from train.data.sources import as_mix, spacing
-from train.data.stills import moved_maps, still_frames, still_mask
+from train.data.stills import deformed, moved_maps, still_frames, still_mask
 from train.settings import ClipStage, PropagationSettings
 from vosforge import VOSForgeError
 from vosforge.seeding import rng_for
@@ -60,8 +60,8 @@ class ClipDataset(Dataset[ClipSample]):
         rng = rng_for(self.settings.seed, "clip", index)
         source, video = self.videos.choose(self.settings.seed, index)
         for draw in range(1, DRAWS + 1):
-            cutouts = rng_for(self.settings.seed, "cutouts", index, draw)
-            clip = self._draw(video, source.stills, index // self.settings.batch, rng, cutouts)
+            others = rng_for(self.settings.seed, "cutouts", index, draw)
+            clip = self._draw(video, source.stills, index // self.settings.batch, rng, others)
             if clip is not None:
                 return clip
             if draw % DRAWS_OF_A_VIDEO == 0:
@@ -72,17 +72,20 @@ class ClipDataset(Dataset[ClipSample]):
         )
 
     def _draw(
-        self, video: Video, still: bool, step: int, rng: np.random.Generator, cutouts: np.random.Generator
+        self, video: Video, still: bool, step: int, rng: np.random.Generator, others: np.random.Generator
     ) -> ClipSample | None:
-        """A random clip of ``video``, or None if its first frame has no suitable object."""
+        """A random clip of ``video``, or None if its first frame has no suitable object.
+
+        ``others`` draws what is not published: cut-outs, degraded frames, deformed masks.
+        """
         settings, stage = self.settings, self.settings.stage_at(step)
         if video.num_frames < (1 if still else settings.longest_clip):
             return None
-        if still:
+        if still or (settings.still_share and rng.random() < settings.still_share):
             moment = _moved_still(video, settings, stage, rng)
         else:
             moment = _moving(video, settings, stage, settings.max_jump(step), rng)
-        layers = self._layers(moment, cutouts)
+        layers = self._layers(moment, others)
         candidates = teachable(moment.masks, settings.small_areas)
         if not len(candidates):
             return None
@@ -92,7 +95,11 @@ class ClipDataset(Dataset[ClipSample]):
         for t, (image, planes) in enumerate(zip(moment.images(), frames, strict=True)):
             for layer in layers:
                 image = layer.onto_frame(image, t)
+            if settings.degrade and others.random() < settings.degrade:
+                image = degraded(image, others)
             cv2.split(image, list(planes))
+        if settings.deform and others.random() < settings.deform:
+            moment.masks[0] = deformed(moment.masks[0], others)
         return _sample(frames, moment.masks, chosen, settings.num_objects)
 
     def _layers(self, clip: "_Clip", rng: np.random.Generator) -> list[Layer]:

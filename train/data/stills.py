@@ -85,3 +85,18 @@ def spline_moves(crop: int, motion: StillMotion, rng: np.random.Generator) -> np
     y, x = (np.mgrid[0:GRID, 0:GRID] + 0.5) / GRID
     coarse = spline(np.stack([x.ravel(), y.ravel()], axis=1)).reshape(GRID, GRID, 2)
     return cv2.resize(coarse * crop, (crop, crop), interpolation=cv2.INTER_CUBIC)
+
+
+DEFORMATION = StillMotion(points=16, sigma=0.015)
+"""How far the outline of a given mask is moved."""
+
+
+def deformed(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An index mask ``[S, S]`` warped a little, grown or shrunk: as wrong as one that a network made."""
+    side = mask.shape[0]
+    moves = spline_moves(side, DEFORMATION, rng)
+    y, x = np.mgrid[0:side, 0:side]
+    warped = still_mask(mask, ((x + moves[..., 0]).astype(np.float32), (y + moves[..., 1]).astype(np.float32)))
+    size = 1 + 2 * int(rng.integers(0, side // 96 + 1))
+    change = cv2.dilate if rng.random() < 0.5 else cv2.erode
+    return change(warped, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))

@@ -5,7 +5,17 @@ import pytest
 import torch
 from torch import nn
 
-from mivos_models import S2M, STCN, Fusion, Propagation, load_network, load_propagation, save_network
+from mivos_models import (
+    S2M,
+    STCN,
+    Fusion,
+    Propagation,
+    SmallPropagation,
+    SmallS2M,
+    load_network,
+    load_propagation,
+    save_network,
+)
 from vosforge import InputError
 
 SMALL: dict[str, Callable[[], nn.Module]] = {
@@ -29,6 +39,19 @@ def test_size_is_read_from_the_weights(kind: str, depth: int, width: float, tmp_
     assert list(ours) == list(theirs)
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["network.pth"]
+
+
+@pytest.mark.parametrize(("kind", "build"), [("s2m", SmallS2M), ("propagation", SmallPropagation)])
+def test_the_small_networks_are_known_by_their_weights(kind: str, build: type[nn.Module], tmp_path: Path) -> None:
+    network = build()
+    save_network(network, tmp_path / "network.pth")
+    loaded = load_network(kind, tmp_path / "network.pth")
+    assert type(loaded) is build and not loaded.training
+    assert all(torch.equal(loaded.state_dict()[key], value) for key, value in network.state_dict().items())
+    other = "s2m" if kind == "propagation" else "propagation"
+    assert f"looks like a network of kind '{kind}'" in refused(other, network.state_dict())
+    if kind == "propagation":
+        assert type(load_propagation(tmp_path / "network.pth")) is build
 
 
 def test_the_file_is_a_bare_state_dict(tmp_path: Path) -> None:

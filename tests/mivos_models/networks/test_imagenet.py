@@ -6,11 +6,13 @@ from urllib.error import URLError
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet, ResNet18_Weights, ResNet50_Weights, resnet18, resnet50
+from torchvision.models import MobileNetV2 as MobileNetV2Network
+from torchvision.models import ResNet, ResNet18_Weights, ResNet50_Weights, mobilenet_v2, resnet18, resnet50
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from mivos_models import load_imagenet
 from mivos_models.networks import resnet as trunks
+from mivos_models.networks.mobilenet import MobileNetV2
 from mivos_models.networks.stcn import ValueEncoder
 from vosforge import InputError
 
@@ -73,6 +75,56 @@ def test_a_trunk_sees_what_torchvisions_network_sees(build, depth, theirs, cache
         if found[stage].shape == features.shape:  # S2M's last stage is dilated instead of reduced
             torch.testing.assert_close(found[stage], features, rtol=1e-4, atol=1e-4, msg=name)
     assert stage >= 2
+
+
+def mobilenet() -> MobileNetV2Network:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = mobilenet_v2()
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.weight, 0.5, 1.0)
+                nn.init.normal_(module.running_mean, std=0.1)
+                nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return network.eval()
+
+
+def as_before_nesting(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names of torchvision 0.2, by the order of a block's layers: convolution, norm and activation numbered on."""
+    renamed, numbers = {}, {}
+    for key, value in state.items():
+        block, _, rest = key.partition(".conv.")
+        if rest and key.startswith("features."):
+            *place, name = rest.split(".")
+            layers = numbers.setdefault(block, {})
+            if tuple(place) not in layers:
+                layers[tuple(place)] = len(layers) + len(layers) // 2
+            key = f"{block}.conv.{layers[tuple(place)]}.{name}"
+        renamed[key] = value
+    return renamed
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_mobilenet_sees_what_torchvisions_sees(old: bool, tmp_path: Path) -> None:
+    theirs = mobilenet()
+    state = theirs.state_dict()
+    torch.save(as_before_nesting(state) if old else state, tmp_path / "mobilenet.pth")
+    image = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        nodes = {f"features.{number}": str(number) for number in (3, 6, 13)}
+        expected = create_feature_extractor(theirs, nodes)(image)
+        for trunk in (MobileNetV2(), MobileNetV2(6, deep=True)):
+            load_imagenet(trunk, tmp_path / "mobilenet.pth")
+            further = torch.zeros(1, trunk.features[0][0].in_channels - 3, 64, 96)
+            found = trunk.eval()(torch.cat([image, further], dim=1))
+            for features, wanted in zip(found, expected.values(), strict=False):
+                torch.testing.assert_close(features, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_mobilenet_takes_no_other_weights(theirs: dict[int, ResNet], tmp_path: Path) -> None:
+    torch.save(theirs[18].state_dict(), tmp_path / "resnet.pth")
+    with pytest.raises(InputError, match="is not a torchvision MobileNetV2; missing keys"):
+        load_imagenet(MobileNetV2(), tmp_path / "resnet.pth")
 
 
 def test_channels_of_masks_start_orthogonal_and_by_torchs_generator(cache: Path) -> None:

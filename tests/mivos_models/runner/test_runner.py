@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mivos_models import S2M, STCN, Fusion, InteractiveRunner, Memory, Propagation, propagate
+from mivos_models import S2M, STCN, Fusion, InteractiveRunner, Memory, Propagation, SmallPropagation, propagate
 from mivos_models.networks.images import MEAN, STD
 from vosforge import InputError
 
@@ -283,16 +283,14 @@ def small(network: type, *arguments: object) -> torch.nn.Module:
         return network(*arguments).eval()
 
 
-@pytest.mark.parametrize("propagation", [Propagation, STCN])
+@pytest.mark.parametrize("network", [(Propagation, 18, 0.125), (STCN, 18, 0.125), (SmallPropagation,)])
 @pytest.mark.parametrize(("T", "H", "W", "K"), [(1, 16, 16, 1), (1, 33, 50, 2), (4, 17, 95, 3), (3, 64, 31, 1)])
-def test_real_networks_take_any_shape(propagation: type, T: int, H: int, W: int, K: int) -> None:
+def test_real_networks_take_any_shape(network: tuple, T: int, H: int, W: int, K: int) -> None:
     """Small grids hold fewer cells than the published top-k; sides need not be multiples of 16."""
     rng = np.random.default_rng(T)
     frames = rng.integers(0, 256, (T, H, W, 3), dtype=np.uint8)
     frames.flags.writeable = False
-    runner = InteractiveRunner(
-        small(propagation, 18, 0.125), frames, K, s2m=small(S2M, 18, 0.125), fusion=small(Fusion, 0.25)
-    )
+    runner = InteractiveRunner(small(*network), frames, K, s2m=small(S2M, 18, 0.125), fusion=small(Fusion, 0.25))
     strokes = rng.integers(-1, K + 1, (H, W))
     for t in {0, T - 1}:
         masks = runner.interact(t, runner.scribble(t, strokes))

@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from mivos_models import STCN, InteractiveRunner, Propagation, SpaceTimeNetwork, propagate
+from mivos_models import STCN, InteractiveRunner, Propagation, SmallPropagation, SpaceTimeNetwork, propagate
 from mivos_models.networks.aggregate import aggregate
 from tests.mivos_models.networks.test_own_goldens import moving_squares
 from tests.mivos_models.runner.test_runner import Recorder, numbered_frames
 from vosforge import InputError
 
 
-@pytest.fixture(scope="module", params=[Propagation, STCN])
+@pytest.fixture(scope="module", params=[(Propagation, 18, 0.125), (STCN, 18, 0.125), (SmallPropagation,)])
 def network(request) -> SpaceTimeNetwork:
     torch.manual_seed(3)
-    return request.param(18, 0.125).eval()
+    kind, *size = request.param
+    return kind(*size).eval()
 
 
 def test_one_mask_is_carried_as_the_runner_carries_it(network: SpaceTimeNetwork) -> None:

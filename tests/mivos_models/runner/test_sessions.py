@@ -7,19 +7,22 @@ import pytest
 import torch
 from torch import nn
 
-from mivos_models import S2M, STCN, Fusion, InteractiveRunner, Propagation
+from mivos_models import S2M, STCN, Fusion, InteractiveRunner, Propagation, SmallPropagation, SmallS2M
 from tests.mivos_models.networks.test_own_goldens import moving_squares
 from vosforge import InputError
 
 T, H, W, K = 7, 40, 56, 2
 
 
-@pytest.fixture(scope="module", params=[Propagation, STCN])
+@pytest.fixture(
+    scope="module", params=[(Propagation, S2M, 18, 0.125), (STCN, S2M, 18, 0.125), (SmallPropagation, SmallS2M)]
+)
 def networks(request) -> dict[str, nn.Module]:
     torch.manual_seed(3)
+    propagation, s2m, *size = request.param
     return {
-        "propagation": request.param(18, 0.125).eval(),
-        "s2m": S2M(18, 0.125).eval(),
+        "propagation": propagation(*size).eval(),
+        "s2m": s2m(*size).eval(),
         "fusion": Fusion(0.25).eval(),
     }
 

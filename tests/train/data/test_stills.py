@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from train.data.augment import Augmentation, Geometry, SampleView, sample_views
 from train.data.clips import ClipDataset
 from train.data.sources import Mix, OpenSource
-from train.data.stills import StillMotion, moved_maps, spline_moves, still_frames, still_mask
+from train.data.stills import StillMotion, deformed, moved_maps, spline_moves, still_frames, still_mask
 from train.settings import PropagationSettings
 from vosforge.videos.video import MemoryVideo
 
@@ -102,3 +102,32 @@ def test_stills_of_a_video_are_its_frames(make_video: Any) -> None:
     clips = [data[index] for index in range(20)]
     assert all((clip.labels == clip.labels[:1]).all() for clip in clips)
     assert len({clip.labels.numpy().tobytes() for clip in clips}) > 5
+
+
+def test_a_deformed_mask_keeps_its_labels_and_nearly_its_place() -> None:
+    mask = np.zeros((224, 224), np.uint8)
+    mask[40:160, 50:120], mask[150:200, 130:200] = 1, 7
+    overlaps = []
+    for seed in range(20):
+        found = deformed(mask, np.random.default_rng(seed))
+        assert found.shape == mask.shape and found.dtype == np.uint8 and set(np.unique(found)) <= {0, 1, 7}
+        assert np.array_equal(found, deformed(mask, np.random.default_rng(seed)))
+        overlaps += [((found == k) & (mask == k)).sum() / ((found == k) | (mask == k)).sum() for k in (1, 7)]
+    assert np.min(overlaps) > 0.5 and 0.7 < np.mean(overlaps) < 0.97
+
+
+def test_a_share_of_the_clips_are_moved_frames_and_a_given_mask_may_be_wrong() -> None:
+    image, mask = blocks(0)
+    moving = MemoryVideo("moving", np.stack([np.roll(image, 9 * t, axis=1) for t in range(6)]), np.stack([mask] * 6))
+    plain = PropagationSettings(iterations=30, batch=1, augmentation=Augmentation(geometry=GEOMETRY), motion=UNMOVED)
+    run = plain.model_copy(update={"still_share": 0.5, "deform": 0.5, "degrade": 0.5})
+    clips = [ClipDataset([moving], run.model_copy(update={"degrade": 0.0, "deform": 0.0}))[n] for n in range(30)]
+    stills = sum(bool((clip.frames == clip.frames[:1]).all()) for clip in clips)
+    assert 8 <= stills <= 22
+    rough = [ClipDataset([moving], run.model_copy(update={"degrade": 0.0}))[n] for n in range(30)]
+    pairs = list(zip(clips, rough, strict=True))
+    assert all((a.frames == b.frames).all() and (a.labels[1:] == b.labels[1:]).all() for a, b in pairs)
+    assert 8 <= sum(bool((a.labels[0] != b.labels[0]).any()) for a, b in pairs) <= 22
+    noisy = [ClipDataset([moving], run.model_copy(update={"deform": 0.0}))[n] for n in range(30)]
+    changed = [bool((a.frames != b.frames).any()) for a, b in zip(clips, noisy, strict=True)]
+    assert all((a.labels == b.labels).all() for a, b in zip(clips, noisy, strict=True)) and any(changed)

@@ -1,0 +1,73 @@
+"""The small networks: what only they do."""
+
+import pytest
+import torch
+
+from mivos_models import Memory, SmallPropagation, SmallS2M, join, proximity
+from mivos_models.networks.memory import read_near
+from mivos_models.networks.small import RADIUS
+from mivos_models.runner.fast import optimized
+
+
+@pytest.mark.parametrize("radius", [0, 2, 3, 20])
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_near_read_is_a_softmax_over_the_cells_nearby(radius: int, shared: bool) -> None:
+    h, w, K = 7, 9, 3
+    generator = torch.Generator().manual_seed(radius)
+    key = torch.randn(2, 1 if shared else K, 1, h, w, 8, generator=generator)
+    memory = Memory(key, torch.randn(2, K, 1, h, w, 5, generator=generator))
+    query = torch.randn(2, 8, h, w, generator=generator)
+    found = read_near(memory, query, radius, proximity)
+    assert found.shape == (2, K, 5, h, w)
+    similarity = proximity(memory.key, query).expand(-1, K, -1, -1)
+    for y, x in ((0, 0), (3, 4), (6, 8), (6, 0)):
+        cells = [v * w + u for v in range(h) for u in range(w) if abs(v - y) <= radius and abs(u - x) <= radius]
+        weights = torch.softmax(similarity[:, :, y * w + x, cells], dim=2)
+        expected = (weights.unsqueeze(3) * memory.value.flatten(2, 4)[:, :, cells]).sum(dim=2)
+        torch.testing.assert_close(found[..., y, x], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_newest_frame_is_read_nearby_and_all_frames_everywhere() -> None:
+    torch.manual_seed(0)
+    network = SmallPropagation().eval()
+    frames, masks = torch.randn(1, 3, 3, 48, 16 * (RADIUS + 4)), torch.rand(1, 1, 48, 16 * (RADIUS + 4))
+    with torch.inference_mode():
+        first, second = (network.memorize(frames[:, t], masks) for t in (0, 1))
+        query = network.query(frames[:, 2])
+        both = network.read(query, join([first, second]), None)
+        swapped = network.read(query, join([second, first]), None)
+        far = Memory(second.key.clone(), second.value.clone())
+        far.value[..., -1, :] += 5  # the last column, which the first cannot see nearby
+        changed = network.read(query, join([first, far]), None)
+    half = both.shape[2] // 2
+    torch.testing.assert_close(both[:, :, :half], swapped[:, :, :half], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(both[:, :, half:], swapped[:, :, half:], atol=1e-3)
+    torch.testing.assert_close(changed[:, :, half:, :, 0], both[:, :, half:, :, 0], rtol=0, atol=0)
+    assert (changed[:, :, half:, :, -1] - both[:, :, half:, :, -1]).abs().mean() > 0.01
+
+
+def test_the_fast_copy_finds_the_same_and_batch_norm_stays_frozen() -> None:
+    torch.manual_seed(0)
+    network = SmallPropagation().eval()
+    fast = optimized(network)
+    image, masks = torch.randn(1, 3, 64, 96), torch.rand(1, 2, 64, 96) / 2
+    with torch.inference_mode():
+        found = [each.segment(each.query(image), each.memorize(image, masks), 5) for each in (network, fast)]
+    torch.testing.assert_close(*found, rtol=0, atol=2e-3)
+    network.train()
+    assert network.training
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) and module.training for module in network.modules())
+
+
+def test_s2m_keeps_stride_16_and_sees_all_six_planes() -> None:
+    torch.manual_seed(0)
+    network = SmallS2M().eval()
+    with torch.inference_mode():
+        x = torch.randn(1, 6, 64, 96)
+        features = network.backbone(x)
+        assert [tuple(each.shape[2:]) for each in features] == [(16, 24), (8, 12), (4, 6), (4, 6)]
+        assert network(x).shape == (1, 1, 64, 96)
+        for plane in range(6):
+            changed = x.clone()
+            changed[:, plane] += 1
+            assert not torch.allclose(network(changed), network(x), atol=1e-6)
