@@ -93,7 +93,7 @@ class PublishedReader(ClipDataset):
         for number, label in enumerate(chosen, start=1):
             objects[seen == label] = number
         present = torch.arange(settings.num_objects) < len(chosen)
-        return ClipSample(torch.stack(frames), torch.from_numpy(objects), present)
+        return ClipSample(torch.stack(frames), torch.from_numpy(objects), present, torch.empty(len(frames), 0))
 
 
 def _resized_crop(image: Image.Image, window: np.ndarray, crop: int, how: Image.Resampling) -> Image.Image:

@@ -91,6 +91,20 @@ def matching_loss(
     return (losses * present).sum() / (present.sum() if objects is None else objects)
 
 
+def point_loss(similarity: Tensor, matches: Tensor, present: Tensor) -> Tensor:
+    """Cross entropy of each cell's match among all memory cells, look-alikes included, as a scalar.
+
+    ``similarity [B, K, Q, M]`` as in `matching_loss`, or ``[B, 1, Q, M]`` of keys that all objects share; ``matches
+    [B, Q]`` integers, -1 where there is none; ``present [B, K]`` bool. The mean over cells with a match and present
+    objects; 0 without any.
+    """
+    K = similarity.shape[1]
+    counted = (matches >= 0).unsqueeze(1) & (present[:, :1] if K == 1 else present).unsqueeze(2)
+    wanted = matches.clamp(min=0).long().unsqueeze(1).expand(-1, K, -1)
+    losses = functional.cross_entropy(similarity.float().movedim(3, 1), wanted, reduction="none")
+    return (losses * counted).sum() / counted.sum().clamp(min=1)
+
+
 def cell_shares(labels: Tensor, num_labels: int, side: int = 16) -> Tensor:
     """Each label's share ``[B, num_labels, h * w]`` of each ``side``-sized cell of ``labels [B, H, W]`` int64."""
     planes = functional.one_hot(labels, num_labels).movedim(-1, 1).float()

@@ -12,7 +12,15 @@ from train.data.clips import ClipDataset, ClipSample
 from train.data.sources import decoded
 from train.distributed import synchronise_batch_norm
 from train.loop import OnStep, Step, Validate, fit, torch_device
-from train.losses import bootstrapped_cross_entropy, cell_shares, dice_loss, matching_loss, object_logits, one_hot
+from train.losses import (
+    bootstrapped_cross_entropy,
+    cell_shares,
+    dice_loss,
+    matching_loss,
+    object_logits,
+    one_hot,
+    point_loss,
+)
 from train.settings import PropagationSettings
 from train.start import initialised
 from vosforge.videos.video import Video
@@ -44,7 +52,13 @@ def train_propagation(
                 if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
                     module.train()
         return propagation_loss(
-            network, batch, step.share, settings.match_weight, step.objects, dice_weight=settings.dice_weight
+            network,
+            batch,
+            step.share,
+            settings.match_weight,
+            step.objects,
+            point_weight=settings.point_weight,
+            dice_weight=settings.dice_weight,
         )
 
     return fit("propagation", network, samples, loss_of, settings, out, on_step, basis=basis, validate=validate)
@@ -65,13 +79,14 @@ def propagation_loss(
     match_weight: float = 0.0,
     objects: Tensor | None = None,
     *,
+    point_weight: float = 0.0,
     dice_weight: float = 0.0,
 ) -> Tensor:
     """Sum over the later frames of a clip of the bootstrapped cross entropy (Mask-Propagation).
 
     Frame 0 is memorised with its true masks, every later one (but the last) with the masks just predicted, through
-    which gradients flow. ``match_weight`` times the matching loss of each later frame with frame 0 is added, and
-    ``dice_weight`` times its Dice loss.
+    which gradients flow. Added are ``match_weight`` times the matching loss of each later frame with frame 0,
+    ``point_weight`` times the loss of its exact matches there, and ``dice_weight`` times its Dice loss.
     ``batch``: frames [B,T,H,W,3] uint8, labels [B,T,H,W] uint8, present [B,K].
     ``objects``: see ``matching_loss``.
     """
@@ -87,10 +102,12 @@ def propagation_loss(
         total = total + bootstrapped_cross_entropy(logits, labels[:, t], share)
         if dice_weight:
             total = total + dice_weight * dice_loss(logits, labels[:, t], present, objects)
-        if match_weight:
+        if match_weight or point_weight:
+            similarity = network.affinity(first.key, query.key)
             memorised, wanted = cell_shares(labels[:, 0], K + 1), cell_shares(labels[:, t], K + 1)
-            matching = matching_loss(network.affinity(first.key, query.key), memorised, wanted, present, objects)
-            total = total + match_weight * matching
+            total = total + match_weight * matching_loss(similarity, memorised, wanted, present, objects)
+            if point_weight:
+                total = total + point_weight * point_loss(similarity, batch.matches[:, t], present)
         if t < T - 1:
             memory = join([memory, network.memorize(frames[:, t], torch.softmax(logits, dim=1)[:, 1:], query)])
     return total

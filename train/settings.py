@@ -194,6 +194,8 @@ class PropagationSettings(TrunkSettings):
     match_weight: float = Field(default=0.0, ge=0)
     """Weight of the matching loss beside the published one: from random weights, keys learn by it what to point at
     long before the masks could teach them."""
+    point_weight: float = _unwritten(0.0, ge=0)
+    """Weight of the loss that has cells point at those that show the same point, in stills and videos with tracks."""
     dice_weight: float = _unwritten(0.0, ge=0)
     """Weight of the Dice loss of each object beside the published one."""
     stages: tuple[ClipStage, ...] = ()

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from train.data.augment import SampleView, apply_colour, degraded, point_in, sample_views, see_frame, warp_mask
 from train.data.cutouts import Layer, cut_out, sample_layers
+from train.data.matches import no_matches, still_matches, track_matches, tracks_of
 from train.data.sources import as_mix, spacing
 from train.data.stills import deformed, moved_maps, still_frames, still_mask
 from train.settings import ClipStage, PropagationSettings
@@ -34,12 +35,14 @@ DRAWS = 120
 class ClipSample(NamedTuple):
     """A clip, or a batch with a leading dimension B.
 
-    frames: [T, 3, H, W] uint8 RGB; labels: [T, H, W] uint8, 0..K; present: [K] bool, False for padding objects.
+    frames: [T, 3, H, W] uint8 RGB; labels: [T, H, W] uint8, 0..K; present: [K] bool, False for padding objects;
+    matches: [T, (H / 16) (W / 16)] int16, for each cell the cell of frame 0 that shows the same point, or -1.
     """
 
     frames: Tensor
     labels: Tensor
     present: Tensor
+    matches: Tensor
 
 
 class ClipDataset(Dataset[ClipSample]):
@@ -98,9 +101,10 @@ class ClipDataset(Dataset[ClipSample]):
             if settings.degrade and others.random() < settings.degrade:
                 image = degraded(image, others)
             cv2.split(image, list(planes))
+        matches = moment.matches() if settings.point_weight else no_matches(len(frames), crop)
         if settings.deform and others.random() < settings.deform:
             moment.masks[0] = deformed(moment.masks[0], others)
-        return _sample(frames, moment.masks, chosen, settings.num_objects)
+        return _sample(frames, moment.masks, chosen, settings.num_objects, matches)
 
     def _layers(self, clip: "_Clip", rng: np.random.Generator) -> list[Layer]:
         """Random cut-outs of other videos, in the clip's colours, pasted into its masks."""
@@ -129,12 +133,14 @@ class ShardDataset(ClipDataset):
 class _Clip(NamedTuple):
     """A drawn clip, whose frames are not decoded yet.
 
-    masks: [T, S, S] uint8; colour: 3x4, the change that its frames share; images: T of [S, S, 3] uint8 RGB.
+    masks: [T, S, S] uint8; colour: 3x4, the change that its frames share; images: T of [S, S, 3] uint8 RGB; matches:
+    as of `ClipSample`, with what is pasted into the masks.
     """
 
     masks: np.ndarray
     colour: np.ndarray
     images: Callable[[], Iterable[np.ndarray]]
+    matches: Callable[[], np.ndarray]
 
 
 def _moving(
@@ -151,7 +157,11 @@ def _moving(
     def images() -> Iterable[np.ndarray]:
         return (see_frame(partial(video.frame, t), size, view, geometry) for t, view in zip(times, views, strict=True))
 
-    return _Clip(seen, views[0].colours[0], images)
+    def matches() -> np.ndarray:
+        tracks = tracks_of(video)
+        return no_matches(*seen.shape[:2]) if tracks is None else track_matches(tracks, times, views, seen)
+
+    return _Clip(seen, views[0].colours[0], images, matches)
 
 
 def _moved_still(video: Video, settings: PropagationSettings, stage: ClipStage, rng: np.random.Generator) -> _Clip:
@@ -161,7 +171,12 @@ def _moved_still(video: Video, settings: PropagationSettings, stage: ClipStage, 
     views = _views(mask, (video.height, video.width), settings, stage, rng)
     maps = moved_maps(views, geometry.crop, settings.motion, rng)
     seen = np.stack([still_mask(mask, where) for where in maps])
-    return _Clip(seen, views[0].colours[0], lambda: still_frames(video.frame(t), maps, views, geometry.cubic))
+    return _Clip(
+        seen,
+        views[0].colours[0],
+        lambda: still_frames(video.frame(t), maps, views, geometry.cubic),
+        lambda: still_matches(maps, seen),
+    )
 
 
 def _views(
@@ -215,8 +230,11 @@ def _object_point(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, fl
     return point_in(mask == rng.choice(labels), rng) if labels else None
 
 
-def _sample(frames: np.ndarray, masks: np.ndarray, chosen: np.ndarray, num_objects: int) -> ClipSample:
+def _sample(
+    frames: np.ndarray, masks: np.ndarray, chosen: np.ndarray, num_objects: int, matches: np.ndarray
+) -> ClipSample:
     renumber = np.zeros(VOID + 1, np.uint8)
     renumber[chosen] = np.arange(1, len(chosen) + 1)
     present = torch.arange(num_objects) < len(chosen)
-    return ClipSample(torch.from_numpy(frames), torch.from_numpy(cv2.LUT(masks, renumber)), present)
+    labels = torch.from_numpy(cv2.LUT(masks, renumber))
+    return ClipSample(torch.from_numpy(frames), labels, present, torch.from_numpy(matches))
