@@ -11,6 +11,7 @@ from mivos_models.networks.images import Padding, normalise, normalise_planes
 from mivos_models.networks.memory import Memory, affinity, join, proximity, read
 from mivos_models.networks.propagation import Propagation
 from mivos_models.networks.s2m import S2M
+from mivos_models.networks.shipped import shipped_networks
 from mivos_models.networks.small import SmallPropagation, SmallS2M
 from mivos_models.networks.spacetime import Query, SpaceTimeNetwork
 from mivos_models.networks.stcn import STCN
@@ -45,4 +46,5 @@ __all__ = [
     "rasterise",
     "read",
     "save_network",
+    "shipped_networks",
 ]

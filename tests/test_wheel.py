@@ -18,6 +18,8 @@ def installed(tmp_path_factory):
     source = folder / "source"  # building inside the checkout would leave, and next time reuse, a build folder
     unwanted = shutil.ignore_patterns(".*", "runs", "build", "dist", "*.egg-info", "__pycache__")
     shutil.copytree(ROOT, source, ignore=unwanted)
+    (source / "mivos_models/weights").mkdir(exist_ok=True)
+    (source / "mivos_models/weights/probe.pth").touch()
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
     subprocess.run(build, check=True, capture_output=True, cwd=folder)
     [wheel] = folder.glob("*.whl")
@@ -40,6 +42,7 @@ def test_it_holds_every_folder_and_its_data(installed):
     names = {path.relative_to(installed).as_posix() for path in installed.rglob("*") if path.is_file()}
     for source in ("tools/demo/report.html.jinja", "tools/cli.py", "vosforge/videos/writer.py", "train/s2m.py"):
         assert source in names
+    assert "mivos_models/weights/probe.pth" in names  # where `shipped_networks` looks
     assert not any(name.startswith("tests/") for name in names)
 
 

@@ -53,6 +53,14 @@ CatalogPath = Annotated[
     Path | None, typer.Option(help="A catalog.jsonl or its data set; default: from --assets.", show_default=False)
 ]
 
+SMALL = "small"
+"""What --networks calls the shipped networks."""
+
+
+def networks_folder(name: str) -> Path | None:
+    """The folder that --networks names; None: the shipped networks. A folder called small is written ./small."""
+    return None if name == SMALL else Path(name)
+
 
 def given(flags: Mapping[str, object]) -> dict[str, object]:
     """The flags that were given, as overrides of settings."""

@@ -105,6 +105,15 @@ infer r1 zz --networks nets --mask small.png | is 8x8, its frame 48x32
 infer r1 zz --networks nets --mask afile.txt | the mask afile.txt is damaged or not a PNG
 infer r1 zz --networks nets --mask small.png --frame -1 | --frame
 infer r1 zz --networks nothere --mask small.png | there is no folder nothere
+infer r1 zz --networks ./small --mask small.png | there is no folder small
+infer r1 zz --networks nets --click 0,1 | cannot read the click '0,1'
+infer r1 zz --networks nets --click 3,1,1 | the click '3,1,1' is on frame 3: click on one of the video's frames, 0..2
+infer r1 zz --networks nets --click 0,48,1 | the click '0,48,1' is outside the 48×32 frame
+infer r1 zz --networks nets --click 0,1,1,0 | the clicks mark only background
+infer r1 zz --networks nets --click 0,1,1 --mask small.png | give only one of --mask, --scribbles and --click
+infer r1 zz --networks nets --click 0,1,1 --scribbles afile.txt | give only one of
+evaluate r1 --networks nothere --out zz | cannot read the checkpoint nothere
+evaluate r1 --networks nothere --out zz --interactive | there is no folder nothere
 infer r1 zz --networks nets --scribbles bin.bin | cannot read the scribbles
 infer r1 afile.txt --networks nets --mask small.png | afile.txt is a file
 infer exp/JPEGImages/480p/000000 exp/own --networks nets --scribbles afile.txt | cannot read the scribbles

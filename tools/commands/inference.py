@@ -1,6 +1,7 @@
-"""Segments one video with trained networks, from a mask, scribbles, or the robot with ground truth."""
+"""Segments one video with trained networks, from a mask, scribbles, clicks, or the robot with ground truth."""
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from mivos_models import InteractiveRunner
 from mivos_models.runner.scribbles import NO_STROKE, read_scribbles
+from tools.commands.clicks import read_clicks
 from tools.commands.timing import Timing, read_timing, write_timing
 from tools.convert.writing import palette_png
 from tools.inspect.view import open_video, view_video
@@ -36,34 +38,42 @@ class Inferred:
 def infer_video(
     where: str,
     out: Path,
-    networks: Path,
-    mask: Path | None,
-    scribbles: Path | None,
-    frame: int,
-    rounds: int,
-    short_side: int | None,
+    networks: Path | None = None,
+    *,
+    mask: Path | None = None,
+    frame: int = 0,
+    scribbles: Path | None = None,
+    clicks: Sequence[str] = (),
+    rounds: int = 3,
+    short_side: int | None = None,
 ) -> Inferred:
     """Segment the video at ``where`` and write its masks (DAVIS layout) and a preview below ``out``.
 
-    Raises InputError for an unusable video, mask, scribble file or network, before anything is written.
+    ``networks``: a folder, None for the shipped ones. ``mask`` is that of ``frame``; ``clicks`` are texts as of
+    `tools.commands.clicks`. Without these and ``scribbles``, the robot scribbles ``rounds`` times. Raises InputError
+    for an unusable video, mask, scribble file, click or network, before anything is written.
     """
-    if mask is not None and scribbles is not None:
-        raise InputError("give either --mask or --scribbles, not both")
+    if sum((mask is not None, scribbles is not None, bool(clicks))) > 1:
+        raise InputError("give only one of --mask, --scribbles and --click")
     video = open_video(where)
     folder = out / "Annotations" / video.id
     if isinstance(video, FolderVideo) and video.masks_folder and folder.resolve() == video.masks_folder.resolve():
         raise InputError(f"{folder} holds the video's own masks: name another output folder")
-    if not networks.is_dir():
-        raise InputError(f"there is no folder {networks}: name the one that 'vosforge train' wrote, with --networks")
     loaded, began = Networks.load(networks), time.monotonic()
     scores: tuple[Scores, ...] = ()
     if mask is not None:
         masks = _from_mask(video, loaded, mask, frame, short_side)
     elif scribbles is not None:
-        masks = _from_scribbles(video, loaded, scribbles, short_side)
+        drawn = read_scribbles(scribbles, video.num_frames, video.height, video.width)
+        if not any(strokes.max() > 0 for strokes in drawn.values()):
+            raise InputError(f"{scribbles} marks only background: draw a stroke with an object_id of 1 or more")
+        masks = _from_strokes(video, loaded, drawn, short_side)
+    elif clicks:
+        drawn = read_clicks(clicks, video.num_frames, video.height, video.width)
+        masks = _from_strokes(video, loaded, drawn, short_side)
     else:
         if not video.has_masks:
-            raise InputError(f"the video '{video.id}' has no masks for the robot: give --mask or --scribbles")
+            raise InputError(f"the video '{video.id}' has no masks for the robot: give --mask, --scribbles or --click")
         result = evaluate_interactive(video, loaded, rounds, rng_for(0, "robot", video.id), short_side=short_side)
         masks = result.rounds[-1].masks
         scores = tuple(each.scores for each in result.rounds)
@@ -95,16 +105,16 @@ def _from_mask(video: Video, networks: Networks, path: Path, frame: int, short_s
     return np.array([0, *labels], np.uint8)[runner.interact(frame, index[given])]
 
 
-def _from_scribbles(video: Video, networks: Networks, path: Path, short_side: int | None) -> np.ndarray:
+def _from_strokes(
+    video: Video, networks: Networks, drawn: Mapping[int, np.ndarray], short_side: int | None
+) -> np.ndarray:
     """The masks after one interaction per frame with strokes, in the order of the frames.
 
-    An object joins at the first frame with a stroke of it. Frames before the first object's have only background
-    strokes, which correct what that object's interaction carried there: they follow it.
+    ``drawn``: stroke maps ``[H,W]`` by frame, in order, with an object somewhere. An object joins at the first frame
+    with a stroke of it. Frames before the first object's have only background strokes, which correct what that object's
+    interaction carried there: they follow it.
     """
-    drawn = read_scribbles(path, video.num_frames, video.height, video.width)
-    first = next((t for t, strokes in drawn.items() if strokes.max() > 0), None)
-    if first is None:
-        raise InputError(f"{path} marks only background: draw a stroke with an object_id of 1 or more")
+    first = next(t for t, strokes in drawn.items() if strokes.max() > 0)
     labels: list[int] = [0]
     runner: InteractiveRunner | None = None
     masks = np.zeros((video.num_frames, video.height, video.width), np.uint8)

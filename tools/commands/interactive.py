@@ -19,6 +19,7 @@ from tools.commands.session_report import (
     VideoScores,
     benchmark_rows,
 )
+from tools.options import SMALL
 from train.evaluation.interactive import Networks
 from train.evaluation.samples import First, Subject, open_subjects
 from train.evaluation.schedules import EVERY, MIVOS, SCHEDULES, Schedule
@@ -102,7 +103,7 @@ class _Scores:
 
 def evaluate_interactively(
     where: str,
-    networks: Path,
+    networks: Path | None,
     out: Path,
     *,
     kind: str = "scribbles",
@@ -116,10 +117,10 @@ def evaluate_interactively(
 ) -> InteractiveReport:
     """Evaluate the ``networks`` of a folder on the videos at ``where``; write scores and a report to ``out``.
 
-    ``where``: a DAVIS tree, or a data set of shards (path or URL). ``kind``: scribbles or clicks; ``schedule``: mivos
-    or every (default: mivos for scribbles, every for clicks). ``max_seconds`` for each object and interaction (MiVOS:
-    30), None for no limit. ``ablation``: four rows, from no top-k and no fusion to the full method. ``device``: auto,
-    cpu or cuda. ``split``: see `train.evaluation.samples.open_subjects`.
+    ``networks`` None: the shipped ones. ``where``: a DAVIS tree, or a data set of shards (path or URL). ``kind``:
+    scribbles or clicks; ``schedule``: mivos or every (default: mivos for scribbles, every for clicks). ``max_seconds``
+    for each object and interaction (MiVOS: 30), None for no limit. ``ablation``: four rows, from no top-k and no fusion
+    to the full method. ``device``: auto, cpu or cuda. ``split``: see `train.evaluation.samples.open_subjects`.
 
     Files: ``result_<time>.csv`` and ``summary.json`` as the benchmark's, with ``ablation`` in a folder for each row;
     ``session.json``, the report. InputError before any work where something cannot be used.
@@ -127,8 +128,6 @@ def evaluate_interactively(
     trial = _trial(kind, schedule, max_seconds, interactions, short_side)
     on = torch_device(named("device", device, {each: each for each in ("auto", "cpu", "cuda")}))
     check_folder(out)
-    if not networks.is_dir():
-        raise InputError(f"there is no folder {networks}: name the one that 'vosforge train' wrote, with --networks")
     loaded = Networks.load(networks).to(str(on))
     subjects = open_subjects(where, split)
     settings = ABLATION if ablation else (FULL,)
@@ -149,7 +148,7 @@ def evaluate_interactively(
         max_seconds=max_seconds,
         source=where,
         split=split,
-        networks=str(networks),
+        networks=str(networks or SMALL),
         short_side=short_side,
         device=_described(on),
         threads=torch.get_num_threads(),

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from mivos_models import load_propagation
+from mivos_models import load_propagation, shipped_networks
 from tools.commands.evaluation import open_truths
 from tools.commands.timing import Timing, read_timing, write_timing
 from tools.convert.writing import palette_png
@@ -20,7 +20,7 @@ from vosforge.videos.names import safe_name
 
 def segment_set(
     where: Place,
-    networks: Path,
+    networks: Path | None,
     out: Path,
     protocol: str,
     split: str | None = None,
@@ -31,12 +31,14 @@ def segment_set(
 ) -> Path:
     """Segment videos from their objects' true first masks, as ``out/masks/VIDEO/NAME.png``; returns that folder.
 
-    ``networks``: a folder with ``propagation.pth``, or such a file. A second run with the same networks and settings
-    resumes; with others it raises InputError. ``corrupt``, ``strength``: of `train.evaluation.corruptions`.
+    ``networks``: a folder with ``propagation.pth``, or such a file; None: the shipped ones. A second run with the same
+    networks and settings resumes; with others it raises InputError. ``corrupt``, ``strength``: of
+    `train.evaluation.corruptions`.
     """
     if corrupt is not None:
         check_corruption(corrupt, strength)
     truths = open_truths(where, protocol, split)
+    networks = shipped_networks() if networks is None else networks
     weights = networks / "propagation.pth" if networks.is_dir() else networks
     on = torch_device(device)
     network = load_propagation(weights).to(on)

@@ -19,6 +19,7 @@ from assets.settings import AssetSettings
 from assets.store import AssetStore
 from blender_scenes.sample import SceneConfig
 from blender_scenes.spec import RenderSettings
+from mivos_models import shipped_networks
 from render.farm.jobs import Dataset, DatasetConfig, begun_with
 from render.farm.layout import Resources
 from tools.commands.rendering import open_dataset, render_with_progress
@@ -38,7 +39,7 @@ from tools.demo.report import (
     write_report,
 )
 from tools.inspect.view import video_sheet
-from train.evaluation.kept import Outcome, evaluate_videos
+from train.evaluation.kept import Outcome, State, evaluate_videos
 from train.recipes import RECIPES
 from train.settings import NETWORKS, Recipe
 from vosforge.config import Record
@@ -121,6 +122,19 @@ def run_demo(
         if reused:
             notes.append("reused")
             console.print("every video was already evaluated with these networks, reusing the results")
+    with timings.stage("Evaluate the shipped networks") as notes:
+        try:
+            shipped = shipped_networks()
+        except InputError:
+            notes.append("there are none")
+            console.print("there are no shipped networks here, skipping them")
+        else:  # one video shows the difference; each takes as long as the demo's own
+            first, seed, results = held_out[:1], config.dataset.seed, out / "results"
+            found, reused = evaluate_videos(first, shipped, config.rounds, seed, side, results, ["shipped"])
+            for outcome, added in zip(outcomes, found, strict=False):
+                outcome.update(added)
+            if reused:
+                notes.append("reused")
     scores = [
         _video_scores(video, outcome, "held-out" if place < len(held_out) else "real")
         for place, (video, outcome) in enumerate(zip(seen, outcomes, strict=True))
@@ -134,7 +148,10 @@ def run_demo(
             losses={kind: _losses(networks / f"{kind}.jsonl") for kind in NETWORKS},
             scores=scores,
             interactive=[
-                _interactive(video, outcome["trained"]) for video, outcome in zip(seen, outcomes, strict=True)
+                _interactive(video, outcome[state], name)
+                for video, outcome in zip(seen, outcomes, strict=True)
+                for state, name in (("trained", video.id), ("shipped", f"{video.id}, shipped networks"))
+                if state in outcome
             ],
             stages=timings.stages,
             settings=_settings(config),
@@ -206,21 +223,21 @@ def _losses(path: Path) -> list[tuple[int, float]]:
     return [(line["step"], line["loss"]) for line in lines]
 
 
-def _video_scores(video: Video, outcome: dict[str, Outcome], kind: Literal["held-out", "real"]) -> VideoScores:
-    trained, initial = (
-        tuple(RoundScore(*map(float, row)) for row in outcome[s].scores) for s in ("trained", "initial")
+def _video_scores(video: Video, outcome: dict[State, Outcome], kind: Literal["held-out", "real"]) -> VideoScores:
+    rounds = {state: tuple(RoundScore(*map(float, row)) for row in kept.scores) for state, kept in outcome.items()}
+    return VideoScores(
+        video.id, kind, rounds["trained"], rounds["initial"], video.num_objects, rounds.get("shipped", ())
     )
-    return VideoScores(video.id, kind, trained, initial, video.num_objects)
 
 
-def _interactive(video: Video, outcome: Outcome) -> InteractiveResult:
+def _interactive(video: Video, outcome: Outcome, name: str) -> InteractiveResult:
     rounds = tuple(
         InteractiveRound(masks, strokes, int(frame), float(score[2]))
         for masks, strokes, frame, score in zip(
             outcome.masks, outcome.scribbles, outcome.frames, outcome.scores, strict=True
         )
     )
-    return InteractiveResult(video.id, video.frames(), rounds, video.masks())
+    return InteractiveResult(name, video.frames(), rounds, video.masks())
 
 
 def _settings(config: DemoConfig) -> list[tuple[str, str]]:

@@ -42,7 +42,8 @@ class RoundScore:
 class VideoScores:
     """One video's scores, round by round, of the trained networks and of the same networks at initialisation.
 
-    They are means over its ``objects`` and all frames, as in the DAVIS interactive benchmark.
+    They are means over its ``objects`` and all frames, as in the DAVIS interactive benchmark. ``shipped``: those of the
+    shipped networks, on the video that they were shown.
     """
 
     name: str
@@ -50,6 +51,7 @@ class VideoScores:
     trained: tuple[RoundScore, ...]
     initial: tuple[RoundScore, ...]
     objects: int = 1
+    shipped: tuple[RoundScore, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -224,8 +226,9 @@ def _score_groups(scores: Sequence[VideoScores]) -> list[dict[str, Any]]:
             videos.insert(0, VideoScores(name, videos[0].kind, trained, initial, objects))
         rows: list[dict[str, Any]] = []
         for i, video in enumerate(videos):
-            curves = [[100 * score.jf for score in which] for which in (video.trained, video.initial)]
-            rows.append({"scores": video, "chart": Markup(round_chart(curves[0], curves[1], f"rounds-{kind}-{i}"))})
+            curves = [[100 * score.jf for score in which] for which in (video.trained, video.initial, video.shipped)]
+            chart = round_chart(curves[0], curves[1], f"rounds-{kind}-{i}", curves[2])
+            rows.append({"scores": video, "chart": Markup(chart)})
         if rows:
             rounds = max(len(which) for video in videos for which in (video.trained, video.initial))
             groups.append({"title": title, "videos": rows, "rounds": rounds})

@@ -16,8 +16,14 @@ with extra("report", "charts need matplotlib"):
 
 # Stand-ins that become CSS when the picture is finished, so that one picture serves light and dark pages.
 _INK = "#010203"
-_CSS = {_INK: "currentColor", "#010204": "var(--trained)", "#010205": "var(--initial)", "#010206": "var(--line)"}
-_TRAINED, _INITIAL, _GRID = list(_CSS)[1:]
+_CSS = {
+    _INK: "currentColor",
+    "#010204": "var(--trained)",
+    "#010205": "var(--initial)",
+    "#010206": "var(--line)",
+    "#010207": "var(--shipped)",
+}
+_TRAINED, _INITIAL, _GRID, _SHIPPED = list(_CSS)[1:]
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "vosforge",
@@ -61,14 +67,18 @@ def loss_chart(curve: Sequence[tuple[int, float]], name: str) -> str:
         return _svg(figure, name, f"Training loss over {len(curve)} steps: {told}.")
 
 
-def round_chart(trained: Sequence[float], initial: Sequence[float], name: str) -> str:
-    """J&F (0 to 100) after each round, trained networks (solid) and the same at initialisation (dashed), as an SVG."""
+def round_chart(trained: Sequence[float], initial: Sequence[float], name: str, shipped: Sequence[float] = ()) -> str:
+    """J&F (0 to 100) after each round, trained networks (solid) and the same at initialisation (dashed), as an SVG.
+
+    ``shipped``: that of the shipped networks (dotted), if they were evaluated.
+    """
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure()
-        for values, colour, style in ((initial, _INITIAL, "o--"), (trained, _TRAINED, "o-")):
+        curves = ((initial, _INITIAL, "o--"), (trained, _TRAINED, "o-"), (shipped, _SHIPPED, "o:"))
+        for values, colour, style in curves:
             rounds = range(1, len(values) + 1)
             axes.plot(rounds, values, style, color=colour, linewidth=1.8, markersize=4, clip_on=False)
-        longest = max(len(trained), len(initial), 1)
+        longest = max(len(trained), len(initial), len(shipped), 1)
         axes.set_xticks(range(1, longest + 1))
         axes.set_xlim(0.8, longest + 0.2)
         axes.set_ylim(0, 100)
@@ -76,7 +86,8 @@ def round_chart(trained: Sequence[float], initial: Sequence[float], name: str) -
         axes.set_ylabel("J&F")
         told = " and ".join(
             f"{who} {', '.join(f'{value:.1f}' for value in values)}"
-            for who, values in (("trained", trained), ("at initialisation", initial))
+            for who, values in (("trained", trained), ("at initialisation", initial), ("shipped", shipped))
+            if values or who != "shipped"
         )
         return _svg(figure, name, f"J and F after each round: {told}.")
 

@@ -12,7 +12,15 @@ from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
-from mivos_models import S2M, Fusion, InteractiveRunner, SpaceTimeNetwork, load_network, load_propagation
+from mivos_models import (
+    S2M,
+    Fusion,
+    InteractiveRunner,
+    SpaceTimeNetwork,
+    load_network,
+    load_propagation,
+    shipped_networks,
+)
 from train.evaluation.metrics import Scores
 from train.evaluation.robot import NO_SCRIBBLE, first_frame, robot_scribbles
 from train.evaluation.schedules import EVERY, ScheduledRunner
@@ -30,11 +38,15 @@ class Networks(NamedTuple):
     fusion: Fusion
 
     @classmethod
-    def load(cls, folder: Path, suffix: str = "") -> Self:
+    def load(cls, folder: Path | None = None, suffix: str = "") -> Self:
         """``s2m<suffix>.pth``, ``propagation<suffix>.pth`` and ``fusion<suffix>.pth`` of a training run's folder.
 
-        ``suffix`` "_init": the same networks before training. InputError for a missing or wrong file.
+        ``folder`` None: the shipped networks. ``suffix`` "_init": the same networks before training. InputError for a
+        missing folder, or a missing or wrong file.
         """
+        folder = shipped_networks() if folder is None else folder
+        if not folder.is_dir():
+            raise InputError(f"there is no folder {folder}: name the one that 'vosforge train' wrote, with --networks")
         return cls(
             load_network("s2m", folder / f"s2m{suffix}.pth"),
             load_propagation(folder / f"propagation{suffix}.pth"),

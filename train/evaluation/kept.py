@@ -1,4 +1,4 @@
-"""Interactive evaluation of networks before and after training, cached on disk."""
+"""Interactive evaluation of networks, before and after training or as shipped, cached on disk."""
 
 import hashlib
 import json
@@ -15,8 +15,8 @@ from vosforge.progress import progress
 from vosforge.seeding import rng_for
 from vosforge.videos.video import Video
 
-STATES: tuple[Literal["trained", "initial"], ...] = ("trained", "initial")
-SUFFIX = {"trained": "", "initial": "_init"}
+State = Literal["trained", "initial", "shipped"]
+SUFFIX: dict[State, str] = {"trained": "", "initial": "_init", "shipped": ""}
 CONVENTION = "void is background"
 """Part of the key of kept results: name another one whenever the same masks would score differently."""
 
@@ -33,18 +33,24 @@ class Outcome:
 
 
 def evaluate_videos(
-    videos: Sequence[Video], networks: Path, rounds: int, seed: int, short_side: int, results: Path
-) -> tuple[list[dict[str, Outcome]], bool]:
-    """Evaluate every video with the ``trained`` and the ``initial`` networks of a folder, by the same robot.
+    videos: Sequence[Video],
+    networks: Path,
+    rounds: int,
+    seed: int,
+    short_side: int,
+    results: Path,
+    states: Sequence[State] = ("trained", "initial"),
+) -> tuple[list[dict[State, Outcome]], bool]:
+    """Evaluate every video with the networks of a folder in some ``states``, by the same robot.
 
-    The networks see videos at ``short_side``, or as they are where they are smaller. Returns the outcomes by state, and
-    whether all of them were read from ``results``, where each is kept under a name that changes with the weights, the
-    video and the settings.
+    ``initial``: as before training. The networks see videos at ``short_side``, or as they are where they are smaller.
+    Returns the outcomes by state, and whether all of them were read from ``results``, where each is kept under a name
+    that changes with the weights, the video and the settings.
     """
-    outcomes: list[dict[str, Outcome]] = [{} for _ in videos]
+    outcomes: list[dict[State, Outcome]] = [{} for _ in videos]
     computed = 0
-    with progress("evaluating", len(videos) * len(STATES)) as bar:
-        for state in STATES:
+    with progress("evaluating", len(videos) * len(states)) as bar:
+        for state in states:
             loaded: Networks | None = None
             weights = _weights_hash(networks, SUFFIX[state])
             for place, video in enumerate(videos):

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from mivos_models import Propagation, save_network
+from mivos_models.networks import shipped
 from tools.commands.evaluation import evaluate_results
 from tools.commands.segmenting import segment_set
 from tools.commands.timing import Timing, write_timing
@@ -111,7 +112,9 @@ def test_several_results_are_compared_with_their_speed(davis: Path, tmp_path: Pa
     assert (tmp_path / "out/good/evaluation.json").exists()
 
 
-def test_networks_segment_the_ground_truth_and_resume(davis: Path, tmp_path: Path) -> None:
+def test_networks_segment_the_ground_truth_and_resume(
+    davis: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     save_network(Propagation(18, 0.125).eval(), tmp_path / "networks/propagation.pth")
     masks = segment_set(davis, tmp_path / "networks", tmp_path / "out", "davis17", "val", None, "cpu")
@@ -122,6 +125,11 @@ def test_networks_segment_the_ground_truth_and_resume(davis: Path, tmp_path: Pat
     assert (masks / "bear/00003.png").stat().st_mtime_ns == before
     [found] = evaluate_results([masks], davis, tmp_path / "out", split="val")
     assert found.frames_per_second is not None
+    monkeypatch.setattr(shipped, "_FOLDER", tmp_path / "networks")
+    for kind in ("s2m", "fusion"):
+        (tmp_path / "networks" / f"{kind}.pth").touch()
+    segment_set(davis, None, tmp_path / "out", "davis17", "val", None, "cpu")
+    assert (masks / "bear/00003.png").stat().st_mtime_ns == before
     with pytest.raises(InputError, match="other networks or settings"):
         segment_set(davis, tmp_path / "networks", tmp_path / "out", "davis17", "val", 32, "cpu")
 

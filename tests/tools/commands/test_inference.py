@@ -13,7 +13,9 @@ import torch
 from PIL import Image
 
 from mivos_models import S2M, Fusion, InteractiveRunner, Propagation, rasterise, save_network
+from mivos_models.networks import shipped
 from tests.vosforge.videos.films import flat_frames, write_film
+from tools.cli import main
 from tools.commands.inference import infer_video
 from tools.convert.importing import import_dataset
 from tools.inspect.view import open_video
@@ -21,6 +23,7 @@ from train.evaluation.interactive import Networks
 from vosforge import InputError
 
 T, H, W = 4, 48, 64
+DISC = (np.hypot(*np.ogrid[-5:6, -5:6]) <= 5).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +44,12 @@ def infer(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 
+def masks_in(folder: Path) -> np.ndarray:
+    return np.stack([np.array(Image.open(mask)) for mask in sorted(folder.iterdir())])
+
+
 def read_masks(folder: Path) -> np.ndarray:
-    return np.stack([np.array(Image.open(folder / "out/Annotations/clip" / f"{t:05d}.png")) for t in range(T)])
+    return masks_in(folder / "out/Annotations/clip")
 
 
 def test_a_mask_is_carried_with_its_own_labels(folder: Path) -> None:
@@ -84,9 +91,56 @@ def test_strokes_on_several_frames_are_all_used(folder: Path, tmp_path: Path) ->
             runner.add_object()
         drawn = rasterise(strokes, t, H, W)
         runner.interact(t, runner.scribble(t, np.where(drawn > 0, number, drawn)))
-    done = infer_video(str(folder / "clip"), tmp_path, folder / "networks", None, path, 0, 1, None)
-    found = np.stack([np.array(Image.open(mask)) for mask in sorted(done.masks.iterdir())])
-    assert np.array_equal(found, np.array([0, 3, 9], np.uint8)[runner.masks])
+    done = infer_video(str(folder / "clip"), tmp_path, folder / "networks", scribbles=path)
+    assert np.array_equal(masks_in(done.masks), np.array([0, 3, 9], np.uint8)[runner.masks])
+
+
+def test_one_click_is_the_runners(folder: Path, tmp_path: Path) -> None:
+    networks = Networks.load(folder / "networks")
+    frames = open_video(str(folder / "clip")).frames()
+    runner = InteractiveRunner(networks.propagation, frames, 1, s2m=networks.s2m, fusion=networks.fusion)
+    runner.interact(2, runner.click(2, 40, 12, 1))
+    done = infer_video(str(folder / "clip"), tmp_path, folder / "networks", clicks=["2,40,12"])
+    assert np.array_equal(masks_in(done.masks), runner.masks)
+
+
+def test_clicks_of_a_frame_are_one_interaction_and_objects_join_where_they_are_clicked(
+    folder: Path, tmp_path: Path
+) -> None:
+    networks = Networks.load(folder / "networks")
+    frames = open_video(str(folder / "clip")).frames()
+    runner = InteractiveRunner(networks.propagation, frames, 1, s2m=networks.s2m, fusion=networks.fusion)
+    strokes = np.full((H, W), -1)
+    strokes[10, 20], strokes[30, 50] = 1, 0
+    together = np.where(cv2.dilate((strokes == 1).astype(np.uint8), DISC) > 0, 1, -1)
+    together[cv2.dilate((strokes == 0).astype(np.uint8), DISC) > 0] = 0
+    runner.interact(1, runner.scribble(1, together))
+    runner.add_object()
+    runner.interact(3, runner.click(3, 8, 40, 2))
+    clicks = ("3,8,40,6", "1,20,10,4", "1,50,30,0")
+    done = infer_video(str(folder / "clip"), tmp_path, folder / "networks", clicks=clicks)
+    assert np.array_equal(masks_in(done.masks), np.array([0, 4, 6], np.uint8)[runner.masks])
+
+
+def test_the_shipped_networks_are_the_default(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(shipped, "_FOLDER", folder / "networks")
+    found = []
+    for name, words in (("shipped", ()), ("own", ("--networks", "networks"))):
+        with pytest.raises(SystemExit) as ended:
+            main(["infer", "clip", str(tmp_path / name), "--click", "0,9,9", *words])
+        assert not ended.value.code
+        found.append(masks_in(tmp_path / name / "Annotations/clip"))
+    assert np.array_equal(*found)
+    monkeypatch.setattr(shipped, "_FOLDER", tmp_path / "nowhere")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["infer", "clip", str(tmp_path / "missing"), "--click", "0,9,9"])
+    [line] = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and "the shipped networks are missing here" in line
+    assert not (tmp_path / "missing").exists()
 
 
 @pytest.mark.parametrize(
@@ -109,15 +163,15 @@ def test_wrong_scribbles_are_refused_with_what_was_found(
     path = tmp_path / "wrong.json"
     path.write_text(json.dumps({"scribbles": frames}))
     with pytest.raises(InputError, match=re.escape(reason)):
-        infer_video(str(folder / "clip"), tmp_path / "out", folder / "networks", None, path, 0, 1, None)
+        infer_video(str(folder / "clip"), tmp_path / "out", folder / "networks", scribbles=path)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ((), "give --mask or --scribbles"),
-        (("--mask", "given.png", "--scribbles", "strokes.json"), "not both"),
+        ((), "give --mask, --scribbles or --click"),
+        (("--mask", "given.png", "--scribbles", "strokes.json"), "give only one of --mask, --scribbles and --click"),
         (("--mask", "clip/00000.jpg"), "is a JPEG file, which cannot hold labels"),
         (("--mask", "nowhere.png"), "cannot read the mask nowhere.png"),
         (("--scribbles", "clip/00000.jpg"), "cannot read the scribbles clip/00000.jpg"),
@@ -151,7 +205,7 @@ def test_an_imported_videos_masks_keep_its_frames_names(folder: Path, tmp_path: 
             Image.new("L", (W, H), 1).save(tmp_path / kind / f"shot{number}.{suffix}")
     import_dataset(tmp_path / "frames", tmp_path / "data", masks=tmp_path / "masks", workers=1)
     given = tmp_path / "masks" / "shot8.png"
-    done = infer_video(str(tmp_path / "data"), tmp_path / "out", folder / "networks", given, None, 0, 1, None)
+    done = infer_video(str(tmp_path / "data"), tmp_path / "out", folder / "networks", mask=given)
     assert sorted(path.name for path in done.masks.iterdir()) == ["shot10.png", "shot8.png"]
 
 
@@ -160,7 +214,7 @@ def test_a_film_is_segmented_from_any_mask(folder: Path, values: tuple[int, ...]
     film = write_film(folder / "film.mp4", flat_frames(3, H, W))
     given = np.repeat(np.array(values, np.uint8), -(-W // len(values)))[None, :W].repeat(H, axis=0)
     Image.fromarray(given).save(folder / "first.png")
-    done = infer_video(str(film), folder / "out", folder / "networks", folder / "first.png", None, 0, 1, None)
+    done = infer_video(str(film), folder / "out", folder / "networks", mask=folder / "first.png")
     assert sorted(path.name for path in done.masks.iterdir()) == ["00000.png", "00001.png", "00002.png"]
     with Image.open(done.masks / "00000.png") as image:
         assert set(np.unique(np.asarray(image))) == {0, *objects}

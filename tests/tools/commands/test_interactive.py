@@ -14,7 +14,9 @@ from PIL import Image
 from rich.console import Console
 
 from mivos_models import S2M, Fusion, Propagation, save_network
+from mivos_models.networks import shipped
 from tests.blobs import blob_video
+from tools.cli import main
 from tools.commands.interactive import evaluate_interactively
 from tools.commands.session_report import InteractiveReport
 from tools.convert.importing import import_dataset
@@ -208,6 +210,17 @@ def test_bad_places(tree: Path, networks: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         evaluate_interactively(str(tmp_path / "none"), networks, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_shipped_networks_are_named(
+    tree: Path, networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipped, "_FOLDER", networks)
+    with pytest.raises(SystemExit) as ended:
+        words = ("--interactive", "--clicks", "--interactions", "1", "--split", "train", "--out", str(tmp_path))
+        main(["evaluate", "--networks", "small", str(tree), *words])
+    assert not ended.value.code
+    assert InteractiveReport.model_validate_json((tmp_path / "session.json").read_text()).networks == "small"
 
 
 def test_bad_trees(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from mivos_models.networks import shipped
 from tools.commands.training import train_networks
 from tools.demo.demo import DemoConfig, check_disjoint, run_demo
 from vosforge import InputError, VOSForgeError
@@ -82,6 +83,23 @@ def test_a_second_run_reuses_everything_and_says_so(demo):
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
+def test_the_shipped_networks_are_shown_beside_the_demos_or_skipped_in_a_line(demo, monkeypatch, capsys):
+    root, _, _ = demo
+    monkeypatch.setenv("VOSFORGE_CACHE", str(root.parent / "cache"))
+    config = read_config(DemoConfig, root.parent / "tiny.yaml", base=DemoConfig())
+    monkeypatch.setattr(shipped, "_FOLDER", root / "nowhere")
+    page, verdict = run_demo(config, root)
+    assert "there are no shipped networks here, skipping them" in " ".join(capsys.readouterr().out.split())
+    assert "000004, shipped networks" not in page.read_text()
+    monkeypatch.setattr(shipped, "_FOLDER", root / "networks")
+    page, beside = run_demo(config, root)
+    assert "000004, shipped networks" in page.read_text()
+    [found], [own] = (list((root / "results").glob(f"000004-{state}-*.npz")) for state in ("shipped", "trained"))
+    with np.load(found) as found, np.load(own) as own:
+        assert np.array_equal(found["masks"], own["masks"])
+    assert beside == verdict
+
+
 def test_fusion_is_trained_again_when_the_propagation_network_it_learns_from_changes(demo, tmp_path):
     root, _, _ = demo
     networks = tmp_path / "networks"
@@ -115,6 +133,7 @@ def test_the_python_of_the_documentation_runs_on_the_demos_files(demo, tmp_path,
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "demo").symlink_to(root, target_is_directory=True)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shipped, "_FOLDER", root / "networks")
     page = (Path(__file__).parents[3] / "docs" / "python.md").read_text()
     shard, loop, runner = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     video = ShardSet(root / "data").video("000001")

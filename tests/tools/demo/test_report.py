@@ -143,6 +143,17 @@ def test_report_tells_everything_it_was_given(tmp_path: Path) -> None:
     assert "Passed" in page.text and f"{mean_trained - 35:+.1f}" in page.text
 
 
+def test_the_shipped_networks_have_a_row_and_a_curve_where_they_were_evaluated(tmp_path: Path) -> None:
+    _, page = written(tmp_path / "without", small_report())
+    assert "shipped" not in page.text
+    first, *others = small_report().scores
+    first = dataclasses.replace(first, shipped=scores(0.7, 0.8, 0.876))
+    _, page = written(tmp_path / "with", small_report(scores=[first, *others]))
+    assert "They segmented video\n  000006 only" in page.text
+    assert "87.6" in page.text and "85.6" in page.text and "89.6" in page.text
+    assert page.text.count("at initialisation 10.0, 20.0, 30.0 and shipped 70.0, 80.0, 87.6") == 1
+
+
 def test_report_loads_nothing_and_its_pictures_decode(tmp_path: Path) -> None:
     html, page = written(tmp_path, small_report())
     assert not re.findall(r"https?://|@import|url\((?!#)", html)
