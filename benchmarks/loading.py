@@ -207,7 +207,7 @@ def agree(one: ClipDataset, other: ClipDataset, clips: int) -> tuple[float, floa
     """How far two readers' clips are apart: mean difference of colours (0..255), share of different labels."""
     colours, labels = [], []
     for index in range(clips):
-        (a, a_labels, _), (b, b_labels, _) = one[index], other[index]
+        (a, a_labels, *_), (b, b_labels, *_) = one[index], other[index]
         a, b = (x if x.dtype == torch.float32 else normalise_planes(x) for x in (a, b))
         colours.append(float((a - b).abs().mean()) * 0.225 * 255)
         labels.append(float((a_labels != b_labels).float().mean()))

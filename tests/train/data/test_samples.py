@@ -58,7 +58,7 @@ def test_a_sample_depends_on_the_seed_and_its_index_only(videos: Any, fused: Any
 def test_clips(videos: Any) -> None:
     data = ClipDataset(videos, CLIPS)
     for index in range(len(data)):
-        frames, labels, present = data[index]
+        frames, labels, present, _ = data[index]
         assert frames.shape == (3, 3, 64, 64) and labels.shape == (3, 64, 64) and present.shape == (2,)
         assert set(labels[0].unique().tolist()) - {0} == {k + 1 for k in range(2) if present[k]}
         assert set(labels.unique().tolist()) <= {0, *(k + 1 for k in range(2) if present[k])}
