@@ -1,6 +1,6 @@
 """Whether a long video takes flat memory and linear time: by 1000 frames, the seconds and what the process holds.
 
-    python -m benchmarks.long_video [--frames 10000] [--size 240x427] [--network "STCN(18, 0.125)"] [--every 1000]
+    python -m benchmarks.long_video [--frames 10000] [--size 240x427] [--network "SmallPropagation()"] [--every 1000]
                                     [--passes propagate,interact]
 
 One object, given in frame 0, is carried through the video by `propagate`, and by the runner from the middle frame to
@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/bench-long-video"))
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--size", default="240x427", help="height x width of the frames")
-    parser.add_argument("--network", default="STCN(18, 0.125)", help="a propagation network of mivos_models")
+    parser.add_argument("--network", default="SmallPropagation()", help="a propagation network of mivos_models")
     parser.add_argument("--passes", default=",".join(PASSES))
     parser.add_argument("--every", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))

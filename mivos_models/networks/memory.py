@@ -57,7 +57,7 @@ class _Kept(NamedTuple):
 class Bank:
     """A memory of a bounded number of frames, preallocated, to which frames are added in place.
 
-    ``frames``: the maximum number held. When full, a new frame replaces an old one. Given frames always stay, and so do
+    ``frames``: the maximum number held. When full, an old frame goes for a new one. Given frames always stay, and so do
     the last kept ones, a quarter of ``frames`` or fewer if given frames leave no space. Of those in between, the frame
     whose neighbours are closest in time goes, the earliest added of equals. This spreads them evenly: no gap is longer
     than the longest between two additions, or than twice the video seen so far over the number in between.
@@ -70,7 +70,6 @@ class Bank:
         self._room = Memory(*(part.new_zeros(*part.shape[:2], frames, *part.shape[3:]) for part in like))
         self._kept: dict[int, _Kept] = {}
         """By place, in the order of additions."""
-        self._temporary: int | None = None
         self._used = 0
 
     @staticmethod
@@ -86,18 +85,17 @@ class Bank:
 
         ``given``: it always stays; ``for_good``: False for a temporary frame.
         """
-        place = self._temporary
-        if place is None:
-            place = self._used if self._used < self.frames else self._dropped()
-        self._used = max(self._used, place + 1)
+        if len(self._kept) == self.frames:
+            self._drop()
+        place = len(self._kept)
+        self._used = place + 1
         for room, part in zip(self._room, memory, strict=True):
             room[:, :, place : place + 1] = part
-        self._temporary = None if for_good else place
         if for_good:
             self._kept[place] = _Kept(time, given)
 
-    def _dropped(self) -> int:
-        """Drop one frame; returns its place."""
+    def _drop(self) -> None:
+        """Drop one frame that stays; the one in the last place moves to its place."""
         others = [place for place, kept in self._kept.items() if not kept.given]
         between = others[: -max(1, self.frames // _RECENT_SHARE)] or others[:1]
         times = sorted(kept.time for kept in self._kept.values())
@@ -106,9 +104,12 @@ class Bank:
             at = bisect_left(times, self._kept[place].time)
             return times[min(at + 1, len(times) - 1)] - times[max(at - 1, 0)]
 
-        place = min(between, key=gap)
+        place, last = min(between, key=gap), len(self._kept) - 1
         del self._kept[place]
-        return place
+        if place != last:
+            for room in self._room:
+                room[:, :, place] = room[:, :, last]
+            self._kept[place] = self._kept.pop(last)  # again the last of the additions
 
     @property
     def times(self) -> list[int]:
@@ -117,7 +118,7 @@ class Bank:
 
     @property
     def memory(self) -> Memory:
-        """The content, as a view; in the order of additions until a frame was replaced."""
+        """The content, as a view; the newest frame is the last, all are in the order of additions until one went."""
         return Memory(*(part[:, :, : self._used] for part in self._room))
 
 

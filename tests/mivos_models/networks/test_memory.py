@@ -126,9 +126,10 @@ def test_a_bank_holds_few_frames_spread_over_the_video(
         if stays:
             widest, last = max(widest, t - last), t
             added.append(t)
-        held = sorted(bank.memory.key.flatten().int().tolist())
+        held = bank.memory.key.flatten().int().tolist()
+        assert held[-1] == t and torch.equal(*bank.memory), "the newest is the last"
         kept = sorted(abs(time) for time in bank.times)
-        assert held == sorted({*kept, t}), "the content is what stays, and the frame just added"
+        assert sorted(held) == sorted({*kept, t}), "the content is what stays, and the frame just added"
         assert len(held) <= max(limit, 1 + len(annotated))
         assert annotated.intersection(range(t + 1)) <= set(kept), "given frames stay"
         recent = min(limit // 4, limit - len(annotated) - 1)

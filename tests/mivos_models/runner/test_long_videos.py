@@ -3,12 +3,13 @@
 import errno
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from mivos_models import STCN, Fusion, InteractiveRunner, Memory, Propagation, propagate
+from mivos_models import STCN, Fusion, InteractiveRunner, Memory, Propagation, SmallPropagation, propagate
 from mivos_models.runner.spill import Masks
 from tests.mivos_models.networks.test_own_goldens import moving_squares
 from tests.mivos_models.runner.test_runner import Recorder, SparseRecorder, index_mask, numbered_frames
@@ -115,11 +116,14 @@ def test_what_python_holds_hardly_grows(run: Callable[..., None], bytes_a_frame:
     assert peak(300) - peak(100) < 200 * bytes_a_frame
 
 
-@pytest.mark.parametrize("kind", [Propagation, STCN])
-def test_masks_in_files_are_those_in_memory(kind, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+FAMILIES = [partial(Propagation, 18, 0.125), partial(STCN, 18, 0.125), SmallPropagation]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_masks_in_files_are_those_in_memory(family, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     frames, masks = moving_squares(6, 40, 56, 2)
     torch.manual_seed(3)
-    propagation, fusion = kind(18, 0.125).eval(), Fusion(0.25).eval()
+    propagation, fusion = family().eval(), Fusion(0.25).eval()
     found = []
     for size in (2**27, 0):
         monkeypatch.setattr("mivos_models.runner.spill.IN_MEMORY_BYTES", size)
@@ -141,11 +145,11 @@ def test_masks_in_files_are_those_in_memory(kind, monkeypatch: pytest.MonkeyPatc
         np.testing.assert_array_equal(in_memory, in_file)
 
 
-@pytest.mark.parametrize("kind", [Propagation, STCN])
-def test_a_short_video_has_the_same_masks_whatever_the_maximum(kind) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_short_video_has_the_same_masks_whatever_the_maximum(family) -> None:
     frames, masks = moving_squares(12, 64, 80, 2)
     torch.manual_seed(3)
-    network = kind(18, 0.125).eval()
+    network = family().eval()
     fewer, all_of_them = (propagate(frames, masks[0], network, mem_every=2, memory_frames=n) for n in (7, 10**6))
     np.testing.assert_array_equal(fewer, all_of_them)
     fewer, all_of_them = (InteractiveRunner(network, frames, 2, mem_every=2, memory_frames=n) for n in (9, 10**6))
