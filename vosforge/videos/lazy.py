@@ -1,8 +1,13 @@
-"""A video's frames as one sequence, decoded when they are read: for videos too long to hold decoded."""
+"""Frames and masks of videos too long to hold decoded: read one at a time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from vosforge.videos.video import Video
+from vosforge.videos.codec import Region
+from vosforge.videos.video import Video, objects_in
 
 _BLOCK_BYTES = 2**26
 _BLOCK_FRAMES = 64
@@ -39,3 +44,63 @@ class LazyFrames:
                 self._block[each] = self._video.frame(each)
         self._last = t
         return self._block[t]
+
+
+@dataclass(frozen=True)
+class MaskedVideo:
+    """A video with masks of its own: ``read_mask(t)`` gives the mask of frame ``t``, [H,W] uint8, when it is read."""
+
+    video: Video
+    read_mask: Callable[[int], np.ndarray]
+    has_masks = True
+
+    @property
+    def id(self) -> str:
+        """That of the video."""
+        return self.video.id
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return self.video.num_frames
+
+    @property
+    def height(self) -> int:
+        """H."""
+        return self.video.height
+
+    @property
+    def width(self) -> int:
+        """W."""
+        return self.video.width
+
+    @property
+    def has_colors(self) -> bool:
+        """Whether the video has frames."""
+        return self.video.has_colors
+
+    @property
+    def num_objects(self) -> int:
+        """K."""
+        return len(self.object_ids)
+
+    @cached_property
+    def object_ids(self) -> tuple[int, ...]:
+        """The mask values of the objects, ascending; reads every mask once."""
+        return tuple(sorted({label for t in range(self.num_frames) for label in objects_in(self.mask(t))}))
+
+    def frame(self, t: int, region: Region | None = None) -> np.ndarray:
+        """Frame ``t``, or a region of it: ``[H, W, 3]`` uint8 RGB."""
+        return self.video.frame(t, region)
+
+    def mask(self, t: int) -> np.ndarray:
+        """Index mask of frame ``t``: ``[H, W]`` uint8."""
+        return self.read_mask(t)
+
+    def frames(self) -> np.ndarray:
+        """All frames: ``[T, H, W, 3]`` uint8 RGB."""
+        return self.video.frames()
+
+    def masks(self) -> np.ndarray:
+        """All masks: ``[T, H, W]`` uint8."""
+        return np.stack([self.mask(t) for t in range(self.num_frames)])

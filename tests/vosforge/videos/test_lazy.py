@@ -3,26 +3,19 @@
 from pathlib import Path
 from unittest import mock
 
-import av
 import numpy as np
 import pytest
 
+from tests.vosforge.videos.films import flat_frames, write_film
 from vosforge.videos import lazy
 from vosforge.videos.film import Film
 from vosforge.videos.folders import FolderVideo
-from vosforge.videos.lazy import LazyFrames
+from vosforge.videos.lazy import LazyFrames, MaskedVideo
+from vosforge.videos.video import Video
 
 
 def film(path: Path, T: int, key_every: int) -> FolderVideo:
-    """A film of T grey frames, a little brighter each."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"g": str(key_every), "bf": "0"})
-        stream.width, stream.height, stream.pix_fmt = 32, 16, "yuv420p"
-        for t in range(T):
-            picture = np.full((16, 32, 3), 40 + t, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-    return FolderVideo(path)
+    return FolderVideo(write_film(path, flat_frames(T), options={"g": str(key_every), "bf": "0"}))
 
 
 def test_it_looks_like_the_array(tmp_path, make_video) -> None:
@@ -39,6 +32,16 @@ def test_it_looks_like_the_array(tmp_path, make_video) -> None:
         assert np.array_equal(np.stack(list(lazily)), frames)
         with pytest.raises(IndexError):
             lazily[len(frames)]
+
+
+def test_a_video_with_other_masks(make_video) -> None:
+    video = make_video(0)
+    masked = MaskedVideo(video, lambda t: np.full((video.height, video.width), [0, 9, 2, 255][t % 4], np.uint8))
+    assert isinstance(masked, Video) and masked.has_masks and masked.has_colors
+    assert masked.object_ids == (2, 9) and masked.num_objects == 2
+    assert (masked.id, masked.num_frames) == (video.id, video.num_frames)
+    assert np.array_equal(masked.frames(), video.frames()) and np.array_equal(masked.frame(3), video.frame(3))
+    assert masked.masks()[:4, 0, 0].tolist() == [0, 9, 2, 255] and (masked.mask(1) == 9).all()
 
 
 def test_few_frames_are_held(make_video) -> None:
