@@ -16,7 +16,7 @@ BLENDER_VENV := $(VENV)-blender-$(BLENDER)
 ARGS ?=
 
 .PHONY: help demo small test test-all test-blender bench bench-loading bench-remote bench-render bench-scaling bench-memory \
-  bench-networks bench-runner-memory bench-training lint setup clean
+  bench-networks bench-long-video bench-training lint setup clean
 
 help:
 	@echo "make demo   [ASSETS=sweethome3d] [ARGS=...]  set up, then render, train a little, segment, report"
@@ -29,7 +29,7 @@ help:
 	@echo "make bench-scaling [ARGS=...]                frames a second by processes and threads, and their memory"
 	@echo "make bench-memory [ARGS=...]                 whether a Blender process grows over many videos"
 	@echo "make bench-networks [ARGS=...]               the runner beside MiVOS's published procedure, seconds a frame"
-	@echo "make bench-runner-memory [ARGS=...]          whether the runner grows over a long video (half an hour)"
+	@echo "make bench-long-video [ARGS=...]             memory and time of a video of 10,000 frames"
 	@echo "make bench-training [ARGS=...]               training steps beside MiVOS's published procedure"
 	@echo "make clean                                   remove the virtual environment and the runs"
 
@@ -67,7 +67,7 @@ $(BLENDER_VENV)/.ready: requirements.txt
 	$(@D)/bin/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r $(@D)/requirements.txt
 	@touch $@
 
-bench: bench-loading bench-remote bench-render bench-scaling bench-memory bench-networks bench-runner-memory bench-training
+bench: bench-loading bench-remote bench-render bench-scaling bench-memory bench-networks bench-long-video bench-training
 
 bench-loading: setup
 	$(BIN)/python -m benchmarks.loading
@@ -90,8 +90,8 @@ bench-memory: setup
 bench-networks: setup
 	$(BIN)/python -m benchmarks.networks $(ARGS)
 
-bench-runner-memory: setup
-	$(BIN)/python -m benchmarks.runner_memory $(ARGS)
+bench-long-video: setup
+	$(BIN)/python -m benchmarks.long_video $(ARGS)
 
 bench-training: setup
 	$(BIN)/python -m benchmarks.training $(ARGS)

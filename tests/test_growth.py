@@ -22,6 +22,7 @@ from assets.packs import unpack_model
 from assets.references import find_below
 from render.farm.jobs import Dataset, DatasetConfig
 from render.farm.process import Event
+from tests.mivos_models.runner.test_long_videos import DrawnFrames, Standstill, interacting, propagating
 from tests.render.farm.inline_ray import install
 from tests.tools.convert.conftest import make_record, write_set
 from tools.convert.coco import category_numbers
@@ -269,3 +270,9 @@ def test_assets_are_found_by_their_hashes(tmp_path):
         return lambda: [(catalog.by_hash(name), catalog.of_kind("mesh")) for name in ids(V)]
 
     assert_even(prepared, tmp_path, 200)
+
+
+@pytest.mark.parametrize("run", [propagating, interacting])
+def test_masks_are_carried_through_a_video(tmp_path, run):
+    """Once the memory is full, from frame 155 on."""
+    assert_even(lambda _, T: partial(run, Standstill(True), DrawnFrames(T)), tmp_path, 600)

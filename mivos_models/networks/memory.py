@@ -5,6 +5,7 @@ distance: Cheng et al., NeurIPS 2021.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,9 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vosforge import InputError
+
 Affinity = Callable[[Tensor, Tensor], Tensor]
 """``affinity`` or ``proximity``: similarities [B,K,Q,M] of memory keys [B,K,T,h,w,Ck] and a query's [B,Ck,h,w]."""
 
+MEMORY_FRAMES = 32
+"""Default maximum of frames in a memory: all that the published procedure memorises in a video of 150 frames."""
+_RECENT_SHARE = 4
 _GROUPS_PAY = 4
 _BLOCK = 2**22
 """Block size in similarities: fits caches, and memory does not grow with the video."""
@@ -35,27 +41,84 @@ def join(memories: Sequence[Memory]) -> Memory:
     return Memory(torch.cat([m.key for m in memories], dim=2), torch.cat([m.value for m in memories], dim=2))
 
 
-class Bank:
-    """A preallocated memory to which frames are added in place.
+def check_memory_frames(memory_frames: int) -> None:
+    """Raise InputError unless a memory may hold that many frames."""
+    if memory_frames < 1:
+        raise InputError(f"memory_frames must be at least 1, not {memory_frames}")
 
-    Space for all ``frames`` is allocated at once, so a shortage shows early. ``like``: a memory of the same video and
-    objects.
+
+class _Kept(NamedTuple):
+    """A frame that stays in a bank, for now or, if given, always."""
+
+    time: int
+    given: bool
+
+
+class Bank:
+    """A memory of a bounded number of frames, preallocated, to which frames are added in place.
+
+    ``frames``: the maximum number held. When full, an old frame goes for a new one. Given frames always stay, and so do
+    the last kept ones, a quarter of ``frames`` or fewer if given frames leave no space. Of those in between, the frame
+    whose neighbours are closest in time goes, the earliest added of equals. This spreads them evenly: no gap is longer
+    than the longest between two additions, or than twice the video seen so far over the number in between.
+
+    Space is allocated at once, so a shortage shows early. ``like``: a memory of the same video and objects.
     """
 
     def __init__(self, like: Memory, frames: int):
+        self.frames = frames
         self._room = Memory(*(part.new_zeros(*part.shape[:2], frames, *part.shape[3:]) for part in like))
-        self._kept = self._used = 0
+        self._kept: dict[int, _Kept] = {}
+        """By place, in the order of additions."""
+        self._used = 0
 
-    def add(self, memory: Memory, *, for_good: bool = True) -> None:
-        """Add a frame, replacing an earlier temporary one."""
-        self._used = self._kept + 1
+    @staticmethod
+    def space(limit: int, given: int, others: int) -> int:
+        """The number of frames to allocate for ``given`` frames and up to ``others`` more, within ``limit``.
+
+        Given frames and the latest are held even beyond the limit.
+        """
+        return min(given + others, max(limit, given + 1))
+
+    def add(self, memory: Memory, time: int, *, given: bool = False, for_good: bool = True) -> None:
+        """Add the frame at ``time``, replacing an earlier temporary one.
+
+        ``given``: it always stays; ``for_good``: False for a temporary frame.
+        """
+        if len(self._kept) == self.frames:
+            self._drop()
+        place = len(self._kept)
+        self._used = place + 1
         for room, part in zip(self._room, memory, strict=True):
-            room[:, :, self._kept : self._used] = part
-        self._kept += for_good
+            room[:, :, place : place + 1] = part
+        if for_good:
+            self._kept[place] = _Kept(time, given)
+
+    def _drop(self) -> None:
+        """Drop one frame that stays; the one in the last place moves to its place."""
+        others = [place for place, kept in self._kept.items() if not kept.given]
+        between = others[: -max(1, self.frames // _RECENT_SHARE)] or others[:1]
+        times = sorted(kept.time for kept in self._kept.values())
+
+        def gap(place: int) -> int:
+            at = bisect_left(times, self._kept[place].time)
+            return times[min(at + 1, len(times) - 1)] - times[max(at - 1, 0)]
+
+        place, last = min(between, key=gap), len(self._kept) - 1
+        del self._kept[place]
+        if place != last:
+            for room in self._room:
+                room[:, :, place] = room[:, :, last]
+            self._kept[place] = self._kept.pop(last)  # again the last of the additions
+
+    @property
+    def times(self) -> list[int]:
+        """The times of the frames that stay, ascending."""
+        return sorted(kept.time for kept in self._kept.values())
 
     @property
     def memory(self) -> Memory:
-        """The content in order, as a view."""
+        """The content, as a view; the newest frame is the last, all are in the order of additions until one went."""
         return Memory(*(part[:, :, : self._used] for part in self._room))
 
 

@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from mivos_models.networks.aggregate import aggregate
 from mivos_models.networks.fusion import Fusion, difference_maps
 from mivos_models.networks.images import NetworkView
-from mivos_models.networks.memory import Bank, Memory
+from mivos_models.networks.memory import MEMORY_FRAMES, Bank, Memory, check_memory_frames
 from mivos_models.networks.s2m import S2M, corrected
 from mivos_models.networks.spacetime import Query, SpaceTimeNetwork
 from mivos_models.runner.fast import Precision, check_precision, optimized
+from mivos_models.runner.frames import Frames, check_frames
 from mivos_models.runner.queries import Queries
 from mivos_models.runner.scribbles import disk, object_strokes
 from mivos_models.runner.sessions import Session, fingerprint
-from mivos_models.runner.spill import Probabilities, with_channels
+from mivos_models.runner.spill import Masks, Probabilities, with_channels
 from mivos_models.runner.state import History, Remembered, State
 from vosforge import InputError
 from vosforge.terms import MAX_OBJECTS
@@ -37,10 +38,12 @@ _SEAM = 3
 class InteractiveRunner:
     """Segments ``num_objects`` objects of one video, round by round.
 
-    ``frames``: [T,H,W,3] uint8 RGB, an array or a memory map. ``propagation``, ``s2m`` and ``fusion``: networks from
-    ``load_network``, all on one device, which the runner uses. Scribbles need ``s2m``; without ``fusion`` a new round
-    replaces the earlier result. ``top_k``: memory cells per read ("published": as in the published network; None: all).
-    Every ``mem_every``-th frame of a pass stays in its memory. ``short_side``: maximum short side of the networks'
+    ``frames``: [T,H,W,3] uint8 RGB: an array, a memory map, or `Frames` decoded when read. ``propagation``, ``s2m``,
+    ``fusion``: networks from ``load_network``, all on one device, which the runner uses. Scribbles need ``s2m``;
+    without ``fusion`` a new round replaces the earlier result. ``top_k``: memory cells per read ("published": as in the
+    published network; None: all). Every ``mem_every``-th frame of a pass stays in its memory. ``memory_frames``: the
+    maximum of frames in memory; annotated frames and the latest stay, those in between are thinned evenly (`Bank`). If
+    annotated frames alone exceed the maximum, they all stay. ``short_side``: maximum short side of the networks'
     input; larger frames are downscaled (None: no limit), while masks and scribbles keep the frames' size.
     ``precision``: "full", or "reduced" for faster, slightly different results (docs/networks.md). ``attention``: False
     hides from fusion what an interaction changed, for ablations; a saved session does not store it.
@@ -51,18 +54,20 @@ class InteractiveRunner:
     def __init__(
         self,
         propagation: SpaceTimeNetwork,
-        frames: np.ndarray,
+        frames: Frames,
         num_objects: int,
         *,
         s2m: S2M | None = None,
         fusion: Fusion | None = None,
         top_k: int | Literal["published"] | None = "published",
         mem_every: int = 5,
+        memory_frames: int = MEMORY_FRAMES,
         short_side: int | None = None,
         precision: Precision = "full",
         attention: bool = True,
     ):
         _check_settings(frames, num_objects, top_k, mem_every, short_side)
+        check_memory_frames(memory_frames)
         check_precision(precision)
         _check_modes({"propagation": propagation, "s2m": s2m, "fusion": fusion})
         self._given_network, self._propagation = propagation, optimized(propagation, precision)
@@ -70,15 +75,15 @@ class InteractiveRunner:
         self._fusion = None if fusion is None else optimized(fusion, precision)
         self._frames = frames
         self._top_k = propagation.published_top_k if top_k == "published" else top_k
-        self._mem_every, self._short_side, self._precision = mem_every, short_side, precision
+        self._mem_every, self._memory_frames = mem_every, memory_frames
+        self._short_side, self._precision = short_side, precision
         self._attention = attention
         self._device = next(propagation.parameters()).device
 
         T, H, W = frames.shape[:3]
         self._view = NetworkView(H, W, short_side)
         probabilities = Probabilities(num_objects + 1, self._view.padded_size)
-        masks = np.full((T, H, W), 0, np.uint8)  # zeros() would allocate lazily and fail late
-        self._now = State(probabilities, masks, {}, [], set())
+        self._now = State(probabilities, Masks(T, H, W), {}, [], set())
         self._history = History(self._now)
         self._queries = Queries()
 
@@ -89,8 +94,13 @@ class InteractiveRunner:
 
     @property
     def masks(self) -> np.ndarray:
-        """The masks of all frames, uint8 [T,H,W], 0 = background (a copy)."""
-        return self._now.masks.copy()
+        """The masks of all frames, uint8 [T,H,W], 0 = background: a copy, above 128 MiB in a memory-mapped file."""
+        return Masks.of(self._now.masks).array()
+
+    def mask(self, frame_index: int) -> np.ndarray:
+        """One frame's mask, uint8 [H,W] (a copy)."""
+        self._check_frame(frame_index)
+        return self._now.masks[frame_index]
 
     def probabilities(self, frame_index: int) -> np.ndarray:
         """Probabilities of background and objects in one frame, last propagated or given, float32 [K+1,H,W]."""
@@ -166,7 +176,7 @@ class InteractiveRunner:
         strokes = self._strokes(frame_index, scribbles)[..., top:bottom, left:right]
         if not strokes.any():
             raise InputError(f"no stroke lies in the box {tuple(box)}: draw one in it, or choose another box")
-        mask = self._now.masks[frame_index].copy()
+        mask = self._now.masks[frame_index]
         found = self._corrected(
             np.asarray(self._frames[frame_index])[inside],
             mask[inside],
@@ -218,6 +228,7 @@ class InteractiveRunner:
             fingerprint(self._given_network),
             self._top_k,
             self._mem_every,
+            self._memory_frames,
             self._short_side,
             self._precision,
         )
@@ -228,7 +239,7 @@ class InteractiveRunner:
         cls,
         path: Path | str,
         propagation: SpaceTimeNetwork,
-        frames: np.ndarray,
+        frames: Frames,
         *,
         s2m: S2M | None = None,
         fusion: Fusion | None = None,
@@ -246,6 +257,7 @@ class InteractiveRunner:
             fusion=fusion,
             top_k=session.top_k,
             mem_every=session.mem_every,
+            memory_frames=session.memory_frames,
             short_side=session.short_side,
             precision=session.precision,
         )
@@ -287,9 +299,10 @@ class InteractiveRunner:
         limit = self._limit(start, step)
         between = limit in now.given
         frames = range(start + step, limit, step)
-        bank = Bank(seed, len(now.certain) + len(frames) // self._mem_every + 1)
+        given = len(now.certain)
+        bank = Bank(seed, Bank.space(self._memory_frames, given, len(frames) // self._mem_every + 1))
         for known in now.certain:
-            bank.add(known.memory)
+            bank.add(known.memory, known.frame, given=True)
         last_permanent = start
         for t in frames:
             image = self._image(t)
@@ -297,7 +310,7 @@ class InteractiveRunner:
             found = aggregate(self._propagation.segment(query, bank.memory, self._top_k)[0])
             stays = abs(t - last_permanent) >= self._mem_every
             if t != frames[-1] and (stays or self._propagation.keeps_previous):
-                bank.add(self._propagation.memorize(image, found[1:].unsqueeze(0), query), for_good=stays)
+                bank.add(self._propagation.memorize(image, found[1:].unsqueeze(0), query), t, for_good=stays)
                 last_permanent = t if stays else last_permanent
             if between and self._fusion is not None:
                 old = now.probabilities[t][1:].to(self._device)
@@ -381,10 +394,9 @@ def _counting(progress: OnProgress | None, total: int) -> Callable[[], None]:
 
 
 def _check_settings(
-    frames: np.ndarray, num_objects: int, top_k: int | str | None, mem_every: int, short_side: int | None
+    frames: Frames, num_objects: int, top_k: int | str | None, mem_every: int, short_side: int | None
 ) -> None:
-    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
-        raise InputError(f"frames must be uint8 [T,H,W,3] with T ≥ 1, not {frames.dtype} {list(frames.shape)}")
+    check_frames(frames)
     if not 1 <= num_objects <= MAX_OBJECTS:
         raise InputError(f"num_objects must be 1..{MAX_OBJECTS}, not {num_objects}")
     if isinstance(top_k, int) and top_k < 1:

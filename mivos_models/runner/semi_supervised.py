@@ -12,30 +12,35 @@ import torch
 
 from mivos_models.networks.aggregate import aggregate
 from mivos_models.networks.images import NetworkView
-from mivos_models.networks.memory import Bank, Memory
+from mivos_models.networks.memory import MEMORY_FRAMES, Bank, Memory, check_memory_frames
 from mivos_models.networks.spacetime import SpaceTimeNetwork
 from mivos_models.runner.fast import Precision, check_precision, optimized
+from mivos_models.runner.frames import Frames, check_frames
+from mivos_models.runner.spill import Masks
 from vosforge import InputError
 
 
 @torch.inference_mode()
 def propagate(
-    frames: np.ndarray,
+    frames: Frames,
     first_mask: np.ndarray,
     propagation: SpaceTimeNetwork,
     *,
     later: Mapping[int, np.ndarray] | None = None,
     top_k: int | Literal["published"] | None = "published",
     mem_every: int = 5,
+    memory_frames: int = MEMORY_FRAMES,
     short_side: int | None = None,
     precision: Precision = "full",
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Propagate the masks in which objects first appear; returns the masks of all frames, uint8 [T,H,W].
 
-    frames: uint8 RGB [T,H,W,3]; first_mask: index mask [H,W] of frame 0; later: by frame, index masks of objects that
-    enter there (new labels only; other pixels 0), which override propagated masks. ``top_k``, ``mem_every``,
+    frames: uint8 RGB [T,H,W,3], an array, a memory map, or `Frames` decoded when read; first_mask: index mask [H,W] of
+    frame 0; later: by frame, index masks of objects that enter there (new labels only; other pixels 0), which override
+    propagated masks. ``top_k``, ``mem_every``, ``memory_frames`` (of each group of objects that enter together),
     ``short_side``, ``precision``: as in `InteractiveRunner`; progress: called with frames done and total frames.
+    Memory does not grow with the video: masks above 128 MiB are in an unnamed file, returned memory-mapped.
     Raises InputError for masks that do not match the frames or one another, ValueError for a network in training mode.
     """
     given = _checked({0: first_mask, **(later or {})}, frames)
@@ -43,9 +48,10 @@ def propagate(
     if propagation.training:
         raise ValueError("the propagation network is in training mode; call its eval() first")
     check_precision(precision)
+    check_memory_frames(memory_frames)
     device, network = next(propagation.parameters()).device, optimized(propagation, precision)
     T, H, W = frames.shape[:3]
-    view, masks = NetworkView(H, W, short_side), np.zeros((T, H, W), np.uint8)
+    view, masks = NetworkView(H, W, short_side), Masks(T, H, W)
     sizes: list[int] = []  # per group of objects that entered together, with its memories
     banks: list[Bank] = []
     labels = np.zeros(1, np.uint8)
@@ -66,20 +72,19 @@ def propagate(
             labels = np.concatenate([labels, new])
             sizes.append(len(new))
         probabilities = aggregate(found)
-        masks[t] = labels[view.enlarged(probabilities).max(dim=0).indices.cpu().numpy()]
-        if t in given:
-            masks[t] = np.where(given[t] > 0, given[t], masks[t])
+        mask = labels[view.enlarged(probabilities).max(dim=0).indices.cpu().numpy()]
+        masks[t] = np.where(given[t] > 0, given[t], mask) if t in given else mask
         permanent = t in given or t - last_permanent >= mem_every
         if sizes and t < T - 1 and (permanent or propagation.keeps_previous):
             last_permanent = t if permanent else last_permanent
             memory = network.memorize(image, probabilities[1:].unsqueeze(0), query)
             for number, part in enumerate(_split(memory, sizes)):
                 if number == len(banks):
-                    banks.append(Bank(part, (T - t) // mem_every + len(given) + 1))
-                banks[number].add(part, for_good=permanent)
+                    banks.append(Bank(part, Bank.space(memory_frames, len(given), (T - t) // mem_every + 1)))
+                banks[number].add(part, t, given=t in given, for_good=permanent)
         if progress is not None:
             progress(t + 1, T)
-    return masks
+    return masks.array()
 
 
 def _split(memory: Memory, sizes: Sequence[int]) -> Iterator[Memory]:
@@ -88,9 +93,8 @@ def _split(memory: Memory, sizes: Sequence[int]) -> Iterator[Memory]:
     return map(Memory, *parts)
 
 
-def _checked(given: Mapping[int, np.ndarray], frames: np.ndarray) -> dict[int, np.ndarray]:
-    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
-        raise InputError(f"frames must be uint8 [T,H,W,3] with T ≥ 1, not {frames.dtype} {list(frames.shape)}")
+def _checked(given: Mapping[int, np.ndarray], frames: Frames) -> dict[int, np.ndarray]:
+    check_frames(frames)
     known: set[int] = set()
     result = {}
     for t, mask in sorted(given.items()):

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from mivos_models.networks.memory import Memory
+from mivos_models.networks.memory import MEMORY_FRAMES, Memory
 from mivos_models.networks.saved import read_tensors, write_tensors
 from mivos_models.runner.fast import Precision
-from mivos_models.runner.spill import Probabilities
+from mivos_models.runner.frames import Frames
+from mivos_models.runner.spill import Masks, Probabilities
 from mivos_models.runner.state import Remembered, State
 from vosforge import InputError
 
@@ -27,11 +28,12 @@ class Session:
     network: int
     top_k: int | None
     mem_every: int
+    memory_frames: int
     short_side: int | None
     precision: Precision
 
-    def save(self, path: Path, frames: np.ndarray) -> None:
-        """Write the session to ``path`` atomically; ``frames``: the video, [T,H,W,3] uint8."""
+    def save(self, path: Path, frames: Frames) -> None:
+        """Write the session to ``path`` atomically; ``frames``: the video."""
         state = self.state
         held = {
             "format": SESSION_FORMAT,
@@ -39,12 +41,13 @@ class Session:
             "network": self.network,
             "top_k": self.top_k,
             "mem_every": self.mem_every,
+            "memory_frames": self.memory_frames,
             "short_side": self.short_side,
             "precision": self.precision,
             "channels": state.probabilities.channels,
             "size": state.probabilities.size,
             "probabilities": state.probabilities.mapped(),
-            "masks": torch.from_numpy(state.masks),
+            "masks": torch.from_numpy(state.masks.array()),
             "given": {t: torch.from_numpy(mask) for t, mask in state.given.items()},
             "replaced": sorted(state.replaced),
             "certain": [(known.frame, known.given, *(part.cpu() for part in known.memory)) for known in state.certain],
@@ -52,7 +55,7 @@ class Session:
         write_tensors(held, path)
 
     @classmethod
-    def load(cls, path: Path, frames: np.ndarray, network: int) -> Self:
+    def load(cls, path: Path, frames: Frames, network: int) -> Self:
         """Read a session. Raises InputError if it is invalid or belongs to other frames or another network."""
         held = _read(path)
         if held["frames"] != _checksum(frames):
@@ -67,8 +70,16 @@ class Session:
             for frame, given, *memory in held["certain"]
         ]
         given = {t: mask.numpy().copy() for t, mask in held["given"].items()}
-        state = State(probabilities, held["masks"].numpy().copy(), given, certain, set(held["replaced"]))
-        return cls(state, network, held["top_k"], held["mem_every"], held["short_side"], held["precision"])
+        state = State(probabilities, Masks.of(held["masks"].numpy()), given, certain, set(held["replaced"]))
+        return cls(
+            state,
+            network,
+            held["top_k"],
+            held["mem_every"],
+            held.get("memory_frames", MEMORY_FRAMES),  # earlier sessions have none
+            held["short_side"],
+            held["precision"],
+        )
 
 
 def fingerprint(network: nn.Module) -> int:
@@ -79,10 +90,10 @@ def fingerprint(network: nn.Module) -> int:
     return checksum
 
 
-def _checksum(frames: np.ndarray) -> int:
+def _checksum(frames: Frames) -> int:
     checksum = zlib.crc32(str(frames.shape).encode())
-    for frame in frames:
-        checksum = zlib.crc32(np.ascontiguousarray(frame).data, checksum)
+    for t in range(len(frames)):
+        checksum = zlib.crc32(np.ascontiguousarray(frames[t]).data, checksum)
     return checksum
 
 

@@ -6,14 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mivos_models.networks.memory import Memory
-from mivos_models.runner.spill import Probabilities
+from mivos_models.runner.spill import Masks, Probabilities, Spill, Spilled
 
 MAX_STEPS = 50
 MAX_UNDO_BYTES = 2**33
-"""Maximum disk space of probabilities that only undo and redo need."""
+"""Maximum disk space of what only undo and redo need."""
+_PACKED_IN = 1024
+"""Packed masks are padded to multiples of this size, so that freed space is reused."""
 
 
 @dataclass
@@ -32,13 +35,13 @@ class Remembered:
 class State:
     """The state that interactions change.
 
-    probabilities: last propagated or given, at the networks' size; masks: uint8 [T,H,W]; given: the user's masks by
+    probabilities: last propagated or given, at the networks' size; masks: of all frames; given: the user's masks by
     frame, uint8 [H,W]; certain: the user's frames in the order of interactions; replaced: frames whose mask overrides
     their probabilities until the next interaction.
     """
 
     probabilities: Probabilities
-    masks: np.ndarray
+    masks: Masks
     given: dict[int, np.ndarray]
     certain: list[Remembered]
     replaced: set[int]
@@ -50,8 +53,13 @@ class _Step:
     def __init__(self, state: State) -> None:
         self.probabilities = state.probabilities.copy()
         self.given, self.certain, self.replaced = dict(state.given), list(state.certain), set(state.replaced)
-        self.masks: dict[int, bytes] = {}
+        self.masks: dict[int, Spilled] = {}
         self.size = 0
+
+    def measure(self, other: Probabilities) -> None:
+        """Set the size in bytes: of the masks, and of the probabilities that ``other`` does not share."""
+        masks = sum(packed.nbytes for packed in self.masks.values())
+        self.size = self.probabilities.only_here(other) + masks
 
 
 class History:
@@ -62,6 +70,7 @@ class History:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._spill = Spill()
         self._done: list[_Step] = []
         self._undone: list[_Step] = []
         self._open: _Step | None = None
@@ -77,7 +86,7 @@ class History:
             raise
         finally:
             self._open = None
-        opened.size = opened.probabilities.only_here(self._state.probabilities)
+        opened.measure(self._state.probabilities)
         self._done.append(opened)
         self._undone.clear()
         while len(self._done) > 1 and (len(self._done) > MAX_STEPS or sum(s.size for s in self._done) > MAX_UNDO_BYTES):
@@ -105,15 +114,19 @@ class History:
 
     def _hold(self, frame: int, step: _Step) -> None:
         if frame not in step.masks:
-            step.masks[frame] = zlib.compress(self._state.masks[frame].tobytes(), 1)
+            packed = bytearray(zlib.compress(self._state.masks[frame].tobytes(), 1))
+            packed.extend(bytes(-len(packed) % _PACKED_IN))
+            step.masks[frame] = self._spill.put(torch.frombuffer(packed, dtype=torch.uint8))
 
     def _swap(self, step: _Step) -> _Step:
         """Restore ``step``; returns the current state as a step."""
         state, now = self._state, _Step(self._state)
         state.probabilities, state.given = step.probabilities, step.given
         state.certain, state.replaced = step.certain, step.replaced
-        for frame, packed in step.masks.items():
+        for frame, spilled in step.masks.items():
             self._hold(frame, now)
-            state.masks[frame] = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(state.masks.shape[1:])
-        now.size = now.probabilities.only_here(state.probabilities)
+            packed = spilled.read().numpy().tobytes()
+            mask = zlib.decompressobj().decompress(packed)  # ignores the padding
+            state.masks[frame] = np.frombuffer(mask, np.uint8).reshape(state.masks.shape[1:])
+        now.measure(state.probabilities)
         return now

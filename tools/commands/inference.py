@@ -1,7 +1,7 @@
 """Segments one video with trained networks, from a mask, scribbles, clicks, or the robot with ground truth."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,13 @@ from vosforge.seeding import rng_for
 from vosforge.trouble import attempting
 from vosforge.videos import ShardVideo
 from vosforge.videos.folders import FolderVideo
+from vosforge.videos.lazy import LazyFrames, MaskedVideo
 from vosforge.videos.masks import read_mask
 from vosforge.videos.names import numbered, original_names
-from vosforge.videos.video import MemoryVideo, Video, objects_in
+from vosforge.videos.video import Video, objects_in
+
+MaskOf = Callable[[int], np.ndarray]
+"""Reads the mask of a frame, [H,W] uint8: all those of a long video would fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -62,27 +66,27 @@ def infer_video(
     loaded, began = Networks.load(networks), time.monotonic()
     scores: tuple[Scores, ...] = ()
     if mask is not None:
-        masks = _from_mask(video, loaded, mask, frame, short_side)
+        mask_of = _from_mask(video, loaded, mask, frame, short_side)
     elif scribbles is not None:
         drawn = read_scribbles(scribbles, video.num_frames, video.height, video.width)
         if not any(strokes.max() > 0 for strokes in drawn.values()):
             raise InputError(f"{scribbles} marks only background: draw a stroke with an object_id of 1 or more")
-        masks = _from_strokes(video, loaded, drawn, short_side)
+        mask_of = _from_strokes(video, loaded, drawn, short_side)
     elif clicks:
         drawn = read_clicks(clicks, video.num_frames, video.height, video.width)
-        masks = _from_strokes(video, loaded, drawn, short_side)
+        mask_of = _from_strokes(video, loaded, drawn, short_side)
     else:
         if not video.has_masks:
             raise InputError(f"the video '{video.id}' has no masks for the robot: give --mask, --scribbles or --click")
         result = evaluate_interactive(video, loaded, rounds, rng_for(0, "robot", video.id), short_side=short_side)
-        masks = result.rounds[-1].masks
+        mask_of = result.rounds[-1].masks.__getitem__
         scores = tuple(each.scores for each in result.rounds)
     seconds = time.monotonic() - began
     with attempting(f"write to {out}"):
-        for name, each in zip(_names(video), masks, strict=True):
-            write_sealed(folder / f"{name}.png", palette_png(each))
+        for t, name in enumerate(_names(video)):
+            write_sealed(folder / f"{name}.png", palette_png(mask_of(t)))
         write_timing(out, (read_timing(out) or Timing()).with_video(video.id, video.num_frames, seconds))
-    view_video(MemoryVideo(video.id, video.frames(), masks), out)
+    view_video(MaskedVideo(video, mask_of), out)
     return Inferred(folder, scores)
 
 
@@ -93,7 +97,7 @@ def _names(video: Video) -> list[str]:
     return original_names(video) if isinstance(video, ShardVideo) else numbered(video.num_frames)
 
 
-def _from_mask(video: Video, networks: Networks, path: Path, frame: int, short_side: int | None) -> np.ndarray:
+def _from_mask(video: Video, networks: Networks, path: Path, frame: int, short_side: int | None) -> MaskOf:
     given, numbering = read_mask(path, (video.height, video.width))
     labels = objects_in(given)
     if not labels or frame >= video.num_frames:
@@ -101,13 +105,12 @@ def _from_mask(video: Video, networks: Networks, path: Path, frame: int, short_s
     console.print(f"{path}: {numbering.described()}")
     index = np.zeros(256, np.uint8)
     index[list(labels)] = np.arange(1, len(labels) + 1)
-    runner = InteractiveRunner(networks.propagation, video.frames(), len(labels), short_side=short_side)
-    return np.array([0, *labels], np.uint8)[runner.interact(frame, index[given])]
+    runner = InteractiveRunner(networks.propagation, LazyFrames(video), len(labels), short_side=short_side)
+    runner.interact(frame, index[given])
+    return _labelled(runner, [0, *labels])
 
 
-def _from_strokes(
-    video: Video, networks: Networks, drawn: Mapping[int, np.ndarray], short_side: int | None
-) -> np.ndarray:
+def _from_strokes(video: Video, networks: Networks, drawn: Mapping[int, np.ndarray], short_side: int | None) -> MaskOf:
     """The masks after one interaction per frame with strokes, in the order of the frames.
 
     ``drawn``: stroke maps ``[H,W]`` by frame, in order, with an object somewhere. An object joins at the first frame
@@ -117,14 +120,13 @@ def _from_strokes(
     first = next(t for t, strokes in drawn.items() if strokes.max() > 0)
     labels: list[int] = [0]
     runner: InteractiveRunner | None = None
-    masks = np.zeros((video.num_frames, video.height, video.width), np.uint8)
     for t in [first, *(t for t in drawn if t != first)]:
         new = [label for label in np.unique(drawn[t]).tolist() if label > 0 and label not in labels]
         labels += new
         if runner is None:
             runner = InteractiveRunner(
                 networks.propagation,
-                video.frames(),
+                LazyFrames(video),
                 len(new),
                 s2m=networks.s2m,
                 fusion=networks.fusion,
@@ -136,5 +138,12 @@ def _from_strokes(
         strokes = np.full_like(drawn[t], NO_STROKE)
         for number, label in enumerate(labels):
             strokes[drawn[t] == label] = number
-        masks = runner.interact(t, runner.scribble(t, strokes))
-    return np.array(labels, np.uint8)[masks]
+        runner.interact(t, runner.scribble(t, strokes))
+    assert runner is not None
+    return _labelled(runner, labels)
+
+
+def _labelled(runner: InteractiveRunner, labels: Sequence[int]) -> MaskOf:
+    """Reads the runner's masks with the ``labels`` of the background and its objects, one frame at a time."""
+    of = np.array(labels, np.uint8)
+    return lambda t: of[runner.mask(t)]

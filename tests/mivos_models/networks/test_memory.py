@@ -1,7 +1,10 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mivos_models import Memory, affinity, aggregate, aggregate_logits, join, proximity, read
 from mivos_models.networks.memory import Affinity, Bank, transfer
@@ -87,12 +90,66 @@ def test_a_bank_is_what_was_joined(top_k: int | None) -> None:
     frames = [random_memory(generator, T=1) for _ in range(5)]
     query_key = torch.randn(2, 8, 3, 4, generator=generator, dtype=torch.float64)
     bank, kept = Bank(frames[0], 4), []
-    for frame, for_good in zip(frames, (True, False, True, False, False), strict=True):
-        bank.add(frame, for_good=for_good)
+    for t, (frame, for_good) in enumerate(zip(frames, (True, False, True, False, False), strict=True)):
+        bank.add(frame, t, for_good=for_good)
         expected = join([*kept, frame])
         assert all(torch.equal(*parts) for parts in zip(bank.memory, expected, strict=True))
         assert torch.equal(read(bank.memory, query_key, top_k), read(expected, query_key, top_k))
         kept += [frame] * for_good
+
+
+def numbered(t: int) -> Memory:
+    """A memory of one cell that says which frame it is of."""
+    return Memory(torch.full((1, 1, 1, 1, 1, 1), float(t)), torch.full((1, 1, 1, 1, 1, 1), float(t)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    limit=st.integers(1, 40),
+    every=st.integers(1, 7),
+    T=st.integers(2, 900),
+    more=st.sets(st.integers(1, 899), max_size=6),
+    previous=st.booleans(),
+    backwards=st.booleans(),
+)
+def test_a_bank_holds_few_frames_spread_over_the_video(
+    limit: int, every: int, T: int, more: set[int], previous: bool, backwards: bool
+) -> None:
+    annotated = {0} | {t for t in more if t < T}
+    bank = Bank(numbered(0), Bank.space(limit, len(annotated), T // every + 1))
+    last, added, widest = 0, [], 0
+    for t in range(T):
+        stays = t in annotated or t - last >= every
+        if not (stays or previous):
+            continue
+        bank.add(numbered(t), -t if backwards else t, given=t in annotated, for_good=stays)
+        if stays:
+            widest, last = max(widest, t - last), t
+            added.append(t)
+        held = bank.memory.key.flatten().int().tolist()
+        assert held[-1] == t and torch.equal(*bank.memory), "the newest is the last"
+        kept = sorted(abs(time) for time in bank.times)
+        assert sorted(held) == sorted({*kept, t}), "the content is what stays, and the frame just added"
+        assert len(held) <= max(limit, 1 + len(annotated))
+        assert annotated.intersection(range(t + 1)) <= set(kept), "given frames stay"
+        recent = min(limit // 4, limit - len(annotated) - 1)
+        assert set(added[len(added) - recent :] if recent > 0 else []) <= set(kept), "the latest stay"
+        between = bank.frames - len(annotated) - max(1, bank.frames // 4)
+        if between > 0:
+            gaps = [after - before for before, after in pairwise(kept)]
+            assert max(gaps, default=0) <= max(widest, 2 * t / between), "the others are spread evenly"
+        if len(added) + previous <= limit:
+            assert kept == added, "nothing is dropped before the bank is full"
+
+
+def test_a_long_pass_ends_with_an_even_memory() -> None:
+    """Between the first frame and the latest, the longest gap is at most three times the shortest."""
+    bank = Bank(numbered(0), 32)
+    for t in range(0, 10_000, 5):
+        bank.add(numbered(t), t, given=t == 0)
+    gaps = [after - before for before, after in pairwise(bank.times)]
+    assert len(bank.times) == 32 and gaps[-8:] == [5] * 8
+    assert max(gaps[:-9]) <= 3 * min(gaps[:-9])
 
 
 def test_transfer_equals_its_slow_twin() -> None:

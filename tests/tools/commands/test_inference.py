@@ -21,6 +21,7 @@ from tools.convert.importing import import_dataset
 from tools.inspect.view import open_video
 from train.evaluation.interactive import Networks
 from vosforge import InputError
+from vosforge.videos.folders import FolderVideo
 
 T, H, W = 4, 48, 64
 DISC = (np.hypot(*np.ogrid[-5:6, -5:6]) <= 5).astype(np.uint8)
@@ -210,7 +211,10 @@ def test_an_imported_videos_masks_keep_its_frames_names(folder: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(("values", "objects"), [((0, 255), (1,)), ((0, 38, 113), (38, 113))])
-def test_a_film_is_segmented_from_any_mask(folder: Path, values: tuple[int, ...], objects: tuple[int, ...]) -> None:
+def test_a_film_is_segmented_from_any_mask(
+    folder: Path, values: tuple[int, ...], objects: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(FolderVideo, "frames")  # a long film fits in memory only frame by frame
     film = write_film(folder / "film.mp4", flat_frames(3, H, W))
     given = np.repeat(np.array(values, np.uint8), -(-W // len(values)))[None, :W].repeat(H, axis=0)
     Image.fromarray(given).save(folder / "first.png")
