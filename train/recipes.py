@@ -189,7 +189,7 @@ def _small() -> Recipe:
                 geometry=Geometry(crop=256, short_side=256, zoom=(0.8, 1.8), rotation=20, shear=10, cubic=False),
                 shared_colour=colour,
             ),
-            scribbles=ScribbleSettings(from_zero=0.5, robot_from_zero=0.5),
+            scribbles=ScribbleSettings(from_zero=0.5, robot_from_zero=0.5, clicks=0.4),
             min_side=30,
             channels_last=True,
             average=0.995,

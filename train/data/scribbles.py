@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from pydantic import Field
 from skimage.morphology import skeletonize
 
 from train.data.strokes import bezier, draw_path, region_strokes
@@ -35,6 +36,8 @@ class ScribbleSettings(Record):
     """Probability that another object is involved: its strokes as negative ones, or its mask as a false positive."""
     other_from_zero: bool = False
     """Whether it can also be involved (by its strokes) if the previous mask is empty."""
+    clicks: Share = Field(default=0.0, exclude_if=lambda value: value == 0)
+    """Probability of clicks in place of strokes."""
 
 
 class ScribbleSample(NamedTuple):
@@ -62,6 +65,8 @@ def sample_scribbles(
         else:
             previous = previous | (perturb_mask(other, 0.6, rng) & ~truth)
     missed, wrong = truth & ~previous, previous & ~truth
+    if settings.clicks and missed.any() and rng.random() < settings.clicks:
+        return ScribbleSample(previous, clicks_in(missed, rng), clicks_in(wrong, rng) | beside)
     if rng.random() < (settings.robot_from_zero if from_zero else settings.robot):
         positive, negative = robot_strokes(missed, rng), robot_strokes(wrong, rng)
     else:
@@ -110,6 +115,17 @@ def robot_strokes(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         for path in region_strokes(half, rng, min_nodes=1):
             draw_path(canvas, path * 2, 1)
     return _dilated(canvas, 3)
+
+
+def clicks_in(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One to three discs, as of clicks, around pixels of ``region``: the deepest, or any that are half as deep."""
+    depth = cv2.distanceTransform(np.pad(region, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    canvas = np.zeros(region.shape, np.uint8)
+    if region.any():
+        ys, xs = np.nonzero(depth >= depth.max() * float(rng.uniform(0.5, 1.0)))
+        for place in rng.integers(len(ys), size=int(rng.choice(3, p=(0.7, 0.2, 0.1))) + 1):
+            cv2.circle(canvas, (int(xs[place]), int(ys[place])), int(rng.integers(2, 6)), 1, -1)
+    return canvas.astype(bool)
 
 
 def region_scribbles(region: np.ndarray, second: float, rng: np.random.Generator) -> np.ndarray:

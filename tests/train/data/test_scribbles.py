@@ -188,3 +188,16 @@ def test_the_worst_frame_is_judged_by_boundaries_too() -> None:
     j, f = scores.j[:, 0], scores.f[:, 0]
     assert j[0] < j[1] and f[1] < f[0]
     assert worst_frame(scores) == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(seeds)
+def test_clicks_are_small_and_centred_on_what_is_missed_or_wrong(seed: Any) -> None:
+    rng = np.random.default_rng(seed)
+    truth = shapes(seed, labels=1) > 0
+    previous, positive, negative = sample_scribbles(truth, ScribbleSettings(clicks=1.0), rng)
+    if not (truth & ~previous).any():
+        return
+    for drawn, region in ((positive, truth & ~previous), (negative, previous & ~truth)):
+        assert drawn.any() == region.any() == (drawn & region).any()
+        assert drawn.sum() <= 3 * 121
