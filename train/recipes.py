@@ -208,6 +208,7 @@ def _small() -> Recipe:
             loss=Bootstrap(start=0.2, end=0.25, top=0.25),
             dice_weight=0.5,
             match_weight=0.3,
+            point_weight=0.1,
             augmentation=Augmentation(geometry=clip, shared_colour=colour, frame_colour=frame_colour),
             stages=(ClipStage(start=0.0, geometry=clip), ClipStage(start=0.7, geometry=clip, frames=5)),
             jumps=((0.0, 1), (0.1, 2), (0.3, 3)),
