@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tools.options import SMALL, networks_folder
+from tools.options import SMALL, networks_folder, seen_side
 from vosforge.errors import InputError
 from vosforge.files import check_folder
 from vosforge.log import console
@@ -37,7 +37,8 @@ def infer(
         int | None,
         typer.Option(
             min=16,
-            help="Shorter side of the frames as the networks see them (demo networks: 256); default: full size.",
+            help="Largest shorter side of the frames as the networks see them (demo networks: 256); default: 480 for "
+            "the shipped ones, else full size.",
             show_default=False,
         ),
     ] = None,
@@ -58,7 +59,7 @@ def infer(
         scribbles=scribbles,
         clicks=click or (),
         rounds=rounds,
-        short_side=short_side,
+        short_side=seen_side(networks, short_side),
     )
     for number, score in enumerate(result.scores, start=1):
         console.print(f"round {number}: J {score.mean_j:.3f}  F {score.mean_f:.3f}  J&F {score.j_and_f:.3f}")
@@ -105,7 +106,9 @@ def evaluate(
     short_side: Annotated[
         int | None,
         typer.Option(
-            min=16, help="With --networks: shorter side of their input; default: full size.", show_default=False
+            min=16,
+            help="With --networks: largest shorter side of their input; default: 480 for the shipped ones, else full.",
+            show_default=False,
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="With --networks: auto, cpu or cuda.")] = "auto",
@@ -152,7 +155,7 @@ def evaluate(
             kind="clicks" if clicks else "scribbles",
             schedule=schedule,
             interactions=interactions,
-            short_side=short_side,
+            short_side=seen_side(networks, short_side),
             ablation=ablation,
             device=device,
             split=split,
@@ -174,7 +177,8 @@ def evaluate(
         from tools.commands.segmenting import segment_set
 
         weights = networks_folder(networks)
-        folders.append(segment_set(place(truth), weights, out, protocol, split, short_side, device, corrupt, strength))
+        side = seen_side(networks, short_side)
+        folders.append(segment_set(place(truth), weights, out, protocol, split, side, device, corrupt, strength))
         kind = f"frames corrupted by {corrupt} at strength {strength}" if corrupt else "clean frames"
         notes = [f"Segmented by {networks} on {kind}."]
     if not folders:

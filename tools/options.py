@@ -47,12 +47,14 @@ NumTextures = Annotated[
 Hdris = Annotated[
     Path | None, typer.Option(help="A folder of HDRIs; default: those shipped with bpy.", show_default=False)
 ]
-Preset = Annotated[str, typer.Option(help="Scene preset: basic or bl30k.")]
+Preset = Annotated[str, typer.Option(help="Scene preset: basic, bl30k or clips.")]
 Seed = Annotated[int, typer.Option(help="Seed of the data set.")]
 CatalogPath = Annotated[
     Path | None, typer.Option(help="A catalog.jsonl or its data set; default: from --assets.", show_default=False)
 ]
 
+SHIPPED_SIDE = 480
+"""The largest short side at which the shipped networks see frames, unless told otherwise."""
 SMALL = "small"
 """What --networks calls the shipped networks."""
 
@@ -60,6 +62,11 @@ SMALL = "small"
 def networks_folder(name: str) -> Path | None:
     """The folder that --networks names; None: the shipped networks. A folder called small is written ./small."""
     return None if name == SMALL else Path(name)
+
+
+def seen_side(networks: str | None, short_side: int | None) -> int | None:
+    """The short side of the frames that ``networks`` see: as given, or what the shipped networks are trained for."""
+    return SHIPPED_SIDE if networks == SMALL and short_side is None else short_side
 
 
 def given(flags: Mapping[str, object]) -> dict[str, object]:

@@ -173,6 +173,7 @@ def _small() -> Recipe:
     """
     colour = Jitter(brightness=0.25, contrast=0.2, saturation=0.25, hue=0.05, grey=0.05)
     frame_colour = Jitter(brightness=0.08, contrast=0.08, saturation=0.08)
+    near = Geometry(crop=192, short_side=192, zoom=(1.0, 2.2), rotation=15, shear=5, cubic=False)
     clip = Geometry(crop=224, short_side=224, zoom=(1.0, 2.2), rotation=15, shear=5, cubic=False)
     return Recipe(
         s2m=S2MSettings(
@@ -199,7 +200,7 @@ def _small() -> Recipe:
             network="small",
             init="imagenet",
             trunk_lr=1 / 6,
-            iterations=3600,
+            iterations=3200,
             batch=4,
             lr=6e-4,
             warmup=100,
@@ -210,7 +211,7 @@ def _small() -> Recipe:
             match_weight=0.3,
             point_weight=0.1,
             augmentation=Augmentation(geometry=clip, shared_colour=colour, frame_colour=frame_colour),
-            stages=(ClipStage(start=0.0, geometry=clip), ClipStage(start=0.7, geometry=clip, frames=5)),
+            stages=(ClipStage(start=0.0, geometry=near), ClipStage(start=0.75, geometry=clip, frames=5)),
             jumps=((0.0, 1), (0.1, 2), (0.3, 3)),
             num_objects=2,
             focus=1.0,
@@ -221,7 +222,7 @@ def _small() -> Recipe:
             cutouts=CutoutSettings(probability=0.4),
             channels_last=True,
             average=0.998,
-            validate_every=1200,
+            validate_every=1600,
             validate_videos=30,
         ),
         fusion=FusionSettings(
