@@ -232,7 +232,8 @@ def train(
     ],
     out: Annotated[Path, typer.Argument(help="Output folder for the networks.")],
     recipe: Annotated[
-        str, typer.Option(help="demo (minutes on a CPU), mivos (as published) or debug (seconds).")
+        str,
+        typer.Option(help="demo (minutes on a CPU), small (an hour; see make small), mivos (as published) or debug."),
     ] = "demo",
     network: Annotated[
         list[str] | None, typer.Option(help="s2m, propagation or fusion; default: all three.", show_default=False)

@@ -124,7 +124,7 @@ def clicks_in(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if region.any():
         ys, xs = np.nonzero(depth >= depth.max() * float(rng.uniform(0.5, 1.0)))
         for place in rng.integers(len(ys), size=int(rng.choice(3, p=(0.7, 0.2, 0.1))) + 1):
-            cv2.circle(canvas, (int(xs[place]), int(ys[place])), int(rng.integers(2, 6)), 1, -1)
+            cv2.circle(canvas, (int(xs[place]), int(ys[place])), int(rng.integers(2, 6)), (1,), -1)
     return canvas.astype(bool)
 
 
