@@ -14,6 +14,7 @@ from mivos_models.networks.aggregate import aggregate
 from mivos_models.networks.images import NetworkView
 from mivos_models.networks.memory import MEMORY_FRAMES, Bank, Memory, check_memory_frames
 from mivos_models.networks.spacetime import SpaceTimeNetwork
+from mivos_models.runner.adapt import adapted
 from mivos_models.runner.fast import Precision, check_precision, optimized
 from mivos_models.runner.frames import Frames, check_frames
 from mivos_models.runner.spill import Masks
@@ -32,6 +33,7 @@ def propagate(
     memory_frames: int = MEMORY_FRAMES,
     short_side: int | None = None,
     precision: Precision = "full",
+    adapt: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Propagate the masks in which objects first appear; returns the masks of all frames, uint8 [T,H,W].
@@ -39,7 +41,8 @@ def propagate(
     frames: uint8 RGB [T,H,W,3], an array, a memory map, or `Frames` decoded when read; first_mask: index mask [H,W] of
     frame 0; later: by frame, index masks of objects that enter there (new labels only; other pixels 0), which override
     propagated masks. ``top_k``, ``mem_every``, ``memory_frames`` (of each group of objects that enter together),
-    ``short_side``, ``precision``: as in `InteractiveRunner`; progress: called with frames done and total frames.
+    ``short_side``, ``precision``: as in `InteractiveRunner`; ``adapt``: first have a copy of the network learn frame 0
+    (`adapted`), which takes seconds; progress: called with frames done and total frames.
     Memory does not grow with the video: masks above 128 MiB are in an unnamed file, returned memory-mapped.
     Raises InputError for masks that do not match the frames or one another, ValueError for a network in training mode.
     """
@@ -66,6 +69,9 @@ def propagate(
             new = np.unique(given[t][given[t] > 0])
             shown = torch.from_numpy(np.stack([given[t] == label for label in new])).float()
             shown = view.reduced(shown).to(device)
+            if adapt and t == 0:
+                network = optimized(adapted(propagation, image, shown.unsqueeze(0)), precision)
+                query = network.query(image)
             if banks:
                 found = aggregate(found)[1:]  # before and after adding the new masks, as published
             found = torch.cat([found * (shown.sum(dim=0) <= 0.5), shown])
