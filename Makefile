@@ -38,8 +38,8 @@ help:
 small: setup
 	$(BIN)/vosforge assets install sweethome3d
 	$(BIN)/vosforge render runs/small/data --preset clips --quality fast --assets sweethome3d --num-meshes 400 \
-	  --num-textures 200 --videos 750 --frames 8 --set render.width=384 --set render.height=256 \
-	  --set held_out_every=10 --set held_out_assets=0.15 --passes tracks
+	  --num-textures 200 --videos 600 --frames 8 --seed 1 --passes tracks --set render.width=384 \
+	  --set render.height=256 --set videos_per_shard=20 --set held_out_every=10 --set held_out_assets=0.15
 	$(BIN)/vosforge train runs/small/data runs/small/networks --recipe small \
 	  $(if $(IMAGENET),--set s2m.imagenet=$(IMAGENET) --set propagation.imagenet=$(IMAGENET)) $(ARGS)
 
