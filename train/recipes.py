@@ -185,7 +185,8 @@ def _small() -> Recipe:
             lr=8e-4,
             warmup=50,
             schedule="cosine",
-            loss=Bootstrap(start=0.2, end=0.5, top=0.3),
+            loss=Bootstrap(start=0.3, end=0.6, top=0.5),
+            dice_weight=0.5,
             augmentation=Augmentation(
                 geometry=Geometry(crop=256, short_side=256, zoom=(0.8, 1.8), rotation=20, shear=10, cubic=False),
                 shared_colour=colour,
@@ -233,7 +234,7 @@ def _small() -> Recipe:
             schedule="cosine",
             loss=Bootstrap(start=0.3, end=0.8, top=0.4),
             augmentation=Augmentation(geometry=Geometry(crop=192, cubic=False), shared_colour=colour),
-            num_videos=120,
+            num_videos=80,
             between=True,
             width=0.5,
             validate_every=500,

@@ -17,7 +17,7 @@ from train.data.scribbles import sample_scribbles
 from train.data.sources import as_mix, decoded
 from train.distributed import synchronise_batch_norm
 from train.loop import OnStep, Step, Validate, fit, torch_device
-from train.losses import bootstrapped_cross_entropy, object_logits
+from train.losses import bootstrapped_cross_entropy, dice_loss, object_logits
 from train.settings import S2MSettings
 from train.start import initialised
 from vosforge import VOSForgeError
@@ -103,16 +103,21 @@ def train_s2m(
     synchronise_batch_norm(network)
 
     def loss_of(batch: ScribbledFrame, step: Step) -> Tensor:
-        return s2m_loss(network, batch, step.share)
+        return s2m_loss(network, batch, step.share, settings.dice_weight)
 
     return fit("s2m", network, samples, loss_of, settings, out, on_step, basis=basis, validate=validate)
 
 
-def s2m_loss(network: S2M, batch: ScribbledFrame, share: float) -> Tensor:
-    """Bootstrapped cross entropy of one object against the background; a batch of ScribbledFrame."""
+def s2m_loss(network: S2M, batch: ScribbledFrame, share: float, dice_weight: float = 0.0) -> Tensor:
+    """Bootstrapped cross entropy of one object against the background, and ``dice_weight`` times its Dice loss.
+
+    ``batch``: of ScribbledFrame.
+    """
     probability = torch.sigmoid(network(batch.inputs).float())
     present = torch.ones(len(probability), 1, dtype=torch.bool, device=probability.device)
-    return bootstrapped_cross_entropy(object_logits(probability, present), batch.label, share)
+    logits = object_logits(probability, present)
+    loss = bootstrapped_cross_entropy(logits, batch.label, share)
+    return loss + dice_weight * dice_loss(logits, batch.label, present) if dice_weight else loss
 
 
 def _draw_label(mask: np.ndarray, least: float, rng: np.random.Generator) -> int | None:

@@ -152,6 +152,8 @@ class ClipStage(Record):
 class TrunkSettings(TrainSettings):
     """What the runs of the two networks that have trunks have in common."""
 
+    dice_weight: float = _unwritten(0.0, ge=0)
+    """Weight of the Dice loss of each object beside the published one."""
     imagenet: str | None = _unwritten(None)
     """Which weights ``init: imagenet`` means: "IMAGENET1K_V1" (the default) or another of torchvision's weights for
     ImageNet, downloaded once, or a file of such weights. Naming some chooses that ``init``."""
@@ -196,8 +198,6 @@ class PropagationSettings(TrunkSettings):
     long before the masks could teach them."""
     point_weight: float = _unwritten(0.0, ge=0)
     """Weight of the loss that has cells point at those that show the same point, in stills and videos with tracks."""
-    dice_weight: float = _unwritten(0.0, ge=0)
-    """Weight of the Dice loss of each object beside the published one."""
     stages: tuple[ClipStage, ...] = ()
     """How clips change along the run; before the first stage they are as published."""
     still_share: Share = _unwritten(0.0)

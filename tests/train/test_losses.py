@@ -13,6 +13,7 @@ from train.losses import (
     object_logits,
     one_hot,
 )
+from train.s2m import ScribbledFrame, s2m_loss
 
 
 def slow_loss(probabilities: Any, labels: Any, objects: Any, share: Any) -> Any:
@@ -98,3 +99,13 @@ def test_dice_counts_overlap_of_each_present_object() -> None:
     assert float(dice_loss(missed, labels, one)) == pytest.approx(1 - 1 / 9, abs=1e-6)
     assert float(dice_loss(missed, labels, both)) == pytest.approx((1 - 1 / 9) / 2, abs=1e-6)
     assert float(dice_loss(missed, labels, both, torch.tensor(4.0))) == pytest.approx((1 - 1 / 9) / 4, abs=1e-6)
+
+
+def test_s2m_learns_by_dice_too() -> None:
+    """The loss of a network whose logits are given."""
+    inputs, label = torch.zeros(2, 6, 8, 8), torch.zeros(2, 8, 8, dtype=torch.int64)
+    label[:, 2:5, 1:6] = 1
+    logits = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    plain, both = (s2m_loss(lambda _: logits, ScribbledFrame(inputs, label), 1.0, weight) for weight in (0.0, 0.5))
+    one = object_logits(torch.sigmoid(logits), torch.ones(2, 1, dtype=torch.bool))
+    torch.testing.assert_close(both - plain, 0.5 * dice_loss(one, label, torch.ones(2, 1, dtype=torch.bool)))
