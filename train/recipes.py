@@ -180,7 +180,7 @@ def _small() -> Recipe:
             network="small",
             init="imagenet",
             trunk_lr=0.25,
-            iterations=1000,
+            iterations=900,
             batch=8,
             lr=8e-4,
             warmup=50,
@@ -195,7 +195,7 @@ def _small() -> Recipe:
             min_side=30,
             channels_last=True,
             average=0.995,
-            validate_every=1000,
+            validate_every=900,
         ),
         propagation=PropagationSettings(
             network="small",
@@ -227,7 +227,7 @@ def _small() -> Recipe:
             validate_videos=30,
         ),
         fusion=FusionSettings(
-            iterations=500,
+            iterations=300,
             batch=6,
             lr=1e-3,
             warmup=20,
@@ -237,7 +237,7 @@ def _small() -> Recipe:
             num_videos=80,
             between=True,
             width=0.5,
-            validate_every=500,
+            validate_every=300,
         ),
     )
 
