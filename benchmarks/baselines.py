@@ -56,7 +56,7 @@ def by_flow(frames: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def by_trunk(frames: np.ndarray, mask: np.ndarray, trunk: MobileNetV2) -> np.ndarray:
+def by_trunk(frames: np.ndarray, mask: np.ndarray, trunk: Callable[[Tensor], list[Tensor]]) -> np.ndarray:
     """Each cell takes the labels of the cells that look most alike."""
     view = NetworkView(*mask.shape)
     count = int(mask.max()) + 1

@@ -117,6 +117,10 @@ def evaluate(
         typer.Option(help="With --networks: noise, blur, brightness, jpeg or fog in the frames.", show_default=False),
     ] = None,
     strength: Annotated[int, typer.Option(help="Of --corrupt: 1, 2 or 3.")] = 1,
+    adapt: Annotated[
+        bool,
+        typer.Option("--adapt", help="With --networks: first have a copy learn each video's first frame (seconds)."),
+    ] = False,
     interactive: Annotated[
         bool, typer.Option("--interactive", help="With --networks: the DAVIS interactive benchmark.")
     ] = False,
@@ -144,6 +148,8 @@ def evaluate(
 
     check_folder(out)
     if interactive:
+        if adapt:
+            raise InputError("--adapt and --interactive do not go together: leave one out")
         if networks is None or results:
             raise InputError("--interactive evaluates networks: name them with --networks, and TRUTH alone")
         from tools.commands.interactive import evaluate_interactively
@@ -171,16 +177,18 @@ def evaluate(
     from tools.commands.evaluation import evaluate_results
 
     folders, notes = list(results or ()), []
-    if networks is None and (corrupt is not None or short_side is not None):
-        raise InputError("--corrupt and --short-side are about the frames that --networks segments: name networks too")
+    if networks is None and (corrupt is not None or short_side is not None or adapt):
+        raise InputError("--corrupt, --short-side and --adapt are about what --networks segments: name networks too")
     if networks is not None:
         from tools.commands.segmenting import segment_set
 
         weights = networks_folder(networks)
         side = seen_side(networks, short_side)
-        folders.append(segment_set(place(truth), weights, out, protocol, split, side, device, corrupt, strength))
+        folders.append(
+            segment_set(place(truth), weights, out, protocol, split, side, device, corrupt, strength, adapt=adapt)
+        )
         kind = f"frames corrupted by {corrupt} at strength {strength}" if corrupt else "clean frames"
-        notes = [f"Segmented by {networks} on {kind}."]
+        notes = [f"Segmented by {networks}{', adapted to each video,' if adapt else ''} on {kind}."]
     if not folders:
         raise InputError("name results and ground truth, RESULTS TRUTH, or --networks to segment TRUTH with")
     evaluate_results(

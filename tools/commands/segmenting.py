@@ -28,12 +28,14 @@ def segment_set(
     device: str = "auto",
     corrupt: str | None = None,
     strength: int = 1,
+    *,
+    adapt: bool = False,
 ) -> Path:
     """Segment videos from their objects' true first masks, as ``out/masks/VIDEO/NAME.png``; returns that folder.
 
     ``networks``: a folder with ``propagation.pth``, or such a file; None: the shipped ones. A second run with the same
     networks and settings resumes; with others it raises InputError. ``corrupt``, ``strength``: of
-    `train.evaluation.corruptions`.
+    `train.evaluation.corruptions`; ``adapt``: as in `propagate`.
     """
     if corrupt is not None:
         check_corruption(corrupt, strength)
@@ -43,7 +45,7 @@ def segment_set(
     on = torch_device(device)
     network = load_propagation(weights).to(on)
     first_only = protocol in ("davis16", "davis17")
-    settings = f"{short_side} {first_only} {corrupt} {strength}"
+    settings = f"{short_side} {first_only} {corrupt} {strength}{' adapted' if adapt else ''}"
     basis = hashlib.sha256(weights.read_bytes() + settings.encode()).hexdigest()
     folder = out / "masks"
     timing = read_timing(folder) or Timing(basis=basis, device=str(on))
@@ -58,6 +60,7 @@ def segment_set(
                     network,
                     first_only,
                     short_side,
+                    adapt,
                     lambda frames, video: corrupted(frames, corrupt, strength, video) if corrupt else frames,
                 )
                 with sealed_folder(target) as unfinished:

@@ -27,12 +27,13 @@ def segment(
     network: SpaceTimeNetwork,
     first_only: bool,
     short_side: int | None,
+    adapt: bool = False,
     change: Callable[[np.ndarray, str], np.ndarray] = lambda frames, _: frames,
 ) -> Segmented:
     """Segment a video: each object is given by its true mask where it first appears (in YouTube-VOS's meta: listed).
 
-    ``first_only``: only the objects of the first frame are given, as in DAVIS. ``short_side``: as in `propagate`.
-    ``change``: applied to the frames ``[T, H, W, 3]`` and the video's id first, as by `corrupted`.
+    ``first_only``: only the objects of the first frame are given, as in DAVIS. ``short_side``, ``adapt``: as in
+    `propagate`. ``change``: applied to the frames ``[T, H, W, 3]`` and the video's id first, as by `corrupted`.
     InputError for a video without frames, or without an object to start from.
     """
     video = truth.video()
@@ -50,7 +51,7 @@ def segment(
     first = at[truth.names[start]]
     later = {at[truth.names[t]] - first: mask for t, mask in given.items() if t > start}
     found = np.zeros(frames.shape[:3], np.uint8)
-    found[first:] = propagate(frames[first:], given[start], network, later=later, short_side=short_side)
+    found[first:] = propagate(frames[first:], given[start], network, later=later, short_side=short_side, adapt=adapt)
     return Segmented(names, found, time.monotonic() - began)
 
 

@@ -35,7 +35,7 @@ def test_the_decoder_learns_the_frame_and_nothing_else_changes(build) -> None:
 def test_a_video_is_segmented_by_the_adapted_copy() -> None:
     torch.manual_seed(0)
     network = SmallPropagation().eval()
-    frames, masks = moving_squares(3, 32, 48, 2)
+    frames, masks = moving_squares(3, 48, 64, 2)
     plain, learned = (propagate(frames, masks[0], network, adapt=adapt) for adapt in (False, True))
     assert plain.shape == learned.shape and np.array_equal(learned[0], masks[0])
     assert not np.array_equal(plain, learned)

@@ -132,6 +132,11 @@ def test_networks_segment_the_ground_truth_and_resume(
     assert (masks / "bear/00003.png").stat().st_mtime_ns == before
     with pytest.raises(InputError, match="other networks or settings"):
         segment_set(davis, tmp_path / "networks", tmp_path / "out", "davis17", "val", 32, "cpu")
+    with pytest.raises(InputError, match="other networks or settings"):
+        segment_set(davis, tmp_path / "networks", tmp_path / "out", "davis17", "val", None, "cpu", adapt=True)
+    adapted = segment_set(davis, tmp_path / "networks", tmp_path / "adapted", "davis17", "val", None, "cpu", adapt=True)
+    names = [path.relative_to(masks) for path in masks.glob("*/*.png")]
+    assert any((masks / name).read_bytes() != (adapted / name).read_bytes() for name in names)
 
 
 def test_objects_that_enter_late_are_given_where_they_enter(davis: Path, tmp_path: Path) -> None:
