@@ -17,7 +17,7 @@ def shipped_networks() -> Path:
     for kind in _KINDS:
         if not (path := _FOLDER / f"{kind}.pth").is_file():
             raise InputError(
-                f"the shipped networks are missing here (there is no {path}): install the wheel, or name the folder of "
-                "networks that 'vosforge train' wrote (--networks)"
+                f"the shipped networks are missing here (there is no {path}): train them with 'make small', and name "
+                "their folder (--networks runs/small/networks)"
             )
     return _FOLDER
