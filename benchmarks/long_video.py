@@ -44,7 +44,7 @@ class Held(NamedTuple):
 
 
 class DrawnFrames:
-    """T frames [H,W,3] of a square that drifts over a backdrop for ever, drawn when they are read."""
+    """T frames [H,W,3] of a square that drifts over a backdrop endlessly, drawn when they are read."""
 
     dtype, ndim = np.dtype(np.uint8), 4
 
@@ -129,7 +129,7 @@ def slope(held: list[Held]) -> tuple[float, float]:
 
 
 def table(title: str, held: list[Held], every: int) -> Table:
-    """A row for every ``every`` frames, and for the end."""
+    """A row per ``every`` frames, and for the end."""
     result = Table("frames", "seconds per 1000 frames", "own, MiB", "resident, MiB", title=title)
     last = Held(0, 0, 0, 0)
     for each in held[:-1]:

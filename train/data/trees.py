@@ -29,7 +29,7 @@ from vosforge.videos.folders import (
     is_hidden,
 )
 from vosforge.videos.masks import NO_IMAGE
-from vosforge.videos.video import Video, objects_in
+from vosforge.videos.video import Video, objects_in, objects_through
 
 MAX_OPEN = 64
 """Listings of folders that a process keeps."""
@@ -68,7 +68,7 @@ class AnnotatedVideo:
     @cached_property
     def object_ids(self) -> tuple[int, ...]:
         """The mask values of the objects, ascending; reads every mask once."""
-        return tuple(sorted({label for t in range(self.num_frames) for label in objects_in(self.mask(t))}))
+        return objects_through(self.num_frames, self.mask)
 
     def frame(self, t: int, region: Region | None = None) -> np.ndarray:
         """Annotated frame ``t``, or a region of it: ``[H, W, 3]`` uint8 RGB."""

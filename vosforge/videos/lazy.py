@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from vosforge.videos.codec import Region
-from vosforge.videos.video import Video, objects_in
+from vosforge.videos.video import Video, objects_through
 
 _BLOCK_BYTES = 2**26
 _BLOCK_FRAMES = 64
@@ -87,7 +87,7 @@ class MaskedVideo:
     @cached_property
     def object_ids(self) -> tuple[int, ...]:
         """The mask values of the objects, ascending; reads every mask once."""
-        return tuple(sorted({label for t in range(self.num_frames) for label in objects_in(self.mask(t))}))
+        return objects_through(self.num_frames, self.mask)
 
     def frame(self, t: int, region: Region | None = None) -> np.ndarray:
         """Frame ``t``, or a region of it: ``[H, W, 3]`` uint8 RGB."""

@@ -1,6 +1,6 @@
 """The interface of videos for all consumers, from shards, folders or memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -122,6 +122,11 @@ def objects_in(masks: np.ndarray) -> tuple[int, ...]:
     """The object labels of an index mask of any shape, ascending, without background and void."""
     found = np.flatnonzero(np.bincount(masks.ravel(), minlength=256))
     return tuple(int(label) for label in found if label not in (0, VOID))
+
+
+def objects_through(num_frames: int, mask_of: Callable[[int], np.ndarray]) -> tuple[int, ...]:
+    """The object labels of a video's index masks, ascending, read one at a time."""
+    return tuple(sorted({label for t in range(num_frames) for label in objects_in(mask_of(t))}))
 
 
 def label_areas(mask: np.ndarray) -> np.ndarray:
