@@ -28,15 +28,21 @@ class _Kind(NamedTuple):
     first: str  # the key whose first dimension determines the width
     channels: int  # that dimension at width 1
     bottleneck: str | None  # a key that only depth 50 has; None: the network has one depth
-    small: Callable[[], nn.Module] | None = None  # the small network of this kind
+    small: Callable[[], nn.Module] | None = None  # the small network of this kind, if there is one,
+    small_first: str | None = None  # and a key that only it has
 
 
-_SMALL = {"s2m": "backbone.features.0.0.weight", "propagation": "key_encoder.features.0.0.weight"}
-"""Keys that only the small networks have."""
 _KINDS = {
-    "s2m": _Kind(S2M, "backbone.conv1.weight", 64, "backbone.layer1.0.conv3.weight", SmallS2M),
+    "s2m": _Kind(
+        S2M, "backbone.conv1.weight", 64, "backbone.layer1.0.conv3.weight", SmallS2M, "backbone.features.0.0.weight"
+    ),
     "propagation": _Kind(
-        Propagation, "rgb_encoder.conv1.weight", 64, "rgb_encoder.res2.0.conv3.weight", SmallPropagation
+        Propagation,
+        "rgb_encoder.conv1.weight",
+        64,
+        "rgb_encoder.res2.0.conv3.weight",
+        SmallPropagation,
+        "key_encoder.features.0.0.weight",
     ),
     "stcn": _Kind(STCN, "key_encoder.conv1.weight", 64, "key_encoder.res2.0.conv3.weight"),
     "fusion": _Kind(Fusion, "conv1.0.weight", 32, None),
@@ -107,8 +113,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _build(kind: str, state: Mapping[str, Tensor]) -> nn.Module:
-    network, first, channels, bottleneck, small = _KINDS[kind]
-    if small is not None and _SMALL[kind] in state:
+    network, first, channels, bottleneck, small, small_first = _KINDS[kind]
+    if small is not None and small_first in state:
         return small()
     width = 1.0
     if first in state and state[first].ndim == 4 and state[first].shape[0] % 8 == 0:
@@ -135,7 +141,7 @@ def mismatches(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> s
 
 def _check(kind: str, where: str, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     if problems := mismatches(state, expected):
-        keys = {name: {traits.first, _SMALL.get(name)} for name, traits in _KINDS.items() if name != kind}
+        keys = {name: {traits.first, traits.small_first} for name, traits in _KINDS.items() if name != kind}
         other = next((name for name, names in keys.items() if names & state.keys()), None)
         hint = f"; it looks like a network of kind '{other}'" if other else ""
         raise InputError(f"{where} is not a complete {kind} network{hint}; {problems}")

@@ -13,8 +13,8 @@ CHANNELS = (24, 32, 96)
 DEEPEST = 17
 """The last block; 320 channels, at stride 16 where it is dilated."""
 DEEPEST_CHANNELS = 320
-WHOLE_STRIDE_32 = 14
-"""The block whose stride becomes dilation."""
+STRIDE_32 = 14
+"""The first block that torchvision has at stride 32."""
 
 
 class MobileNetV2(nn.Module):
@@ -26,18 +26,17 @@ class MobileNetV2(nn.Module):
     def __init__(self, in_channels: int = 3, *, deep: bool = False):
         super().__init__()
         features = mobilenet_v2().features
-        self.last = DEEPEST if deep else STRIDE_16
-        self.features = features[: self.last + 1]
+        self.features = features[: (DEEPEST if deep else STRIDE_16) + 1]
         first = self.features[0][0]
         if in_channels != first.in_channels:
             self.features[0][0] = nn.Conv2d(in_channels, first.out_channels, 3, 2, 1, bias=False)
             nn.init.kaiming_normal_(self.features[0][0].weight, mode="fan_out")
-        for block in self.features[WHOLE_STRIDE_32:]:
+        for block in self.features[STRIDE_32:]:
             for conv in (module for module in block.modules() if isinstance(module, nn.Conv2d)):
                 if conv.kernel_size == (3, 3):
-                    first_of_them = conv.stride == (2, 2)
-                    conv.stride = (1, 1)
-                    conv.dilation = conv.padding = (1, 1) if first_of_them else (2, 2)
+                    # What comes before the reduction still lies side by side, what comes after it two cells apart.
+                    apart = 1 if conv.stride == (2, 2) else 2
+                    conv.stride, conv.dilation, conv.padding = (1, 1), (apart, apart), (apart, apart)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """[B,in_channels,H,W] -> the features at strides 4, 8, 16, and the deepest at stride 16 if ``deep``."""
