@@ -97,7 +97,7 @@ def _is_whole(copy: Path, version: Version) -> bool:
 def _make_room(folder: Path, size: int) -> None:
     """Take ``size`` bytes for a copy; the least recently used ones are removed for it where there is too little room.
 
-    How much is taken stands in a file beside the folder: to list the folder for every copy would cost more and more.
+    How much is taken is in a file beside the folder: to list the folder for every copy would cost more and more.
     What a failed download took counts until the folder is listed the next time.
     """
     with folder.with_suffix(TAKEN).open("a+") as file:

@@ -24,7 +24,7 @@ PLENTY = 1000 * WORKER_MEMORY
         (Resources(device="gpu"), 100, 16, PLENTY, 2, Layout(4, 4)),
         (Resources(device="optix", workers_per_gpu=3), 100, 16, PLENTY, 1, Layout(3, 5)),
         (Resources(device="gpu"), 100, 2, PLENTY, 4, Layout(2, 1)),
-        (Resources(device="cuda", workers=9), 100, 16, PLENTY, 1, Layout(2, 8)),  # a third would wait for ever
+        (Resources(device="cuda", workers=9), 100, 16, PLENTY, 1, Layout(2, 8)),  # a third would wait endlessly
     ],
 )
 def test_a_machine_is_dealt_out(wanted, videos, cores, memory, cards, layout):
