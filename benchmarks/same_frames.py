@@ -18,6 +18,7 @@ from assets.procedural import procedural_catalog
 from assets.store import AssetStore
 from assets.surroundings import hdri_catalog
 from blender_scenes.spec import LensSpec, SceneSpec
+from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from render.qualities import quality_settings
 from tools.commands.scenes import draw_scenes, preset_config
@@ -78,7 +79,7 @@ def render_all() -> dict[str, dict[str, str]]:
                 job = {"do": "render", "spec": spec.model_dump_json(), "store": str(store.root), "gates": False}
                 job |= {"catalog": str(folder / "catalog.jsonl"), "staged": str(staged), "renderer": None}
                 *_, last = blender.run(job)
-                if "done" not in last:
+                if not isinstance(last, Done):
                     sys.exit(f"{scene}: {last}")
                 found[scene] = contents(staged)
                 print(scene, len(found[scene]), flush=True)

@@ -20,10 +20,12 @@ from assets.catalog import Asset, Catalog
 from assets.models import Model
 from assets.packs import unpack_model
 from assets.references import find_below
+from render.farm.events import Done, Event
 from render.farm.jobs import Dataset, DatasetConfig
-from render.farm.process import Event
+from render.farm.process import Job
+from render.farm.sealing import Places
 from tests.mivos_models.runner.test_long_videos import DrawnFrames, Standstill, interacting, propagating
-from tests.render.farm.inline_ray import install
+from tests.render.farm.inline_pool import render_inline
 from tests.tools.convert.conftest import make_record, write_set
 from tools.convert.coco import category_numbers
 from tools.convert.exporting import choose_videos
@@ -37,7 +39,7 @@ from vosforge.videos.folders import FolderVideo, videos_below
 from vosforge.videos.format import shard_name, to_json
 from vosforge.videos.remote import Version
 
-Job = Callable[[], object]
+Work = Callable[[], object]
 MOST = 2.2
 """So many times the steps for twice the videos; sorting takes a little more than 2."""
 
@@ -52,7 +54,7 @@ class Seen(str):
         return str.__eq__(self, other)
 
 
-def steps(job: Job) -> int:
+def steps(job: Work) -> int:
     """How many instructions ``job`` takes, in all that it calls."""
     count = 0
 
@@ -71,7 +73,7 @@ def steps(job: Job) -> int:
     return count
 
 
-def assert_even(prepared: Callable[[Path, int], Job], folder: Path, V: int) -> None:
+def assert_even(prepared: Callable[[Path, int], Work], folder: Path, V: int) -> None:
     """Hold the steps for 2 V things against those for V; ``prepared(folder, V)`` makes the job."""
     prepared(folder / "first", V)()  # what is imported or computed once is no growth
     once, twice = (steps(prepared(folder / str(number), number)) for number in (V, 2 * V))
@@ -96,7 +98,7 @@ TREES: dict[str, Callable[[str], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("shape", TREES)
 def test_the_videos_of_a_source_are_found(tmp_path, shape):
-    def prepared(folder: Path, V: int) -> Job:
+    def prepared(folder: Path, V: int) -> Work:
         tree = tree_of(*(name for video in ids(V) for name in TREES[shape](video)))
         return lambda: find_videos(folder, tree, None, recognise(folder, tree))
 
@@ -104,7 +106,7 @@ def test_the_videos_of_a_source_are_found(tmp_path, shape):
 
 
 def test_lists_are_looked_for_in_every_root(tmp_path):
-    def prepared(folder: Path, V: int) -> Job:
+    def prepared(folder: Path, V: int) -> Work:
         tree = tree_of(*(name for video in ids(V) for name in TREES["a root each"](video)))
         tree[f"{ids(V)[-1]}/ImageSets/2017"] = {}
         return lambda: find_videos(folder, tree, None, recognise(folder, tree))
@@ -121,7 +123,7 @@ def listed(folder: Path, V: int) -> ShardSet:
 
 
 def test_videos_are_found_by_their_ids(tmp_path):
-    def prepared(folder: Path, V: int) -> Job:
+    def prepared(folder: Path, V: int) -> Work:
         shards = listed(folder, V)
         return lambda: [shards.video(video) for video in ids(V)]
 
@@ -129,14 +131,14 @@ def test_videos_are_found_by_their_ids(tmp_path):
 
 
 def test_videos_are_chosen_by_their_ids(tmp_path):
-    def prepared(folder: Path, V: int) -> Job:
+    def prepared(folder: Path, V: int) -> Work:
         return partial(choose_videos, listed(folder, V), folder, None, [Seen(video) for video in ids(V)])
 
     assert_even(prepared, tmp_path, 200)
 
 
 def test_categories_are_numbered(tmp_path):
-    def prepared(folder: Path, V: int) -> Job:
+    def prepared(folder: Path, V: int) -> Work:
         return partial(category_numbers, write_set(folder, tuple(make_record(video, frames=1) for video in ids(V))))
 
     assert_even(prepared, tmp_path, 12)
@@ -145,7 +147,7 @@ def test_categories_are_numbered(tmp_path):
 def test_bad_shards_are_repaired(tmp_path):
     """Every shard has a bad video."""
 
-    def prepared(folder: Path, V: int) -> Job:
+    def prepared(folder: Path, V: int) -> Work:
         found = Verification(folder)
         for shard in range(V):
             found.add(f"{2 * shard:06d}", f"shards/{shard_name(shard)}", "it is bad", "requeue")
@@ -155,7 +157,7 @@ def test_bad_shards_are_repaired(tmp_path):
             shard_path=lambda shard: folder / "shards" / shard_name(shard),
             members=lambda shard: range(2 * shard, 2 * shard + 2),
             reopen=lambda *_: None,
-            manifest=lambda: None,
+            manifest=lambda **_: None,
         )
         return lambda: repair_dataset(dataset, found)  # type: ignore[arg-type]
 
@@ -163,7 +165,7 @@ def test_bad_shards_are_repaired(tmp_path):
 
 
 def test_masks_are_asked_for_at_every_frame(tmp_path):
-    def prepared(folder: Path, T: int) -> Job:
+    def prepared(folder: Path, T: int) -> Work:
         for name in ("frames", "masks"):
             (folder / name).mkdir(parents=True)
             for t in range(T):
@@ -175,7 +177,7 @@ def test_masks_are_asked_for_at_every_frame(tmp_path):
 
 
 def test_films_lie_among_folders_of_frames(tmp_path):
-    def prepared(folder: Path, V: int) -> Job:
+    def prepared(folder: Path, V: int) -> Work:
         for video in ids(V):
             (folder / video).mkdir(parents=True)
             (folder / video / "00000.png").touch()
@@ -197,7 +199,7 @@ class Shard:
 
 
 def test_shards_are_fetched(tmp_path, monkeypatch):
-    def prepared(folder: Path, V: int) -> Job:
+    def prepared(folder: Path, V: int) -> Work:
         def fetch() -> None:
             monkeypatch.setenv("VOSFORGE_CACHE", str(folder))
             for video in ids(V):
@@ -211,25 +213,21 @@ def test_shards_are_fetched(tmp_path, monkeypatch):
 @pytest.mark.parametrize("per_shard", [2, 1000])
 def test_videos_are_rendered_and_packed(tmp_path, monkeypatch, per_shard):
     """What the driver does, from the first look at the folder to the last shard."""
-    cluster = pytest.importorskip("render.farm.cluster", exc_type=ImportError)
 
-    def rendering(number: int, job: Event) -> Iterator[Event]:
-        Path(job["staged"]).touch()
-        yield {"done": {}, "renderer": "Blender"}
+    def rendering(number: int, job: Job) -> Iterator[Event]:
+        Places(Path(job["dataset"])).staged(job["index"]).touch()
+        yield Done(renderer="Blender")
 
-    install(monkeypatch, rendering)
-    monkeypatch.setattr("render.farm.jobs.pack_shard", lambda root, number, *_: (root / shard_name(number)).touch())
-    monkeypatch.setattr("render.farm.jobs.build_manifest", lambda root: ())
-    monkeypatch.setattr(Dataset, "spec", lambda *_: SimpleNamespace(model_dump_json=str))
+    monkeypatch.setattr("render.farm.sealing.pack_shard", lambda root, number, *_: (root / shard_name(number)).touch())
+    monkeypatch.setattr("render.farm.sealing.shard_rows", lambda path: [VideoRow(id=path.stem, shard=path.name)])
 
-    def prepared(folder: Path, V: int) -> Job:
+    def prepared(folder: Path, V: int) -> Work:
         dataset = Dataset(folder, DatasetConfig(videos=V, videos_per_shard=per_shard, held_out_every=0), Catalog())
         for name in ("staging", "shards"):
             (folder / name).mkdir()
-        store = SimpleNamespace(root=folder)
 
         def work() -> None:
-            cluster.render_dataset(dataset, store, cluster.Resources(workers=1))
+            render_inline(dataset, rendering)
             assert not any((folder / "staging").iterdir())
 
         return work
@@ -238,7 +236,7 @@ def test_videos_are_rendered_and_packed(tmp_path, monkeypatch, per_shard):
 
 
 def test_models_are_taken_out_of_an_archive(tmp_path):
-    def prepared(folder: Path, V: int) -> Job:
+    def prepared(folder: Path, V: int) -> Work:
         folder.mkdir()
         path = folder / "pack.sh3f"
         with zipfile.ZipFile(path, "w") as archive:
@@ -254,7 +252,7 @@ def test_models_are_taken_out_of_an_archive(tmp_path):
 
 
 def test_images_are_found_in_another_letter_case(tmp_path):
-    def prepared(folder: Path, V: int) -> Job:
+    def prepared(folder: Path, V: int) -> Work:
         folder.mkdir()
         for name in ids(V):
             (folder / f"{name}.PNG").touch()
@@ -264,7 +262,7 @@ def test_images_are_found_in_another_letter_case(tmp_path):
 
 
 def test_assets_are_found_by_their_hashes(tmp_path):
-    def prepared(_: Path, V: int) -> Job:
+    def prepared(_: Path, V: int) -> Work:
         known = {"kind": "mesh", "category": "", "licence": "", "creator": ""}
         catalog = Catalog.of(Asset(hash=name, name=name, source=name, **known) for name in ids(V))
         return lambda: [(catalog.by_hash(name), catalog.of_kind("mesh")) for name in ids(V)]

@@ -25,7 +25,10 @@ from blender_scenes.spec import SceneSpec
 from render.blender.engine import Engine
 from render.blender.records import video_record
 from render.farm.devices import check_renderer
-from render.farm.process import Event
+from render.farm.events import Done, Event, Failed, Frames, Ready, Refused
+from render.farm.jobs import Pinned
+from render.farm.process import Job
+from render.farm.sealing import Places
 from render.labels.passes import PassMaker
 from render.labels.tracks import make_tracks
 from vosforge.errors import MachineError, VOSForgeError
@@ -42,7 +45,33 @@ def _catalog(path: str) -> Catalog:
     return Catalog.load(Path(path))
 
 
-def render_job(engine: Engine, job: Event) -> Iterator[Event]:
+@cache
+def _pinned(root: str) -> Pinned:
+    return Pinned.load(Path(root))
+
+
+def video_job(engine: Engine, job: Job) -> Iterator[Event]:
+    """Draw and render video ``job["index"]`` of the data set ``job["dataset"]``, as `render_job` does.
+
+    ``job["attempt"]``: how often it was refused before.
+    """
+    pinned, places = _pinned(job["dataset"]), Places(Path(job["dataset"]))
+    with places.writing():  # nothing is drawn below the empty mount point of a lost share
+        pass
+    yield from render_job(
+        engine,
+        {
+            "spec": pinned.spec(job["index"], job["attempt"]).model_dump_json(),
+            "store": job["store"],
+            "catalog": str(places.catalog),
+            "staged": str(places.staged(job["index"])),
+            "gates": pinned.config.scene.gates,
+            "renderer": job["renderer"],
+        },
+    )
+
+
+def render_job(engine: Engine, job: Job) -> Iterator[Event]:
     """Render ``job["spec"]`` and stage it at ``job["staged"]``; yields an event a frame, then the outcome.
 
     With ``job["gates"]`` a video that fails its checks is refused. Nothing is rendered if ``job["renderer"]``, the
@@ -52,13 +81,13 @@ def render_job(engine: Engine, job: Event) -> Iterator[Event]:
     try:
         check_renderer(job["renderer"], engine.cycles.version)
     except VOSForgeError as error:
-        yield {"unusable": str(error)}
+        yield Failed("unusable", str(error))
         return
     with _named_assets(Path(job["catalog"])):
         yield from _rendered(engine, job)
 
 
-def _rendered(engine: Engine, job: Event) -> Iterator[Event]:
+def _rendered(engine: Engine, job: Job) -> Iterator[Event]:
     spec = SceneSpec.model_validate_json(job["spec"])
     store = AssetStore(Path(job["store"]))
     geometry, settings = SceneGeometry.load(spec, store), spec.render
@@ -80,11 +109,11 @@ def _rendered(engine: Engine, job: Event) -> Iterator[Event]:
                 if name not in passes:
                     passes[name] = _on_disk((settings.frames, *array.shape), array.dtype)
                 passes[name][t] = array
-        yield {"frame": t}
+        yield Frames()
     areas = visible_area(masks, len(spec.objects))
     reason = color_refusal(brightness, contrast) or label_refusal(areas, masks[0].size)
     if job["gates"] and reason is not None:
-        yield {"refused": reason}
+        yield Refused(reason)
         return
     if maker is not None and "tracks" in settings.passes:
         passes |= make_tracks(maker.surfaces, masks)
@@ -94,7 +123,7 @@ def _rendered(engine: Engine, job: Event) -> Iterator[Event]:
     with attempting(f"write to {staged.parent}"):
         _check_there(job)
         row = stage_video(staged, record)
-    yield {"done": row.model_dump(mode="json"), "renderer": engine.cycles.version}
+    yield Done(row.model_dump(mode="json"), engine.cycles.version)
 
 
 @contextmanager
@@ -108,7 +137,7 @@ def _named_assets(catalog: Path) -> Iterator[None]:
         raise MachineError(f"{error}{which}") from None
 
 
-def _check_there(job: Event) -> None:
+def _check_there(job: Job) -> None:
     """Raise MachineError for a lost share: nothing may be written below its empty mount point."""
     catalog = Path(job["catalog"])
     if not catalog.is_file():
@@ -123,26 +152,27 @@ def _on_disk(shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
         return np.memmap(file, kind, "w+", shape=shape)
 
 
-def prepare_job(engine: Engine, job: Event) -> Iterator[Event]:
+def prepare_job(engine: Engine, job: Job) -> Iterator[Event]:
     """Prepare the model ``job["model"]`` in the store; yields its catalog entry and warnings."""
     asset, warnings = prepare_model(job["model"], AssetStore(Path(job["store"])))
-    yield {"done": asset, "warnings": warnings}
+    yield Done(asset, warnings=tuple(warnings))
 
 
-def prove_job(engine: Engine, job: Event) -> Iterator[Event]:
+def prove_job(engine: Engine, job: Job) -> Iterator[Event]:
     """Check that the engine can render; yields its number of cards."""
     try:
         engine.cycles.prove()
     except VOSForgeError as error:
-        yield {"unusable": str(error)}
+        yield Failed("unusable", str(error))
     else:
-        yield {"done": engine.cycles.device.cards}
+        yield Done(engine.cycles.device.cards)
 
 
-JOBS: dict[str, Callable[[Engine, Event], Iterator[Event]]] = {
+JOBS: dict[str, Callable[[Engine, Job], Iterator[Event]]] = {
     "prepare": prepare_job,
     "prove": prove_job,
     "render": render_job,
+    "video": video_job,
 }
 
 
@@ -161,9 +191,9 @@ def serve(connection: Connection, engine: Engine) -> None:
             if error.why == NOT_ENOUGH:  # of this job; the end of the process gives back what it took
                 raise
             traceback.print_exc()
-            connection.send({"machine": str(error)})
+            connection.send(Failed("machine", str(error)))
         except VOSForgeError as error:
-            connection.send({"error": str(error)})
+            connection.send(Failed("content", str(error)))
 
 
 def run_worker(connection: int, threads: int, device: str, ready: Callable[[], None]) -> None:
@@ -174,8 +204,8 @@ def run_worker(connection: int, threads: int, device: str, ready: Callable[[], N
     try:
         engine = Engine(threads, device)
     except VOSForgeError as error:
-        owner.send({"unusable": str(error)})
+        owner.send(Failed("unusable", str(error)))
     else:
         ready()
-        owner.send({"ready": True})
+        owner.send(Ready())
         serve(owner, engine)

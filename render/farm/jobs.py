@@ -6,11 +6,10 @@ A data set's folder holds ``dataset.yaml`` and ``catalog.jsonl`` (what it is ren
 """
 
 import itertools
-import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import yaml
 from pydantic import Field
@@ -19,6 +18,7 @@ from assets.catalog import Catalog
 from assets.settings import AssetSettings
 from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import RenderSettings, SceneSpec, video_id
+from render.farm.sealing import NOTE, Places, seal_shard
 from render.qualities import QUALITIES
 from vosforge.config import Record, read_config
 from vosforge.errors import InputError
@@ -27,8 +27,7 @@ from vosforge.locks import one_writer
 from vosforge.log import logger
 from vosforge.terms import Split
 from vosforge.trouble import attempting
-from vosforge.videos import ShardSet, VideoRow, build_manifest, pack_shard, quarantine_video
-from vosforge.videos.format import shard_name
+from vosforge.videos import ShardSet, VideoRow, append_manifest, build_manifest, quarantine_video
 from vosforge.videos.reader import shard_rows
 from vosforge.videos.writer import unpack_video
 
@@ -79,8 +78,26 @@ def scene_of(config: DatasetConfig, splits: Mapping[Split, Catalog], index: int,
 
 def begun_with(root: Path) -> DatasetConfig | None:
     """The settings pinned in a data set's folder; None if it has none."""
-    pinned = root / "dataset.yaml"
-    return read_config(DatasetConfig, pinned) if pinned.exists() and (root / "catalog.jsonl").exists() else None
+    places = Places(root)
+    return read_config(DatasetConfig, places.config) if places.config.exists() and places.catalog.exists() else None
+
+
+class Pinned(NamedTuple):
+    """What decides a data set's videos: its settings and the assets of each split."""
+
+    config: DatasetConfig
+    splits: Mapping[Split, Catalog]
+
+    @classmethod
+    def load(cls, root: Path) -> "Pinned":
+        """Those of the data set in the folder ``root``. Raises InputError where they cannot be read."""
+        places = Places(root)
+        config = read_config(DatasetConfig, places.config)
+        return cls(config, split_assets(config, Catalog.load(places.catalog)))
+
+    def spec(self, index: int, attempt: int = 0) -> SceneSpec:
+        """The scene of video ``index``."""
+        return scene_of(self.config, self.splits, index, attempt)
 
 
 def _difference(begun: Record, wanted: Record, prefix: str = "") -> str:
@@ -106,7 +123,10 @@ def shard_members(config: DatasetConfig, shard: int) -> range:
 
 
 class Dataset:
-    """A data set's folder for the planner: pinned config and catalog, and finished videos."""
+    """A data set's folder for the planner: pinned config and catalog, and finished videos.
+
+    What is finished is known from two listings, of ``shards/`` and ``staging/``, however many videos there are.
+    """
 
     def __init__(self, root: Path, config: DatasetConfig, catalog: Catalog) -> None:
         """Pin ``config`` and ``catalog`` in ``root``, or compare them with those pinned there.
@@ -114,40 +134,41 @@ class Dataset:
         Raises InputError if the folder was started with other settings or assets.
         """
         self.root, self.config, self.catalog = root, config, catalog
+        self.places = Places(root)
         self._retried: set[int] = set()
-        self._splits = split_assets(config, catalog)
+        self._pinned = Pinned(config, split_assets(config, catalog))
         if begun := begun_with(root):
             if begun != config:
                 raise InputError(
                     f"{root} was started with {_difference(begun, config)}: keep that or use another folder"
                 )
-            if Catalog.load(root / "catalog.jsonl") != catalog:
+            if Catalog.load(self.places.catalog) != catalog:
                 raise InputError(f"{root} was started with other assets: use its catalog.jsonl or another folder")
         else:
             with attempting(f"write to {root}"):
-                catalog.save(root / "catalog.jsonl")
-                write_sealed(root / "dataset.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+                catalog.save(self.places.catalog)
+                write_sealed(self.places.config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Lock the folder for writing, and clean up after a killed writer. Raises InputError if it is locked."""
         with one_writer(self.root, "rendering into"):
-            with self._attempting():
-                for folder in (self.root, self.root / "staging", self.root / "shards"):
+            with self.places.writing():
+                for folder in (self.root, self.places.staging, self.places.shards):
                     remove_unfinished(folder)
             yield
 
     def spec(self, index: int, attempt: int = 0) -> SceneSpec:
         """The scene of video ``index``, drawn from the assets of its split only."""
-        return scene_of(self.config, self._splits, index, attempt)
+        return self._pinned.spec(index, attempt)
 
     def staged_path(self, index: int) -> Path:
         """Path of the finished video ``index`` until its shard is packed."""
-        return self.root / "staging" / f"{video_id(index)}.h5"
+        return self.places.staged(index)
 
     def shard_path(self, number: int) -> Path:
         """Where shard ``number`` is."""
-        return self.root / "shards" / shard_name(number)
+        return self.places.shard(number)
 
     def members(self, shard: int) -> range:
         """The videos of a shard: membership is fixed."""
@@ -157,20 +178,22 @@ class Dataset:
         """The numbers of all shards."""
         return shard_numbers(self.config)
 
+    def shard_of(self, index: int) -> int:
+        """The number of the shard that video ``index`` belongs to."""
+        return index // self.config.videos_per_shard
+
     def missing(self) -> list[int]:
         """Videos neither sealed nor quarantined, and those being retried, in order."""
-        wanted = (
-            index
-            for shard in self.shards()
-            for index in (self._retried_in(shard) if self.shard_path(shard).exists() else self.members(shard))
-        )
-        return [index for index in wanted if not self._settled(index)]
+        sealed, settled = self._sealed(), self._settled()
+        wanted = (index for shard in self.shards() if shard not in sealed for index in self.members(shard))
+        retried = {index for index in self._retried if self.shard_of(index) in sealed}
+        return sorted({*wanted, *retried} - settled)
 
     def renderer(self) -> str | None:
         """Renderer of the first existing video ("Blender 5.0.1 Cycles CPU"); None if unknown."""
-        shards = (self.shard_path(number) for number in self.shards())
-        staged = (self.staged_path(index) for shard in self.shards() for index in self.members(shard))
-        for path in filter(Path.exists, (*shards, *staged)):
+        shards = map(self.shard_path, sorted(self._sealed()))
+        staged = (path for path in map(self.staged_path, sorted(self._settled())) if path.exists())
+        for path in itertools.chain(shards, staged):
             for video in ShardSet(path):
                 renderer: str | None = video.attributes.get("renderer")
                 return renderer
@@ -178,21 +201,21 @@ class Dataset:
 
     def quarantine(self, index: int, reason: str) -> None:
         """Quarantine video ``index`` with its reason."""
-        with self._attempting():
-            quarantine_video(self._quarantine_path(index), video_id(index), reason)
+        with self.places.writing():
+            quarantine_video(self.places.note(index), video_id(index), reason)
 
     def retry_quarantined(self) -> None:
         """Count quarantined videos as missing, also in sealed shards, whose other videos stay."""
-        with self._attempting():
-            for shard in self.shards():
-                for index in self.members(shard):
-                    self._quarantine_path(index).unlink(missing_ok=True)
-                if (path := self.shard_path(shard)).exists():
-                    self._retried |= {int(row.id) for row in shard_rows(path) if row.state == "quarantined"}
+        with self.places.writing():
+            for index in self._settled():
+                self.places.note(index).unlink(missing_ok=True)
+            for shard in sorted(self._sealed()):
+                rows = shard_rows(self.shard_path(shard))
+                self._retried |= {int(row.id) for row in rows if row.state == "quarantined"}
 
-    def shard_of(self, index: int) -> int:
-        """The number of the shard that video ``index`` belongs to."""
-        return index // self.config.videos_per_shard
+    def retried(self, shard: int) -> list[int]:
+        """The videos of a sealed shard that are being retried."""
+        return [index for index in self.members(shard) if index in self._retried] if self._retried else []
 
     def pack(self, shards: Iterable[int] | None = None) -> list[Path]:
         """Seal every shard (of ``shards``) whose members are all settled; returns the new ones.
@@ -201,36 +224,23 @@ class Dataset:
         and nothing else of it is retried. Raises MachineError when the folder cannot be written to, or is not there any
         more.
         """
-        with self._attempting():
-            among = self.shards() if shards is None else shards
-            return [self.shard_path(shard) for shard in among if self._pack(shard)]
-
-    def _pack(self, shard: int) -> bool:
-        path, members = self.shard_path(shard), self.members(shard)
-        sealed = path.exists()
-        if not all(self._settled(index) for index in (self._retried_in(shard) if sealed else members)):
-            return False
-        settled = [index for index in members if self._settled(index)]
-        if not settled:
-            return False
-        rows = shard_rows(path) if sealed else []
-        there = {row.id for row in rows if row.state == "sealed"}
-        reasons = {row.id: row.reason or "" for row in rows if row.state == "quarantined"}
-        staged = {i: self.staged_path(i) for i in settled if video_id(i) not in there and self.staged_path(i).exists()}
-        for index in settled:
-            if index in staged:
-                reasons.pop(video_id(index), None)
-            elif (note := self._quarantine_path(index)).exists():
-                reasons[video_id(index)] = json.loads(note.read_text())["reason"]
-        new = bool(staged) or not sealed
-        if new:
-            sources = list(staged.values())
-            pack_shard(self.root / "shards", shard, [path, *sources] if sealed else sources, reasons)
-        for index in settled:  # also what a kill between sealing and removing left behind
-            self.staged_path(index).unlink(missing_ok=True)
-            self._quarantine_path(index).unlink(missing_ok=True)
-        self._retried -= {*members}
+        with self.places.writing():
+            among = sorted({self.shard_of(index) for index in self._settled()}) if shards is None else shards
+        new = []
+        for shard in among:
+            rows = seal_shard(self.places, shard, self.members(shard), self.retried(shard))
+            if rows is not None:
+                self.record(shard, rows)
+            if rows:
+                new.append(self.shard_path(shard))
         return new
+
+    def record(self, shard: int, rows: Sequence[VideoRow]) -> None:
+        """Add the ``rows`` of a shard that was just sealed to the manifest; none if it stayed as it was."""
+        if rows:
+            with self.places.writing():
+                append_manifest(self.root, rows)
+        self._retried.difference_update(self.members(shard))
 
     def reopen(self, shard: int, good: Collection[int], quarantined: Mapping[int, str]) -> None:
         """Take shard ``shard`` apart: its ``good`` videos return to staging as stored; the others become missing.
@@ -239,7 +249,7 @@ class Dataset:
         a kill at any instant loses nothing. Raises VOSForgeError, with the shard still there, when a video turns out
         not to be good.
         """
-        with self._attempting():
+        with self.places.writing():
             for index in set(self.members(shard)).difference(good, quarantined):
                 self.discard(index)  # what a kill after packing left behind counts for no more than what it became
             for index in good:
@@ -250,10 +260,15 @@ class Dataset:
 
     def discard(self, index: int) -> None:
         """Move the staged video ``index`` into ``quarantine/``, so that it is rendered again."""
-        with self._attempting():
+        with self.places.writing():
             if self.staged_path(index).exists():
                 self._set_aside(self.staged_path(index))
-            remove_sealed(self._quarantine_path(index))
+            remove_sealed(self.places.note(index))
+
+    def manifest(self, *, anew: bool = False) -> tuple[VideoRow, ...]:
+        """Bring the manifest in order and return its rows; ``anew``: read every shard for it."""
+        with self.places.writing():
+            return build_manifest(self.root, anew=anew)
 
     def _set_aside(self, path: Path) -> None:
         """Move a file into ``quarantine/``, beside what lies there already."""
@@ -263,23 +278,17 @@ class Dataset:
         move_sealed(path, target)
         logger.info("%s is kept as %s", path.name, target)
 
-    def manifest(self) -> tuple[VideoRow, ...]:
-        """Rebuild the manifest from the sealed shards and return its rows."""
-        with self._attempting():
-            return build_manifest(self.root)
+    def _sealed(self) -> set[int]:
+        """The numbers of the sealed shards."""
+        names = (name.removeprefix("shard-").removesuffix(".h5") for name in _listed(self.places.shards))
+        return {int(name) for name in names if name.isdecimal() and int(name) in self.shards()}
 
-    @contextmanager
-    def _attempting(self) -> Iterator[None]:
-        """Raise MachineError when the folder is not writable or missing (a lost share)."""
-        with attempting(f"write to {self.root}"):
-            (self.root / "dataset.yaml").stat()
-            yield
+    def _settled(self) -> set[int]:
+        """The videos that are staged, or whose quarantine is noted."""
+        names = (name.removesuffix(NOTE).removesuffix(".h5") for name in _listed(self.places.staging))
+        return {int(name) for name in names if name.isdecimal() and int(name) < self.config.videos}
 
-    def _retried_in(self, shard: int) -> set[int]:
-        return self._retried & {*self.members(shard)} if self._retried else set()
 
-    def _quarantine_path(self, index: int) -> Path:
-        return self.root / "staging" / f"{video_id(index)}.quarantined.json"
-
-    def _settled(self, index: int) -> bool:
-        return self.staged_path(index).exists() or self._quarantine_path(index).exists()
+def _listed(folder: Path) -> Iterator[str]:
+    """The names in a folder, none if there is no such folder."""
+    return (path.name for path in folder.iterdir()) if folder.is_dir() else iter(())

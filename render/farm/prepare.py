@@ -16,6 +16,7 @@ from assets.procedural import procedural_catalog
 from assets.settings import AssetSettings
 from assets.store import AssetStore
 from assets.surroundings import hdri_catalog
+from render.farm.events import Done
 from render.farm.process import BlenderCrashError, BlenderProcess, BlenderUnusableError
 from vosforge.errors import InputError, MachineError, VOSForgeError
 from vosforge.log import console, logger
@@ -153,7 +154,8 @@ def _prepare(models: Sequence[Model], store: AssetStore) -> Iterator[Prepared]:
             except VOSForgeError as error:
                 unknown = isinstance(error, MachineError) or (isinstance(error, BlenderCrashError) and error.lost)
                 return Prepared(model, None, (_about(model, str(error)),), unknown)
-            return Prepared(model, outcome["done"], tuple(_about(model, line) for line in outcome["warnings"]))
+            assert isinstance(outcome, Done)
+            return Prepared(model, outcome.result, tuple(_about(model, line) for line in outcome.warnings))
 
         for found in pool.map(prepare, models):
             bar.advance(found.model.name)

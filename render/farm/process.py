@@ -13,13 +13,15 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, Self
 
+from render.farm.events import Done, Event, Failed, Refused
 from vosforge.errors import MachineError, VOSForgeError
 from vosforge.trouble import NO_MEMORY, attempting
 
-Event = dict[str, Any]
-"""A worker's events: ``{"frame": t}`` while it renders, last ``{"done": result}``, ``{"refused": reason}`` or
-``{"error": sentence}``; ``{"unusable": sentence}`` when no job can be done here, ``{"machine": sentence}`` when disk,
-memory or network kept it from being done. The first thing it says is ``{"ready": True}``, or ``unusable``."""
+Job = dict[str, Any]
+"""What a Blender process is asked to ``do``, and with what."""
+
+BLENDER = "render.blender.start"
+"""The module that a Blender process runs."""
 
 SILENCE = 900.0
 """Seconds without an event after which a Blender process counts as hung."""
@@ -56,9 +58,13 @@ class BlenderProcess:
     What Blender prints goes to ``log``. Use as a context manager, or call `close`.
     """
 
-    def __init__(self, log: Path, threads: int = 1, device: str = "cpu") -> None:
-        """Starts nothing yet. ``threads``: threads per render; ``device``: the render device."""
-        self._log, self._threads, self._device = log, threads, device
+    def __init__(self, log: Path, threads: int = 1, device: str = "cpu", start: str = BLENDER) -> None:
+        """Starts nothing yet.
+
+        ``threads``: threads per render; ``device``: the render device; ``start``: the module the process runs, which
+        gets a connection's number, threads and device as arguments.
+        """
+        self._log, self._threads, self._device, self._module = log, threads, device, start
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
 
@@ -73,8 +79,8 @@ class BlenderProcess:
         """The process id, or None if not running."""
         return self._process.pid if self._process else None
 
-    def run(self, job: Event) -> Iterator[Event]:
-        """Send a job and yield its events up to the last one.
+    def run(self, job: Job) -> Iterator[Event]:
+        """Send a job and yield its events, the last of which is Done or Refused.
 
         Raises BlenderCrashError when the process dies or stays silent, BlenderUnusableError when it can do no job at
         all, MachineError when disk, memory or network are in the way, VOSForgeError for what the worker refuses.
@@ -84,12 +90,8 @@ class BlenderProcess:
             connection.send(job)
         while True:
             event = self._receive(connection, job["do"])
-            if "machine" in event:
-                raise MachineError(event["machine"])
-            if "error" in event:
-                raise VOSForgeError(event["error"])
             yield event
-            if "done" in event or "refused" in event:
+            if isinstance(event, Done | Refused):
                 return
 
     def close(self) -> None:
@@ -103,7 +105,8 @@ class BlenderProcess:
             self._process = None
 
     def _start(self) -> Connection:
-        if missing := [name for name in ("bpy", "numba") if importlib.util.find_spec(name) is None]:
+        needed = ("bpy", "numba") if self._module == BLENDER else ()
+        if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
             raise BlenderUnusableError(
                 f"a Blender process needs {' and '.join(missing)}: pip install 'vosforge[render]' on Python 3.11"
             )
@@ -115,7 +118,7 @@ class BlenderProcess:
             command = [
                 sys.executable,
                 "-m",
-                "render.blender.start",
+                self._module,
                 str(there.fileno()),
                 str(self._threads),
                 self._device,
@@ -139,9 +142,11 @@ class BlenderProcess:
                 self.close()
                 raise BlenderCrashError(f"Blender said nothing for {SILENCE:.0f} s during '{doing}' and was killed")
             event: Event = connection.recv()
-        if "unusable" in event:
-            self.close()
-            raise BlenderUnusableError(event["unusable"])
+        if isinstance(event, Failed):
+            if event.trouble == "unusable":
+                self.close()
+                raise BlenderUnusableError(event.sentence)
+            raise (MachineError if event.trouble == "machine" else VOSForgeError)(event.sentence)
         return event
 
     @contextmanager
@@ -177,5 +182,6 @@ def cards_of(device: str) -> int:
         BlenderProcess(Path(folder) / "blender.log", device=device) as blender,
     ):
         *_, outcome = blender.run({"do": "prove"})
-    cards: int = outcome["done"]
+    assert isinstance(outcome, Done)
+    cards: int = outcome.result
     return cards

@@ -95,7 +95,7 @@ def repair_dataset(dataset: Dataset, found: Verification) -> None:
     if any(file.startswith("shards/") for file in unread):
         found.leave_manifest()
     else:
-        dataset.manifest()
+        dataset.manifest(anew=True)
     found.repaired = True
 
 

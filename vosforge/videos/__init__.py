@@ -2,7 +2,7 @@
 
 from vosforge.videos.dataset import ShardSet
 from vosforge.videos.format import SceneRecord, VideoRecord, VideoRow
-from vosforge.videos.manifest import build_manifest, read_manifest
+from vosforge.videos.manifest import append_manifest, build_manifest, read_manifest
 from vosforge.videos.reader import ShardVideo
 from vosforge.videos.remote import Place, place
 from vosforge.videos.writer import pack_shard, quarantine_video, stage_video
@@ -14,6 +14,7 @@ __all__ = [
     "ShardVideo",
     "VideoRecord",
     "VideoRow",
+    "append_manifest",
     "build_manifest",
     "pack_shard",
     "place",

@@ -1,5 +1,12 @@
-"""The manifest: one JSON line a video, rebuilt from the shards, which are the truth."""
+"""The manifest: one JSON line a video. The shards are the truth; each adds its lines when it is sealed.
 
+Until a run ends, lines are in the order of sealing, and a shard that was sealed again has lines twice: the last ones
+count.
+"""
+
+import json
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,14 +22,31 @@ from vosforge.videos.remote import Place, RemotePath
 MANIFEST = "manifest.jsonl"
 
 
-def build_manifest(root: Path) -> tuple[VideoRow, ...]:
-    """Read every sealed shard below ``root / "shards"``, write the manifest and return its rows.
+def append_manifest(root: Path, rows: Iterable[VideoRow]) -> None:
+    """Add the ``rows`` of a shard that was just sealed. Call it from one process at a time."""
+    with (root / MANIFEST).open("ab", buffering=0) as file:
+        file.write("".join(map(_line, rows)).encode())  # at once: a kill leaves all of it or nothing
+        os.fsync(file.fileno())
 
-    The same shards give the same bytes. Call it from one process at a time.
+
+def build_manifest(root: Path, *, anew: bool = True) -> tuple[VideoRow, ...]:
+    """Bring the manifest in order: a line for each video of the sealed shards below ``root / "shards"``, by id.
+
+    Returns its rows. The same shards give the same bytes. Unless ``anew``, the lines there are taken for shards that
+    did not change since, so that only the others are read. Call it from one process at a time.
     """
-    rows = _rows_of_shards(root)
-    write_sealed(root / MANIFEST, "".join(f"{to_json(row.model_dump(mode='json'))}\n" for row in rows))
-    return rows
+    path = root / MANIFEST
+    before = b"" if anew or not path.exists() else path.read_bytes()
+    written = path.stat().st_mtime_ns if before else 0
+    known = _by_shard(before)
+    rows: list[VideoRow] = []
+    for shard in sorted((root / "shards").glob("shard-*.h5")):
+        lines = known.get(shard.name, []) if shard.stat().st_mtime_ns <= written else []
+        rows += map(VideoRow.model_validate_json, lines) if lines else shard_rows(shard)
+    data = "".join(map(_line, rows)).encode()
+    if data != before or not path.exists():
+        write_sealed(path, data.decode())
+    return tuple(rows)
 
 
 def read_manifest(root: Place) -> tuple[VideoRow, ...]:
@@ -41,11 +65,29 @@ def read_manifest(root: Place) -> tuple[VideoRow, ...]:
         absent = InputError(f"{root} is not a rendered data set (no {MANIFEST} in it): name a folder made by render")
         raise unread(path, error, absent) from None
     try:
-        return tuple(VideoRow.model_validate_json(line) for line in data.decode().splitlines())
+        last = {row.id: row for row in map(VideoRow.model_validate_json, data.decode().splitlines())}
     except (ValidationError, UnicodeDecodeError):
         raise InputError(f"{path} is damaged: delete it and run 'vosforge render' again to rebuild it") from None
+    return tuple(sorted(last.values(), key=lambda row: (row.shard, row.id)))
 
 
 def _rows_of_shards(root: Place) -> tuple[VideoRow, ...]:
     shards: list[Place] = sorted((root / "shards").glob("shard-*.h5"))
     return tuple(row for shard in shards for row in shard_rows(shard))
+
+
+def _line(row: VideoRow) -> str:
+    return f"{to_json(row.model_dump(mode='json'))}\n"
+
+
+def _by_shard(data: bytes) -> dict[str, list[str]]:
+    """The last line of each video, by shard and in order of the ids; none where one of them is damaged."""
+    try:
+        lines = [(json.loads(line), line) for line in data.decode().splitlines()]
+        last = {(row["shard"], row["id"]): line for row, line in lines}
+    except (ValueError, TypeError, KeyError):
+        return {}
+    found: dict[str, list[str]] = {}
+    for (shard, _), line in sorted(last.items()):
+        found.setdefault(shard, []).append(line)
+    return found

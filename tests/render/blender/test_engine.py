@@ -13,6 +13,7 @@ from assets.store import AssetStore
 from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import AtmosphereSpec, BakedMotion, Curve, Deformation, LensSpec, RenderSettings, SceneSpec
 from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
+from render.farm.events import Done, Frames
 from render.farm.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, cards_of
 from tests.render.raycast import cast, cast_mask, undecided
 from vosforge import VOSForgeError
@@ -55,8 +56,8 @@ def job(spec, store, catalog, folder):
 
 def rendered(blender, spec, store, catalog, folder):
     events = list(blender.run(job(spec, store, catalog, folder)))
-    assert [event["frame"] for event in events[:-1]] == list(range(SETTINGS.frames))
-    assert "done" in events[-1], events[-1]
+    assert events[:-1] == [Frames()] * SETTINGS.frames
+    assert isinstance(events[-1], Done), events[-1]
     return ShardSet(folder / f"{spec.video_id}.h5").video(spec.video_id)
 
 
@@ -261,10 +262,10 @@ def test_a_video_without_objects_in_sight_is_refused(blender, specs, store, cata
     hidden = specs[0].objects[0].model_copy(update={"motion": motion.model_copy(update={"location": away})})
     spec = specs[0].model_copy(update={"objects": (hidden,)})
     events = list(blender.run(job(spec, store, catalog, tmp_path)))
-    assert "almost no mask" in events[-1]["refused"]
+    assert "almost no mask" in events[-1].reason
     assert not list(tmp_path.glob("*.h5"))
     events = list(blender.run({**job(spec, store, catalog, tmp_path), "gates": False}))
-    assert "done" in events[-1] and list(tmp_path.glob("*.h5"))
+    assert isinstance(events[-1], Done) and list(tmp_path.glob("*.h5"))
 
 
 def test_what_rendered_is_recorded(blender, specs, store, catalog, tmp_path):

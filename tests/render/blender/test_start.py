@@ -7,6 +7,7 @@ import pytest
 
 from blender_scenes.sample import PRESETS, sample_scene
 from blender_scenes.spec import RenderSettings
+from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from tests.render.blender.test_engine import job
 
@@ -17,7 +18,7 @@ def test_a_process_of_one_thread_has_no_helpers_and_runs_on_any_core(store, cata
     spec = sample_scene(PRESETS["bl30k"], settings, catalog, seed=3, index=0, split="train")
     with BlenderProcess(tmp_path / "blender.log") as blender:
         events = list(blender.run(job(spec, store, catalog, tmp_path) | {"gates": False}))
-        assert "done" in events[-1], events[-1]
+        assert isinstance(events[-1], Done), events[-1]
         threads = [int(path.name) for path in Path(f"/proc/{blender.pid}/task").iterdir()]
         busy = [thread for thread in threads if processor_seconds(blender.pid, thread) >= 0.05]
         assert len(busy) <= 3, "this one, Blender's renderer and Cycles' only thread"

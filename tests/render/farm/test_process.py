@@ -6,13 +6,15 @@ import sys
 
 import pytest
 
+from render.farm.events import Done
 from render.farm.process import BlenderCrashError, BlenderProcess, BlenderUnusableError
 from vosforge.errors import MachineError, VOSForgeError
 
 pytestmark = pytest.mark.blender  # only for the module, which is looked for
 
 READY = "from multiprocessing.connection import Connection; import sys, os\n"
-READY += "owner = Connection(int(sys.argv[3])); owner.send({'ready': True}); job = owner.recv()\n"
+READY += "from render.farm.events import Done, Failed, Frames, Ready\n"
+READY += "owner = Connection(int(sys.argv[3])); owner.send(Ready()); job = owner.recv()\n"
 
 
 @pytest.fixture
@@ -61,15 +63,15 @@ def test_a_process_that_was_killed_or_had_no_memory_is_told_from_one_that_failed
 
 
 def test_a_job_that_reaches_nobody_is_a_crash(blender):
-    with blender(READY + "owner.send({'done': 1}); os._exit(0)") as process:
-        assert list(process.run({"do": "render"})) == [{"done": 1}]
+    with blender(READY + "owner.send(Done(1)); os._exit(0)") as process:
+        assert list(process.run({"do": "render"})) == [Done(1)]
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, which its owner has not noticed
         with pytest.raises(BlenderCrashError):
             list(process.run({"do": "render"}))
 
 
 def test_a_hung_process_is_lost(blender, monkeypatch):
-    with blender(READY + "owner.send({'frame': 0}); owner.recv()") as process:
+    with blender(READY + "owner.send(Frames()); owner.recv()") as process:
         events = process.run({"do": "render"})
         next(events)
         monkeypatch.setattr("render.farm.process.SILENCE", 0.2)
@@ -78,9 +80,9 @@ def test_a_hung_process_is_lost(blender, monkeypatch):
     assert caught.value.lost
 
 
-@pytest.mark.parametrize(("event", "kind"), [("machine", MachineError), ("error", VOSForgeError)])
-def test_what_the_worker_tells_of_the_machine_is_of_a_kind_of_its_own(blender, event, kind):
-    process = blender(READY + f"owner.send({{'{event}': 'no room'}}); owner.recv()")
+@pytest.mark.parametrize(("trouble", "kind"), [("machine", MachineError), ("content", VOSForgeError)])
+def test_what_the_worker_tells_of_the_machine_is_of_a_kind_of_its_own(blender, trouble, kind):
+    process = blender(READY + f"owner.send(Failed('{trouble}', 'no room')); owner.recv()")
     with process, pytest.raises(VOSForgeError, match="no room") as caught:
         list(process.run({"do": "render"}))
     assert type(caught.value) is kind

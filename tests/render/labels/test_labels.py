@@ -7,6 +7,7 @@ import pytest
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import AtmosphereSpec, BakedMotion, Deformation, LensSpec, RenderSettings
 from blender_scenes.trajectories import camera_poses, object_poses
+from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from tests.render.blender.test_engine import job
 from tests.render.labels.test_masks import hard_scene
@@ -83,7 +84,7 @@ NAMES = (
 
 def rendered(blender, spec, store, catalog, folder):
     events = list(blender.run(job(spec, store, catalog, folder) | {"gates": False}))
-    assert "done" in events[-1], events[-1]
+    assert isinstance(events[-1], Done), events[-1]
     return ShardSet(folder / f"{spec.video_id}.h5").video(spec.video_id)
 
 

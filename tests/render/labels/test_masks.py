@@ -6,6 +6,7 @@ import pytest
 from assets.prepared import Material
 from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import Curve, LensSpec, RenderSettings
+from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from tests.render.conftest import cut_out
 from tests.render.raycast import cast_mask, undecided
@@ -60,7 +61,7 @@ def test_masks_of_hard_scenes_equal_a_ray_cast(store, catalog, tmp_path, seed):
             job = {"do": "render", "spec": spec.model_dump_json(), "store": str(store.root), "gates": False}
             job["renderer"] = None
             *_, last = blender.run({**job, "catalog": str(tmp_path / "catalog.jsonl"), "staged": str(staged)})
-            assert "done" in last, last
+            assert isinstance(last, Done), last
             masks.append(ShardSet(staged).video(spec.video_id).masks())
     assert np.array_equal(*masks), "a lens and an open shutter move no label"
     for t, mask in enumerate(masks[0]):

@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import BakedMotion, Deformation, PlaneSpec, RenderSettings
 from blender_scenes.trajectories import object_poses
+from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from tests.render.conftest import cut_out
 from tests.render.raycast import cast_mask
@@ -63,7 +64,7 @@ def videos(specs, store, catalog, tmp_path_factory):
             job = {"do": "render", "spec": spec.model_dump_json(), "store": str(store.root), "gates": False}
             job["renderer"] = None
             *_, last = blender.run({**job, "catalog": str(folder / "catalog.jsonl"), "staged": str(staged)})
-            assert "done" in last, last
+            assert isinstance(last, Done), last
             found[name] = ShardSet(staged).video(spec.video_id)
     return found
 

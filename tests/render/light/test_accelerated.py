@@ -9,6 +9,7 @@ import pytest
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import Deformation, LensSpec, RenderSettings
+from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from render.light.accelerated import accelerated
 from tests.render.blender.test_engine import job
@@ -56,7 +57,7 @@ def blender(tmp_path_factory):
 
 def rendered(blender, spec, store, catalog, folder):
     events = list(blender.run(job(spec, store, catalog, folder) | {"gates": False}))
-    assert "done" in events[-1], events[-1]
+    assert isinstance(events[-1], Done), events[-1]
     return ShardSet(folder / f"{spec.video_id}.h5").video(spec.video_id)
 
 

@@ -8,6 +8,7 @@ from blender_scenes.geometry import SceneGeometry
 from blender_scenes.sample import PRESETS, sample_scene
 from blender_scenes.spec import AtmosphereSpec, LensSpec, RenderSettings, WorldSpec
 from blender_scenes.trajectories import camera_poses, intrinsics
+from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from render.light.backdrop import Backdrop
 from tests.render.blender.test_engine import job
@@ -81,7 +82,7 @@ def test_a_laid_backdrop_looks_like_a_rendered_one(store, catalog, tmp_path):
                 each = spec.model_copy(update={"render": many.model_copy(update={"lay_backdrop": laid})})
                 folder = tmp_path / f"{n}-{laid}"
                 events = list(blender.run(job(each, store, catalog, folder) | {"gates": False}))
-                assert "done" in events[-1], events[-1]
+                assert isinstance(events[-1], Done), events[-1]
                 videos.append(ShardSet(folder / f"{spec.video_id}.h5").video(spec.video_id))
             laid, rendered = videos
             assert np.array_equal(laid.masks(), rendered.masks())

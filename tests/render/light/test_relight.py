@@ -7,6 +7,7 @@ import pytest
 from assets.prepared import SPECULAR, Material
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import AtmosphereSpec, LensSpec, LightSpec, RenderSettings
+from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from render.light.albedo import Shown
 from render.light.relight import MAX_GLOSS, MIN_GLOSS, filled, more_gloss, relit
@@ -107,7 +108,7 @@ def blender(tmp_path_factory):
 def frames_of(blender, spec, settings, store, catalog, folder):
     spec = spec.model_copy(update={"render": spec.render.model_copy(update=settings)})
     events = list(blender.run(job(spec, store, catalog, folder) | {"gates": False}))
-    assert "done" in events[-1], events[-1]
+    assert isinstance(events[-1], Done), events[-1]
     video = ShardSet(folder / f"{spec.video_id}.h5").video(spec.video_id)
     return np.stack(list(video.frames())).astype(float), video.masks()
 

@@ -1,0 +1,61 @@
+"""What a Blender process, and the actor that owns it, say about a job: small frozen records."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vosforge.videos import VideoRow
+
+Trouble = Literal["unusable", "machine", "content", "crash", "lost", "gone"]
+"""Why a job failed: ``unusable``: no job can be done here; ``machine``: disk, memory or network were in the way;
+``content``: what it was to work on; ``crash``: Blender ended by itself; ``lost``: it hung, was killed or ran out of
+memory, for which the job may not be to blame; ``gone``: the actor died, with its machine or alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The first thing a process says, once jobs can be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """So many more frames are rendered."""
+
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The job is done."""
+
+    result: Any = None
+    renderer: str = ""
+    """Of a rendered video, for example "Blender 5.0.1 Cycles CPU"."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The video was rendered, and its frames or labels fail the checks."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The job failed, said in one sentence."""
+
+    trouble: Trouble
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A shard is sealed."""
+
+    rows: tuple[VideoRow, ...] | None
+    """Its rows; empty if it stayed as it was, None if it waits for more videos."""
+
+
+Outcome = Done | Refused | Failed
+"""The last event of a job."""
+Event = Ready | Frames | Outcome | Sealed

@@ -1,0 +1,78 @@
+"""A worker: owns one Blender process, and answers a run's requests by events, whatever happens."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from render.farm.events import Event, Failed, Frames, Sealed
+from render.farm.process import BLENDER, BlenderCrashError, BlenderProcess, BlenderUnusableError
+from render.farm.run import Render, Request, Seal
+from render.farm.sealing import Places, seal_shard
+from vosforge.errors import MachineError, VOSForgeError
+
+BATCH_SECONDS = 2.0
+"""How often a worker tells of its frames: messages cost the driver more than they tell."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What every worker of a run is told: the data set's folder, the assets', and how Blender is started."""
+
+    dataset: Path
+    store: Path
+    threads: int
+    device: str
+    start: str = BLENDER
+
+
+class Worker:
+    """Answers requests one after the other."""
+
+    def __init__(self, place: Workplace, number: int) -> None:
+        """Starts nothing yet. ``number``: names the log."""
+        self._place = place
+        log = place.dataset / "logs" / f"blender-{number:03d}.log"
+        self._blender = BlenderProcess(log, place.threads, place.device, place.start)
+
+    def answer(self, request: Request) -> Iterator[Event]:
+        """Yield Frames, in batches, and an outcome for Render; Sealed or Failed for Seal."""
+        try:
+            yield from self._render(request) if isinstance(request, Render) else self._seal(request)
+        except VOSForgeError as error:
+            yield _failure(error)
+
+    def close(self) -> None:
+        """End the Blender process now."""
+        self._blender.close()
+
+    def _render(self, request: Render) -> Iterator[Event]:
+        job = {
+            "do": "video",
+            "dataset": str(self._place.dataset),
+            "store": str(self._place.store),
+            "index": request.index,
+            "attempt": request.attempt,
+            "renderer": request.renderer,
+        }
+        frames, told = 0, time.monotonic()
+        for event in self._blender.run(job):
+            if not isinstance(event, Frames):
+                yield event
+                continue
+            frames += event.count
+            if (now := time.monotonic()) - told >= BATCH_SECONDS:
+                yield Frames(frames)
+                frames, told = 0, now
+
+    def _seal(self, request: Seal) -> Iterator[Event]:
+        rows = seal_shard(Places(self._place.dataset), request.shard, request.members, request.retried)
+        yield Sealed(None if rows is None else tuple(rows))
+
+
+def _failure(error: VOSForgeError) -> Failed:
+    if isinstance(error, BlenderCrashError):
+        return Failed("lost" if error.lost else "crash", str(error))
+    if isinstance(error, BlenderUnusableError):
+        return Failed("unusable", str(error))
+    return Failed("machine" if isinstance(error, MachineError) else "content", str(error))
