@@ -15,7 +15,7 @@ BLENDER_VENV := $(VENV)-blender-$(BLENDER)
 # Extra words for `vosforge demo`, for example ARGS="--video path/to/JPEGImages/480p/car", or for `bench-render`.
 ARGS ?=
 
-.PHONY: help demo small test test-all test-blender bench bench-loading bench-remote bench-render bench-scaling bench-memory \
+.PHONY: help demo small test test-all test-blender bench bench-loading bench-remote bench-render bench-scaling bench-memory bench-farm \
   bench-networks bench-long-video bench-training lint setup clean
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make bench-render [ASSETS=...] [ARGS=...]    only what rendering costs (the first time hours, for references)"
 	@echo "make bench-scaling [ARGS=...]                frames a second by processes and threads, and their memory"
 	@echo "make bench-memory [ARGS=...]                 whether a Blender process grows over many videos"
+	@echo "make bench-farm [ARGS=...]                   what a farm costs beside Blender: 30,000 videos that render nothing"
 	@echo "make bench-networks [ARGS=...]               the runner beside MiVOS's published procedure, seconds a frame"
 	@echo "make bench-long-video [ARGS=...]             memory and time of a video of 10,000 frames"
 	@echo "make bench-training [ARGS=...]               training steps beside MiVOS's published procedure"
@@ -67,7 +68,7 @@ $(BLENDER_VENV)/.ready: requirements.txt
 	$(@D)/bin/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r $(@D)/requirements.txt
 	@touch $@
 
-bench: bench-loading bench-remote bench-render bench-scaling bench-memory bench-networks bench-long-video bench-training
+bench: bench-loading bench-remote bench-render bench-scaling bench-memory bench-farm bench-networks bench-long-video bench-training
 
 bench-loading: setup
 	$(BIN)/python -m benchmarks.loading
@@ -86,6 +87,9 @@ bench-scaling: setup
 
 bench-memory: setup
 	$(BIN)/python -m benchmarks.memory --assets $(ASSETS) $(ARGS)
+
+bench-farm: setup
+	$(BIN)/python -m benchmarks.farm runs/bench-farm $(ARGS)
 
 bench-networks: setup
 	$(BIN)/python -m benchmarks.networks $(ARGS)
