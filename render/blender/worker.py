@@ -27,7 +27,7 @@ from render.blender.records import video_record
 from render.farm.devices import check_renderer
 from render.farm.events import Done, Event, Failed, Frames, Ready, Refused
 from render.farm.jobs import Pinned
-from render.farm.process import Job
+from render.farm.process import MISSING_ASSET, Job
 from render.farm.sealing import Places
 from render.labels.passes import PassMaker
 from render.labels.tracks import make_tracks
@@ -134,7 +134,7 @@ def _named_assets(catalog: Path) -> Iterator[None]:
     except MissingAssetError as error:
         held = [asset for asset in _catalog(str(catalog)).assets if error.content in (asset.hash, *asset.textures)]
         which = f" (it is {held[0].name}, {held[0].source})" if held else ""
-        raise MachineError(f"{error}{which}") from None
+        raise MachineError(f"{error}{which}", MISSING_ASSET) from None
 
 
 def _check_there(job: Job) -> None:
@@ -191,7 +191,7 @@ def serve(connection: Connection, engine: Engine) -> None:
             if error.why == NOT_ENOUGH:  # of this job; the end of the process gives back what it took
                 raise
             traceback.print_exc()
-            connection.send(Failed("machine", str(error)))
+            connection.send(Failed("missing asset" if error.why == MISSING_ASSET else "storage", str(error)))
         except VOSForgeError as error:
             connection.send(Failed("content", str(error)))
 

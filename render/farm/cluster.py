@@ -1,15 +1,18 @@
 """Rendering on Ray: a pool of actors, each a worker with its own Blender process, on this machine or a cluster."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from assets.store import AssetStore
-from render.farm.events import Event, Failed, Frames
+from render.farm.events import Event, Failed, Frames, Ready
 from render.farm.jobs import Dataset
 from render.farm.layout import WHOLE_MACHINE, Layout, Resources, layout_for, layout_on_nodes, worker_memory
+from render.farm.pool import Request
 from render.farm.process import BLENDER, cards_of
-from render.farm.run import Progress, Request, render_missing
+from render.farm.run import Progress, render_missing
 from render.farm.worker import Worker, Workplace
 from vosforge.errors import first_line
 from vosforge.extras import extra
@@ -70,8 +73,16 @@ def _start_ray(resources: Resources, videos: int, worker: int) -> Layout:
     return layout
 
 
+class _Actor(Worker):
+    """A worker that Ray runs."""
+
+    def ready(self) -> str:
+        """Answers once the actor runs, by its node."""
+        return f"node {ray.get_runtime_context().get_node_id()[:8]}"
+
+
 class _RayPool:
-    """Workers that are Ray's actors; see `render.farm.run.Pool`."""
+    """Workers that are Ray's actors; see `render.farm.pool.Pool`."""
 
     def __init__(self, place: Workplace, layout: Layout, resources: Resources, memory: int) -> None:
         needs: dict[str, Any] = {"num_cpus": layout.threads}
@@ -79,41 +90,66 @@ class _RayPool:
             needs["num_gpus"] = 1 / resources.workers_per_gpu  # Ray shows each process one card only
         if resources.address is not None:
             needs["memory"] = memory
-        self._place, self._kind = place, ray.remote(**needs)(Worker)
-        self._actors: dict[int, Any] = {number: self._kind.remote(place, number) for number in range(layout.workers)}
-        self._streams: dict[Any, tuple[int, Request]] = {}
-        self._started = layout.workers
+        self.size = layout.workers
+        self._place, self._kind = place, ray.remote(**needs)(_Actor)
+        self._actors: dict[int, Any] = {}
+        self._nodes: dict[int, str] = {}
+        self._started = 0
+        self._waited: dict[Any, tuple[int, Request | None]] = {}
+        """Streams of answers, and the references of what `ready` says."""
 
-    def workers(self) -> Sequence[int]:
-        return [*self._actors]
-
-    def submit(self, worker: int, request: Request) -> None:
-        answering = self._actors[worker].answer.options(num_returns="streaming")
-        self._streams[answering.remote(request)] = worker, request
-
-    def events(self, seconds: float) -> Iterator[tuple[int, Request, Event]]:
-        waited = [*self._streams]
-        if ray.wait(waited, num_returns=1, timeout=seconds)[0]:
-            for stream in ray.wait(waited, num_returns=len(waited), timeout=0)[0]:
-                event = _next_event(stream)
-                worker, request = self._streams[stream]
-                if not isinstance(event, Frames):
-                    del self._streams[stream]
-                yield worker, request, event
-
-    def replace(self, worker: int) -> int:
-        del self._actors[worker]
-        number = self._started
-        self._started += 1
+    def start(self) -> int:
+        """As in `Pool`. The actor waits for a node with room for it."""
+        number, self._started = self._started, self._started + 1
         self._actors[number] = self._kind.remote(self._place, number)
+        self._waited[self._actors[number].ready.remote()] = number, None
         return number
 
+    def stop(self, worker: int) -> None:
+        """As in `Pool`."""
+        with suppress(RayError):
+            ray.kill(self._actors.pop(worker))
+        self._waited = {stream: asked for stream, asked in self._waited.items() if asked[0] != worker}
 
-def _next_event(stream: Any) -> Event:
+    def node(self, worker: int) -> str:
+        """As in `Pool`; "" before the worker is ready."""
+        return self._nodes.get(worker, "")
+
+    def submit(self, worker: int, request: Request) -> None:
+        """As in `Pool`."""
+        answering = self._actors[worker].answer.options(num_returns="streaming")
+        self._waited[answering.remote(request)] = worker, request
+
+    def events(self, seconds: float) -> Iterator[tuple[int, Request | None, Event]]:
+        """As in `Pool`."""
+        if not self._waited:
+            time.sleep(seconds)
+            return
+        waited = [*self._waited]
+        if not ray.wait(waited, num_returns=1, timeout=seconds)[0]:
+            return
+        for stream in ray.wait(waited, num_returns=len(waited), timeout=0)[0]:
+            if stream not in self._waited:  # its worker was stopped meanwhile
+                continue
+            worker, request = self._waited[stream]
+            event = self._ready(worker, stream) if request is None else _answer(partial(next, stream))
+            if not isinstance(event, Frames):
+                del self._waited[stream]
+            yield worker, request, event
+
+    def _ready(self, worker: int, stream: Any) -> Event:
+        found = _answer(lambda: stream)
+        if isinstance(found, Failed):
+            return found
+        self._nodes[worker] = found
+        return Ready()
+
+
+def _answer(reference: Callable[[], Any]) -> Any:
+    """What an actor says; Failed if it is gone."""
     try:
-        event: Event = ray.get(next(stream))
+        return ray.get(reference())
     except RayTaskError:  # a bug
         raise
     except RayError as error:
         return Failed("gone", f"the render worker died ({first_line(error)})")
-    return event

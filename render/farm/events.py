@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 from vosforge.videos import VideoRow
 
-Trouble = Literal["unusable", "machine", "content", "crash", "lost", "gone"]
-"""Why a job failed: ``unusable``: no job can be done here; ``machine``: disk, memory or network were in the way;
-``content``: what it was to work on; ``crash``: Blender ended by itself; ``lost``: it hung, was killed or ran out of
-memory, for which the job may not be to blame; ``gone``: the actor died, with its machine or alone."""
+Trouble = Literal["unusable", "storage", "missing asset", "out of memory", "hang", "crash", "killed", "gone", "content"]
+"""Why a job failed. ``unusable``: no job can be done here; ``storage``: disk or network were in the way; ``crash``:
+Blender ended by itself; ``killed``: somebody else ended it; ``gone``: the worker is, with its machine or alone;
+``content``: what the job was to work on cannot be used. The others say what they are."""
 
 
 @dataclass(frozen=True, slots=True)

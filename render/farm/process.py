@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, Self
 
-from render.farm.events import Done, Event, Failed, Refused
+from render.farm.events import Done, Event, Failed, Refused, Trouble
 from vosforge.errors import MachineError, VOSForgeError
 from vosforge.trouble import NO_MEMORY, attempting
 
@@ -22,6 +22,9 @@ Job = dict[str, Any]
 
 BLENDER = "render.blender.start"
 """The module that a Blender process runs."""
+
+MISSING_ASSET = "missing asset"
+"""Why a job failed where the store lacks an asset."""
 
 SILENCE = 900.0
 """Seconds without an event after which a Blender process counts as hung."""
@@ -42,10 +45,18 @@ class BlenderCrashError(VOSForgeError):
         self.code = code
 
     @property
+    def trouble(self) -> Trouble:
+        """How it ended."""
+        if NO_MEMORY.search(str(self)):
+            return "out of memory"
+        if self.code is None:
+            return "hang"
+        return "crash" if self.code >= 0 or self.code in OWN_FAULTS else "killed"
+
+    @property
     def lost(self) -> bool:
         """Whether the job may be innocent: the process hung, was killed, or ran out of memory."""
-        by_itself = self.code is not None and (self.code >= 0 or self.code in OWN_FAULTS)
-        return not by_itself or NO_MEMORY.search(str(self)) is not None
+        return self.trouble != "crash"
 
 
 class BlenderUnusableError(VOSForgeError):
@@ -140,13 +151,18 @@ class BlenderProcess:
         with self._watched(doing):
             if not connection.poll(SILENCE):
                 self.close()
-                raise BlenderCrashError(f"Blender said nothing for {SILENCE:.0f} s during '{doing}' and was killed")
+                raise BlenderCrashError(
+                    f"Blender said nothing for {SILENCE:.0f} s during '{doing}' and was killed; its log {self._log} "
+                    f"ends: {self._tail()}"
+                )
             event: Event = connection.recv()
         if isinstance(event, Failed):
             if event.trouble == "unusable":
                 self.close()
                 raise BlenderUnusableError(event.sentence)
-            raise (MachineError if event.trouble == "machine" else VOSForgeError)(event.sentence)
+            if event.trouble in ("storage", MISSING_ASSET):
+                raise MachineError(event.sentence, event.trouble)
+            raise VOSForgeError(event.sentence)
         return event
 
     @contextmanager

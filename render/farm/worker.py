@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from render.farm.events import Event, Failed, Frames, Sealed
-from render.farm.process import BLENDER, BlenderCrashError, BlenderProcess, BlenderUnusableError
-from render.farm.run import Render, Request, Seal
+from render.farm.pool import Render, Request, Seal
+from render.farm.process import BLENDER, MISSING_ASSET, BlenderCrashError, BlenderProcess, BlenderUnusableError
 from render.farm.sealing import Places, seal_shard
 from vosforge.errors import MachineError, VOSForgeError
 
@@ -72,7 +72,9 @@ class Worker:
 
 def _failure(error: VOSForgeError) -> Failed:
     if isinstance(error, BlenderCrashError):
-        return Failed("lost" if error.lost else "crash", str(error))
+        return Failed(error.trouble, str(error))
     if isinstance(error, BlenderUnusableError):
         return Failed("unusable", str(error))
-    return Failed("machine" if isinstance(error, MachineError) else "content", str(error))
+    if not isinstance(error, MachineError):
+        return Failed("content", str(error))
+    return Failed("missing asset" if error.why == MISSING_ASSET else "storage", str(error))
