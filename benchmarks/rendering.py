@@ -31,6 +31,7 @@ from benchmarks.references import References, own_noise, psnr, ssim, to_srgb
 from benchmarks.scenes import VIDEO_FRAMES, BenchScene, open_catalog, open_scenes, render_job, with_settings
 from benchmarks.tables import aims, draw_plot, result_table
 from blender_scenes.spec import RenderSettings, SceneSpec
+from render.farm.events import Working
 from render.farm.process import BlenderProcess
 from render.qualities import QUALITIES
 from vosforge.errors import InputError
@@ -122,7 +123,7 @@ def _timed_job(blender: BlenderProcess, job: dict[str, Any]) -> Cost:
         return np.array([time.clock_gettime(_clock(blender)), time.perf_counter()])
 
     begin = now()
-    stamps = [now() for _ in blender.run(job)]
+    stamps = [now() for event in blender.run(job) if not isinstance(event, Working)]
     last = len(stamps) - 2  # the place of the last frame; after it comes the outcome
     frame = (stamps[last - 1] - stamps[1]) / (last - 2)
     once = stamps[0] - begin - frame

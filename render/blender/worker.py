@@ -25,7 +25,7 @@ from blender_scenes.spec import SceneSpec
 from render.blender.engine import Engine
 from render.blender.records import video_record
 from render.farm.devices import check_renderer
-from render.farm.events import Done, Event, Failed, Frames, Ready, Refused
+from render.farm.events import Done, Event, Failed, Frames, Ready, Refused, Working
 from render.farm.jobs import Pinned
 from render.farm.process import MISSING_ASSET, Job
 from render.farm.sealing import Places
@@ -90,7 +90,9 @@ def render_job(engine: Engine, job: Job) -> Iterator[Event]:
 def _rendered(engine: Engine, job: Job) -> Iterator[Event]:
     spec = SceneSpec.model_validate_json(job["spec"])
     store = AssetStore(Path(job["store"]))
+    yield Working("reading assets")
     geometry, settings = SceneGeometry.load(spec, store), spec.render
+    yield Working("setting up")
     rgb: list[bytes] = []
     brightness: list[float] = []
     contrast: list[float] = []
@@ -110,6 +112,7 @@ def _rendered(engine: Engine, job: Job) -> Iterator[Event]:
                     passes[name] = _on_disk((settings.frames, *array.shape), array.dtype)
                 passes[name][t] = array
         yield Frames()
+    yield Working("finishing")
     areas = visible_area(masks, len(spec.objects))
     reason = color_refusal(brightness, contrast) or label_refusal(areas, masks[0].size)
     if job["gates"] and reason is not None:

@@ -24,6 +24,14 @@ class Frames:
 
 
 @dataclass(frozen=True, slots=True)
+class Working:
+    """A process began with something that takes a while, and is well."""
+
+    on: str
+    """In a word or two, the same for all videos: what it took before tells when it hangs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The job is done."""
 
@@ -58,4 +66,4 @@ class Sealed:
 
 Outcome = Done | Refused | Failed
 """The last event of a job."""
-Event = Ready | Frames | Outcome | Sealed
+Event = Ready | Working | Frames | Outcome | Sealed

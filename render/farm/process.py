@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, Self
 
-from render.farm.events import Done, Event, Failed, Refused, Trouble
+from render.farm.events import Done, Event, Failed, Refused, Trouble, Working
 from vosforge.errors import MachineError, VOSForgeError
 from vosforge.trouble import NO_MEMORY, attempting
 
@@ -26,8 +27,10 @@ BLENDER = "render.blender.start"
 MISSING_ASSET = "missing asset"
 """Why a job failed where the store lacks an asset."""
 
-SILENCE = 900.0
-"""Seconds without an event after which a Blender process counts as hung."""
+FIRST_SILENCE = 900.0
+"""Seconds without an event after which a process counts as hung that does something for the first time."""
+LEAST_SILENCE, SLOWNESS = 60.0, 5.0
+"""Later it counts as hung after so many seconds, or so many times the longest that this ever took."""
 
 LOG_END = 2**16
 """So many bytes of a log are looked at for its last lines."""
@@ -77,6 +80,8 @@ class BlenderProcess:
         """
         self._log, self._threads, self._device, self._module = log, threads, device, start
         self._process: subprocess.Popen[bytes] | None = None
+        self._longest: dict[str, float] = {}
+        """By what the process was doing: the most seconds between two events."""
         self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
@@ -99,11 +104,13 @@ class BlenderProcess:
         connection = self._connection or self._start()
         with self._watched(job["do"]):
             connection.send(job)
+        doing = str(job["do"])
         while True:
-            event = self._receive(connection, job["do"])
+            event = self._receive(connection, doing)
             yield event
             if isinstance(event, Done | Refused):
                 return
+            doing = event.on if isinstance(event, Working) else "a frame"
 
     def close(self) -> None:
         """End the process now."""
@@ -148,14 +155,17 @@ class BlenderProcess:
         return here
 
     def _receive(self, connection: Connection, doing: str) -> Event:
+        longest, began = self._longest.get(doing), time.monotonic()
+        silence = FIRST_SILENCE if longest is None else max(LEAST_SILENCE, SLOWNESS * longest)
         with self._watched(doing):
-            if not connection.poll(SILENCE):
+            if not connection.poll(silence):
                 self.close()
                 raise BlenderCrashError(
-                    f"Blender said nothing for {SILENCE:.0f} s during '{doing}' and was killed; its log {self._log} "
+                    f"Blender said nothing for {silence:.0f} s during '{doing}' and was killed; its log {self._log} "
                     f"ends: {self._tail()}"
                 )
             event: Event = connection.recv()
+        self._longest[doing] = max(longest or 0.0, time.monotonic() - began)
         if isinstance(event, Failed):
             if event.trouble == "unusable":
                 self.close()

@@ -33,8 +33,8 @@ TRIES: dict[Trouble, int] = {
 INNOCENT = ("killed", "gone")
 STREAK = 3
 """A worker that fails so many different videos in a row is no longer used, if there is another."""
-PATIENCE = 600.0
-"""Seconds a run waits for a folder that cannot be written to, or for a worker, before it ends."""
+FOLDER_PATIENCE = WORKER_PATIENCE = 600.0
+"""Seconds a run waits for a folder that cannot be written to, and for a worker, before it ends."""
 PAUSE = 5.0
 """Seconds between two tries meanwhile."""
 LOOK = 1.0
@@ -82,7 +82,7 @@ def render_missing(
     reason (``retry_quarantined`` retries those of earlier runs). When interrupted, sealed videos stay, and the next
     call resumes. ``pool_for``: opens the workers for so many videos; ``any_renderer``: whether a video may come from
     another Blender or device than the others.
-    Raises MachineError when the folder cannot be written to for `PATIENCE` seconds or no worker is left, and
+    Raises MachineError when the folder cannot be written to for `FOLDER_PATIENCE` seconds or no worker is left, and
     BlenderUnusableError if Blender cannot render as required, or the data set was started with another Blender or
     device; neither quarantines anything.
     """
@@ -299,7 +299,7 @@ class _Run:
             self._alone = None
             return
         self._alone = self._alone or time.monotonic()
-        if time.monotonic() - self._alone >= PATIENCE:
+        if time.monotonic() - self._alone >= WORKER_PATIENCE:
             raise MachineError(f"no worker is left: {self._why}")
 
     def _wait(self, why: str) -> None:
@@ -307,8 +307,8 @@ class _Run:
         now = time.monotonic()
         if self._stuck is None:
             self._stuck = now
-            logger.warning("%s; trying again for %.0f minutes", why, PATIENCE / 60)
-        if now - self._stuck >= PATIENCE:
+            logger.warning("%s; trying again for %.0f minutes", why, FOLDER_PATIENCE / 60)
+        if now - self._stuck >= FOLDER_PATIENCE:
             raise MachineError(why)
         time.sleep(PAUSE)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from render.farm.events import Event, Failed, Frames, Sealed
+from render.farm.events import Event, Failed, Frames, Sealed, Working
 from render.farm.pool import Render, Request, Seal
 from render.farm.process import BLENDER, MISSING_ASSET, BlenderCrashError, BlenderProcess, BlenderUnusableError
 from render.farm.sealing import Places, seal_shard
@@ -57,6 +57,8 @@ class Worker:
         }
         frames, told = 0, time.monotonic()
         for event in self._blender.run(job):
+            if isinstance(event, Working):
+                continue
             if not isinstance(event, Frames):
                 yield event
                 continue

@@ -16,6 +16,7 @@ from render.farm.cluster import render_dataset
 from render.farm.jobs import Dataset
 from render.farm.layout import Resources
 from render.farm.process import BlenderUnusableError
+from render.farm.run import TRIES
 from tests.render.conftest import make_record
 from vosforge.errors import MachineError
 from vosforge.files import UNFINISHED
@@ -86,7 +87,10 @@ def test_what_another_renderer_began_is_not_gone_on_with_unless_allowed(tmp_path
 
 
 @pytest.mark.parametrize("room", [8_000, 60_000, 110_000])
-def test_a_full_disk_quarantines_nothing_and_with_room_the_run_goes_on(small_disk, small_config, catalog, store, room):
+def test_a_full_disk_quarantines_nothing_and_with_room_the_run_goes_on(
+    small_disk, small_config, catalog, store, room, monkeypatch
+):
+    monkeypatch.setattr("render.farm.run.FOLDER_PATIENCE", 1.0)
     dataset = Dataset(small_disk / "data", small_config, catalog)
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - room))
@@ -102,6 +106,7 @@ def test_a_full_disk_quarantines_nothing_and_with_room_the_run_goes_on(small_dis
 
 def test_a_worker_that_is_always_killed_leaves_its_video_missing(tmp_path, small_config, catalog, store, monkeypatch):
     dataset = Dataset(tmp_path / "data", small_config.model_copy(update={"videos": 1}), catalog)
+    monkeypatch.setitem(TRIES, "killed", 2)
     monkeypatch.setenv("VOSFORGE_TEST_RUN", tmp_path.name)
 
     def kill(progress):

@@ -49,7 +49,8 @@ def test_nodes_that_differ_do_not_begin_a_data_set_together(dataset, any_rendere
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr("render.farm.run.PATIENCE", 0.3)
+    monkeypatch.setattr("render.farm.run.FOLDER_PATIENCE", 0.0)
+    monkeypatch.setattr("render.farm.run.WORKER_PATIENCE", 0.3)
     monkeypatch.setattr("render.farm.run.PAUSE", 0.0)
 
 

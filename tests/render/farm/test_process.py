@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from render.farm.events import Done
+from render.farm.events import Done, Frames
 from render.farm.process import BlenderCrashError, BlenderProcess, BlenderUnusableError
 from vosforge.errors import MachineError, VOSForgeError
 
@@ -74,13 +74,26 @@ def test_a_hung_process_is_lost(blender, monkeypatch):
     with blender(READY + "owner.send(Frames()); owner.recv()") as process:
         events = process.run({"do": "render"})
         next(events)
-        monkeypatch.setattr("render.farm.process.SILENCE", 0.2)
+        monkeypatch.setattr("render.farm.process.FIRST_SILENCE", 0.2)
         with pytest.raises(BlenderCrashError, match="said nothing") as caught:
             next(events)
-    assert caught.value.lost
+    assert caught.value.lost and caught.value.trouble == "hang"
 
 
-@pytest.mark.parametrize(("trouble", "kind"), [("machine", MachineError), ("content", VOSForgeError)])
+def test_what_counts_as_hung_follows_what_the_same_took_before(blender, monkeypatch):
+    monkeypatch.setattr("render.farm.process.LEAST_SILENCE", 0.5)
+    script = "import time\nfor seconds in (0.3, 0.3, 1.2): time.sleep(seconds); owner.send(Frames())\nowner.recv()"
+    with blender(READY + script) as process:
+        events = process.run({"do": "render"})
+        assert [next(events) for _ in range(3)] == [Frames()] * 3, "1.2 s are less than five times 0.3 s"
+        process._longest["a frame"] = 0.01
+        with pytest.raises(BlenderCrashError, match="said nothing for 0 s during 'a frame'"):
+            next(events)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind"), [("storage", MachineError), ("missing asset", MachineError), ("content", VOSForgeError)]
+)
 def test_what_the_worker_tells_of_the_machine_is_of_a_kind_of_its_own(blender, trouble, kind):
     process = blender(READY + f"owner.send(Failed('{trouble}', 'no room')); owner.recv()")
     with process, pytest.raises(VOSForgeError, match="no room") as caught:
