@@ -14,7 +14,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from blender_scenes.spec import video_id
+from blender_scenes.spec import (
+    CameraSpec,
+    Curve,
+    CurveMotion,
+    LookAtMotion,
+    ObjectSpec,
+    RenderSettings,
+    SceneSpec,
+    video_id,
+)
 from render.farm.events import Done, Frames, Ready
 from render.farm.process import Job
 from render.farm.sealing import Places
@@ -32,6 +41,22 @@ def _jpeg() -> bytes:
     return file.getvalue()
 
 
+def spec_of(index: int) -> SceneSpec:
+    """A scene of three objects that stand still."""
+    still = Curve(axes=((0.0,), (0.0,), (0.0,)))
+    motion = CurveMotion(location=still, rotation=still, scale=still)
+    return SceneSpec(
+        preset="null",
+        seed=0,
+        index=index,
+        split="train",
+        objects=tuple(ObjectSpec(mesh=f"{k:032x}", category="thing", motion=motion) for k in range(OBJECTS)),
+        camera=CameraSpec(motion=LookAtMotion(location=still, look_at=still), fov=1.0),
+        lights=(),
+        render=RenderSettings(width=SIDE, height=SIDE, frames=FRAMES),
+    )
+
+
 def record_of(index: int) -> VideoRecord:
     """A complete record of 160 frames at 16×16 that differs from video to video."""
     mask = np.zeros((FRAMES, SIDE, SIDE), np.uint8)
@@ -46,7 +71,7 @@ def record_of(index: int) -> VideoRecord:
         category=("thing",) * OBJECTS,
         darkest=99.0,
         scene=SceneRecord(
-            spec="{}",
+            spec=spec_of(index).model_dump_json(),
             intrinsics=np.zeros((FRAMES, 3, 3)),
             world_to_camera=np.zeros((FRAMES, 4, 4)),
             pose=np.zeros((FRAMES, OBJECTS, 4, 4)),
