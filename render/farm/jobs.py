@@ -278,10 +278,10 @@ class Dataset:
                 self._set_aside(self.staged_path(index))
             remove_sealed(self.places.note(index))
 
-    def manifest(self, *, anew: bool = False) -> tuple[VideoRow, ...]:
-        """Bring the manifest in order and return its rows; ``anew``: read every shard for it."""
+    def manifest(self, *, anew: bool = False) -> None:
+        """Bring the manifest in order; ``anew``: read every shard for it."""
         with self.places.writing():
-            return build_manifest(self.root, anew=anew)
+            build_manifest(self.root, anew=anew)
 
     def _set_aside(self, path: Path) -> None:
         """Move a file into ``quarantine/``, beside what lies there already."""

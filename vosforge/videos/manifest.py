@@ -29,24 +29,23 @@ def append_manifest(root: Path, rows: Iterable[VideoRow]) -> None:
         os.fsync(file.fileno())
 
 
-def build_manifest(root: Path, *, anew: bool = True) -> tuple[VideoRow, ...]:
+def build_manifest(root: Path, *, anew: bool = True) -> None:
     """Bring the manifest in order: a line for each video of the sealed shards below ``root / "shards"``, by id.
 
-    Returns its rows. The same shards give the same bytes. Unless ``anew``, the lines there are taken for shards that
-    did not change since, so that only the others are read. Call it from one process at a time.
+    The same shards give the same bytes. Unless ``anew``, the lines there are taken for shards that did not change
+    since, so that only the others are read. Call it from one process at a time.
     """
     path = root / MANIFEST
     before = b"" if anew or not path.exists() else path.read_bytes()
     written = path.stat().st_mtime_ns if before else 0
     known = _by_shard(before)
-    rows: list[VideoRow] = []
+    lines: list[str] = []
     for shard in sorted((root / "shards").glob("shard-*.h5")):
-        lines = known.get(shard.name, []) if shard.stat().st_mtime_ns <= written else []
-        rows += map(VideoRow.model_validate_json, lines) if lines else shard_rows(shard)
-    data = "".join(map(_line, rows)).encode()
+        held = known.get(shard.name) if shard.stat().st_mtime_ns <= written else None
+        lines += held or map(_line, shard_rows(shard))
+    data = "".join(lines).encode()
     if data != before or not path.exists():
-        write_sealed(path, data.decode())
-    return tuple(rows)
+        write_sealed(path, data)
 
 
 def read_manifest(root: Place) -> tuple[VideoRow, ...]:
@@ -83,7 +82,7 @@ def _line(row: VideoRow) -> str:
 def _by_shard(data: bytes) -> dict[str, list[str]]:
     """The last line of each video, by shard and in order of the ids; none where one of them is damaged."""
     try:
-        lines = [(json.loads(line), line) for line in data.decode().splitlines()]
+        lines = [(json.loads(line), line) for line in data.decode().splitlines(keepends=True)]
         last = {(row["shard"], row["id"]): line for row, line in lines}
     except (ValueError, TypeError, KeyError):
         return {}

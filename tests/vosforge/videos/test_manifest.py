@@ -58,11 +58,11 @@ def test_it_is_brought_in_order_and_reads_no_shard_that_is_as_it_was(root, monke
         expected = {f"shard-{number:05d}.h5" for number in range(3)}
         data = path.read_bytes()
         path.write_bytes({"torn": data[:-9], "deleted": b"", "another's": b"[1]\n"}[harm])
-    rows = build_manifest(root, anew=False)
+    build_manifest(root, anew=False)
     assert {*read} == expected
-    whole = path.read_bytes()
-    assert rows == read_manifest(root) == build_manifest(root)
-    assert path.read_bytes() == whole
+    found = path.read_bytes()
+    build_manifest(root)
+    assert path.read_bytes() == found
 
 
 def test_a_torn_manifest_is_not_read_as_if_it_were_whole(root):
