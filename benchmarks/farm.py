@@ -1,10 +1,12 @@
 """What a farm costs beside Blender: videos of 160 frames pass through actors, processes, staging, shards and manifest.
 
     python -m benchmarks.farm runs/farm [--videos 30000] [--workers 100]
+    python -m benchmarks.farm runs/planned --planned --videos 300000
 
 In place of each Blender stands a process that draws and renders nothing (`benchmarks.null_child`). Prints the driver's
 processor time a video and its memory on the way, then how long a resume with nothing missing takes. Begin with a new
-folder. The workers are as many as fit in 12 GiB, or fewer.
+folder. ``--planned`` renders nothing: it times the planning of a new data set, and the resume of one whose shards are
+all there (links to one shard, with the lines of a manifest).
 """
 
 import argparse
@@ -15,13 +17,15 @@ from pathlib import Path
 
 from assets.catalog import Catalog
 from assets.store import AssetStore
-from benchmarks.null_child import FRAMES, SIDE
+from benchmarks.null_child import FRAMES, SIDE, record_of
 from benchmarks.processes import memory
-from blender_scenes.spec import RenderSettings
+from blender_scenes.spec import RenderSettings, video_id
 from render.farm.cluster import Progress, render_dataset
 from render.farm.jobs import Dataset, DatasetConfig
 from render.farm.layout import Resources
 from vosforge.log import console
+from vosforge.videos import append_manifest, pack_shard, stage_video
+from vosforge.videos.format import shard_name
 
 CHILD = "benchmarks.null_child"
 MIB = 2**20
@@ -40,6 +44,31 @@ def spent() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def plan(root: Path, videos: int, per_shard: int = 25) -> None:
+    """Time the planning of a new data set, and a resume with nothing missing."""
+    began = time.monotonic()
+    dataset = dataset_of(root / "data", videos, per_shard)
+    with dataset.writing():
+        dataset.manifest()
+        dataset.pack()
+        count = len(dataset.missing())
+    console.print(f"{count} videos planned in {time.monotonic() - began:.1f} s")
+    one = dataset.staged_path(0)
+    row = stage_video(one, record_of(0))
+    pack_shard(root, 0, [one], {})
+    one.unlink()
+    dataset.places.shards.mkdir(exist_ok=True)
+    for shard in dataset.shards():
+        (dataset.shard_path(shard)).hardlink_to(root / "shard-00000.h5")
+        members = (video_id(index) for index in dataset.members(shard))
+        append_manifest(
+            dataset.root, [row.model_copy(update={"id": name, "shard": shard_name(shard)}) for name in members]
+        )
+    began = time.monotonic()
+    again = render_dataset(dataset_of(root / "data", videos, per_shard), AssetStore(root / "store"), start=CHILD)
+    console.print(f"resumed in {time.monotonic() - began:.1f} s, {again.videos_total} videos missing")
+
+
 def main() -> None:
     """Run, report on the way, and resume."""
     parser = argparse.ArgumentParser(description="What a farm costs beside Blender.")
@@ -47,7 +76,11 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=30_000)
     parser.add_argument("--workers", type=int, default=100)
     parser.add_argument("--every", type=int, default=1_000, help="videos between two lines")
+    parser.add_argument("--planned", action="store_true", help="only plan and resume")
     options = parser.parse_args()
+    if options.planned:
+        plan(options.out, options.videos)
+        return
     store = AssetStore(options.out / "store")
     began, began_at = spent(), time.monotonic()
     seen = {"videos": 0, "spent": began}

@@ -4,13 +4,15 @@ Errors the user can fix and machine failures are answered with one sentence. Any
 whose log then has the traceback.
 """
 
+import io
 import math
 import os
 import signal
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -199,9 +201,19 @@ def serve(connection: Connection, engine: Engine) -> None:
             connection.send(Failed("content", str(error)))
 
 
+class _Log(io.TextIOBase):
+    """Writes to standard error, as long as there is room for the log: a full disk does not end the process."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            os.write(2, text.encode(errors="replace"))
+        return len(text)
+
+
 def run_worker(connection: int, threads: int, device: str, ready: Callable[[], None]) -> None:
     """Set the process up and serve; ``connection``: a file descriptor; ``ready`` is called once Blender stands."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
+    sys.stdout = sys.stderr = _Log()
     end_with_owner()
     owner = Connection(connection)
     try:

@@ -21,7 +21,7 @@ from blender_scenes.spec import RenderSettings, SceneSpec, video_id
 from render.farm.sealing import NOTE, Places, seal_shard
 from render.qualities import QUALITIES
 from vosforge.config import Record, read_config
-from vosforge.errors import InputError, MachineError
+from vosforge.errors import InputError
 from vosforge.files import move_sealed, remove_sealed, remove_unfinished, write_sealed
 from vosforge.locks import one_writer
 from vosforge.log import logger
@@ -30,9 +30,6 @@ from vosforge.trouble import attempting
 from vosforge.videos import ShardSet, VideoRow, append_manifest, build_manifest, quarantine_video
 from vosforge.videos.reader import shard_rows
 from vosforge.videos.writer import unpack_video
-
-PROBE, PROBE_BYTES = "probe", 2**16
-"""A file that is written to see whether files can be written."""
 
 
 class DatasetConfig(Record):
@@ -206,16 +203,6 @@ class Dataset:
         """Quarantine video ``index`` with its reason."""
         with self.places.writing():
             quarantine_video(self.places.note(index), video_id(index), reason)
-
-    def writable(self) -> bool:
-        """Whether the folder can be written to from here."""
-        try:
-            with self.places.writing():
-                write_sealed(self.places.staging / PROBE, b"0" * PROBE_BYTES)
-                remove_sealed(self.places.staging / PROBE)
-        except MachineError:
-            return False
-        return True
 
     def retry_quarantined(self) -> None:
         """Count quarantined videos as missing, also in sealed shards, whose other videos stay."""

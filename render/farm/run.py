@@ -265,7 +265,7 @@ class _Run:
             return
         node = self._pool.node(worker)
         others = {each for each in self._workers if self._pool.node(each) not in ("", node)}
-        if others and self._dataset.writable():
+        if others and self._dataset.places.writable():
             logger.warning("%s leaves the run: %s", node, event.sentence)
             busy = {each for each in self._workers - others if each in self._busy}
             self._queue.extendleft(self._busy.pop(each) for each in busy)

@@ -2,16 +2,21 @@
 
 import json
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from blender_scenes.spec import video_id
+from vosforge.errors import MachineError
+from vosforge.files import UNFINISHED
 from vosforge.trouble import attempting
 from vosforge.videos import VideoRow, pack_shard
 from vosforge.videos.format import shard_name
 from vosforge.videos.reader import shard_rows
 
+PROBE_BYTES = 2**16
+"""What must fit into a folder that can be written to."""
 NOTE = ".quarantined.json"
 """Ends the name of a note that a video is quarantined."""
 
@@ -57,6 +62,19 @@ class Places:
     def settled(self, index: int) -> bool:
         """Whether video ``index`` is finished or quarantined, and its shard not sealed since."""
         return self.staged(index).exists() or self.note(index).exists()
+
+    def writable(self) -> bool:
+        """Whether files can be written to the folder from here."""
+        probe = self.root / f"{UNFINISHED}probe-{uuid4().hex}"
+        try:
+            with self.writing():
+                probe.write_bytes(bytes(PROBE_BYTES))
+        except MachineError:
+            return False
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
+        return True
 
     @contextmanager
     def writing(self) -> Iterator[None]:

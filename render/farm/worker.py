@@ -31,7 +31,7 @@ class Worker:
 
     def __init__(self, place: Workplace, number: int) -> None:
         """Starts nothing yet. ``number``: names the log."""
-        self._place = place
+        self._place, self._places = place, Places(place.dataset)
         log = place.dataset / "logs" / f"blender-{number:03d}.log"
         self._blender = BlenderProcess(log, place.threads, place.device, place.start)
 
@@ -39,6 +39,11 @@ class Worker:
         """Yield Frames, in batches, and an outcome for Render; Sealed or Failed for Seal."""
         try:
             yield from self._render(request) if isinstance(request, Render) else self._seal(request)
+        except BlenderCrashError as error:
+            if error.trouble == "crash" and not self._places.writable():  # as by a log that could not be written
+                yield Failed("storage", f"{self._place.dataset} cannot be written to: free some space. {error}")
+            else:
+                yield Failed(error.trouble, str(error))
         except VOSForgeError as error:
             yield _failure(error)
 
@@ -68,13 +73,11 @@ class Worker:
                 frames, told = 0, now
 
     def _seal(self, request: Seal) -> Iterator[Event]:
-        rows = seal_shard(Places(self._place.dataset), request.shard, request.members, request.retried)
+        rows = seal_shard(self._places, request.shard, request.members, request.retried)
         yield Sealed(None if rows is None else tuple(rows))
 
 
 def _failure(error: VOSForgeError) -> Failed:
-    if isinstance(error, BlenderCrashError):
-        return Failed(error.trouble, str(error))
     if isinstance(error, BlenderUnusableError):
         return Failed("unusable", str(error))
     if not isinstance(error, MachineError):
