@@ -80,6 +80,8 @@ class BlenderProcess:
         """
         self._log, self._threads, self._device, self._module = log, threads, device, start
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_begin = 0
+        """Where the log of the running process begins: what its predecessors said is not its own."""
         self._longest: dict[str, float] = {}
         """By what the process was doing: the most seconds between two events."""
         self._connection: Connection | None = None
@@ -131,6 +133,7 @@ class BlenderProcess:
         with attempting(f"write to {self._log.parent}"):
             self._log.parent.mkdir(parents=True, exist_ok=True)
             log = self._log.open("ab")
+            self._log_begin = log.seek(0, os.SEEK_END)
         with log, attempting("start a Blender process"):
             here, there = Pipe()
             command = [
@@ -190,7 +193,7 @@ class BlenderProcess:
     def _tail(self) -> str:
         try:
             with self._log.open("rb") as log:  # all that the process ever said may be much
-                log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_END))
+                log.seek(max(self._log_begin, log.seek(0, os.SEEK_END) - LOG_END))
                 return " | ".join(log.read().decode(errors="replace").strip().splitlines()[-3:])
         except OSError as error:
             return f"it cannot be read ({error.strerror})"

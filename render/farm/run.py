@@ -239,7 +239,7 @@ class _Run:
 
     def _tired(self, worker: int, index: int, event: Failed) -> bool:
         """Whether ``worker`` failed too many videos in a row, and is no longer used."""
-        if event.trouble in INNOCENT:
+        if event.trouble in (*INNOCENT, "content"):
             return False
         streak = self._streaks.setdefault(worker, set())
         streak.add(index)

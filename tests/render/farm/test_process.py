@@ -121,6 +121,16 @@ def test_a_process_that_cannot_be_begun_is_the_machines(blender, monkeypatch):
             list(process.run({"do": "render"}))
 
 
+def test_what_an_earlier_process_said_is_not_held_against_a_later_one(blender):
+    script = READY + "import pathlib; told = pathlib.Path(__file__).with_name('told')\n"
+    script += "if told.exists(): os.kill(os.getpid(), 11)\ntold.touch(); raise MemoryError"
+    with blender(script) as process:
+        for expected in ("out of memory", "crash"):
+            with pytest.raises(BlenderCrashError) as caught:
+                list(process.run({"do": "render"}))
+            assert caught.value.trouble == expected
+
+
 def test_of_a_long_log_the_last_lines_are_told(blender):
     """They are looked for in its last bytes, which may begin within a character."""
     with (
