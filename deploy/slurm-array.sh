@@ -26,19 +26,23 @@ fi
 out=$1 parts=$2
 shift 2
 
-vosforge render "$out" --part "$SLURM_ARRAY_TASK_ID/$parts" --workers "$SLURM_CPUS_PER_TASK" --threads 1 "$@" &
-render=$!
-
 # USR1 says that the time limit is near: stop and go back into the queue. TERM comes from a preemption, after which
 # Slurm requeues the task itself, and from scancel, after which nothing should.
-time_over=
-trap 'time_over=1; kill -TERM "$render" 2>/dev/null || true' USR1
-trap 'kill -TERM "$render" 2>/dev/null || true' TERM
-code=128
-while [ "$code" -ge 128 ]; do # a signal ends the waiting, not the render
-    code=0
+time_over='' told='' render=''
+stop() {
+    told=1
+    [ -z "$render" ] || kill -TERM "$render" 2>/dev/null || true
+}
+trap 'time_over=1; stop' USR1
+trap stop TERM
+vosforge render "$out" --part "$SLURM_ARRAY_TASK_ID/$parts" --workers "$SLURM_CPUS_PER_TASK" --threads 1 "$@" &
+render=$!
+[ -z "$told" ] || stop
+
+told=1
+while [ -n "$told" ]; do # a signal ends the waiting, not the render
+    told='' code=0
     wait "$render" || code=$?
-    kill -0 "$render" 2>/dev/null || break
 done
 
 case $code in

@@ -81,19 +81,23 @@ for _ in {1..120}; do
 done
 python -c "$wait_for_nodes" "$head:$port" "$SLURM_JOB_NUM_NODES"
 
-vosforge render "$out" --address "$head:$port" "$@" &
-render=$!
-
 # USR1 says that the time limit is near: stop and go back into the queue. TERM comes from a preemption, after which
 # Slurm requeues the job itself, and from scancel, after which nothing should.
-time_over=
-trap 'time_over=1; kill -TERM "$render" 2>/dev/null || true' USR1
-trap 'kill -TERM "$render" 2>/dev/null || true' TERM
-code=128
-while [ "$code" -ge 128 ]; do # a signal ends the waiting, not the render
-    code=0
+time_over='' told='' render=''
+stop() {
+    told=1
+    [ -z "$render" ] || kill -TERM "$render" 2>/dev/null || true
+}
+trap 'time_over=1; stop' USR1
+trap stop TERM
+vosforge render "$out" --address "$head:$port" "$@" &
+render=$!
+[ -z "$told" ] || stop
+
+told=1
+while [ -n "$told" ]; do # a signal ends the waiting, not the render
+    told='' code=0
     wait "$render" || code=$?
-    kill -0 "$render" 2>/dev/null || break
 done
 
 case $code in

@@ -202,7 +202,8 @@ def stage(tmp_path: Path) -> Path:
     render = f'[ "$CODE" != wait ] && exit "$CODE"\n{waiting.format(tmp_path / "waits")}'
     run = 'while [[ $1 == --* ]]; do shift; done\nexport SLURM_NODEID=0\nexec "$@"\n'
     stands = {"scontrol": "", "vosforge": render, "srun": run, "ray": waiting.format(tmp_path / "ray-waits")}
-    stands |= {"hostname": "echo 127.0.0.1 192.0.2.1", "python": f"until [ -e {tmp_path}/ray-waits ]; do sleep 0.05; done\n"}
+    stands["hostname"] = "echo 127.0.0.1 192.0.2.1"
+    stands["python"] = f"until [ -e {tmp_path}/ray-waits ]; do sleep 0.05; done"  # as it waits for the nodes
     for name, does in stands.items():
         (tmp_path / name).write_text(note + does)
         (tmp_path / name).chmod(0o755)
