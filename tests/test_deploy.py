@@ -200,7 +200,7 @@ def stage(tmp_path: Path) -> Path:
     note = f'#!/bin/bash\necho "$(basename "$0") $*" >> {tmp_path}/calls\n'
     waiting = "trap 'kill $! 2>/dev/null; exit 143' TERM\ntouch {}\nsleep 60 & wait\n"
     render = f'[ "$CODE" != wait ] && exit "$CODE"\n{waiting.format(tmp_path / "waits")}'
-    run = 'while [[ $1 == --* ]]; do shift; done\nexport SLURM_NODEID=0\nexec "$@"\n'
+    run = 'while [[ $1 == --* ]]; do shift; done\nexport SLURM_NODEID=$NODE\nexec "$@"\n'
     stands = {"scontrol": "", "vosforge": render, "srun": run, "ray": waiting.format(tmp_path / "ray-waits")}
     stands["hostname"] = "echo 127.0.0.1 192.0.2.1"
     stands["python"] = f"until [ -e {tmp_path}/ray-waits ]; do sleep 0.05; done"  # as it waits for the nodes
@@ -246,20 +246,24 @@ def test_a_task_of_the_array_stops_its_render_when_told(stage: Path, sent: signa
     assert called(stage, "scontrol") == ["scontrol requeue 12_7"] * requeued
 
 
-@pytest.mark.parametrize(("code", "ends", "requeued"), [(0, 0, False), (3, 0, False), (1, 1, True)])
-def test_ray_over_an_allocation_ends_with_the_render(stage: Path, code: int, ends: int, requeued: bool) -> None:
+@pytest.mark.parametrize(("code", "ends", "requeued", "node"), [(0, 0, False, 0), (3, 0, False, 1), (1, 1, True, 0)])
+def test_ray_over_an_allocation_ends_with_the_render(
+    stage: Path, code: int, ends: int, requeued: bool, node: int
+) -> None:
     with closing(socket.socket()) as head:
         number = next(number for number in range(90_000, 96_000) if free(head, 10_000 + number % 6000 * 3))
         head.listen()
         port, folder = 10_000 + number % 6000 * 3, f"/tmp/vosforge-{number}"
         settings = {"SLURM_JOB_ID": str(number), "SLURM_JOB_NUM_NODES": "1", "SLURM_CPUS_PER_TASK": "16"}
+        settings["NODE"] = str(node)
         process = start(stage, "slurm-ray.sh", "runs/data", "--videos", "9", code=code, **settings)
         assert process.wait(20) == ends
     assert called(stage, "vosforge") == [f"vosforge render runs/data --address 127.0.0.1:{port} --videos 9"]
     assert called(stage, "scontrol") == [f"scontrol requeue {number}"] * requeued
     [ray] = called(stage, "ray ")
-    assert f"--head --node-ip-address=127.0.0.1 --port={port} " in ray and f"--temp-dir={folder} " in ray
-    assert f"--num-cpus=16 --memory={30 * GIB} " in ray
+    assert (f"--head --node-ip-address=127.0.0.1 --port={port} " in ray) == (node == 0)
+    assert (f"--address=127.0.0.1:{port} " in ray) == (node == 1)
+    assert f"--temp-dir={folder} " in ray and f"--num-cpus=16 --memory={30 * GIB} " in ray
     assert not Path(folder).exists()
 
 
