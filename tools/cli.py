@@ -11,12 +11,15 @@ from tools.exits import run_command
 from tools.groups import assets_app, scenes_app
 from tools.networks import evaluate, infer
 from tools.options import (
+    ALL,
     Assets,
     Config,
     Hdris,
     NumMeshes,
     NumTextures,
     Processes,
+    RetryCommand,
+    RetryQuarantined,
     Set,
     Textures,
     Workers,
@@ -147,7 +150,7 @@ def import_(
     typer.echo(str(out))
 
 
-@app.command(epilog=example("render runs/data --videos 1000 --preset bl30k"))
+@app.command(cls=RetryCommand, epilog=example("render runs/data --videos 1000 --preset bl30k"))
 def render(
     out: Annotated[Path, typer.Argument(help="Output folder; an unfinished data set resumes.")],
     assets: Assets = None,
@@ -179,9 +182,7 @@ def render(
     any_renderer: Annotated[
         bool, typer.Option("--any-renderer", help="Resume even with a different Blender version or device.")
     ] = False,
-    retry_quarantined: Annotated[
-        bool, typer.Option("--retry-quarantined", help="Retry quarantined videos, also those in sealed shards.")
-    ] = False,
+    retry_quarantined: RetryQuarantined = None,
     config: Config = None,
     settings: Set = None,
 ) -> None:
@@ -209,7 +210,8 @@ def render(
     chosen |= asset_flags(assets, num_meshes, textures, num_textures, hdris) | parsed_settings(settings or ())
     resources = Resources(workers, threads, device, workers_per_gpu, address, any_renderer)
     check_folder(out)
-    shards, missing = render_to(out, config, chosen, resources, retry_quarantined)
+    retry = retry_quarantined == ALL or retry_quarantined or False
+    shards, missing = render_to(out, config, chosen, resources, retry)
     console.print(f"{len(shards.videos)} videos in {out}", style="bold")
     for row in shards.quarantined:
         console.print(f"quarantined {row.id}: {row.reason}", style="yellow")

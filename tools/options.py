@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+from vosforge.errors import InputError
 
 
 def example(words: str) -> str:
@@ -67,6 +70,48 @@ def networks_folder(name: str) -> Path | None:
 def seen_side(networks: str | None, short_side: int | None) -> int | None:
     """The short side of the frames that ``networks`` see: as given, or what the shipped networks are trained for."""
     return SHIPPED_SIDE if networks == SMALL and short_side is None else short_side
+
+
+RETRY, ALL = "--retry-quarantined", "all"
+
+
+class RetryCommand(TyperCommand):
+    """A command whose option --retry-quarantined may stand without a class."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Name all classes where the option is the last word, or another one follows it."""
+        following = [*args[1:], "--"]
+        return super().parse_args(
+            ctx,
+            [
+                f"{word}={ALL}" if word == RETRY and after.startswith("-") else word
+                for word, after in zip(args, following, strict=True)
+            ],
+        )
+
+
+def quarantine_class(name: str | None) -> str | None:
+    """The class that --retry-quarantined names; hyphens may stand for spaces. Raises InputError if there is none."""
+    from render.farm.events import KINDS
+
+    if name is None or name == ALL:
+        return name
+    if (kind := name.replace("-", " ")) not in KINDS:
+        raise InputError(f"unknown class '{name}' of quarantined videos; known: {', '.join(KINDS)}, {ALL}")
+    return kind
+
+
+RetryQuarantined = Annotated[
+    str | None,
+    typer.Option(
+        RETRY,
+        metavar="[CLASS]",
+        callback=quarantine_class,
+        help="Retry quarantined videos, also those in sealed shards: all, or those of one class (crash, hang, "
+        "out-of-memory, missing-asset, content, refused).",
+        show_default=False,
+    ),
+]
 
 
 def given(flags: Mapping[str, object]) -> dict[str, object]:

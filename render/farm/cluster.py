@@ -34,7 +34,7 @@ def render_dataset(
     store: AssetStore,
     resources: Resources = WHOLE_MACHINE,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-    retry_quarantined: bool = False,
+    retry_quarantined: bool | str = False,
     start: str = BLENDER,
 ) -> Progress:
     """`render.farm.run.render_missing` with Ray's actors as workers, on this machine or the cluster of ``resources``.

@@ -75,15 +75,15 @@ def render_missing(
     pool_for: Callable[[int], AbstractContextManager[Pool]],
     on_progress: Callable[[Progress], None] = lambda progress: None,
     *,
-    retry_quarantined: bool = False,
+    retry_quarantined: bool | str = False,
     any_renderer: bool = False,
 ) -> Progress:
     """Render every missing video of ``dataset`` and seal its shards; returns the final counts.
 
     A video that fails its checks is redrawn with the next attempt; one that keeps failing is quarantined with its
-    reason (``retry_quarantined`` retries those of earlier runs). When interrupted, sealed videos stay, and the next
-    call resumes. ``pool_for``: opens the workers for so many videos; ``any_renderer``: whether a video may come from
-    another Blender or device than the others.
+    reason. When interrupted, sealed videos stay, and the next call resumes. ``pool_for``: opens the workers for so many
+    videos; ``retry_quarantined``: whether those of earlier runs are retried, or their kind; ``any_renderer``: whether a
+    video may come from another Blender or device than the others.
     Raises MachineError when the folder cannot be written to for `PATIENCE` seconds or no worker is left, and
     BlenderUnusableError if Blender cannot render as required, or the data set was started with another Blender or
     device; neither quarantines anything.
@@ -92,7 +92,7 @@ def render_missing(
         dataset.manifest()
         dataset.pack()
         if retry_quarantined:
-            dataset.retry_quarantined()
+            dataset.retry_quarantined(retry_quarantined if isinstance(retry_quarantined, str) else None)
         missing = dataset.missing()
         progress = Progress(0, 0, 0, 0, 0, 0, 0, 0.0)
         if missing:
