@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tools.exits import run_command
+from tools.farm import status
 from tools.groups import assets_app, scenes_app
 from tools.networks import evaluate, infer
 from tools.options import (
@@ -221,6 +222,9 @@ def render(
         raise QuarantinedError(
             f"{out} is complete except for {bad} quarantined videos: --retry-quarantined retries them"
         )
+
+
+app.command(epilog=example("status runs/data"))(status)
 
 
 @app.command(epilog=example("train runs/data runs/networks --recipe demo"))

@@ -61,6 +61,8 @@ class Moment(Record):
 class RunNow(Record):
     """A run as it was when it last wrote ``status.json``."""
 
+    label: str
+    """Of a run beside others, such as a part's."""
     time: datetime
     started: datetime
     host: str
@@ -94,9 +96,9 @@ class _Seat:
 class RunLog:
     """The log of one run over so many missing videos. A context manager, which notes how the run ended."""
 
-    def __init__(self, root: Path, videos: int) -> None:
-        """Writes nothing yet."""
-        self._places, self._folder, self._videos = Places(root), root / LOGS, videos
+    def __init__(self, root: Path, videos: int, label: str = "") -> None:
+        """Writes nothing yet. ``label``: names the files of a run that works on a data set beside others."""
+        self._places, self._folder, self._videos, self._label = Places(root), root / LOGS, videos, label
         self._started, self._began = _utc(), time.monotonic()
         self._progress: Progress | None = None
         self._outcome: str | None = None
@@ -182,15 +184,16 @@ class RunLog:
         try:
             with self._places.writing():
                 self._folder.mkdir(exist_ok=True)
-                with (self._folder / RUN_LOG).open("ab", buffering=0) as file:
+                with (self._folder / labelled(RUN_LOG, self._label)).open("ab", buffering=0) as file:
                     while self._lines:  # what a full disk takes of them is taken off
                         del self._lines[: file.write(self._lines)]
                         if self._lost and not self._lines:
                             lost, self._lost = self._lost, 0
                             self.note("lines lost", count=lost)
-                unfinished = self._folder / f".{STATUS}"
+                status = self._folder / labelled(STATUS, self._label)
+                unfinished = status.with_name(f".{status.name}")
                 unfinished.write_text(self._now().model_dump_json())
-                unfinished.replace(self._folder / STATUS)
+                unfinished.replace(status)
         except VOSForgeError as error:
             if not self._troubled:
                 logger.warning("the run's log waits: %s", error)
@@ -201,6 +204,7 @@ class RunLog:
     def _now(self) -> RunNow:
         now = time.monotonic()
         return RunNow(
+            label=self._label,
             time=_utc(),
             started=self._started,
             host=platform.node(),
@@ -243,6 +247,12 @@ class RunLog:
             return "finished" if self._counts()["videos_done"] == self._videos else "incomplete"
         names = {KeyboardInterrupt: "interrupted", SystemExit: "terminated"}
         return next((name for kind, name in names.items() if isinstance(error, kind)), "failed")
+
+
+def labelled(name: str, label: str) -> str:
+    """The file's name with a label: "status-07.json"."""
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}-{label}{dot}{suffix}" if label else name
 
 
 def _utc() -> datetime:
