@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from vosforge.config import named
 from vosforge.errors import InputError
 
 
@@ -112,6 +113,52 @@ RetryQuarantined = Annotated[
         show_default=False,
     ),
 ]
+
+
+Videos = Annotated[int | None, typer.Option(min=1, help="Number of videos.", show_default=False)]
+Frames = Annotated[int | None, typer.Option(min=2, help="Frames per video.", show_default=False)]
+DatasetSeed = Annotated[int | None, typer.Option(help="Seed of the data set.", show_default=False)]
+DatasetPreset = Annotated[
+    str | None, typer.Option(help="Scene preset: basic (default), bl30k or clips.", show_default=False)
+]
+Quality = Annotated[
+    str | None,
+    typer.Option(help="reference, standard (default), fast, or labels (masks only).", show_default=False),
+]
+Passes = Annotated[
+    str | None,
+    typer.Option(help="Extra passes, comma-separated: depth,flow,normal,amodal,tracks.", show_default=False),
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads per process; default: cores / workers.", show_default=False)
+]
+Device = Annotated[str, typer.Option(help="cpu, gpu (best available), optix, cuda, hip or oneapi.")]
+WorkersPerGpu = Annotated[int, typer.Option(min=1, help="Blender processes per GPU.")]
+
+
+def dataset_flags(
+    videos: int | None,
+    frames: int | None,
+    seed: int | None,
+    preset: str | None,
+    quality: str | None,
+    passes: str | None,
+) -> dict[str, object]:
+    """The flags that decide a data set's videos, except its assets, as overrides of its settings."""
+    from blender_scenes.sample import PRESETS
+    from render.qualities import quality_settings
+
+    names = [name.strip() for name in passes.split(",")] if passes is not None else None
+    if names and len(set(names)) < len(names):
+        raise InputError(f"--passes names a pass twice ({passes}): list each once")
+    flags = {
+        "scene": named("preset", preset, PRESETS) if preset else None,
+        "videos": videos,
+        "render.frames": frames,
+        "seed": seed,
+        "render.passes": names,
+    }
+    return given(flags) | (quality_settings(quality) if quality else {})
 
 
 def given(flags: Mapping[str, object]) -> dict[str, object]:

@@ -43,6 +43,11 @@ class Worker:
         except VOSForgeError as error:
             yield _failure(error)
 
+    def prove(self) -> None:
+        """Start the Blender process, and have it render a tiny frame."""
+        for _ in self._blender.run({"do": "prove"}):
+            pass
+
     def memory(self) -> int:
         """Bytes that the Blender process holds."""
         return resident_memory(self._blender.pid)
