@@ -37,8 +37,8 @@ def status(
     """Say how far a data set is: videos done, running, missing and quarantined, rate, time left, and each worker.
 
     Reads files only, from any machine that sees the folder, also while a run works on it. Exits with 0 if all videos
-    are rendered, 1 if some are missing and no run is under way, 3 if only quarantined ones are missing, 4 while a run
-    is under way.
+    are rendered; 1 if some are missing, or in no shard yet, and no run is under way; 3 if only quarantined ones are
+    missing; 4 while a run is under way.
     """
     from render.farm.status import EXIT_CODES, read_status
     from tools.commands.status import status_json, status_lines, workers_table

@@ -10,13 +10,14 @@ from typing import Literal
 from pydantic import ValidationError
 
 from render.farm.events import kind_of
-from render.farm.jobs import DatasetConfig
+from render.farm.jobs import DatasetConfig, shard_numbers
 from render.farm.runlog import LOGS, STATUS, Moment, RunNow, labelled
 from render.farm.sealing import NOTE, noted_reason
 from vosforge.config import read_config
 from vosforge.errors import InputError, MachineError
 from vosforge.videos import Place, VideoRow, read_manifest
 from vosforge.videos.cache import local_copy
+from vosforge.videos.format import shard_name
 from vosforge.videos.reader import shard_rows
 
 STALE = 60.0
@@ -70,6 +71,9 @@ class Status:
     done: int
     quarantined: dict[str, int]
     """By kind of trouble."""
+    shards: int
+    sealed: int
+    """Shards that are sealed and wait for no video that is rendered again."""
     runs: tuple[Run, ...]
 
     @property
@@ -92,7 +96,7 @@ class Status:
         """In one word."""
         if self.alive:
             return "running"
-        if self.missing:
+        if self.missing or self.sealed < self.shards:
             return "incomplete"
         return "quarantined" if self.quarantined else "finished"
 
@@ -102,7 +106,7 @@ def read_status(root: Place) -> Status:
     pinned = root / "dataset.yaml"
     if not pinned.exists():
         raise InputError(f"{root} has no dataset.yaml: name a folder that 'vosforge render' started")
-    videos = read_config(DatasetConfig, local_copy(pinned)).videos
+    config = read_config(DatasetConfig, local_copy(pinned))
     rows = _rows(root)
     staged = {int(path.stem) for path in (root / "staging").glob("*.h5") if path.stem.isdecimal()}
     done = {int(row.id) for row in rows if row.state == "sealed"} | staged
@@ -111,7 +115,10 @@ def read_status(root: Place) -> Status:
         if (name := note.name.removesuffix(NOTE)).isdecimal() and (kind := _noted(note)):
             kinds[int(name)] = kind
     counts = Counter(kind for index, kind in kinds.items() if index not in done)
-    return Status(videos, len(done), dict(counts.most_common()), _runs(root))
+    waiting = {shard_name(index // config.videos_per_shard) for index in staged}
+    sealed = len({row.shard for row in rows} - waiting)
+    shards = len(shard_numbers(config))
+    return Status(config.videos, len(done), dict(counts.most_common()), shards, sealed, _runs(root))
 
 
 def _rows(root: Place) -> list[VideoRow]:

@@ -33,6 +33,7 @@ def status_lines(root: str, status: Status) -> Iterator[str]:
     """What there is to say of a data set and its runs, in short lines."""
     yield f"{root}: {status.state}"
     yield f"videos       {status.done:,} of {status.videos:,} done, {status.missing:,} missing"
+    yield f"shards       {status.sealed:,} of {status.shards:,} sealed"
     if status.running:
         yield f"running      {status.running:,} of the missing ones"
     if status.quarantined:
@@ -47,7 +48,7 @@ def status_lines(root: str, status: Status) -> Iterator[str]:
     elif status.alive:
         yield "time left    unknown: too few frames are rendered"
     for run in status.runs:
-        if run.alive or status.missing:
+        if run.alive or status.state == "incomplete":
             yield f"run          {_about(run)}"
             if run.now.failures:
                 yield f"failures     {_counts(run.now.failures)}; failed videos are tried again"
@@ -80,6 +81,8 @@ def status_json(root: str, status: Status) -> dict[str, Any]:
         "running": status.running,
         "missing": status.missing,
         "quarantined": status.quarantined,
+        "shards": status.shards,
+        "sealed": status.sealed,
         "seconds_left": asdict(left) if left else None,
         "runs": [_run_json(run) for run in status.runs],
     }

@@ -45,13 +45,16 @@ def test_what_is_done_is_counted_from_the_files_whether_or_not_a_run_was_there(d
         assert counts(dataset) == (2, 2, {"crash": 1, UNSORTED: 1, "refused": 1}, "incomplete")
         for index in (5, 6):
             stage_video(dataset.staged_path(index), make_record(index))
+        assert counts(dataset)[1:] == (0, {"crash": 1, UNSORTED: 1, "refused": 1}, "incomplete"), "two are not sealed"
+        assert (read_status(dataset.root).shards, read_status(dataset.root).sealed) == (3, 1)
         dataset.pack()
         assert counts(dataset) == (4, 0, {"crash": 1, UNSORTED: 1, "refused": 1}, "quarantined")
         dataset.retry_quarantined()
         for index in (1, 2):
             stage_video(dataset.staged_path(index), make_record(index))
-        assert counts(dataset) == (6, 0, {"refused": 1}, "quarantined")
+        assert counts(dataset) == (6, 0, {"refused": 1}, "incomplete"), "a shard is to be made anew"
         dataset.pack()
+        assert counts(dataset) == (6, 0, {"refused": 1}, "quarantined")
         dataset.retry_quarantined()
         stage_video(dataset.staged_path(4), make_record(4))
         dataset.pack()

@@ -45,7 +45,8 @@ def test_a_run_is_told_with_its_workers(tmp_path):
     lines = asked(root).output.splitlines()
     assert lines[0].endswith("data: running")
     text = "\n".join(lines)
-    assert "videos       0 of 7 done, 7 missing\nrunning      2 of the missing ones\n" in text
+    assert "videos       0 of 7 done, 7 missing\nshards       0 of 3 sealed\n" in text
+    assert "running      2 of the missing ones\n" in text
     assert "rate         540.0 videos/h, 5,400 frames/h over the last 2 h 0 min\n" in text
     assert "time left    1 h 0 min (45 min to 1 h 30 min)\n" in text
     assert "failures     hang 2, crash 1; failed videos are tried again\n" in text
@@ -88,4 +89,4 @@ def test_durations_are_short(seconds, words):
 
 def test_an_open_range_says_so():
     assert duration_span(Span(60, 45, None)) == "1 min (45 s or more)"
-    assert "time left" not in "".join(status_lines("data", Status(7, 7, {}, ())))
+    assert "time left" not in "".join(status_lines("data", Status(7, 7, {}, 3, 3, ())))
