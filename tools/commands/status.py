@@ -24,6 +24,8 @@ def duration(seconds: float) -> str:
 
 def duration_span(span: Span) -> str:
     """An expected duration and its range."""
+    if span.low == span.high:
+        return f"{duration(span.expected)}, too early for a range"
     if span.high is None:
         return f"{duration(span.expected)} ({duration(span.low)} or more)"
     return f"{duration(span.expected)} ({duration(span.low)} to {duration(span.high)})"
@@ -98,7 +100,8 @@ def _about(run: Run) -> str:
     now = run.now
     who = f"{now.label}: " * bool(now.label) + f"process {now.pid} on {now.host}"
     if run.alive:
-        return f"{who}, since {duration((now.time - now.started).total_seconds())}, {len(now.workers)} workers"
+        workers = f"{len(now.workers):,} workers" if now.workers else "starting"
+        return f"{who}, begun {duration((now.time - now.started).total_seconds() + run.silent)} ago, {workers}"
     if now.outcome is not None:
         return f"{who} ended {duration(run.silent)} ago: {now.outcome}"
     return (

@@ -1,7 +1,9 @@
 """What a data set and its runs say of themselves. Nothing is rendered."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from tests.render.farm.inline_pool import render_inline
 from tests.render.farm.test_failures import rendered
 from vosforge import InputError
 from vosforge.files import write_sealed
-from vosforge.videos import stage_video
+from vosforge.videos import place, stage_video
 
 START = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -177,3 +179,19 @@ def test_of_several_runs_the_last_to_end_counts_and_one_that_cannot_tell_leaves_
 def test_the_kind_of_a_reason_is_its_first_words():
     assert [kind_of(f"{kind}: because: of it") for kind in KINDS] == [*KINDS]
     assert {kind_of(reason) for reason in (None, "", "it broke", "died: crash: x", "crash")} == {UNSORTED}
+
+
+def test_a_copy_behind_a_url_has_the_same_status(dataset, cache):
+    with dataset.writing():
+        for index in (0, 3, 4, 5):
+            stage_video(dataset.staged_path(index), make_record(index))
+        dataset.quarantine(1, "crash: a traceback")
+        dataset.pack()
+    with RunLog(dataset.root, 7):
+        pass
+    here = read_status(dataset.root)
+    fsspec.filesystem("memory").put(str(dataset.root), "/copy", recursive=True)
+    there = read_status(place("memory://copy"))
+    assert (here.done, here.quarantined, here.sealed) == (4, {"crash": 1}, 1)
+    assert there == replace(here, runs=there.runs)
+    assert [run.now for run in there.runs] == [run.now for run in here.runs]

@@ -87,6 +87,7 @@ def test_durations_are_short(seconds, words):
     assert duration(seconds) == words
 
 
-def test_an_open_range_says_so():
+def test_a_range_that_is_unknown_says_so():
     assert duration_span(Span(60, 45, None)) == "1 min (45 s or more)"
+    assert duration_span(Span(60, 60, 60)) == "1 min, too early for a range"
     assert "time left" not in "".join(status_lines("data", Status(7, 7, {}, 3, 3, ())))
