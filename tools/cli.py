@@ -8,24 +8,38 @@ from typing import Annotated
 import typer
 
 from tools.exits import run_command
+from tools.farm import estimate, status
 from tools.groups import assets_app, scenes_app
 from tools.networks import evaluate, infer
 from tools.options import (
+    ALL,
     Assets,
     Config,
+    DatasetPreset,
+    DatasetSeed,
+    Device,
+    Frames,
     Hdris,
     NumMeshes,
     NumTextures,
+    Passes,
     Processes,
+    Quality,
+    RetryCommand,
+    RetryQuarantined,
     Set,
     Textures,
+    Threads,
+    Videos,
     Workers,
+    WorkersPerGpu,
     asset_flags,
+    dataset_flags,
     example,
     given,
 )
 from vosforge import VOSForgeError, __version__
-from vosforge.config import named, parsed_settings, read_config
+from vosforge.config import parsed_settings, read_config
 from vosforge.errors import InputError, QuarantinedError
 from vosforge.files import check_folder
 from vosforge.log import console, set_up_logging
@@ -147,7 +161,7 @@ def import_(
     typer.echo(str(out))
 
 
-@app.command(epilog=example("render runs/data --videos 1000 --preset bl30k"))
+@app.command(cls=RetryCommand, epilog=example("render runs/data --videos 1000 --preset bl30k"))
 def render(
     out: Annotated[Path, typer.Argument(help="Output folder; an unfinished data set resumes.")],
     assets: Assets = None,
@@ -155,33 +169,21 @@ def render(
     textures: Textures = None,
     num_textures: NumTextures = None,
     hdris: Hdris = None,
-    videos: Annotated[int | None, typer.Option(min=1, help="Number of videos.", show_default=False)] = None,
-    frames: Annotated[int | None, typer.Option(min=2, help="Frames per video.", show_default=False)] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the data set.", show_default=False)] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Scene preset: basic (default), bl30k or clips.", show_default=False)
-    ] = None,
-    quality: Annotated[
-        str | None,
-        typer.Option(help="reference, standard (default), fast, or labels (masks only).", show_default=False),
-    ] = None,
-    passes: Annotated[
-        str | None,
-        typer.Option(help="Extra passes, comma-separated: depth,flow,normal,amodal,tracks.", show_default=False),
-    ] = None,
+    videos: Videos = None,
+    frames: Frames = None,
+    seed: DatasetSeed = None,
+    preset: DatasetPreset = None,
+    quality: Quality = None,
+    passes: Passes = None,
     workers: Workers = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads per process; default: cores / workers.", show_default=False)
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, gpu (best available), optix, cuda, hip or oneapi.")] = "cpu",
-    workers_per_gpu: Annotated[int, typer.Option(min=1, help="Blender processes per GPU.")] = 2,
+    threads: Threads = None,
+    device: Device = "cpu",
+    workers_per_gpu: WorkersPerGpu = 2,
     address: Annotated[str | None, typer.Option(help="Address of a Ray cluster; default: start one here.")] = None,
     any_renderer: Annotated[
         bool, typer.Option("--any-renderer", help="Resume even with a different Blender version or device.")
     ] = False,
-    retry_quarantined: Annotated[
-        bool, typer.Option("--retry-quarantined", help="Retry quarantined videos, also those in sealed shards.")
-    ] = False,
+    retry_quarantined: RetryQuarantined = None,
     config: Config = None,
     settings: Set = None,
 ) -> None:
@@ -190,26 +192,15 @@ def render(
     Interrupt it at any time: sealed videos are kept, and the same command resumes. Exits with 0 if all videos are
     rendered, 1 if some are missing (run it again), 3 if only quarantined ones are missing.
     """
-    from blender_scenes.sample import PRESETS
     from render.farm.layout import Resources
-    from render.qualities import quality_settings
     from tools.commands.rendering import render_to
 
-    names = [name.strip() for name in passes.split(",")] if passes is not None else None
-    if names and len(set(names)) < len(names):
-        raise InputError(f"--passes names a pass twice ({passes}): list each once")
-    flags = {
-        "scene": named("preset", preset, PRESETS) if preset else None,
-        "videos": videos,
-        "render.frames": frames,
-        "seed": seed,
-        "render.passes": names,
-    }
-    chosen = given(flags) | (quality_settings(quality) if quality else {})
+    chosen = dataset_flags(videos, frames, seed, preset, quality, passes)
     chosen |= asset_flags(assets, num_meshes, textures, num_textures, hdris) | parsed_settings(settings or ())
     resources = Resources(workers, threads, device, workers_per_gpu, address, any_renderer)
     check_folder(out)
-    shards, missing = render_to(out, config, chosen, resources, retry_quarantined)
+    retry = retry_quarantined == ALL or retry_quarantined or False
+    shards, missing = render_to(out, config, chosen, resources, retry)
     console.print(f"{len(shards.videos)} videos in {out}", style="bold")
     for row in shards.quarantined:
         console.print(f"quarantined {row.id}: {row.reason}", style="yellow")
@@ -219,6 +210,10 @@ def render(
         raise QuarantinedError(
             f"{out} is complete except for {bad} quarantined videos: --retry-quarantined retries them"
         )
+
+
+app.command(epilog=example("status runs/data"))(status)
+app.command(epilog=example("estimate --videos 30000 --preset bl30k --workers 64 --usd-per-core-hour 0.04"))(estimate)
 
 
 @app.command(epilog=example("train runs/data runs/networks --recipe demo"))

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+from vosforge.config import named
+from vosforge.errors import InputError
 
 
 def example(words: str) -> str:
@@ -67,6 +71,94 @@ def networks_folder(name: str) -> Path | None:
 def seen_side(networks: str | None, short_side: int | None) -> int | None:
     """The short side of the frames that ``networks`` see: as given, or what the shipped networks are trained for."""
     return SHIPPED_SIDE if networks == SMALL and short_side is None else short_side
+
+
+RETRY, ALL = "--retry-quarantined", "all"
+
+
+class RetryCommand(TyperCommand):
+    """A command whose option --retry-quarantined may stand without a class."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Name all classes where the option is the last word, or another one follows it."""
+        following = [*args[1:], "--"]
+        return super().parse_args(
+            ctx,
+            [
+                f"{word}={ALL}" if word == RETRY and after.startswith("-") else word
+                for word, after in zip(args, following, strict=True)
+            ],
+        )
+
+
+def quarantine_class(name: str | None) -> str | None:
+    """The class that --retry-quarantined names; hyphens may stand for spaces. Raises InputError if there is none."""
+    from render.farm.events import KINDS
+
+    if name is None or name == ALL:
+        return name
+    if (kind := name.replace("-", " ")) not in KINDS:
+        raise InputError(f"unknown class '{name}' of quarantined videos; known: {', '.join(KINDS)}, {ALL}")
+    return kind
+
+
+RetryQuarantined = Annotated[
+    str | None,
+    typer.Option(
+        RETRY,
+        metavar="[CLASS]",
+        callback=quarantine_class,
+        help="Retry quarantined videos, also those in sealed shards: all, or those of one class (crash, hang, "
+        "out-of-memory, missing-asset, content, refused).",
+        show_default=False,
+    ),
+]
+
+
+Videos = Annotated[int | None, typer.Option(min=1, help="Number of videos.", show_default=False)]
+Frames = Annotated[int | None, typer.Option(min=2, help="Frames per video.", show_default=False)]
+DatasetSeed = Annotated[int | None, typer.Option(help="Seed of the data set.", show_default=False)]
+DatasetPreset = Annotated[
+    str | None, typer.Option(help="Scene preset: basic (default), bl30k or clips.", show_default=False)
+]
+Quality = Annotated[
+    str | None,
+    typer.Option(help="reference, standard (default), fast, or labels (masks only).", show_default=False),
+]
+Passes = Annotated[
+    str | None,
+    typer.Option(help="Extra passes, comma-separated: depth,flow,normal,amodal,tracks.", show_default=False),
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads per process; default: cores / workers.", show_default=False)
+]
+Device = Annotated[str, typer.Option(help="cpu, gpu (best available), optix, cuda, hip or oneapi.")]
+WorkersPerGpu = Annotated[int, typer.Option(min=1, help="Blender processes per GPU.")]
+
+
+def dataset_flags(
+    videos: int | None,
+    frames: int | None,
+    seed: int | None,
+    preset: str | None,
+    quality: str | None,
+    passes: str | None,
+) -> dict[str, object]:
+    """The flags that decide a data set's videos, except its assets, as overrides of its settings."""
+    from blender_scenes.sample import PRESETS
+    from render.qualities import quality_settings
+
+    names = [name.strip() for name in passes.split(",")] if passes is not None else None
+    if names and len(set(names)) < len(names):
+        raise InputError(f"--passes names a pass twice ({passes}): list each once")
+    flags = {
+        "scene": named("preset", preset, PRESETS) if preset else None,
+        "videos": videos,
+        "render.frames": frames,
+        "seed": seed,
+        "render.passes": names,
+    }
+    return given(flags) | (quality_settings(quality) if quality else {})
 
 
 def given(flags: Mapping[str, object]) -> dict[str, object]:

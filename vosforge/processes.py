@@ -77,6 +77,14 @@ def free_memory(root: Path = Path("/")) -> int:
     return max(free, 0)
 
 
+def resident_memory(pid: int | None) -> int:
+    """Bytes that process ``pid`` holds in memory; 0 where that is unknown, or the process is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
 def end_with_owner() -> None:
     """Make the kernel kill this process when its owner dies."""
     if sys.platform == "linux":

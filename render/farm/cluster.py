@@ -1,5 +1,6 @@
 """Rendering on Ray: a pool of actors, each a worker with its own Blender process, on this machine or a cluster."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from render.farm.run import Progress, render_missing
 from render.farm.worker import Worker, Workplace
 from vosforge.errors import first_line
 from vosforge.extras import extra
-from vosforge.processes import cores, free_memory, sigterm_kept
+from vosforge.processes import cores, free_memory, resident_memory, sigterm_kept
 
 with extra("cluster", "rendering needs Ray, on one machine too"):
     import ray
@@ -33,7 +34,7 @@ def render_dataset(
     store: AssetStore,
     resources: Resources = WHOLE_MACHINE,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-    retry_quarantined: bool = False,
+    retry_quarantined: bool | str = False,
     start: str = BLENDER,
 ) -> Progress:
     """`render.farm.run.render_missing` with Ray's actors as workers, on this machine or the cluster of ``resources``.
@@ -79,6 +80,10 @@ class _Actor(Worker):
     def ready(self) -> str:
         """Answers once the actor runs, by its node."""
         return f"node {ray.get_runtime_context().get_node_id()[:8]}"
+
+    def memory(self) -> int:
+        """Bytes that the actor holds, too: it has a process of its own."""
+        return super().memory() + resident_memory(os.getpid())
 
 
 class _RayPool:

@@ -10,6 +10,17 @@ Trouble = Literal["unusable", "storage", "missing asset", "out of memory", "hang
 Blender ended by itself; ``killed``: somebody else ended it; ``gone``: the worker is, with its machine or alone;
 ``content``: what the job was to work on cannot be used. The others say what they are."""
 
+KINDS = ("crash", "hang", "out of memory", "missing asset", "content", "refused")
+"""The kinds of trouble that quarantine a video: its reason begins with one."""
+UNSORTED = "other"
+"""The kind of reasons that older versions wrote."""
+
+
+def kind_of(reason: str | None) -> str:
+    """The kind of trouble that a quarantined video's reason begins with."""
+    kind, colon, _ = (reason or "").partition(": ")
+    return kind if colon and kind in KINDS else UNSORTED
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:
@@ -21,6 +32,8 @@ class Frames:
     """So many more frames are rendered."""
 
     count: int = 1
+    memory: int = 0
+    """Bytes that the worker holds, its Blender process included; 0: unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from assets.catalog import Catalog
 from assets.settings import AssetSettings
 from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import RenderSettings, SceneSpec, video_id
-from render.farm.sealing import NOTE, Places, seal_shard
+from render.farm.events import kind_of
+from render.farm.sealing import NOTE, Places, noted_reason, seal_shard
 from render.qualities import QUALITIES
 from vosforge.config import Record, read_config
 from vosforge.errors import InputError
@@ -204,14 +205,19 @@ class Dataset:
         with self.places.writing():
             quarantine_video(self.places.note(index), video_id(index), reason)
 
-    def retry_quarantined(self) -> None:
-        """Count quarantined videos as missing, also in sealed shards, whose other videos stay."""
+    def retry_quarantined(self, kind: str | None = None) -> None:
+        """Count quarantined videos as missing, also in sealed shards, whose other videos stay.
+
+        ``kind``: only those of this kind of trouble (see `render.farm.events.KINDS`).
+        """
         with self.places.writing():
-            for index in self._settled():
-                self.places.note(index).unlink(missing_ok=True)
+            for index in sorted(self._settled()):
+                note = self.places.note(index)
+                if note.exists() and kind in (None, kind_of(noted_reason(note))):
+                    note.unlink()
             for shard in sorted(self._sealed()):
-                rows = shard_rows(self.shard_path(shard))
-                self._retried |= {int(row.id) for row in rows if row.state == "quarantined"}
+                rows = [row for row in shard_rows(self.shard_path(shard)) if row.state == "quarantined"]
+                self._retried |= {int(row.id) for row in rows if kind in (None, kind_of(row.reason))}
 
     def retried(self, shard: int) -> list[int]:
         """The videos of a sealed shard that are being retried."""

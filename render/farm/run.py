@@ -11,12 +11,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from render.farm.devices import check_renderer
 from render.farm.events import Done, Event, Failed, Frames, Outcome, Ready, Refused, Sealed, Trouble
 from render.farm.jobs import Dataset
 from render.farm.pool import Pool, Render, Request, Seal
 from render.farm.process import BlenderUnusableError
+from render.farm.runlog import RunLog
 from vosforge.errors import MachineError, VOSForgeError
 from vosforge.log import logger
 
@@ -73,15 +75,15 @@ def render_missing(
     pool_for: Callable[[int], AbstractContextManager[Pool]],
     on_progress: Callable[[Progress], None] = lambda progress: None,
     *,
-    retry_quarantined: bool = False,
+    retry_quarantined: bool | str = False,
     any_renderer: bool = False,
 ) -> Progress:
     """Render every missing video of ``dataset`` and seal its shards; returns the final counts.
 
     A video that fails its checks is redrawn with the next attempt; one that keeps failing is quarantined with its
-    reason (``retry_quarantined`` retries those of earlier runs). When interrupted, sealed videos stay, and the next
-    call resumes. ``pool_for``: opens the workers for so many videos; ``any_renderer``: whether a video may come from
-    another Blender or device than the others.
+    reason. When interrupted, sealed videos stay, and the next call resumes. ``pool_for``: opens the workers for so many
+    videos; ``retry_quarantined``: whether those of earlier runs are retried, or their kind; ``any_renderer``: whether a
+    video may come from another Blender or device than the others.
     Raises MachineError when the folder cannot be written to for `FOLDER_PATIENCE` seconds or no worker is left, and
     BlenderUnusableError if Blender cannot render as required, or the data set was started with another Blender or
     device; neither quarantines anything.
@@ -90,13 +92,13 @@ def render_missing(
         dataset.manifest()
         dataset.pack()
         if retry_quarantined:
-            dataset.retry_quarantined()
+            dataset.retry_quarantined(retry_quarantined if isinstance(retry_quarantined, str) else None)
         missing = dataset.missing()
         progress = Progress(0, 0, 0, 0, 0, 0, 0, 0.0)
         if missing:
             try:
-                with pool_for(len(missing)) as pool:
-                    progress = _Run(dataset, pool, missing, on_progress, any_renderer).work()
+                with RunLog(dataset.root, len(missing)) as log, pool_for(len(missing)) as pool:
+                    progress = _Run(dataset, pool, missing, on_progress, any_renderer, log).work()
             except BaseException:
                 with suppress(VOSForgeError):  # the first error is the one to tell of
                     dataset.manifest()
@@ -116,8 +118,9 @@ class _Run:
         missing: Sequence[int],
         on_progress: Callable[[Progress], None],
         any_renderer: bool,
+        log: RunLog,
     ) -> None:
-        self._dataset, self._pool, self._on_progress = dataset, pool, on_progress
+        self._dataset, self._pool, self._on_progress, self._log = dataset, pool, on_progress, log
         self._any_renderer = any_renderer
         self._renderer = None if any_renderer else dataset.renderer()
         self._queue = deque(_Task(index) for index in missing)
@@ -142,12 +145,14 @@ class _Run:
         self._why = "no worker could be started"
 
     def work(self) -> Progress:
+        self._log.begin(self._pool.size)
         for _ in range(self._pool.size):
-            self._workers.add(self._pool.start())
+            self._start_worker()
         while True:
             self._hand_out()
             progress = self._progress()
             self._on_progress(progress)
+            self._log.show(progress)
             if not self._busy and not self._sealing and not self._queue:
                 return progress
             self._check_workers()
@@ -169,6 +174,7 @@ class _Run:
             self._busy[worker] = task
             self._left_frames[worker] = self._dataset.config.render.frames
             self._pool.submit(worker, Render(task.index, task.attempt, self._renderer))
+            self._log.given(worker, task.index, task.attempt)
 
     def _progress(self) -> Progress:
         waiting = len(self._queue) * self._dataset.config.render.frames + sum(self._left_frames.values())
@@ -186,6 +192,7 @@ class _Run:
     def _act(self, worker: int, request: Request | None, event: Event) -> None:
         if worker not in self._workers:
             return
+        self._log.heard(worker, self._pool.node(worker), request, event)
         if isinstance(event, Ready):
             self._idle.append(worker)
         elif request is None:  # it was gone before it was ready
@@ -233,6 +240,7 @@ class _Run:
             self._queue.append(replace(task, failures=failures, failed_on=task.failed_on | {worker}))
         elif event.trouble in INNOCENT:
             logger.warning("video %d is left for the next run: %s", task.index, event.sentence)
+            self._log.note("video left", index=task.index, trouble=event.trouble)
             self._left += 1
         else:
             self._quarantine(worker, task.index, event.sentence, event.trouble)
@@ -251,14 +259,14 @@ class _Run:
             self._pool.node(worker),
             len(streak),
         )
-        self._drop([worker])
+        self._drop([worker], f"it failed {len(streak)} videos in a row")
         return True
 
     def _leave(self, worker: int, event: Failed) -> None:
         """Use the machine of ``worker`` no longer; where it is the only one, wait until it can be used again."""
         self._why = event.sentence
         if event.trouble == "unusable":
-            self._drop([worker])
+            self._drop([worker], event.sentence)
             if not self._workers:
                 raise BlenderUnusableError(event.sentence)
             logger.warning("worker %d on %s leaves the run: %s", worker, self._pool.node(worker), event.sentence)
@@ -271,14 +279,15 @@ class _Run:
             self._queue.extendleft(self._busy.pop(each) for each in busy)
             for each in busy:
                 del self._left_frames[each]
-            self._drop(self._workers - others)
+            self._drop(self._workers - others, event.sentence)
             return
         self._idle.append(worker)
         self._wait(event.sentence)
 
-    def _drop(self, workers: Collection[int]) -> None:
+    def _drop(self, workers: Collection[int], why: str) -> None:
         """End workers. What they were to seal is sealed here."""
         for worker in [*workers]:
+            self._log.left(worker, self._pool.node(worker), why)
             self._pool.stop(worker)
             self._workers.remove(worker)
             self._streaks.pop(worker, None)
@@ -290,8 +299,13 @@ class _Run:
     def _replace(self, worker: int, event: Event) -> None:
         """Start a worker in place of one that is gone."""
         self._why = event.sentence if isinstance(event, Failed) else self._why
-        self._workers.add(self._pool.start())
-        self._drop([worker])
+        self._start_worker()
+        self._drop([worker], self._why)
+
+    def _start_worker(self) -> None:
+        worker = self._pool.start()
+        self._workers.add(worker)
+        self._log.started(worker)
 
     def _check_workers(self) -> None:
         """Raise MachineError when no worker was there for too long."""
@@ -308,6 +322,7 @@ class _Run:
         if self._stuck is None:
             self._stuck = now
             logger.warning("%s; trying again for %.0f minutes", why, FOLDER_PATIENCE / 60)
+            self._log.note("waiting", why=why)
         if now - self._stuck >= FOLDER_PATIENCE:
             raise MachineError(why)
         time.sleep(PAUSE)
@@ -324,6 +339,7 @@ class _Run:
 
     def _quarantine(self, worker: int, index: int, reason: str, trouble: str = "refused") -> None:
         logger.error("video %d is quarantined: %s: %s", index, trouble, reason)
+        self._log.note("video quarantined", index=index, trouble=trouble, reason=reason)
         self._patiently(lambda: self._dataset.quarantine(index, f"{trouble}: {reason}"))
         self._quarantined += 1
         self._settle(worker, index)
@@ -344,7 +360,10 @@ class _Run:
         self._pool.submit(worker, request)
 
     def _pack(self, shard: int) -> None:
-        self._patiently(lambda: self._dataset.pack([shard]))
+        sealed: list[Path] = []
+        self._patiently(lambda: sealed.extend(self._dataset.pack([shard])))
+        if sealed:
+            self._log.note("shard sealed", shard=sealed[0].name)
 
     def _record(self, worker: int, request: Seal, event: Event) -> None:
         """Add a shard that a worker sealed to the manifest; seal it here if the worker could not."""

@@ -84,6 +84,12 @@ class Places:
             yield
 
 
+def noted_reason(note: Path) -> str:
+    """Why the video of a note is quarantined."""
+    reason: str = json.loads(note.read_text())["reason"]
+    return reason
+
+
 def seal_shard(
     places: Places, shard: int, members: Collection[int], retried: Collection[int] = ()
 ) -> list[VideoRow] | None:
@@ -107,7 +113,7 @@ def seal_shard(
             if index in staged:
                 reasons.pop(video_id(index), None)
             elif (note := places.note(index)).exists():
-                reasons[video_id(index)] = json.loads(note.read_text())["reason"]
+                reasons[video_id(index)] = noted_reason(note)
         new = bool(staged) or not sealed
         if new:
             sources = list(staged.values())

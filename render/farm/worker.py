@@ -10,6 +10,7 @@ from render.farm.pool import Render, Request, Seal
 from render.farm.process import BLENDER, MISSING_ASSET, BlenderCrashError, BlenderProcess, BlenderUnusableError
 from render.farm.sealing import Places, seal_shard
 from vosforge.errors import MachineError, VOSForgeError
+from vosforge.processes import resident_memory
 
 BATCH_SECONDS = 2.0
 """How often a worker tells of its frames: messages cost the driver more than they tell."""
@@ -47,6 +48,15 @@ class Worker:
         except VOSForgeError as error:
             yield _failure(error)
 
+    def prove(self) -> None:
+        """Start the Blender process, and have it render a tiny frame."""
+        for _ in self._blender.run({"do": "prove"}):
+            pass
+
+    def memory(self) -> int:
+        """Bytes that the Blender process holds."""
+        return resident_memory(self._blender.pid)
+
     def close(self) -> None:
         """End the Blender process now."""
         self._blender.close()
@@ -69,7 +79,7 @@ class Worker:
                 continue
             frames += event.count
             if (now := time.monotonic()) - told >= BATCH_SECONDS:
-                yield Frames(frames)
+                yield Frames(frames, self.memory())
                 frames, told = 0, now
 
     def _seal(self, request: Seal) -> Iterator[Event]:

@@ -122,6 +122,21 @@ demo --out exp | exp holds other files
 demo --out afile.txt | afile.txt is a file
 demo --set rounds=0 | 'rounds' cannot be 0
 demo --set dataset.scene.preset=foo --out zz | unknown preset 'foo'
+render r1 --retry-quarantined crsh | unknown class 'crsh' of quarantined videos; known: crash, hang, out of memory
+render --retry-quarantined r1 | unknown class 'r1'
+status emptydir | has no dataset.yaml
+status nothere | has no dataset.yaml
+status afile.txt | has no dataset.yaml
+status imp | has no dataset.yaml
+estimate imp | holds imported videos
+estimate afile.txt | afile.txt is a file
+estimate r1/shards | holds other files
+estimate zzz --preset kubric | unknown preset 'kubric'
+estimate zzz --set scene.preset=foo | unknown preset 'foo'
+estimate zzz --samples 0 | --samples
+estimate zzz --assets nothere | there is no folder nothere
+estimate zzz --device tpu | unknown device 'tpu'
+estimate zzz --usd-per-core-hour -1 | --usd-per-core-hour
 nonsense | No such command
 """
 CASES = [[part.strip() for part in line.split(" | ")] for line in WRONG.strip().splitlines()]

@@ -1,9 +1,20 @@
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from vosforge.processes import CONTROL_GROUPS, TERMINATED, TIME_LIMITS, cores, end_on_sigterm, free_memory, sigterm_kept
+from vosforge.processes import (
+    CONTROL_GROUPS,
+    TERMINATED,
+    TIME_LIMITS,
+    cores,
+    end_on_sigterm,
+    free_memory,
+    resident_memory,
+    sigterm_kept,
+)
 
 GIB = 2**30
 
@@ -94,3 +105,13 @@ def test_a_library_that_changes_the_code_of_our_exit_does_not(sigterm):
     with pytest.raises(SystemExit) as end, sigterm_kept():
         raise SystemExit(1)
     assert end.value.code == 1
+
+
+def test_what_a_process_holds_in_memory_is_known_while_it_lives():
+    script = "x = b'1' * 99_000_000; print('made', flush=True); input()"
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"made\n"
+        assert 99_000_000 < resident_memory(process.pid) < 200_000_000
+        process.kill()
+    assert resident_memory(process.pid) == resident_memory(None) == 0

@@ -31,7 +31,7 @@ class Rendered(NamedTuple):
 
 
 def render_with_progress(
-    dataset: Dataset, store: AssetStore, resources: Resources = WHOLE_MACHINE, retry_quarantined: bool = False
+    dataset: Dataset, store: AssetStore, resources: Resources = WHOLE_MACHINE, retry_quarantined: bool | str = False
 ) -> "Progress":
     """Render the missing videos of ``dataset`` with a progress display."""
     from render.farm.cluster import render_dataset  # Ray takes seconds to import, and only rendering needs it
@@ -53,13 +53,14 @@ def render_to(
     config: Path | None,
     overrides: Mapping[str, object],
     resources: Resources = WHOLE_MACHINE,
-    retry_quarantined: bool = False,
+    retry_quarantined: bool | str = False,
 ) -> Rendered:
     """Render the missing videos of the data set at ``out``.
 
     An existing data set keeps its pinned settings and assets: they are the defaults, and others raise InputError.
-    ``overrides``: those of `read_config`. ``retry_quarantined``: render quarantined videos too. Raises InputError,
-    before anything is written, if ``out`` is unsuitable, the device is missing, or no Ray cluster answers.
+    ``overrides``: those of `read_config`. ``retry_quarantined``: render quarantined videos too, or those of one kind.
+    Raises InputError, before anything is written, if ``out`` is unsuitable, the device is missing, or no Ray cluster
+    answers.
     """
     wanted = read_config(DatasetConfig, config, overrides, None if config else begun_with(out))
     check_place(out)

@@ -58,6 +58,7 @@ class InlineBlender:
 
     def __init__(self, number: int, rendering: Rendering) -> None:
         self._number, self._rendering = number, rendering
+        self.pid: int | None = None
 
     def run(self, job: Job) -> Iterator[Event]:
         return self._rendering(self._number, job)

@@ -11,6 +11,7 @@ from tests.render.conftest import make_record
 from vosforge import InputError
 from vosforge.errors import MachineError
 from vosforge.videos import ShardSet, read_manifest, stage_video
+from vosforge.videos.reader import shard_rows
 
 
 @pytest.fixture
@@ -170,6 +171,38 @@ def test_quarantined_videos_are_taken_up_again_and_their_shard_is_made_anew_at_o
         video.verify()
     assert not list((dataset.root / "staging").iterdir())
     assert Dataset(dataset.root, small_config, catalog).missing() == [3, 4, 5, 6]
+
+
+def test_of_quarantined_videos_one_kind_is_taken_up_again(dataset):
+    reasons = {0: "crash: died", 1: "refused: dark", 2: "crashed", 4: "out of memory: died", 6: "crash: died"}
+    with dataset.writing():
+        stage_video(dataset.staged_path(3), make_record(3))
+        for index, reason in reasons.items():
+            dataset.quarantine(index, reason)
+        dataset.pack()
+        dataset.quarantine(6, "crash: died")  # as of a shard that waits for others
+        dataset.shard_path(2).unlink()
+        dataset.retry_quarantined("crash")
+        assert dataset.missing() == [0, 5, 6]
+        dataset.retry_quarantined("out of memory")
+        assert dataset.missing() == [0, 4, 5, 6]
+        dataset.retry_quarantined()
+        assert dataset.missing() == [0, 1, 2, 4, 5, 6]
+        for index in (0, 1, 2):
+            stage_video(dataset.staged_path(index), make_record(index))
+        assert dataset.pack() == [dataset.shard_path(0)]
+    assert [row.state for row in shard_rows(dataset.shard_path(0))] == ["sealed"] * 3
+
+
+def test_of_a_retried_kind_the_others_of_its_shard_keep_their_reasons(dataset):
+    for index, reason in ((0, "crash: died"), (1, "refused: dark"), (2, "crashed")):
+        dataset.quarantine(index, reason)
+    dataset.pack()
+    dataset.retry_quarantined("crash")
+    stage_video(dataset.staged_path(0), make_record(0))
+    assert dataset.pack() == [dataset.shard_path(0)]
+    reasons = {row.id: row.reason for row in shard_rows(dataset.shard_path(0))}
+    assert reasons == {"000000": None, "000001": "refused: dark", "000002": "crashed"}
 
 
 def test_a_retry_that_was_killed_keeps_what_it_rendered(dataset, small_config, catalog):
