@@ -357,10 +357,10 @@ class _Run:
             self._patiently(lambda: self._dataset.record(request.shard, rows))
 
     def _hold_to_renderer(self, index: int, renderer: str) -> None:
-        """Remove video ``index`` and raise, if the nodes of a cluster that starts a data set differ."""
+        """Remove video ``index`` and raise, if the nodes, or parts, that start a data set differ."""
         if self._any_renderer:
             return
-        self._renderer = self._renderer or renderer
+        self._renderer = self._renderer or self._dataset.renderer(of_others=True) or renderer
         try:
             check_renderer(self._renderer, renderer)
         except VOSForgeError:
