@@ -325,12 +325,13 @@ class Dataset:
                 self._set_aside(self.staged_path(index))
             remove_sealed(self.places.note(index))
 
-    def manifest(self, *, anew: bool = False) -> tuple[VideoRow, ...]:
-        """Bring the manifest, or the part's piece, in order; returns its rows. ``anew``: read every shard for it."""
+    def manifest(self, *, anew: bool = False) -> None:
+        """Bring the manifest, or the part's piece of it, in order; ``anew``: read every shard for it."""
         with self.places.writing():
             if self.part == WHOLE:
-                return build_manifest(self.root, anew=anew)
-            return build_piece(self.root, self.part.label, map(shard_name, self.shards()), anew=anew)
+                build_manifest(self.root, anew=anew)
+            else:
+                build_piece(self.root, self.part.label, map(shard_name, self.shards()), anew=anew)
 
     @property
     def _probe(self) -> Path:

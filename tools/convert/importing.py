@@ -25,7 +25,7 @@ from vosforge.log import console, logger
 from vosforge.processes import cores
 from vosforge.progress import progress
 from vosforge.trouble import attempting
-from vosforge.videos import VideoRow, build_manifest, pack_shard, stage_video
+from vosforge.videos import VideoRow, build_manifest, pack_shard, read_manifest, stage_video
 from vosforge.videos.film import is_film
 from vosforge.videos.folders import FRAMES, MASKS
 from vosforge.videos.format import checksum, shard_name, to_json
@@ -65,7 +65,8 @@ def import_dataset(
     console.print(f"{layout}: {len(videos)} videos, {sum(len(video.frames) for video in videos)} frames")
     with attempting(f"write to {out}"), _only_writer(out, pin):
         _stage_and_pack(videos, out, origin, videos_per_shard, workers or cores())
-        return build_manifest(out)
+        build_manifest(out)
+    return read_manifest(out)
 
 
 def find_source(source: Path, layout: str | None, masks: Path | None) -> tuple[str, list[SourceVideo]]:

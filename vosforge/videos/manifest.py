@@ -55,25 +55,24 @@ def append_manifest(root: Path, rows: Iterable[VideoRow], label: str = "") -> No
         os.fsync(file.fileno())
 
 
-def build_manifest(root: Path, *, anew: bool = True) -> tuple[VideoRow, ...]:
+def build_manifest(root: Path, *, anew: bool = True) -> None:
     """Bring the manifest in order: a line for each video of the sealed shards below ``root / "shards"``, by id.
 
-    Returns its rows. The same shards give the same bytes, and pieces are folded in. Unless ``anew``, lines are taken
-    for shards that did not change since, so that only the others are read. Call it when no part is rendered.
+    The same shards give the same bytes, and pieces are folded in. Unless ``anew``, lines are taken for shards that did
+    not change since, so that only the others are read. Call it when no part is rendered.
     """
     pieces = [path for path in pieces_of(root) if isinstance(path, Path)]
     known = {} if anew else _known([root / MANIFEST, *pieces])
-    rows = _write(root / MANIFEST, sorted((root / "shards").glob("shard-*.h5")), known)
+    _write(root / MANIFEST, sorted((root / "shards").glob("shard-*.h5")), known)
     for piece in pieces:
         remove_sealed(piece)
-    return rows
 
 
-def build_piece(root: Path, label: str, shards: Iterable[str], *, anew: bool = False) -> tuple[VideoRow, ...]:
+def build_piece(root: Path, label: str, shards: Iterable[str], *, anew: bool = False) -> None:
     """Bring one piece in order, for those of the ``shards`` that are sealed, as `build_manifest` does for all."""
     known = {} if anew else _known([root / MANIFEST, root / piece_name(label)])
     sealed = (path for path in (root / "shards" / name for name in shards) if path.exists())
-    return _write(root / piece_name(label), sorted(sealed), known)
+    _write(root / piece_name(label), sorted(sealed), known)
 
 
 def read_manifest(root: Place) -> tuple[VideoRow, ...]:
@@ -116,17 +115,16 @@ def _read(root: Place, path: Place) -> bytes | None:
         raise unread(path, error, _absent(root)) from None
 
 
-def _write(path: Path, shards: Iterable[Path], known: Mapping[str, "_Lines"]) -> tuple[VideoRow, ...]:
-    """Write the manifest or piece at ``path`` for ``shards``, unless that is what it holds; returns its rows."""
-    rows: list[VideoRow] = []
+def _write(path: Path, shards: Iterable[Path], known: Mapping[str, "_Lines"]) -> None:
+    """Write the manifest or piece at ``path`` for ``shards``, unless that is what it holds."""
+    lines: list[str] = []
     for shard in shards:
         told = known.get(shard.name)
         current = told is not None and shard.stat().st_mtime_ns <= told.written
-        rows += map(VideoRow.model_validate_json, told.lines) if told and current else shard_rows(shard)
-    data = "".join(map(_line, rows)).encode()
+        lines += told.lines if told and current else map(_line, shard_rows(shard))
+    data = "".join(lines).encode()
     if not path.exists() or data != path.read_bytes():
-        write_sealed(path, data.decode())
-    return tuple(rows)
+        write_sealed(path, data)
 
 
 def _rows_of_shards(root: Place) -> tuple[VideoRow, ...]:
@@ -160,7 +158,7 @@ def _known(paths: Iterable[Path]) -> dict[str, _Lines]:
         try:
             for line in path.read_bytes().decode().splitlines():
                 row = json.loads(line)
-                last[row["shard"], row["id"]] = line
+                last[row["shard"], row["id"]] = f"{line}\n"
                 if row["state"] == "quarantined":
                     doubted.add(row["shard"])
         except (ValueError, TypeError, KeyError):

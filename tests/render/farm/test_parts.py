@@ -1,5 +1,6 @@
 """Parts of a data set: which shards they have, which exclude each other, and which are missing."""
 
+import json
 from itertools import product
 
 import pytest
@@ -81,7 +82,10 @@ def test_a_part_knows_of_its_own_shards_only(dataset):
     parts = [Dataset(dataset.root, dataset.config, dataset.catalog, Part(number, 2)) for number in (1, 2)]
     assert [part.missing() for part in parts] == [[5, 8, 9, 12, 13, 16, 17], [7, 10, 11, 14, 15]]
     assert sorted(index for part in parts for index in part.missing()) == dataset.missing()
-    assert [[row.id for row in part.manifest()] for part in parts] == [["000000", "000001"], ["000002", "000003"]]
+    for part in parts:
+        part.manifest()
+    held = [[json.loads(line)["id"] for line in path.open()] for path in sorted(dataset.root.glob(PIECES))]
+    assert held == [["000000", "000001"], ["000002", "000003"]]
 
 
 def test_a_part_cleans_up_after_itself_only(dataset):
@@ -129,5 +133,5 @@ def test_what_other_divisions_left_is_folded_before_a_part_starts(dataset):
     rows = read_manifest(dataset.root)
     assert [row.id for row in rows] == [f"{index:06d}" for index in range(6)]
     with dataset.writing():
-        assert dataset.manifest() == rows
+        dataset.manifest()
     assert not list(dataset.root.glob(PIECES)) and read_manifest(dataset.root) == rows
