@@ -198,6 +198,11 @@ class Dataset:
         found = re.match(r"(shard-)?([0-9]+)(\.quarantined)?$", stem)
         return found is not None and (int(found[2]) if found[1] else self.shard_of(int(found[2]))) in self.shards()
 
+    @property
+    def logs(self) -> str:
+        """The folder of the part's logs, in the data set's."""
+        return f"logs/part-{self.part.label}" if self.part != WHOLE else "logs"
+
     def spec(self, index: int, attempt: int = 0) -> SceneSpec:
         """The scene of video ``index``, drawn from the assets of its split only."""
         return self._pinned.spec(index, attempt)
