@@ -182,6 +182,15 @@ def render(
     retry_quarantined: Annotated[
         bool, typer.Option("--retry-quarantined", help="Retry quarantined videos, also those in sealed shards.")
     ] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="Render one part of N, without Ray: 7/40. Any number of parts may run at once.", show_default=False
+        ),
+    ] = None,
+    prepare_only: Annotated[
+        bool, typer.Option("--prepare-only", help="Pin settings and assets; render nothing.")
+    ] = False,
     config: Config = None,
     settings: Set = None,
 ) -> None:
@@ -190,11 +199,16 @@ def render(
     Interrupt it at any time: sealed videos are kept, and the same command resumes. Exits with 0 if all videos are
     rendered, 1 if some are missing (run it again), 3 if only quarantined ones are missing.
     """
+    from assets.store import AssetStore
     from blender_scenes.sample import PRESETS
     from render.farm.layout import Resources
+    from render.farm.parts import Part
     from render.qualities import quality_settings
-    from tools.commands.rendering import render_to
+    from tools.commands.rendering import open_part, render_to
 
+    chosen_part = Part.parse(part) if part is not None else None
+    if part is not None and (address is not None or prepare_only):
+        raise InputError(f"--part {part} renders here: leave out {'--prepare-only' if prepare_only else '--address'}")
     names = [name.strip() for name in passes.split(",")] if passes is not None else None
     if names and len(set(names)) < len(names):
         raise InputError(f"--passes names a pass twice ({passes}): list each once")
@@ -209,13 +223,17 @@ def render(
     chosen |= asset_flags(assets, num_meshes, textures, num_textures, hdris) | parsed_settings(settings or ())
     resources = Resources(workers, threads, device, workers_per_gpu, address, any_renderer)
     check_folder(out)
-    shards, missing = render_to(out, config, chosen, resources, retry_quarantined)
-    console.print(f"{len(shards.videos)} videos in {out}", style="bold")
-    for row in shards.quarantined:
+    if prepare_only:
+        open_part(out, config, chosen, AssetStore())
+        console.print(f"{out} is prepared", style="bold")
+        return
+    done, quarantined, missing = render_to(out, config, chosen, resources, retry_quarantined, chosen_part)
+    console.print(f"{done} videos{f' of part {part}' if part else ''} in {out}", style="bold")
+    for row in quarantined:
         console.print(f"quarantined {row.id}: {row.reason}", style="yellow")
     if missing:
         raise VOSForgeError(f"{missing} videos of {out} are missing: run the same command again")
-    if bad := len(shards.quarantined):
+    if bad := len(quarantined):
         raise QuarantinedError(
             f"{out} is complete except for {bad} quarantined videos: --retry-quarantined retries them"
         )

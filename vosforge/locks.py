@@ -85,11 +85,15 @@ def one_writer(
 def in_turn(folder: Path, doing: str, name: str) -> Iterator[None]:
     """Wait until no other process is ``doing`` this to ``folder``, and keep others waiting. ``name``: of the lock."""
     with ExitStack() as stack:
+        told = False
         while True:
             try:
                 stack.enter_context(one_writer(folder, doing, name, rivals=lambda name: False))
                 break
             except BusyError:
+                if not told:
+                    logger.info("another process is %s %s, waiting for it", doing, folder)
+                told = True
                 time.sleep(WAIT_SECONDS)
         yield
 
