@@ -1,14 +1,17 @@
 """Parts of a data set: which shards they have, which exclude each other, and which are missing."""
 
 import json
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
+from render.farm.events import Done
 from render.farm.jobs import Dataset
 from render.farm.parts import WHOLE, Part, missing_parts
 from tests.render.conftest import make_record
-from vosforge.errors import InputError
+from tests.render.farm.inline_pool import render_inline
+from vosforge.errors import InputError, VOSForgeError
 from vosforge.files import UNFINISHED
 from vosforge.videos import read_manifest, stage_video
 from vosforge.videos.manifest import MANIFEST, PIECES
@@ -135,3 +138,24 @@ def test_what_other_divisions_left_is_folded_before_a_part_starts(dataset):
     with dataset.writing():
         dataset.manifest()
     assert not list(dataset.root.glob(PIECES)) and read_manifest(dataset.root) == rows
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_parts_that_start_at_once_with_different_renderers_do_not_mix(dataset, same):
+    part = Dataset(dataset.root, dataset.config, dataset.catalog, Part(2, 2))
+
+    def staged(index, renderer):
+        record = make_record(index)
+        stage_video(dataset.staged_path(index), replace(record, attributes={**record.attributes, "renderer": renderer}))
+        return Done(renderer=renderer)
+
+    def rendering(number, job):
+        staged(0, "one")  # by part 1, meanwhile
+        yield staged(job["index"], "one" if same else "other")
+
+    if same:
+        assert render_inline(part, rendering).videos_done == 8
+    else:
+        with pytest.raises(VOSForgeError, match="started with one, and other may give different frames"):
+            render_inline(part, rendering)
+        assert len(part.missing()) == 8
