@@ -5,6 +5,7 @@ count. Where parts of a data set are rendered by themselves, each writes a piece
 (``manifest-07-of-40.jsonl``), whose lines count more than the manifest's; building the manifest folds the pieces in.
 """
 
+import errno
 import json
 import logging
 import os
@@ -50,9 +51,16 @@ def has_manifest(root: Place) -> bool:
 
 def append_manifest(root: Path, rows: Iterable[VideoRow], label: str = "") -> None:
     """Add the ``rows`` of a shard that was just sealed, to the piece ``label``. Call it from one process at a time."""
+    data = "".join(map(_line, rows)).encode()
     with (root / piece_name(label)).open("ab", buffering=0) as file:
-        file.write("".join(map(_line, rows)).encode())  # at once: a kill leaves all of it or nothing
-        os.fsync(file.fileno())
+        before = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(data) < len(data):  # at once: a kill leaves all of it or nothing
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(before)  # half a line would spoil what follows
+            raise
 
 
 def build_manifest(root: Path, *, anew: bool = True) -> None:

@@ -13,6 +13,7 @@ from render.farm.layout import Resources
 from render.farm.parts import WHOLE, Part
 from render.farm.run import Progress
 from render.farm.threads import render_here
+from vosforge.processes import end_on_sigterm
 
 CHILD = "benchmarks.null_child"
 CONFIG = DatasetConfig(
@@ -33,4 +34,5 @@ def render_null(dataset: Dataset, workers: int = 1) -> Progress:
 
 
 if __name__ == "__main__":
+    end_on_sigterm()
     render_null(null_dataset(Path(sys.argv[1]), Part.parse(sys.argv[2])))

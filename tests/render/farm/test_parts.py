@@ -1,6 +1,7 @@
 """Parts of a data set: which shards they have, which exclude each other, and which are missing."""
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import product
 
@@ -11,7 +12,7 @@ from render.farm.jobs import Dataset
 from render.farm.parts import WHOLE, Part, missing_parts
 from tests.render.conftest import make_record
 from tests.render.farm.inline_pool import render_inline
-from vosforge.errors import InputError, VOSForgeError
+from vosforge.errors import InputError, MachineError, VOSForgeError
 from vosforge.files import UNFINISHED
 from vosforge.videos import read_manifest, stage_video
 from vosforge.videos.manifest import MANIFEST, PIECES
@@ -159,3 +160,18 @@ def test_parts_that_start_at_once_with_different_renderers_do_not_mix(dataset, s
         with pytest.raises(VOSForgeError, match="started with one, and other may give different frames"):
             render_inline(part, rendering)
         assert len(part.missing()) == 8
+
+
+def test_a_full_disk_leaves_no_half_line_in_a_piece(small_disk, small_config, catalog):
+    part = Dataset(small_disk / "data", small_config, catalog, Part(1, 2))
+    seal(part, [0])
+    (piece,) = part.root.glob(PIECES)
+    rows, before = read_manifest(part.root), piece.read_bytes()
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    with pytest.raises(MachineError, match="No space left"):
+        part.record(0, rows * 20)
+    assert piece.read_bytes() == before
+    ballast.unlink()
+    part.record(0, rows * 20)
+    assert read_manifest(part.root) == rows

@@ -11,6 +11,7 @@ import pytest
 from render.farm.parts import Part, missing_parts
 from tests.render.farm.null_runs import CONFIG, null_dataset, render_null
 from vosforge.files import UNFINISHED
+from vosforge.processes import TERMINATED
 from vosforge.seeding import rng_for
 from vosforge.videos import ShardSet
 from vosforge.videos.manifest import MANIFEST, PIECES, has_manifest
@@ -94,3 +95,18 @@ def test_the_same_part_is_not_rendered_twice_at_once(tmp_path):
         _, told = run.communicate(timeout=60)
         assert run.returncode == 0, told
     assert missing_parts(root, PARTS) == "2-4"
+
+
+def test_a_terminated_part_ends_at_once_and_goes_on_when_it_is_started_again(tmp_path, undisturbed):
+    root = tmp_path / "data"
+    null_dataset(root)
+    run, left = started(root, 1), missing(root, 1)
+    wait_until_missing(root, 1, run, left - 2, [])
+    run.terminate()
+    _, told = run.communicate(timeout=30)
+    assert run.returncode == TERMINATED, told
+    with null_dataset(root, Part(1, PARTS)).writing():
+        assert 0 < missing(root, 1) < left and not list(root.rglob(f"{UNFINISHED}*"))
+    assert started(root, 1).wait(60) == 0
+    found = {path.name: path.read_bytes() for path in root.glob("shards/*")}
+    assert found == {name: undisturbed[name] for name in ("shard-00000.h5", "shard-00004.h5", "shard-00008.h5")}
