@@ -9,6 +9,7 @@ import errno
 import json
 import logging
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,8 @@ from vosforge.videos.reader import shard_rows
 from vosforge.videos.remote import Place
 
 MANIFEST, PIECES = "manifest.jsonl", "manifest-*-of-*.jsonl"
+ADDING_SECONDS = 0.2
+"""After so long, half a line is not one that is being written."""
 
 
 def piece_name(label: str) -> str:
@@ -116,7 +119,11 @@ def _absent(root: Place) -> InputError:
 def _read(root: Place, path: Place) -> bytes | None:
     """What is in a manifest or piece; None where there is no such file."""
     try:
-        return local_copy(path).read_bytes() if path.exists() else None
+        data = local_copy(path).read_bytes() if path.exists() else None
+        if data and not data.endswith(b"\n") and isinstance(path, Path):  # perhaps lines are being added
+            time.sleep(ADDING_SECONDS)
+            data = path.read_bytes()
+        return data
     except FileNotFoundError:  # folded meanwhile
         return None
     except OSError as error:

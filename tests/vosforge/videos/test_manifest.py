@@ -82,6 +82,14 @@ def test_a_torn_manifest_is_not_read_as_if_it_were_whole(root):
         read_manifest(root)
 
 
+def test_lines_that_are_being_added_are_waited_for(root, monkeypatch):
+    path, rows = root / MANIFEST, read_manifest(root)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: path.write_bytes(whole))
+    assert read_manifest(root) == rows
+
+
 def divided(root, of):
     """Replace the manifest by pieces: part k has every ``of``-th shard."""
     (root / MANIFEST).unlink()
