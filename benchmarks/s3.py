@@ -12,7 +12,6 @@ from pathlib import Path
 import fsspec
 
 from vosforge.processes import end_with_owner
-from vosforge.videos.manifest import MANIFEST
 
 STARTING_SECONDS = 60.0
 
@@ -46,9 +45,9 @@ def local_s3(bucket: str) -> Iterator[str]:
 
 
 def upload(data: Path, url: str) -> None:
-    """Copy a data set's manifest and shards to ``url``, as ``aws s3 sync`` does."""
+    """Copy a data set's manifest, or its pieces, and shards to ``url``, as ``aws s3 sync`` does."""
     store, path = fsspec.url_to_fs(url)
-    for file in (data / MANIFEST, *sorted((data / "shards").glob("shard-*.h5"))):
+    for file in (*sorted(data.glob("manifest*.jsonl")), *sorted((data / "shards").glob("shard-*.h5"))):
         store.put_file(str(file), f"{path}/{file.relative_to(data).as_posix()}")
 
 

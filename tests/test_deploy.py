@@ -31,8 +31,6 @@ DOCKERFILE = re.sub(r"\\\n\s*", "", TEXTS["deploy/Dockerfile"])
 CLUSTER = yaml.safe_load(TEXTS["deploy/ray-cluster.yaml"])
 CLAIM, JOB = yaml.safe_load_all(TEXTS["deploy/rayjob.yaml"])
 PINNED = dict(line.split("==") for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line)
-TO_COME = {"render": {"--part", "--prepare-only"}, "status": {"--missing-parts"}}
-"""Commands and options that another branch adds."""
 BL30K = RenderSettings(width=768, height=512, frames=160)
 GIB = 2**30
 
@@ -52,9 +50,8 @@ def options_of(command: Any) -> set[str]:
 def test_every_command_and_option_exists(name: str) -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for command, options in calls("vosforge", TEXTS[name]):
-        assert command in commands or command in TO_COME, command
-        known = options_of(commands[command]) if command in commands else set()
-        assert set(options) <= known | TO_COME.get(command, set()) | {"--help"}, command
+        assert command in commands, command
+        assert set(options) <= options_of(commands[command]) | {"--help"}, command
 
 
 def test_the_commands_are_found() -> None:

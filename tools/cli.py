@@ -184,6 +184,15 @@ def render(
         bool, typer.Option("--any-renderer", help="Resume even with a different Blender version or device.")
     ] = False,
     retry_quarantined: RetryQuarantined = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="Render one part of N, without Ray: 7/40. Any number of parts may run at once.", show_default=False
+        ),
+    ] = None,
+    prepare_only: Annotated[
+        bool, typer.Option("--prepare-only", help="Pin settings and assets; render nothing.")
+    ] = False,
     config: Config = None,
     settings: Set = None,
 ) -> None:
@@ -192,21 +201,30 @@ def render(
     Interrupt it at any time: sealed videos are kept, and the same command resumes. Exits with 0 if all videos are
     rendered, 1 if some are missing (run it again), 3 if only quarantined ones are missing.
     """
+    from assets.store import AssetStore
     from render.farm.layout import Resources
-    from tools.commands.rendering import render_to
+    from render.farm.parts import Part
+    from tools.commands.rendering import open_part, render_to
 
+    chosen_part = Part.parse(part) if part is not None else None
+    if part is not None and (address is not None or prepare_only):
+        raise InputError(f"--part {part} renders here: leave out {'--prepare-only' if prepare_only else '--address'}")
     chosen = dataset_flags(videos, frames, seed, preset, quality, passes)
     chosen |= asset_flags(assets, num_meshes, textures, num_textures, hdris) | parsed_settings(settings or ())
     resources = Resources(workers, threads, device, workers_per_gpu, address, any_renderer)
     check_folder(out)
+    if prepare_only:
+        open_part(out, config, chosen, AssetStore())
+        console.print(f"{out} is prepared", style="bold")
+        return
     retry = retry_quarantined == ALL or retry_quarantined or False
-    shards, missing = render_to(out, config, chosen, resources, retry)
-    console.print(f"{len(shards.videos)} videos in {out}", style="bold")
-    for row in shards.quarantined:
+    done, quarantined, missing = render_to(out, config, chosen, resources, retry, chosen_part)
+    console.print(f"{done} videos{f' of part {part}' if part else ''} in {out}", style="bold")
+    for row in quarantined:
         console.print(f"quarantined {row.id}: {row.reason}", style="yellow")
     if missing:
         raise VOSForgeError(f"{missing} videos of {out} are missing: run the same command again")
-    if bad := len(shards.quarantined):
+    if bad := len(quarantined):
         raise QuarantinedError(
             f"{out} is complete except for {bad} quarantined videos: --retry-quarantined retries them"
         )

@@ -33,6 +33,15 @@ from vosforge.log import console
 def status(
     out: Annotated[str, typer.Argument(help="A data set that render works on, or did, as a path or URL.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: seconds, bytes, counts an hour.")] = False,
+    parts: Annotated[
+        int | None,
+        typer.Option(
+            "--missing-parts",
+            min=1,
+            help="Print only which of N parts remain, for Slurm's --array.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Say how far a data set is: videos done, running, missing and quarantined, rate, time left, and each worker.
 
@@ -40,10 +49,14 @@ def status(
     are rendered; 1 if some are missing, or in no shard yet, and no run is under way; 3 if only quarantined ones are
     missing; 4 while a run is under way.
     """
+    from render.farm.parts import missing_parts
     from render.farm.status import EXIT_CODES, read_status
     from tools.commands.status import status_json, status_lines, workers_table
     from vosforge.videos import place
 
+    if parts is not None:
+        typer.echo(missing_parts(Path(out), parts))
+        return
     found = read_status(place(out))
     if as_json:
         typer.echo(json.dumps(status_json(out, found), indent=2))

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from vosforge.errors import InputError, VOSForgeError
 UNFINISHED_FOLDER = ".unfinished-"
 UNFINISHED = ".writing-"
 """Prefix of unfinished files: safe to delete when no writer runs."""
+STEM_CHARACTERS = 40
+"""So much of a file's stem is in its unfinished name: who wrote it can be told, and no name is too long."""
 
 
 def cache_dir() -> Path:
@@ -64,7 +66,8 @@ def sealed_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _naming(path, path.parent / UNFINISHED):
-        handle, name = tempfile.mkstemp(prefix=UNFINISHED, suffix=path.suffix, dir=path.parent)
+        prefix = f"{UNFINISHED}{path.stem[:STEM_CHARACTERS]}-"
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -121,10 +124,14 @@ def sealed_folder(path: Path) -> Iterator[Path]:
         raise
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Delete leftovers of killed writers in ``folder``; call it only when no writer runs."""
+def remove_unfinished(folder: Path, mine: Callable[[str], bool] = lambda stem: True) -> None:
+    """Delete leftovers of killed writers in ``folder``; call it only when no writer runs.
+
+    ``mine``: says of a stem whether no other writer writes files of that name; then others may run.
+    """
     for leftover in folder.glob(f"{UNFINISHED}*"):
-        leftover.unlink(missing_ok=True)
+        if mine(leftover.name.removeprefix(UNFINISHED).rpartition("-")[0]):
+            leftover.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

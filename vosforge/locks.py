@@ -1,6 +1,9 @@
 """One writer per folder: by a lock or, on file systems without locks, by a lease.
 
 A lock ends with its process. A lease is a file that its owner keeps touching: a stale one may be taken over.
+
+Locks of several names divide a folder's work among processes. Each takes its own first, then looks whether a rival's is
+held: of two rivals, at least one sees the other.
 """
 
 import errno
@@ -11,8 +14,8 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +29,12 @@ BEAT_SECONDS, STALE_SECONDS = 10.0, 60.0
 """How often a lease is touched, and after how long it counts as stale."""
 SETTLE_SECONDS = 0.5
 """If two processes take a lease at once, the later one wins: each waits this long before checking."""
+WAIT_SECONDS = 0.5
+"""Between two tries of a process that waits for its turn."""
+
+
+class BusyError(InputError):
+    """Another process holds what this one needs."""
 
 
 def lock(file: IO, how: int) -> bool:
@@ -43,26 +52,72 @@ def lock(file: IO, how: int) -> bool:
 
 
 @contextmanager
-def one_writer(folder: Path, doing: str) -> Iterator[None]:
-    """Hold ``folder`` as the only process ``doing`` ("rendering into") it.
+def one_writer(
+    folder: Path, doing: str, name: str = "", rivals: Callable[[str], bool] = lambda name: True
+) -> Iterator[None]:
+    """Hold ``folder`` as the only process ``doing`` ("rendering into") it, but for those with another kind of lock.
 
-    Raises InputError when another process does, MachineError when that cannot be determined.
+    ``name``: of the lock; ``rivals``: says of another lock's name whether its holder excludes this process.
+    Raises BusyError when another process does, MachineError when that cannot be determined.
     """
     busy = f"another process is {doing} {folder}"
     with attempting(f"write to {folder}"):
-        file = (folder / ".lock").open("w")
-    with file:
+        file = _file(folder, "lock", name).open("w")
+    with file, ExitStack() as stack:
         with attempting(f"lock {folder}"):
             try:
                 locked = lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise InputError(f"{busy}: wait for it or stop it") from None
-        if locked:
-            yield
-        else:
-            logger.warning("%s has no file locks: a lease file (.lease) keeps other processes out", folder)
-            with _lease(folder / ".lease", busy):
-                yield
+                raise BusyError(f"{busy}: wait for it or stop it") from None
+        if not locked:
+            lease = _file(folder, "lease", name)
+            logger.warning("%s has no file locks: a lease file (%s) keeps other processes out", folder, lease.name)
+            stack.enter_context(_lease(lease, busy))
+        with attempting(f"lock {folder}"):
+            others = {path.name.removeprefix(".lock").removeprefix("-") for path in folder.glob(".lock*")} - {name}
+            for other in sorted(filter(rivals, others)):
+                if _is_locked(folder, other) if locked else _is_leased(folder, other, name):
+                    raise BusyError(f"{busy} ({_file(folder, 'lock', other).name}): wait for it or stop it")
+        yield
+
+
+@contextmanager
+def in_turn(folder: Path, doing: str, name: str) -> Iterator[None]:
+    """Wait until no other process is ``doing`` this to ``folder``, and keep others waiting. ``name``: of the lock."""
+    with ExitStack() as stack:
+        told = False
+        while True:
+            try:
+                stack.enter_context(one_writer(folder, doing, name, rivals=lambda name: False))
+                break
+            except BusyError:
+                if not told:
+                    logger.info("another process is %s %s, waiting for it", doing, folder)
+                told = True
+                time.sleep(WAIT_SECONDS)
+        yield
+
+
+def _file(folder: Path, kind: str, name: str) -> Path:
+    return folder / f".{kind}{f'-{name}' if name else ''}"
+
+
+def _is_locked(folder: Path, name: str) -> bool:
+    with _file(folder, "lock", name).open() as file:
+        try:
+            lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _is_leased(folder: Path, name: str, own: str) -> bool:
+    lease = _file(folder, "lease", name)
+    holder = _held(lease)
+    try:
+        return holder is not None and _alive(lease, holder, _file(folder, "lease", own).stat().st_mtime)
+    except FileNotFoundError:  # it ended meanwhile
+        return False
 
 
 @contextmanager
@@ -91,13 +146,13 @@ def _take(path: Path, mine: str, busy: str) -> None:
             file.write(mine)
         if (holder := _held(path)) is not None and _alive(path, holder, own.stat().st_mtime):
             owner = json.loads(holder)
-            raise InputError(f"{busy} (process {owner['pid']} on {owner['host'].split()[0]}): wait for it or stop it")
+            raise BusyError(f"{busy} (process {owner['pid']} on {owner['host'].split()[0]}): wait for it or stop it")
         own.replace(path)
     finally:
         own.unlink(missing_ok=True)
     time.sleep(SETTLE_SECONDS)
     if _held(path) != mine:
-        raise InputError(f"{busy}: wait for it or stop it")
+        raise BusyError(f"{busy}: wait for it or stop it")
 
 
 def _host() -> str:

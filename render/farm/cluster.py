@@ -49,7 +49,7 @@ def render_dataset(
             with sigterm_kept():
                 layout = _start_ray(resources, videos, memory)
             folders = dataset.root.resolve(), store.root.resolve()
-            place = Workplace(*folders, layout.threads, resources.device, start)
+            place = Workplace(*folders, layout.threads, resources.device, start, dataset.logs)
             yield _RayPool(place, layout, resources, memory)
         finally:
             ray.shutdown()

@@ -2,10 +2,11 @@
 
 A data set's folder holds ``dataset.yaml`` and ``catalog.jsonl`` (what it is rendered from, pinned), ``staging/``
 (sealed single videos on their way into a shard), ``shards/``, ``quarantine/`` (shards and videos that were taken out),
-``manifest.jsonl`` and ``logs/``.
+``manifest.jsonl`` and ``logs/``. Processes may render parts of it at once, each with its own piece of the manifest.
 """
 
 import itertools
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,18 +20,24 @@ from assets.settings import AssetSettings
 from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import RenderSettings, SceneSpec, video_id
 from render.farm.events import kind_of
+from render.farm.parts import WHOLE, Part
 from render.farm.sealing import NOTE, Places, noted_reason, seal_shard
 from render.qualities import QUALITIES
 from vosforge.config import Record, read_config
 from vosforge.errors import InputError
 from vosforge.files import move_sealed, remove_sealed, remove_unfinished, write_sealed
-from vosforge.locks import one_writer
+from vosforge.locks import in_turn, one_writer
 from vosforge.log import logger
 from vosforge.terms import Split
 from vosforge.trouble import attempting
 from vosforge.videos import ShardSet, VideoRow, append_manifest, build_manifest, quarantine_video
+from vosforge.videos.format import shard_name
+from vosforge.videos.manifest import build_piece, piece_name, pieces_of
 from vosforge.videos.reader import shard_rows
 from vosforge.videos.writer import unpack_video
+
+PREPARING = "preparing"
+"""The name of the lock of what parts that start at once do one at a time."""
 
 
 class DatasetConfig(Record):
@@ -123,18 +130,31 @@ def shard_members(config: DatasetConfig, shard: int) -> range:
     return range(shard * size, min((shard + 1) * size, config.videos))
 
 
+def unsealed(root: Path) -> list[int]:
+    """The numbers of the shards of the data set in the folder ``root`` that are not sealed yet.
+
+    Raises InputError where no data set was started.
+    """
+    config = begun_with(root)
+    if config is None:
+        raise InputError(f"{root} holds no data set: start it with 'vosforge render {root} --prepare-only'")
+    sealed = _numbers(Places(root).shards)
+    return [shard for shard in shard_numbers(config) if shard not in sealed]
+
+
 class Dataset:
     """A data set's folder for the planner: pinned config and catalog, and finished videos.
 
-    What is finished is known from two listings, of ``shards/`` and ``staging/``, however many videos there are.
+    What is finished is known from two listings, of ``shards/`` and ``staging/``, however many videos there are. It
+    knows of the shards of one part only, by default of all.
     """
 
-    def __init__(self, root: Path, config: DatasetConfig, catalog: Catalog) -> None:
+    def __init__(self, root: Path, config: DatasetConfig, catalog: Catalog, part: Part = WHOLE) -> None:
         """Pin ``config`` and ``catalog`` in ``root``, or compare them with those pinned there.
 
         Raises InputError if the folder was started with other settings or assets.
         """
-        self.root, self.config, self.catalog = root, config, catalog
+        self.root, self.config, self.catalog, self.part = root, config, catalog, part
         self.places = Places(root)
         self._retried: set[int] = set()
         self._pinned = Pinned(config, split_assets(config, catalog))
@@ -152,12 +172,35 @@ class Dataset:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Lock the folder for writing, and clean up after a killed writer. Raises InputError if it is locked."""
-        with one_writer(self.root, "rendering into"):
+        """Lock the part for writing, and clean up after a killed writer. Raises InputError if it is locked.
+
+        A part and the whole exclude each other, and so do parts of different divisions.
+        """
+        with one_writer(self.root, "rendering into", self.part.label, self.part.excludes):
             with self.places.writing():
                 for folder in (self.root, self.places.staging, self.places.shards):
-                    remove_unfinished(folder)
+                    remove_unfinished(folder, self._is_own)
+                self._fold_others()
             yield
+
+    def _fold_others(self) -> None:
+        """Fold in the pieces that parts of another division left, so that all pieces are of one division."""
+        labels = (path.stem.removeprefix("manifest-") for path in pieces_of(self.root))
+        if self.part != WHOLE and any(map(self.part.excludes, labels)):
+            with in_turn(self.root, "starting", PREPARING):
+                build_manifest(self.root, anew=False)
+
+    def _is_own(self, stem: str) -> bool:
+        """Whether a file of this stem is written by this part only."""
+        if self.part == WHOLE or stem == Path(piece_name(self.part.label)).stem:
+            return True
+        found = re.match(r"(shard-)?([0-9]+)(\.quarantined)?$", stem)
+        return found is not None and (int(found[2]) if found[1] else self.shard_of(int(found[2]))) in self.shards()
+
+    @property
+    def logs(self) -> str:
+        """The folder of the part's logs, in the data set's."""
+        return f"logs/part-{self.part.label}" if self.part != WHOLE else "logs"
 
     def spec(self, index: int, attempt: int = 0) -> SceneSpec:
         """The scene of video ``index``, drawn from the assets of its split only."""
@@ -176,8 +219,8 @@ class Dataset:
         return shard_members(self.config, shard)
 
     def shards(self) -> range:
-        """The numbers of all shards."""
-        return shard_numbers(self.config)
+        """The numbers of the part's shards."""
+        return self.part.shards(len(shard_numbers(self.config)))
 
     def shard_of(self, index: int) -> int:
         """The number of the shard that video ``index`` belongs to."""
@@ -190,12 +233,22 @@ class Dataset:
         retried = {index for index in self._retried if self.shard_of(index) in sealed}
         return sorted({*wanted, *retried} - settled)
 
-    def renderer(self) -> str | None:
-        """Renderer of the first existing video ("Blender 5.0.1 Cycles CPU"); None if unknown."""
-        shards = map(self.shard_path, sorted(self._sealed()))
-        staged = (path for path in map(self.staged_path, sorted(self._settled())) if path.exists())
-        for path in itertools.chain(shards, staged):
-            for video in ShardSet(path):
+    def renderer(self, *, of_others: bool = False) -> str | None:
+        """Renderer of the first existing video ("Blender 5.0.1 Cycles CPU"), of any part; None if unknown.
+
+        ``of_others``: not of this part's own.
+        """
+        own = {*self.shards()} if of_others else set()
+        shards = map(self.shard_path, sorted(_numbers(self.places.shards) - own))
+        staged = (index for index in sorted(self._staged()) if self.shard_of(index) not in own)
+        for path in itertools.chain(shards, map(self.staged_path, staged)):
+            try:
+                videos = ShardSet(path)
+            except InputError:
+                if path.exists():
+                    raise
+                continue  # another part sealed its shard meanwhile
+            for video in videos:
                 renderer: str | None = video.attributes.get("renderer")
                 return renderer
         return None
@@ -245,7 +298,7 @@ class Dataset:
         """Add the ``rows`` of a shard that was just sealed to the manifest; none if it stayed as it was."""
         if rows:
             with self.places.writing():
-                append_manifest(self.root, rows)
+                append_manifest(self.root, rows, self.part.label)
         self._retried.difference_update(self.members(shard))
 
     def reopen(self, shard: int, good: Collection[int], quarantined: Mapping[int, str]) -> None:
@@ -272,9 +325,12 @@ class Dataset:
             remove_sealed(self.places.note(index))
 
     def manifest(self, *, anew: bool = False) -> None:
-        """Bring the manifest in order; ``anew``: read every shard for it."""
+        """Bring the manifest, or the part's piece of it, in order; ``anew``: read every shard for it."""
         with self.places.writing():
-            build_manifest(self.root, anew=anew)
+            if self.part == WHOLE:
+                build_manifest(self.root, anew=anew)
+            else:
+                build_piece(self.root, self.part.label, map(shard_name, self.shards()), anew=anew)
 
     def _set_aside(self, path: Path) -> None:
         """Move a file into ``quarantine/``, beside what lies there already."""
@@ -285,14 +341,25 @@ class Dataset:
         logger.info("%s is kept as %s", path.name, target)
 
     def _sealed(self) -> set[int]:
-        """The numbers of the sealed shards."""
-        names = (name.removeprefix("shard-").removesuffix(".h5") for name in _listed(self.places.shards))
-        return {int(name) for name in names if name.isdecimal() and int(name) in self.shards()}
+        """The numbers of the part's sealed shards."""
+        return _numbers(self.places.shards) & {*self.shards()}
 
     def _settled(self) -> set[int]:
-        """The videos that are staged, or whose quarantine is noted."""
+        """The part's videos that are staged, or whose quarantine is noted."""
         names = (name.removesuffix(NOTE).removesuffix(".h5") for name in _listed(self.places.staging))
-        return {int(name) for name in names if name.isdecimal() and int(name) < self.config.videos}
+        indices = (int(name) for name in names if name.isdecimal() and int(name) < self.config.videos)
+        return {index for index in indices if self.shard_of(index) in self.shards()}
+
+    def _staged(self) -> set[int]:
+        """The staged videos of all parts."""
+        names = (name.removesuffix(".h5") for name in _listed(self.places.staging) if name.endswith(".h5"))
+        return {int(name) for name in names if name.isdecimal()}
+
+
+def _numbers(shards: Path) -> set[int]:
+    """The numbers of the shards in a folder."""
+    names = (name.removeprefix("shard-").removesuffix(".h5") for name in _listed(shards))
+    return {int(name) for name in names if name.isdecimal()}
 
 
 def _listed(folder: Path) -> Iterator[str]:

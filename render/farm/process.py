@@ -115,14 +115,14 @@ class BlenderProcess:
             doing = event.on if isinstance(event, Working) else "a frame"
 
     def close(self) -> None:
-        """End the process now."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        """End the process now. Another thread may call this too."""
+        connection, self._connection = self._connection, None
+        process, self._process = self._process, None
+        if connection is not None:
+            connection.close()
+        if process is not None:
+            process.kill()
+            process.wait()
 
     def _start(self) -> Connection:
         needed = ("bpy", "numba") if self._module == BLENDER else ()

@@ -97,7 +97,7 @@ def render_missing(
         progress = Progress(0, 0, 0, 0, 0, 0, 0, 0.0)
         if missing:
             try:
-                with RunLog(dataset.root, len(missing)) as log, pool_for(len(missing)) as pool:
+                with RunLog(dataset.root, len(missing), dataset.part.label) as log, pool_for(len(missing)) as pool:
                     progress = _Run(dataset, pool, missing, on_progress, any_renderer, log).work()
             except BaseException:
                 with suppress(VOSForgeError):  # the first error is the one to tell of
@@ -376,10 +376,10 @@ class _Run:
             self._patiently(lambda: self._dataset.record(request.shard, rows))
 
     def _hold_to_renderer(self, index: int, renderer: str) -> None:
-        """Remove video ``index`` and raise, if the nodes of a cluster that starts a data set differ."""
+        """Remove video ``index`` and raise, if the nodes, or parts, that start a data set differ."""
         if self._any_renderer:
             return
-        self._renderer = self._renderer or renderer
+        self._renderer = self._renderer or self._dataset.renderer(of_others=True) or renderer
         try:
             check_renderer(self._renderer, renderer)
         except VOSForgeError:

@@ -25,6 +25,8 @@ class Workplace:
     threads: int
     device: str
     start: str = BLENDER
+    logs: str = "logs"
+    """Where in the data set's folder the logs go."""
 
 
 class Worker:
@@ -33,7 +35,7 @@ class Worker:
     def __init__(self, place: Workplace, number: int) -> None:
         """Starts nothing yet. ``number``: names the log."""
         self._place, self._places = place, Places(place.dataset)
-        log = place.dataset / "logs" / f"blender-{number:03d}.log"
+        log = place.dataset / place.logs / f"blender-{number:03d}.log"
         self._blender = BlenderProcess(log, place.threads, place.device, place.start)
 
     def answer(self, request: Request) -> Iterator[Event]:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from render.farm.process import BlenderUnusableError, cards_of
 from tests.render.conftest import make_record
 from tests.tools.help import leaf, leaves
-from tests.tools.painted import painted_dataset
+from tests.tools.painted import painted_catalog, painted_dataset
 from tools.cli import app, main
 from vosforge.videos import stage_video
 
@@ -149,6 +149,30 @@ def test_what_a_data_set_lacks_after_a_run_is_its_exit_code(
         main()
     assert (ended.value.code or 0) == code
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("part", "code", "videos"), [("1/2", 0, 4), ("2/2", 3, 2), ("1/1", 3, 6)])
+def test_a_part_answers_for_its_own_videos(tmp_path, monkeypatch, capsys, part, code, videos):
+    dataset = painted_dataset(tmp_path / "data")
+    monkeypatch.setattr("render.farm.threads.ThreadPool", None)  # nothing is missing
+    monkeypatch.setattr(sys, "argv", ["vosforge", "render", str(dataset.root), "--part", part])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code or 0) == code
+    told = capsys.readouterr()
+    assert f"{videos} videos of part {part} in" in told.out.replace("\n", " ")
+
+
+def test_preparing_pins_settings_and_assets_and_renders_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("tools.commands.rendering.build_catalog", lambda *_: painted_catalog())
+    monkeypatch.setattr("tools.commands.rendering.render_with_progress", None)
+    for _ in range(2):
+        monkeypatch.setattr(sys, "argv", ["vosforge", "render", str(tmp_path / "data"), "--prepare-only"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+    found = {path.name for path in (tmp_path / "data").iterdir()}
+    assert found == {"dataset.yaml", "catalog.jsonl", ".lock-preparing"}
 
 
 def test_a_full_disk_is_one_sentence_whatever_the_command(monkeypatch, capsys, tmp_path):

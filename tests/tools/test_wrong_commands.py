@@ -83,6 +83,10 @@ render zzz --videos -1 | --videos
 render zzz --videos 99999999999 | 'videos' cannot be 99999999999
 render zzz --frames nan | --frames
 render zzz --address 127.0.0.1:1 | nothing answers at 127.0.0.1:1
+render zzz --part 5/4 | there is no part 5/4
+render zzz --part seven | 'seven' is no part
+render zzz --part 1/2 --address 127.0.0.1:1 | leave out --address
+render zzz --part 1/2 --prepare-only | leave out --prepare-only
 render zzz --set a | cannot read the setting 'a'
 render zzz --set 'a=[1,' | cannot read the setting 'a=[1,'
 render zzz --config ok.yaml --set .=3 | cannot read the setting '.=3'

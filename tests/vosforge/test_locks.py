@@ -11,7 +11,7 @@ import pytest
 
 from vosforge import locks
 from vosforge.errors import InputError, MachineError
-from vosforge.locks import one_writer
+from vosforge.locks import BusyError, in_turn, one_writer
 
 UNSUPPORTED = [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP]
 
@@ -104,3 +104,45 @@ def test_a_damaged_lease_is_taken_over(tmp_path, monkeypatch):
     (tmp_path / ".lease").write_text("half")
     with one_writer(tmp_path, "rendering into"):
         pass
+
+
+@pytest.mark.parametrize("locks_work", [True, False])
+@pytest.mark.parametrize(("first", "second"), [("", "a1"), ("a1", ""), ("a1", "b1"), ("b1", "a1")])
+def test_rivals_exclude_each_other_and_others_do_not(tmp_path, monkeypatch, locks_work, first, second):
+    if not locks_work:
+        refuse_locks(monkeypatch)
+
+    def claim(name):
+        return one_writer(tmp_path, "writing to", name, lambda other: other[:1] != name[:1])
+
+    with claim("a2"), claim("a1"):
+        pass
+    with claim(first):
+        with pytest.raises(BusyError, match="another process is writing to"), claim(second):
+            pass
+        with pytest.raises(BusyError), claim(first):
+            pass
+    with claim(second):
+        pass
+
+
+@pytest.mark.parametrize("locks_work", [True, False])
+def test_processes_take_turns(tmp_path, monkeypatch, locks_work):
+    if not locks_work:
+        refuse_locks(monkeypatch)
+    monkeypatch.setattr(locks, "WAIT_SECONDS", 0.01)
+    inside, most = [], []
+
+    def work(number):
+        with in_turn(tmp_path, "starting", "start"):
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.02)
+            inside.remove(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert most == [1] * 4

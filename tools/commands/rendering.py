@@ -7,34 +7,48 @@ from typing import TYPE_CHECKING, NamedTuple
 from assets.catalog import Catalog
 from assets.store import AssetStore
 from blender_scenes.sample import PRESETS
-from render.farm.jobs import Dataset, DatasetConfig, begun_with
+from render.farm.jobs import PREPARING, Dataset, DatasetConfig, begun_with
 from render.farm.layout import WHOLE_MACHINE, Resources
+from render.farm.parts import WHOLE, Part
 from render.farm.prepare import build_catalog
 from render.farm.process import BlenderUnusableError, cards_of
 from tools.convert.importing import PIN
 from vosforge.config import named, read_config
 from vosforge.errors import InputError
+from vosforge.locks import in_turn
 from vosforge.log import console
 from vosforge.progress import progress, shown
 from vosforge.ray_head import check_head
-from vosforge.videos import ShardSet
+from vosforge.trouble import attempting
+from vosforge.videos import ShardSet, VideoRow
+from vosforge.videos.format import shard_name
 
 if TYPE_CHECKING:
     from render.farm.cluster import Progress
 
 
 class Rendered(NamedTuple):
-    """A data set after a run, and the number of videos neither sealed nor quarantined."""
+    """A data set, or a part of it, after a run."""
 
-    shards: ShardSet
+    videos: int
+    """How many are sealed."""
+    quarantined: tuple[VideoRow, ...]
     missing: int
+    """How many are neither sealed nor quarantined."""
 
 
 def render_with_progress(
-    dataset: Dataset, store: AssetStore, resources: Resources = WHOLE_MACHINE, retry_quarantined: bool | str = False
+    dataset: Dataset,
+    store: AssetStore,
+    resources: Resources = WHOLE_MACHINE,
+    retry_quarantined: bool | str = False,
+    without_ray: bool = False,
 ) -> "Progress":
     """Render the missing videos of ``dataset`` with a progress display."""
-    from render.farm.cluster import render_dataset  # Ray takes seconds to import, and only rendering needs it
+    if without_ray:
+        from render.farm.threads import render_here as render
+    else:
+        from render.farm.cluster import render_dataset as render  # Ray takes seconds to import
 
     with progress("rendering", note="starting") as bar:
 
@@ -42,7 +56,7 @@ def render_with_progress(
             rate = run.frames_done / run.seconds if run.frames_done else 0.0
             bar.show(run.frames_done, run.frames_total, f"{rate:.2f} frames/s" if rate else "starting")
 
-        done = render_dataset(dataset, store, resources, show, retry_quarantined)
+        done = render(dataset, store, resources, show, retry_quarantined)
     if done.redrawn or done.quarantined:
         console.print(f"redrawn after a failed check: {done.redrawn}; quarantined: {done.quarantined}")
     return done
@@ -54,15 +68,16 @@ def render_to(
     overrides: Mapping[str, object],
     resources: Resources = WHOLE_MACHINE,
     retry_quarantined: bool | str = False,
+    part: Part | None = None,
 ) -> Rendered:
-    """Render the missing videos of the data set at ``out``.
+    """Render the missing videos of the data set at ``out``, or of one ``part`` of it, without Ray.
 
     An existing data set keeps its pinned settings and assets: they are the defaults, and others raise InputError.
     ``overrides``: those of `read_config`. ``retry_quarantined``: render quarantined videos too, or those of one kind.
     Raises InputError, before anything is written, if ``out`` is unsuitable, the device is missing, or no Ray cluster
     answers.
     """
-    wanted = read_config(DatasetConfig, config, overrides, None if config else begun_with(out))
+    wanted = _settings(out, config, overrides)
     check_place(out)
     if resources.address is not None:
         check_head(resources.address)
@@ -72,12 +87,32 @@ def render_to(
         except BlenderUnusableError as error:
             raise InputError(str(error)) from None
     store = AssetStore()
-    dataset = open_dataset(out, wanted, store)
-    render_with_progress(dataset, store, resources, retry_quarantined)
-    return Rendered(ShardSet(out), len(dataset.missing()))
+    dataset = open_part(out, config, overrides, store, part) if part else open_dataset(out, wanted, store)
+    render_with_progress(dataset, store, resources, retry_quarantined, part is not None)
+    shards, names = ShardSet(out), set(map(shard_name, dataset.shards()))
+    quarantined = tuple(row for row in shards.quarantined if row.shard in names)
+    return Rendered(sum(row.shard in names for row in shards.videos), quarantined, len(dataset.missing()))
 
 
-def open_dataset(root: Path, config: DatasetConfig, store: AssetStore) -> Dataset:
+def open_part(
+    out: Path, config: Path | None, overrides: Mapping[str, object], store: AssetStore, part: Part = WHOLE
+) -> Dataset:
+    """`open_dataset` for a data set that several processes may start at once: one prepares it, the others wait."""
+    wanted = _settings(out, config, overrides)
+    check_place(out)
+    if begun_with(out):
+        return open_dataset(out, wanted, store, part)
+    with attempting(f"write to {out}"):
+        out.mkdir(parents=True, exist_ok=True)
+    with in_turn(out, "preparing", PREPARING):
+        return open_dataset(out, _settings(out, config, overrides), store, part)
+
+
+def _settings(out: Path, config: Path | None, overrides: Mapping[str, object]) -> DatasetConfig:
+    return read_config(DatasetConfig, config, overrides, None if config else begun_with(out))
+
+
+def open_dataset(root: Path, config: DatasetConfig, store: AssetStore, part: Part = WHOLE) -> Dataset:
     """Open the data set at ``root``, or start it with a new catalog for ``config``.
 
     Raises InputError if it was started with other settings, ``root`` is unsuitable, or the preset is unknown.
@@ -85,9 +120,9 @@ def open_dataset(root: Path, config: DatasetConfig, store: AssetStore) -> Datase
     check_place(root)
     if begun_with(root):
         console.print(f"{shown(root)} exists, reusing its catalog")
-        return Dataset(root, config, Catalog.load(root / "catalog.jsonl"))
+        return Dataset(root, config, Catalog.load(root / "catalog.jsonl"), part)
     named("preset", config.scene.preset, PRESETS)  # of new scenes: those of stored data sets may bear any name
-    return Dataset(root, config, build_catalog(config.assets, config.seed, store))
+    return Dataset(root, config, build_catalog(config.assets, config.seed, store), part)
 
 
 def check_place(root: Path) -> None:

@@ -24,7 +24,7 @@ from vosforge.trouble import trouble
 from vosforge.videos import Place, VideoRow, read_manifest
 from vosforge.videos.cache import local_copy
 from vosforge.videos.format import shard_name
-from vosforge.videos.manifest import MANIFEST
+from vosforge.videos.manifest import MANIFEST, has_manifest
 from vosforge.videos.verify import Listing, find_problem, list_videos
 
 LISTING_SECONDS = 120.0
@@ -125,7 +125,7 @@ def _verify(path: Place, quick: bool, workers: int | None) -> Verification:
     if isinstance(path, Path) and path.is_file() and path.suffix != ".h5":
         raise InputError(f"{path} is not a shard (shard-….h5): name a data set's folder, or a shard in it")
     shards: list[Place] = [path] if path.is_file() else sorted((path / "shards").glob("shard-*.h5"))
-    if not shards and not config and not (path / MANIFEST).exists():
+    if not shards and not config and not has_manifest(path):
         raise InputError(f"{path} is neither a data set nor a shard: name the output of render or import")
     found = Verification(path, config)
     names = {shard.name for shard in shards}
@@ -133,7 +133,7 @@ def _verify(path: Place, quick: bool, workers: int | None) -> Verification:
     listed = _read(found, [*shards, *unpacked], root or path.parent, quick, workers)
     if root is None:
         return found
-    manifest = _manifest(found, root) if shards or (root / MANIFEST).exists() else None
+    manifest = _manifest(found, root) if shards or has_manifest(root) else None
     _find_members(found, root, shards, listed, manifest or {})
     if config and isinstance(path, Path) and path.is_dir():
         _find_unrendered(found, path, config, names)
@@ -223,7 +223,7 @@ def _manifest(found: Verification, root: Place) -> dict[str, VideoRow] | None:
         found.add("", MANIFEST, f"cannot be read here ({error.why})", "manual")
         return None
     except (InputError, UnicodeDecodeError):
-        what = "is damaged" if (root / MANIFEST).exists() else "is missing"
+        what = "is damaged" if has_manifest(root) else "is missing"
         found.add("", MANIFEST, what, "manifest")
         return None
 

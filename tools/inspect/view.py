@@ -16,7 +16,7 @@ from vosforge.trouble import attempting
 from vosforge.videos import Place, ShardSet, ShardVideo, place
 from vosforge.videos.film import is_film
 from vosforge.videos.folders import open_folder
-from vosforge.videos.manifest import MANIFEST
+from vosforge.videos.manifest import has_manifest
 from vosforge.videos.video import Video
 
 FRAMES_PER_SECOND = 12
@@ -42,12 +42,12 @@ def open_video(where: str) -> Video:
     path, video_id = _place_and_video(where)
     if isinstance(path, Path) and not path.exists():
         raise InputError(f"{path} does not exist: give a data set, a shard, frames or a film, as PATH or PATH:VIDEO")
-    if not isinstance(path, Path) or (path.is_file() and not is_film(path.name)) or (path / MANIFEST).is_file():
+    if not isinstance(path, Path) or (path.is_file() and not is_film(path.name)) or has_manifest(path):
         shards = ShardSet(path)
         if not shards.videos:
             raise InputError(f"{path} holds no finished video: render some first")
         return shards.video(video_id or shards.videos[0].id)
-    if (path.parent / MANIFEST).is_file():
+    if has_manifest(path.parent):
         raise InputError(f"{path} is part of a data set: name {path.parent}")
     videos = {video.id: video for video in open_folder(path)}
     if not video_id:

@@ -23,7 +23,7 @@ from vosforge.config import Amount, Record, Share, explain
 from vosforge.seeding import rng_for
 from vosforge.videos import Place, ShardSet, ShardVideo
 from vosforge.videos.folders import FRAMES, MASKS, OTHER_FRAMES, open_folder
-from vosforge.videos.manifest import MANIFEST
+from vosforge.videos.manifest import has_manifest
 from vosforge.videos.remote import RemotePath, place
 from vosforge.videos.video import MemoryVideo, Video, objects_in, usable_for_training
 
@@ -211,8 +211,8 @@ def _open(source: Source, min_frames: int) -> OpenSource:
 
 def _detected(where: Place) -> Kind:
     if isinstance(where, RemotePath):
-        return "shards" if where.is_file() or (where / MANIFEST).exists() or _no_tree(where) else "videos"
-    if where.is_file() or (where / MANIFEST).is_file() or (where / "shards").is_dir():
+        return "shards" if where.is_file() or has_manifest(where) or _no_tree(where) else "videos"
+    if where.is_file() or has_manifest(where) or (where / "shards").is_dir():
         return "shards"
     if find_videos(where) is not None or any(find_videos(folder) for folder in _subfolders(where)):
         return "videos"

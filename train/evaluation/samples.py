@@ -16,7 +16,7 @@ from vosforge import InputError
 from vosforge.seeding import rng_for
 from vosforge.videos import ShardSet, place
 from vosforge.videos.folders import open_folder
-from vosforge.videos.manifest import MANIFEST
+from vosforge.videos.manifest import has_manifest
 from vosforge.videos.video import Video, objects_in
 
 
@@ -95,7 +95,7 @@ def open_subjects(where: str, split: str | None = None) -> list[Subject]:
     path = place(where)
     if isinstance(path, Path) and not path.exists():
         raise InputError(f"{where} does not exist: give a DAVIS tree, a data set or a shard")
-    if not isinstance(path, Path) or path.is_file() or (path / MANIFEST).is_file():
+    if not isinstance(path, Path) or path.is_file() or has_manifest(path):
         shards, chosen = ShardSet(path), split or "val"
         subjects = [Subject(video) for video in shards.split(chosen)]
         if not subjects:

@@ -25,7 +25,7 @@ from vosforge.videos.folders import (
     is_frame,
     is_hidden,
 )
-from vosforge.videos.manifest import MANIFEST
+from vosforge.videos.manifest import has_manifest
 from vosforge.videos.masks import MaskFiles
 from vosforge.videos.names import categories, frame_names, original_names
 from vosforge.videos.video import Video
@@ -212,7 +212,7 @@ def open_truth(path: Place, split: str | None = None, year: str = "2017") -> Seq
     data set (train, val), or named in ``ImageSets/*/SPLIT.txt`` (of DAVIS's ``year`` if there are several).
     InputError if there are none.
     """
-    if not isinstance(path, Path) or path.is_file() or (path / MANIFEST).is_file() or (path / "shards").is_dir():
+    if not isinstance(path, Path) or path.is_file() or has_manifest(path) or (path / "shards").is_dir():
         shards = ShardSet(path)
         found: list[Truth] = [ShardTruth(video) for video in (shards.split(split) if split else shards)]
         if not found:

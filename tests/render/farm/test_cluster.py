@@ -9,14 +9,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from render.farm.cluster import render_dataset
 from render.farm.jobs import Dataset
 from render.farm.layout import Resources
+from render.farm.parts import Part
 from render.farm.process import BlenderUnusableError
 from render.farm.run import TRIES
+from render.farm.threads import render_here
 from tests.render.conftest import make_record
 from vosforge.errors import MachineError
 from vosforge.files import UNFINISHED
@@ -70,6 +73,18 @@ def test_a_data_set_is_rendered_sealed_and_not_rendered_twice(tmp_path, small_co
     again = render_dataset(dataset, store, Resources(workers=2))
     assert again.frames_total == 0
     assert (dataset.root / "manifest.jsonl").read_bytes() == manifest
+
+
+def test_a_part_without_ray_gives_what_ray_gives(tmp_path, small_config, catalog, store):
+    config = small_config.model_copy(update={"videos": 2, "videos_per_shard": 1})
+    dataset = Dataset(tmp_path / "data", config, catalog)
+    render_dataset(dataset, store, Resources(workers=1))
+    part = Dataset(tmp_path / "part", config, catalog, Part(2, 2))
+    assert render_here(part, store, Resources(workers=1)).videos_done == 1
+    (own,) = ShardSet(part.root)
+    assert np.array_equal(own.masks(), ShardSet(dataset.root).video(own.id).masks())
+    assert part.shard_path(1).read_bytes() == dataset.shard_path(1).read_bytes()
+    assert not part.shard_path(0).exists()
 
 
 def test_what_another_renderer_began_is_not_gone_on_with_unless_allowed(tmp_path, small_config, catalog, store):

@@ -12,10 +12,15 @@ import pytest
 
 import tools.inspect.verification
 from render.farm.jobs import Dataset
+from render.farm.parts import Part
 from tests.render.conftest import make_record
 from tests.tools.painted import CONFIG, paint_missing, painted_catalog, painted_dataset
 from tests.vosforge.videos.damage import attribute, damage_video, flipped, row_says
+from tools.inspect.stats import collect_stats
 from tools.inspect.verification import verify_path
+from tools.inspect.view import open_video
+from train.evaluation.samples import open_subjects
+from train.evaluation.truth import open_truth
 from vosforge import InputError
 from vosforge.errors import MachineError
 from vosforge.guarded import Lost, guarded
@@ -370,3 +375,20 @@ def test_a_staged_video_is_set_aside_and_told_where(tmp_path, caplog, monkeypatc
     [kept] = (dataset.root / "quarantine").iterdir()
     assert kept.read_bytes() == content and str(kept) in caplog.text
     assert 0 in dataset.missing()
+
+
+def test_a_data_set_in_pieces_is_as_good_as_one_with_a_manifest(dataset):
+    whole, rows = (dataset.root / MANIFEST).read_bytes(), ShardSet(dataset.root).videos
+    (dataset.root / MANIFEST).unlink()
+    for number in (1, 2):
+        part = Dataset(dataset.root, dataset.config, dataset.catalog, Part(number, 2))
+        with part.writing():
+            part.manifest()
+    assert verify_path(dataset.root, workers=1).passed
+    assert ShardSet(dataset.root).videos == rows
+    assert sum(collect_stats(dataset.root).sizes.values()) == len(rows)
+    assert open_video(str(dataset.root)).id == rows[0].id and len(open_truth(dataset.root)) == len(rows)
+    assert len(open_subjects(str(dataset.root), "train")) == sum(row.split == "train" for row in rows)
+    verify_path(dataset.root, repair=True, workers=1)
+    assert [path.name for path in dataset.root.glob("manifest*")] == [MANIFEST]
+    assert (dataset.root / MANIFEST).read_bytes() == whole

@@ -23,6 +23,7 @@ from vosforge import InputError, VOSForgeError
 from vosforge.files import UNFINISHED
 from vosforge.videos import ShardSet, place
 from vosforge.videos.cache import local_copy
+from vosforge.videos.manifest import build_piece, has_manifest
 from vosforge.videos.remote import RemotePath
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -89,6 +90,23 @@ def test_without_a_manifest_the_shards_say_what_they_hold(remote, folder):
     store, path = fsspec.url_to_fs(remote)
     store.rm(f"{path}/manifest.jsonl")
     same(ShardSet(remote), ShardSet(folder))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_pieces_of_a_manifest_count_where_they_are_listed(bucket, folder, cache, request, whole):
+    same_rows = ShardSet(folder)
+    build_piece(folder, "2-of-2", ["shard-00001.h5"])
+    manifest = (folder / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (folder / "manifest.jsonl").write_text("".join(line for line in manifest if "shard-00000" in line))
+    if not whole:
+        (folder / "manifest.jsonl").rename(folder / "manifest-1-of-2.jsonl")
+    url = f"{bucket}/{request.node.name.replace('[', '-').replace(']', '')}"
+    upload(folder, url)
+    assert has_manifest(place(url))
+    same(ShardSet(url), same_rows)
+    assert ShardSet(url).quarantined == same_rows.quarantined
+    with serving(folder) as there:
+        same(ShardSet(there), same_rows)
 
 
 def test_any_store_of_fsspec_will_do(folder, cache):
