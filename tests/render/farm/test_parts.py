@@ -94,7 +94,7 @@ def test_a_part_knows_of_its_own_shards_only(dataset):
 
 def test_a_part_cleans_up_after_itself_only(dataset):
     first, second = (Dataset(dataset.root, dataset.config, dataset.catalog, Part(number, 2)) for number in (1, 2))
-    own = ["shards/{}shard-00002-x.h5", "staging/{}000004-x.h5", "{}manifest-1-of-2-x.jsonl", "staging/{}probe1-of-2-x"]
+    own = ["shards/{}shard-00002-x.h5", "staging/{}000004-x.h5", "{}manifest-1-of-2-x.jsonl"]
     others = ["shards/{}shard-00003-x.h5", "staging/{}000006.quarantined-x.json", "{}manifest-2-of-2-x.jsonl"]
     for name in (*own, *others):
         path = dataset.root / name.format(UNFINISHED)

@@ -46,7 +46,7 @@ def test_a_data_set_is_rendered_and_not_rendered_twice(dataset, store):
     done = render_here(dataset, store, Resources(workers=2), start=CHILD)
     assert (done.videos_done, done.quarantined, done.left) == (VIDEOS, 0, 0)
     assert [row.id for row in ShardSet(dataset.root).videos] == [f"{index:06d}" for index in range(VIDEOS)]
-    assert sorted(path.name for path in (dataset.root / "logs").iterdir()) == ["blender-000.log", "blender-001.log"]
+    assert sorted(path.name for path in (dataset.root / "logs").glob("*.log")) == ["blender-000.log", "blender-001.log"]
     assert render_here(dataset, store, Resources(workers=2), start=CHILD).videos_total == 0
     assert not children()
 
