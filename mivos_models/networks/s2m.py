@@ -44,6 +44,9 @@ class S2M(nn.Module):
     weights are ``S2M(50, 1.0)``.
     """
 
+    short_side: int | None = None
+    """What `corrected` reduces the shorter side of larger frames to; None: they stay as they are."""
+
     def __init__(self, depth: Depth = 50, width: float = 1.0):
         super().__init__()
         trunk = ResNet(depth, width, 6, ("layer1", "layer2", "layer3", "layer4"), dilate_last=True)
@@ -72,8 +75,9 @@ def corrected(
     """Correct a mask by strokes: probabilities of background and objects, nearly 0 or 1, float32 [K+1,H,W].
 
     frame: uint8 RGB [H,W,3]; mask: uint8 [H,W]; strokes: bool [K,2,H,W], positive and negative; view: maps H by W to
-    the network's input; device: the network's device.
+    the network's input, which is reduced further for a network with a ``short_side``; device: the network's device.
     """
+    view = view.limited(network.short_side)
     objects = torch.arange(1, len(strokes) + 1).view(-1, 1, 1)
     current = (torch.from_numpy(mask) == objects).float()
     # Thin strokes survive downscaling: a cell counts if any of its pixels does. Then 3×3 dilation.
