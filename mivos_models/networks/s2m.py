@@ -46,6 +46,8 @@ class S2M(nn.Module):
 
     short_side: int | None = None
     """What `corrected` reduces the shorter side of larger frames to; None: they stay as they are."""
+    looks_again = False
+    """Whether `corrected` has it look again, with the mask it has found, where an object had none."""
 
     def __init__(self, depth: Depth = 50, width: float = 1.0):
         super().__init__()
@@ -86,4 +88,7 @@ def corrected(
     inputs = torch.cat([view.reduced(current).round().unsqueeze(1), drawn], dim=1).to(device)
     image = view.image(frame).to(device).expand(len(strokes), -1, -1, -1)
     logits = network(torch.cat([image, inputs], dim=1))
+    if network.looks_again and (new := ~current.flatten(1).any(dim=1)).any():
+        inputs[new, :1] = (logits[new] > 0).float()
+        logits[new] = network(torch.cat([image[new], inputs[new]], dim=1))
     return view.enlarged(aggregate(torch.sigmoid(logits.squeeze(1)), hard=True))

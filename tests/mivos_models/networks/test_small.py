@@ -108,4 +108,21 @@ def test_s2m_sees_large_frames_as_large_as_those_it_was_trained_on() -> None:
         strokes[0, 0, 20:30, 20:30] = True
         found = corrected(network, frame, mask, strokes, NetworkView(height, width), torch.device("cpu"))
         assert found.shape == (2, height, width)
-        assert seen.pop() == (1, 6, *expected)
+        assert {*seen} == {(1, 6, *expected)}
+        seen.clear()
+
+
+def test_s2m_looks_again_only_where_an_object_had_no_mask() -> None:
+    torch.manual_seed(0)
+    network = SmallS2M().eval()
+    seen: list[torch.Tensor] = []
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    frame, mask = np.zeros((64, 96, 3), np.uint8), np.zeros((64, 96), np.uint8)
+    mask[:20, :20] = 2
+    strokes = np.zeros((3, 2, 64, 96), bool)
+    strokes[:, 0, 30:40, 30:40] = True
+    corrected(network, frame, mask, strokes, NetworkView(64, 96), torch.device("cpu"))
+    assert [len(inputs) for inputs in seen] == [3, 2], "objects 1 and 3 are new"
+    with torch.inference_mode():
+        first = network(seen[0])
+    assert torch.equal(seen[1][:, 3:4], (first[[0, 2]] > 0).float())
