@@ -3,6 +3,7 @@
 DeepLabV3+ (Chen et al., ECCV 2018) with output stride 16 and six input channels, as in MiVOS.
 """
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from mivos_models.networks.images import NetworkView
 from mivos_models.networks.mobilenet import MobileNetV2
 from mivos_models.networks.resnet import Depth, ResNet, scaled
 
+REACH = 0.01
+"""How near a change counts as touched, as a share of the shorter side."""
 _DROPOUT = 0.1
 """As published; torchvision's ASPP has 0.5."""
 
@@ -48,6 +51,8 @@ class S2M(nn.Module):
     """What `corrected` reduces the shorter side of larger frames to; None: they stay as they are."""
     looks_again = False
     """Whether `corrected` has it look again, with the mask it has found, where an object had none."""
+    keeps_the_rest = False
+    """Whether a correction changes only regions that a stroke touches, see `merged`."""
 
     def __init__(self, depth: Depth = 50, width: float = 1.0):
         super().__init__()
@@ -92,3 +97,19 @@ def corrected(
         inputs[new, :1] = (logits[new] > 0).float()
         logits[new] = network(torch.cat([image[new], inputs[new]], dim=1))
     return view.enlarged(aggregate(torch.sigmoid(logits.squeeze(1)), hard=True))
+
+
+def merged(old: np.ndarray, new: np.ndarray, strokes: np.ndarray) -> np.ndarray:
+    """The mask ``old`` [H,W] with those connected regions of change to ``new`` that a stroke touches.
+
+    strokes: bool [..., H, W]. A stroke stands for what the user saw; elsewhere the mask was good enough (progressive
+    merge: Chen et al., "FocalClick", CVPR 2022). An ``old`` without objects is replaced.
+    """
+    if not old.any():
+        return new
+    reach = 2 * max(1, round(min(old.shape) * REACH)) + 1
+    drawn = strokes.reshape(-1, *old.shape).any(axis=0).astype(np.uint8)
+    touched = cv2.dilate(drawn, np.ones((reach, reach), np.uint8))
+    _, regions = cv2.connectedComponents((old != new).astype(np.uint8), connectivity=8)
+    taken = np.unique(regions[touched > 0])
+    return np.where(np.isin(regions, taken[taken > 0]), new, old)
