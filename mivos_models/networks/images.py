@@ -59,6 +59,10 @@ class NetworkView:
         self.size = max(round(height * scale), 1), max(round(width * scale), 1)
         self.padding = Padding.for_size(*self.size)
 
+    def limited(self, short_side: int | None) -> "NetworkView":
+        """The view of the same image with at most so long a shorter side."""
+        return self if short_side is None else NetworkView(*self.full, min(short_side, *self.size))
+
     @property
     def padded_size(self) -> tuple[int, int]:
         """Height and width of the networks' input."""

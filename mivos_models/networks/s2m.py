@@ -3,6 +3,7 @@
 DeepLabV3+ (Chen et al., ECCV 2018) with output stride 16 and six input channels, as in MiVOS.
 """
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from mivos_models.networks.images import NetworkView
 from mivos_models.networks.mobilenet import MobileNetV2
 from mivos_models.networks.resnet import Depth, ResNet, scaled
 
+REACH = 0.01
+"""How near a change counts as touched, as a share of the shorter side."""
 _DROPOUT = 0.1
 """As published; torchvision's ASPP has 0.5."""
 
@@ -44,6 +47,13 @@ class S2M(nn.Module):
     weights are ``S2M(50, 1.0)``.
     """
 
+    short_side: int | None = None
+    """What `corrected` reduces the shorter side of larger frames to; None: they stay as they are."""
+    looks_again = False
+    """Whether `corrected` has it look again, with the mask it has found, where an object had none."""
+    keeps_the_rest = False
+    """Whether a correction changes only regions that a stroke touches, see `merged`."""
+
     def __init__(self, depth: Depth = 50, width: float = 1.0):
         super().__init__()
         trunk = ResNet(depth, width, 6, ("layer1", "layer2", "layer3", "layer4"), dilate_last=True)
@@ -72,8 +82,9 @@ def corrected(
     """Correct a mask by strokes: probabilities of background and objects, nearly 0 or 1, float32 [K+1,H,W].
 
     frame: uint8 RGB [H,W,3]; mask: uint8 [H,W]; strokes: bool [K,2,H,W], positive and negative; view: maps H by W to
-    the network's input; device: the network's device.
+    the network's input, which is reduced further for a network with a ``short_side``; device: the network's device.
     """
+    view = view.limited(network.short_side)
     objects = torch.arange(1, len(strokes) + 1).view(-1, 1, 1)
     current = (torch.from_numpy(mask) == objects).float()
     # Thin strokes survive downscaling: a cell counts if any of its pixels does. Then 3×3 dilation.
@@ -82,4 +93,23 @@ def corrected(
     inputs = torch.cat([view.reduced(current).round().unsqueeze(1), drawn], dim=1).to(device)
     image = view.image(frame).to(device).expand(len(strokes), -1, -1, -1)
     logits = network(torch.cat([image, inputs], dim=1))
+    if network.looks_again and (new := ~current.flatten(1).any(dim=1)).any():
+        inputs[new, :1] = (logits[new] > 0).float()
+        logits[new] = network(torch.cat([image[new], inputs[new]], dim=1))
     return view.enlarged(aggregate(torch.sigmoid(logits.squeeze(1)), hard=True))
+
+
+def merged(old: np.ndarray, new: np.ndarray, strokes: np.ndarray) -> np.ndarray:
+    """The mask ``old`` [H,W] with those connected regions of change to ``new`` that a stroke touches.
+
+    strokes: bool [..., H, W]. A stroke stands for what the user saw; elsewhere the mask was good enough (progressive
+    merge: Chen et al., "FocalClick", CVPR 2022). An ``old`` without objects is replaced.
+    """
+    if not old.any():
+        return new
+    reach = 2 * max(1, round(min(old.shape) * REACH)) + 1
+    drawn = strokes.reshape(-1, *old.shape).any(axis=0).astype(np.uint8)
+    touched = cv2.dilate(drawn, np.ones((reach, reach), np.uint8))
+    _, regions = cv2.connectedComponents((old != new).astype(np.uint8), connectivity=8)
+    taken = np.unique(regions[touched > 0])
+    return np.where(np.isin(regions, taken[taken > 0]), new, old)

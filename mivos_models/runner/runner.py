@@ -16,7 +16,7 @@ from mivos_models.networks.aggregate import aggregate
 from mivos_models.networks.fusion import Fusion, difference_maps
 from mivos_models.networks.images import NetworkView
 from mivos_models.networks.memory import MEMORY_FRAMES, Bank, Memory, check_memory_frames
-from mivos_models.networks.s2m import S2M, corrected
+from mivos_models.networks.s2m import S2M, corrected, merged
 from mivos_models.networks.spacetime import Query, SpaceTimeNetwork
 from mivos_models.runner.fast import Precision, check_precision, optimized
 from mivos_models.runner.frames import Frames, check_frames
@@ -288,7 +288,8 @@ class InteractiveRunner:
 
     def _corrected(self, frame: np.ndarray, mask: np.ndarray, strokes: np.ndarray, view: NetworkView) -> np.ndarray:
         assert self._s2m is not None
-        return _labels(corrected(self._s2m, frame, mask, strokes, view, self._device))
+        found = _labels(corrected(self._s2m, frame, mask, strokes, view, self._device))
+        return merged(mask, found, strokes) if self._s2m.keeps_the_rest else found
 
     def _carry(self, start: int, step: int, seed: Memory, differences: Tensor, tell: Callable[[], None]) -> None:
         """One pass from the interacted frame towards the next one (or the video's end) in one direction.
