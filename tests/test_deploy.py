@@ -229,7 +229,7 @@ def called(stage: Path, program: str) -> list[str]:
 def test_a_task_of_the_array_acts_on_the_exit_code(
     stage: Path, code: int, restarts: int, ends: int, requeued: bool
 ) -> None:
-    assert task(stage, code, restarts).wait(20) == ends
+    assert task(stage, code, restarts).wait(120) == ends
     assert called(stage, "vosforge") == ["vosforge render runs/data --part 7/40 --workers 8 --threads 1 --any-renderer"]
     assert called(stage, "scontrol") == ["scontrol requeue 12_7"] * requeued
 
@@ -239,7 +239,7 @@ def test_a_task_of_the_array_stops_its_render_when_told(stage: Path, sent: signa
     process = task(stage, "wait", restarts=9)
     wait_for(stage / "waits")
     process.send_signal(sent)
-    assert process.wait(20) == 143
+    assert process.wait(120) == 143
     assert called(stage, "scontrol") == ["scontrol requeue 12_7"] * requeued
 
 
@@ -254,7 +254,7 @@ def test_ray_over_an_allocation_ends_with_the_render(
         settings = {"SLURM_JOB_ID": str(number), "SLURM_JOB_NUM_NODES": "1", "SLURM_CPUS_PER_TASK": "16"}
         settings["NODE"] = str(node)
         process = start(stage, "slurm-ray.sh", "runs/data", "--videos", "9", code=code, **settings)
-        assert process.wait(20) == ends
+        assert process.wait(120) == ends
     assert called(stage, "vosforge") == [f"vosforge render runs/data --address 127.0.0.1:{port} --videos 9"]
     assert called(stage, "scontrol") == [f"scontrol requeue {number}"] * requeued
     [ray] = called(stage, "ray ")
