@@ -274,7 +274,7 @@ def free(listener: socket.socket, port: int) -> bool:
 
 
 def wait_for(path: Path) -> None:
-    for _ in range(200):
+    for _ in range(1200):
         if path.exists():
             return
         time.sleep(0.05)
