@@ -1,5 +1,6 @@
 """Options shared by several commands, and the settings they give."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,14 +82,9 @@ class RetryCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Name all classes where the option is the last word, or another one follows it."""
-        following = [*args[1:], "--"]
-        return super().parse_args(
-            ctx,
-            [
-                f"{word}={ALL}" if word == RETRY and after.startswith("-") else word
-                for word, after in zip(args, following, strict=True)
-            ],
-        )
+        pairs = itertools.pairwise([*args, "--"])
+        alone = [f"{word}={ALL}" if word == RETRY and after.startswith("-") else word for word, after in pairs]
+        return super().parse_args(ctx, alone)
 
 
 def quarantine_class(name: str | None) -> str | None:

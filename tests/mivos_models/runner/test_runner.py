@@ -239,6 +239,7 @@ def test_frames_outside_the_new_limits_keep_their_result() -> None:
 
 class S2MRecorder:
     training = False
+    short_side, looks_again, keeps_the_rest = S2M.short_side, S2M.looks_again, S2M.keeps_the_rest
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         self.seen = x
@@ -348,12 +349,12 @@ def test_precision_may_be_reduced(filled, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_thin_strokes_survive_where_networks_see_less() -> None:
-    class Watching(torch.nn.Module):
+    class Watching(S2M):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             self.seen = x
             return x[:, :1]
 
-    s2m = Watching().eval()
+    s2m = Watching(18, 0.125).eval()
     frames = np.zeros((1, 128, 192, 3), np.uint8)
     runner = InteractiveRunner(small(Propagation, 18, 0.125), frames, 1, s2m=s2m, short_side=32)
     strokes = np.full((128, 192), -1)
