@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, Self
@@ -161,7 +161,13 @@ class BlenderProcess:
         longest, began = self._longest.get(doing), time.monotonic()
         silence = FIRST_SILENCE if longest is None else max(LEAST_SILENCE, SLOWNESS * longest)
         with self._watched(doing):
-            if not connection.poll(silence):
+            waited = self._queued()
+            heard = connection.poll(silence)
+            # A machine that has too much to do is slow, not hung: what the process waited for a core does not count.
+            while not heard and (late := self._queued() - waited) > 1 and time.monotonic() - began < FIRST_SILENCE:
+                waited += late
+                heard = connection.poll(min(late, FIRST_SILENCE))
+            if not heard:
                 self.close()
                 raise BlenderCrashError(
                     f"Blender said nothing for {silence:.0f} s during '{doing}' and was killed; its log {self._log} "
@@ -177,6 +183,19 @@ class BlenderProcess:
                 raise MachineError(event.sentence, event.trouble)
             raise VOSForgeError(event.sentence)
         return event
+
+    def _queued(self) -> float:
+        """The seconds that threads of the process waited for a core: the longest wait of one; 0 where Linux is silent.
+
+        /proc/PID/task/TID/schedstat: nanoseconds run, nanoseconds waited, slices (Linux, sched-stats).
+        """
+        if self._process is None:
+            return 0.0
+        waits = [0.0]
+        for path in Path(f"/proc/{self._process.pid}/task").glob("*/schedstat"):
+            with suppress(OSError, ValueError, IndexError):  # the thread ended meanwhile
+                waits.append(int(path.read_text().split()[1]) / 1e9)
+        return max(waits)
 
     @contextmanager
     def _watched(self, doing: str) -> Iterator[None]:

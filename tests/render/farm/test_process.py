@@ -1,6 +1,7 @@
 """How a Blender process ends, with scripts in Blender's place."""
 
 import errno
+import itertools
 import os
 import sys
 
@@ -118,6 +119,18 @@ def test_a_process_that_cannot_be_begun_is_the_machines(blender, monkeypatch):
     with blender("") as process:
         monkeypatch.setattr("render.farm.process.subprocess.Popen", refuse)
         with pytest.raises(MachineError, match="cannot start a Blender process"):
+            list(process.run({"do": "render"}))
+
+
+def test_a_process_that_waited_for_a_core_is_slow_and_not_hung(blender, monkeypatch):
+    monkeypatch.setattr("render.farm.process.LEAST_SILENCE", 0.2)
+    waits = itertools.chain([0.0], itertools.count(1.5, 1.5))  # at each look it has waited 1.5 s more
+    with blender(READY + "import time; time.sleep(3); owner.send(Done(1)); owner.recv(); owner.recv()") as process:
+        monkeypatch.setattr(process, "_queued", lambda: next(waits))
+        process._longest["render"] = 0.01
+        assert list(process.run({"do": "render"})) == [Done(1)]
+        monkeypatch.setattr(process, "_queued", lambda: 0.0)
+        with pytest.raises(BlenderCrashError, match="said nothing"):
             list(process.run({"do": "render"}))
 
 
