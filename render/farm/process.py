@@ -29,7 +29,7 @@ MISSING_ASSET = "missing asset"
 
 FIRST_SILENCE = 900.0
 """Seconds without an event after which a process counts as hung that does something for the first time."""
-LEAST_SILENCE, SLOWNESS = 60.0, 5.0
+MIN_SILENCE, SLOWNESS = 60.0, 5.0
 """Later it counts as hung after so many seconds, or so many times the longest that this ever took."""
 
 LOG_END = 2**16
@@ -159,7 +159,7 @@ class BlenderProcess:
 
     def _receive(self, connection: Connection, doing: str) -> Event:
         longest, began = self._longest.get(doing), time.monotonic()
-        silence = FIRST_SILENCE if longest is None else max(LEAST_SILENCE, SLOWNESS * longest)
+        silence = FIRST_SILENCE if longest is None else max(MIN_SILENCE, SLOWNESS * longest)
         with self._watched(doing):
             waited = self._queued()
             heard = connection.poll(silence)

@@ -22,7 +22,7 @@ from vosforge.videos.reader import shard_rows
 
 STALE = 60.0
 """Seconds after which a run that wrote nothing counts as gone."""
-SPANS, LEAST_SPAN = 6, 60.0
+SPANS, MIN_SPAN = 6, 60.0
 """A run's recent speed is taken over so many spans of its history, each of so many seconds at least."""
 State = Literal["finished", "incomplete", "quarantined", "running"]
 EXIT_CODES: dict[State, int] = {"finished": 0, "incomplete": 1, "quarantined": 3, "running": 4}
@@ -162,7 +162,7 @@ def rate_of(history: Sequence[Moment]) -> Rate | None:
         return None
     ends = [recent[0]]
     for moment in recent[1:]:
-        if moment.seconds - ends[-1].seconds >= max(seconds / SPANS, LEAST_SPAN):
+        if moment.seconds - ends[-1].seconds >= max(seconds / SPANS, MIN_SPAN):
             ends.append(moment)
     frames = 3600 * (recent[-1].frames - recent[0].frames) / seconds
     speeds = [3600 * (b.frames - a.frames) / (b.seconds - a.seconds) for a, b in pairwise(ends)]

@@ -82,7 +82,7 @@ def test_a_hung_process_is_lost(blender, monkeypatch):
 
 
 def test_what_counts_as_hung_follows_what_the_same_took_before(blender, monkeypatch):
-    monkeypatch.setattr("render.farm.process.LEAST_SILENCE", 0.5)
+    monkeypatch.setattr("render.farm.process.MIN_SILENCE", 0.5)
     script = "import time\nfor seconds in (0.3, 0.3, 1.2): time.sleep(seconds); owner.send(Frames())\nowner.recv()"
     with blender(READY + script) as process:
         events = process.run({"do": "render"})
@@ -123,7 +123,7 @@ def test_a_process_that_cannot_be_begun_is_the_machines(blender, monkeypatch):
 
 
 def test_a_process_that_waited_for_a_core_is_slow_and_not_hung(blender, monkeypatch):
-    monkeypatch.setattr("render.farm.process.LEAST_SILENCE", 0.2)
+    monkeypatch.setattr("render.farm.process.MIN_SILENCE", 0.2)
     waits = itertools.chain([0.0], itertools.count(1.5, 1.5))  # at each look it has waited 1.5 s more
     with blender(READY + "import time; time.sleep(3); owner.send(Done(1)); owner.recv(); owner.recv()") as process:
         monkeypatch.setattr(process, "_queued", lambda: next(waits))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from render.farm.events import KINDS, UNSORTED, Frames, Refused, kind_of
 from render.farm.jobs import Dataset
 from render.farm.runlog import Moment, RunLog, RunNow, WorkerNow
-from render.farm.status import LEAST_SPAN, STALE, Run, rate_of, read_status, seconds_left
+from render.farm.status import MIN_SPAN, STALE, Run, rate_of, read_status, seconds_left
 from tests.render.conftest import make_record
 from tests.render.farm.inline_pool import render_inline
 from tests.render.farm.test_failures import rendered
@@ -164,7 +164,7 @@ def test_the_range_of_what_is_left_holds_what_is_expected(steps, frames_left):
         left = seconds_left([run(moments(*points), frames_left)])
         assert left.low <= left.expected and (left.high is None or left.high >= left.expected)
         assert left.expected == pytest.approx(3600 * frames_left / rate.frames)
-    if seconds < LEAST_SPAN and rate:
+    if seconds < MIN_SPAN and rate:
         assert rate.slowest == rate.fastest == rate.frames
 
 
