@@ -7,16 +7,21 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from pydantic import ValidationError
 
+from assets.catalog import Asset, AssetKind, Catalog
 from assets.prepared import Material, PreparedMesh
 from vosforge.errors import InputError, MachineError, VOSForgeError
-from vosforge.files import cache_dir, write_sealed
-from vosforge.trouble import unread
+from vosforge.files import cache_dir, sealed_file, write_sealed
+from vosforge.progress import progress
+from vosforge.remote import RemotePath
+from vosforge.trouble import attempting, unread
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".webp", ".bmp", ".tif", ".tga")
 CONVERTED_SUFFIXES = (".gif", ".avif", ".jp2", ".j2k", ".jpc", ".jpx")
@@ -26,6 +31,18 @@ READ_IMAGES = (*IMAGE_SUFFIXES, *OTHER_NAMES, *CONVERTED_SUFFIXES)
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 HDRI_SUFFIXES = (".exr", ".hdr")
 PREPARE_AGAIN = "prepare the assets again, for example by rendering into another folder with the same assets"
+
+
+KINDS: dict[AssetKind, tuple[str, tuple[str, ...]]] = {
+    "mesh": ("meshes", (".npz",)),
+    "texture": ("images", IMAGE_SUFFIXES),
+    "hdri": ("hdris", HDRI_SUFFIXES),
+}
+"""By kind of asset: the folder of its file, and how its name may end."""
+UPLOADS = 16
+"""So many at once."""
+ASSETS = "assets"
+"""The folder of assets in a data set on a store."""
 
 
 class MissingAssetError(MachineError):
@@ -146,6 +163,44 @@ class AssetStore:
     def hdri_path(self, content: str) -> Path:
         """The file of the HDRI with this content hash. Raises VOSForgeError when it is missing or damaged."""
         return self._file("hdris", "HDRI", content, HDRI_SUFFIXES)
+
+    def fetch(self, wanted: Iterable[Asset], source: RemotePath) -> None:
+        """Get the files of assets that are not here from the store of assets at ``source``, where it has them."""
+        for paths in (paths for asset in wanted for paths in self._files(asset)):
+            if any(path.is_file() for path in paths):
+                continue
+            for path in paths:
+                there = self._at(source, path)
+                if there.exists():
+                    with attempting(f"write to {path.parent}"), sealed_file(path) as copy:
+                        there.download(copy)
+                    break
+
+    def publish(self, catalog: Catalog, target: RemotePath) -> None:
+        """Put the files of a catalog's assets into the store at ``target``, those that it does not have.
+
+        Files that are not here are left out: whoever needs one says so.
+        """
+        folders = {path.parent for asset in catalog.assets for paths in self._files(asset) for path in paths}
+        there = {name for folder in folders for name in self._at(target, folder).names()}
+        wanted = {path: None for asset in catalog.assets for paths in self._files(asset) for path in paths}
+        missing = [path for path in wanted if path.name not in there and path.is_file()]
+        with ThreadPoolExecutor(UPLOADS) as pool, progress("uploading assets", len(missing)) as bar:
+            for _ in pool.map(lambda path: self._at(target, path).upload(path), missing):
+                bar.advance()
+
+    def _files(self, asset: Asset) -> Iterator[list[Path]]:
+        """For each file of an asset the paths that it may have."""
+        folder, suffixes = KINDS[asset.kind]
+        yield [self._path(folder, asset.hash, suffix) for suffix in suffixes]
+        for texture in asset.textures:
+            yield [self._path("images", texture, suffix) for suffix in IMAGE_SUFFIXES]
+
+    def _at(self, source: RemotePath, path: Path) -> RemotePath:
+        """Where the store of assets at ``source`` keeps what is at ``path`` here."""
+        for name in path.relative_to(self.root).parts:
+            source = source / name
+        return source
 
     def _path(self, folder: str, content: str, suffix: str) -> Path:
         return self.root / folder / content[:2] / f"{content}{suffix}"

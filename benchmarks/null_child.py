@@ -25,8 +25,8 @@ from blender_scenes.spec import (
     video_id,
 )
 from render.farm.events import Done, Frames, Ready
+from render.farm.places import Places
 from render.farm.process import Job
-from render.farm.sealing import Places
 from vosforge.processes import end_with_owner
 from vosforge.videos import SceneRecord, VideoRecord, stage_video
 

@@ -22,8 +22,8 @@ from assets.packs import unpack_model
 from assets.references import find_below
 from render.farm.events import Done, Event
 from render.farm.jobs import Dataset, DatasetConfig
+from render.farm.places import Places
 from render.farm.process import Job
-from render.farm.sealing import Places
 from tests.mivos_models.runner.test_long_videos import DrawnFrames, Standstill, interacting, propagating
 from tests.render.farm.inline_pool import render_inline
 from tests.tools.convert.conftest import make_record, write_set
@@ -33,11 +33,11 @@ from tools.convert.layouts import find_videos, recognise
 from tools.convert.sources import Entry, Tree
 from tools.inspect.findings import Verification
 from tools.inspect.verification import repair_dataset
+from vosforge.remote import Version
 from vosforge.videos import ShardSet, VideoRow
 from vosforge.videos.cache import local_copy
 from vosforge.videos.folders import FolderVideo, videos_below
 from vosforge.videos.format import shard_name, to_json
-from vosforge.videos.remote import Version
 
 Work = Callable[[], object]
 MOST = 2.2

@@ -163,7 +163,7 @@ def import_(
 
 @app.command(cls=RetryCommand, epilog=example("render runs/data --videos 1000 --preset bl30k"))
 def render(
-    out: Annotated[Path, typer.Argument(help="Output folder; an unfinished data set resumes.")],
+    out: Annotated[str, typer.Argument(help="Output folder or URL (s3://...); an unfinished data set resumes.")],
     assets: Assets = None,
     num_meshes: NumMeshes = None,
     textures: Textures = None,
@@ -205,6 +205,7 @@ def render(
     from render.farm.layout import Resources
     from render.farm.parts import Part
     from tools.commands.rendering import open_part, render_to
+    from vosforge.videos import place
 
     chosen_part = Part.parse(part) if part is not None else None
     if part is not None and (address is not None or prepare_only):
@@ -212,13 +213,15 @@ def render(
     chosen = dataset_flags(videos, frames, seed, preset, quality, passes)
     chosen |= asset_flags(assets, num_meshes, textures, num_textures, hdris) | parsed_settings(settings or ())
     resources = Resources(workers, threads, device, workers_per_gpu, address, any_renderer)
-    check_folder(out)
+    target = place(out)
+    if isinstance(target, Path):
+        check_folder(target)
     if prepare_only:
-        open_part(out, config, chosen, AssetStore())
+        open_part(target, config, chosen, AssetStore())
         console.print(f"{out} is prepared", style="bold")
         return
     retry = retry_quarantined == ALL or retry_quarantined or False
-    done, quarantined, missing = render_to(out, config, chosen, resources, retry, chosen_part)
+    done, quarantined, missing = render_to(target, config, chosen, resources, retry, chosen_part)
     console.print(f"{done} videos{f' of part {part}' if part else ''} in {out}", style="bold")
     for row in quarantined:
         console.print(f"quarantined {row.id}: {row.reason}", style="yellow")

@@ -55,7 +55,7 @@ def status(
     from vosforge.videos import place
 
     if parts is not None:
-        typer.echo(missing_parts(Path(out), parts))
+        typer.echo(missing_parts(place(out), parts))
         return
     found = read_status(place(out))
     if as_json:

@@ -2,6 +2,9 @@
 
 import logging
 import os
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -13,14 +16,18 @@ from vosforge.ray_local import lend_token, ray_folder
 OPTIONS: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
-def join_ray(address: str) -> None:
-    """Join the cluster at ``address``: host:port, or "auto". Raises VOSForgeError where that fails."""
+def join_ray(address: str, packages: Sequence[str] = ()) -> None:
+    """Join the cluster at ``address``: host:port, or "auto". Raises VOSForgeError where that fails.
+
+    Its nodes get the code of ``packages`` as it is here, so that all run the same; what it needs must be installed.
+    """
     check_head(address)
     _report_nothing()
     # One try of 40 s for what no longer answers as Ray, for example the last cluster that "auto" finds a note of.
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     try:
-        ray.init(address=address, **OPTIONS)
+        code = [str(Path(str(import_module(name).__file__)).parent) for name in packages]
+        ray.init(address=address, runtime_env={"py_modules": code, "excludes": ["__pycache__"]}, **OPTIONS)
     except ConnectionError as error:
         raise VOSForgeError(
             f"cannot join the Ray cluster at {address} ({first_line(error)}): check the address; if the cluster "

@@ -22,6 +22,10 @@ class MachineError(VOSForgeError):
         self.why = why or sentence
 
 
+class UnreachableError(MachineError, InputError):
+    """A store (a URL) does not answer as it should: perhaps it will later, or its address is wrong."""
+
+
 class QuarantinedError(VOSForgeError):
     """Everything is done except quarantined videos."""
 

@@ -89,11 +89,13 @@ def write_sealed(path: Path, data: bytes | str) -> None:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
-def remove_sealed(path: Path) -> None:
-    """Remove a file, if it exists, and sync its folder."""
-    if path.exists():
-        path.unlink()
-        _sync(path.parent)
+def remove_sealed(*paths: Path) -> None:
+    """Remove those files that exist, and sync their folders."""
+    there = [path for path in paths if path.exists()]
+    for path in there:
+        path.unlink(missing_ok=True)
+    for folder in {path.parent for path in there}:
+        _sync(folder)
 
 
 def move_sealed(path: Path, target: Path) -> None:

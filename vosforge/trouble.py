@@ -6,11 +6,18 @@ A failed read says nothing about the content; a failed write says nothing about 
 import errno
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from vosforge.errors import InputError, MachineError, VOSForgeError
+from vosforge.log import logger
 
+Answer = TypeVar("Answer")
+
+PAUSE, LONGEST_PAUSE = 1.0, 30.0
+"""Seconds before a machine is asked again; twice as many each time."""
 OF_CONTENT = {errno.EINVAL, errno.EOVERFLOW, errno.ERANGE, errno.EDOM, errno.EILSEQ}
 """Errors for invalid offsets and sizes, as in a damaged file."""
 OF_NAMES = {errno.ENOENT, errno.ENOTDIR}
@@ -59,6 +66,22 @@ def attempting(what: str) -> Iterator[None]:
             "command again",
             why,
         ) from error
+
+
+def patiently(ask: Callable[[], Answer], seconds: float) -> Answer:
+    """What ``ask`` returns, called again while it raises MachineError, for so many seconds; then that is raised."""
+    until, pause, told = time.monotonic() + seconds, PAUSE, False
+    while True:
+        try:
+            return ask()
+        except MachineError as error:
+            if time.monotonic() >= until:
+                raise
+            if not told:
+                logger.warning("%s; trying again for %.0f minutes", error, seconds / 60)
+            told = True
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def _number(error: BaseException) -> int | None:

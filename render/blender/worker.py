@@ -12,6 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing.connection import Connection
@@ -29,17 +30,20 @@ from render.blender.records import video_record
 from render.farm.devices import check_renderer
 from render.farm.events import Done, Event, Failed, Frames, Ready, Refused, Working
 from render.farm.jobs import Pinned
+from render.farm.places import STORE_PATIENCE, Places
 from render.farm.process import MISSING_ASSET, Job
-from render.farm.sealing import Places
 from render.labels.passes import PassMaker
 from render.labels.tracks import make_tracks
 from vosforge.errors import MachineError, VOSForgeError
 from vosforge.processes import end_with_owner
-from vosforge.trouble import NOT_ENOUGH, attempting
+from vosforge.trouble import NOT_ENOUGH, attempting, patiently
 from vosforge.videos.codec import encode
 from vosforge.videos.format import visible_area
 from vosforge.videos.gates import color_refusal, label_refusal
 from vosforge.videos.writer import stage_video
+
+BEAT_SECONDS = 5.0
+"""How often a step says that it goes on."""
 
 
 @cache
@@ -69,6 +73,7 @@ def video_job(engine: Engine, job: Job) -> Iterator[Event]:
             "staged": str(places.staged(job["index"])),
             "gates": pinned.config.scene.gates,
             "renderer": job["renderer"],
+            "source": job["source"],
         },
     )
 
@@ -92,6 +97,9 @@ def render_job(engine: Engine, job: Job) -> Iterator[Event]:
 def _rendered(engine: Engine, job: Job) -> Iterator[Event]:
     spec = SceneSpec.model_validate_json(job["spec"])
     store = AssetStore(Path(job["store"]))
+    if (source := job.get("source")) is not None:
+        wanted = [_catalog(job["catalog"]).by_hash(content) for content in sorted(spec.assets)]
+        yield from _beating("fetching assets", lambda: store.fetch(wanted, source))
     yield Working("reading assets")
     geometry, settings = SceneGeometry.load(spec, store), spec.render
     yield Working("setting up")
@@ -129,6 +137,15 @@ def _rendered(engine: Engine, job: Job) -> Iterator[Event]:
         _check_there(job)
         row = stage_video(staged, record)
     yield Done(row.model_dump(mode="json"), engine.cycles.version)
+
+
+def _beating(on: str, fetch: Callable[[], object]) -> Iterator[Event]:
+    """Call ``fetch``, again while a store fails, and say meanwhile that it goes on."""
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(patiently, fetch, STORE_PATIENCE)
+        while not wait([result], BEAT_SECONDS).done:
+            yield Working(on)
+    result.result()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from assets.store import AssetStore
@@ -25,6 +26,8 @@ with extra("cluster", "rendering needs Ray, on one machine too"):
 
     from vosforge.cluster import join_ray, start_ray
 
+CODE = ("assets", "blender_scenes", "render", "vosforge")
+"""The packages that workers on other machines get: their code is that of this process."""
 RAY_MEMORY = 800 * 2**20
 """Memory overhead of a local Ray, in bytes."""
 
@@ -48,7 +51,9 @@ def render_dataset(
         try:
             with sigterm_kept():
                 layout = _start_ray(resources, videos, memory)
-            folders = dataset.root.resolve(), store.root.resolve()
+            # Nodes of a cluster need not share a folder of assets where the data set is on a store.
+            shared = resources.address is None or isinstance(dataset.root, Path)
+            folders = dataset.root.resolve(), store.root.resolve() if shared else None
             place = Workplace(*folders, layout.threads, resources.device, start, dataset.logs)
             yield _RayPool(place, layout, resources, memory)
         finally:
@@ -65,7 +70,7 @@ def _start_ray(resources: Resources, videos: int, worker: int) -> Layout:
     ``worker``: bytes per worker.
     """
     if resources.address is not None:
-        join_ray(resources.address)
+        join_ray(resources.address, CODE)
         return layout_on_nodes(resources, ray.nodes(), videos, worker)
     cards = cards_of(resources.device) if resources.device != "cpu" else 0
     memory = free_memory() - RAY_MEMORY

@@ -14,7 +14,6 @@ from render.farm.events import Done, Failed, Refused
 from render.farm.jobs import Dataset, DatasetConfig
 from render.farm.pool import Render
 from render.farm.process import BLENDER
-from render.farm.sealing import Places
 from render.farm.worker import Worker, Workplace
 from vosforge.errors import VOSForgeError
 
@@ -121,7 +120,7 @@ def _sample(dataset: Dataset, worker: Worker, index: int) -> Sample:
         if isinstance(event, Failed):
             raise VOSForgeError(f"sample video {index} failed: {event.sentence}")
         if isinstance(event, Done):
-            return Sample(time.monotonic() - began, Places(dataset.root).staged(index).stat().st_size)
+            return Sample(time.monotonic() - began, dataset.places.staged(index).stat().st_size)
         assert isinstance(event, Refused)
         reason = event.reason
     raise VOSForgeError(f"sample video {index} was refused in all attempts ({reason}): change the scene's settings")

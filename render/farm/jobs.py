@@ -1,14 +1,18 @@
 """The job planner: lists a data set's videos, finds missing ones and seals shards.
 
-A data set's folder holds ``dataset.yaml`` and ``catalog.jsonl`` (what it is rendered from, pinned), ``staging/``
-(sealed single videos on their way into a shard), ``shards/``, ``quarantine/`` (shards and videos that were taken out),
-``manifest.jsonl`` and ``logs/``. Processes may render parts of it at once, each with its own piece of the manifest.
+A data set's folder, or its URL on a store, holds ``dataset.yaml`` and ``catalog.jsonl`` (what it is rendered from,
+pinned), ``staging/`` (sealed single videos on their way into a shard), ``shards/``, ``quarantine/`` (shards and videos
+that were taken out), ``manifest.jsonl`` and ``logs/``. Processes may render parts of it at once, each with its own
+piece of the manifest.
 """
 
 import itertools
+import platform
 import re
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -21,21 +25,25 @@ from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import RenderSettings, SceneSpec, video_id
 from render.farm.events import kind_of
 from render.farm.parts import WHOLE, Part
-from render.farm.sealing import NOTE, Places, noted_reason, seal_shard
+from render.farm.places import NOTE, Places, is_begun, noted_reason, places_at
+from render.farm.runlog import runs_at
+from render.farm.sealing import seal_shard
 from render.qualities import QUALITIES
 from vosforge.config import Record, read_config
 from vosforge.errors import InputError
-from vosforge.files import move_sealed, remove_sealed, remove_unfinished, write_sealed
-from vosforge.locks import in_turn, one_writer
+from vosforge.files import remove_unfinished, write_sealed
+from vosforge.locks import BusyError, in_turn, one_writer
 from vosforge.log import logger
 from vosforge.terms import Split
 from vosforge.trouble import attempting
-from vosforge.videos import ShardSet, VideoRow, append_manifest, build_manifest, quarantine_video
+from vosforge.videos import Place, ShardSet, VideoRow, append_manifest, build_manifest, quarantine_video, read_manifest
+from vosforge.videos.cache import local_copy
 from vosforge.videos.format import shard_name
-from vosforge.videos.manifest import build_piece, piece_name, pieces_of
-from vosforge.videos.reader import shard_rows
+from vosforge.videos.manifest import MANIFEST, PIECES, build_piece, piece_name, pieces_of
 from vosforge.videos.writer import unpack_video
 
+PUBLISH_SECONDS = 60.0
+"""How often a store gets the manifest, while shards are sealed."""
 PREPARING = "preparing"
 """The name of the lock of what parts that start at once do one at a time."""
 
@@ -84,10 +92,14 @@ def scene_of(config: DatasetConfig, splits: Mapping[Split, Catalog], index: int,
     )
 
 
-def begun_with(root: Path) -> DatasetConfig | None:
+def begun_with(root: Place) -> DatasetConfig | None:
     """The settings pinned in a data set's folder; None if it has none."""
-    places = Places(root)
-    return read_config(DatasetConfig, places.config) if places.config.exists() and places.catalog.exists() else None
+    return read_config(DatasetConfig, local_copy(root / "dataset.yaml")) if is_begun(root) else None
+
+
+def catalog_of(root: Place) -> Catalog:
+    """The catalog pinned in a data set's folder."""
+    return Catalog.load(local_copy(root / "catalog.jsonl"))
 
 
 class Pinned(NamedTuple):
@@ -130,7 +142,7 @@ def shard_members(config: DatasetConfig, shard: int) -> range:
     return range(shard * size, min((shard + 1) * size, config.videos))
 
 
-def unsealed(root: Path) -> list[int]:
+def unsealed(root: Place) -> list[int]:
     """The numbers of the shards of the data set in the folder ``root`` that are not sealed yet.
 
     Raises InputError where no data set was started.
@@ -138,7 +150,8 @@ def unsealed(root: Path) -> list[int]:
     config = begun_with(root)
     if config is None:
         raise InputError(f"{root} holds no data set: start it with 'vosforge render {root} --prepare-only'")
-    sealed = _numbers(Places(root).shards)
+    places = places_at(root)
+    sealed = _numbers(places.names(places.shards))
     return [shard for shard in shard_numbers(config) if shard not in sealed]
 
 
@@ -149,26 +162,31 @@ class Dataset:
     knows of the shards of one part only, by default of all.
     """
 
-    def __init__(self, root: Path, config: DatasetConfig, catalog: Catalog, part: Part = WHOLE) -> None:
+    def __init__(self, root: Place, config: DatasetConfig, catalog: Catalog, part: Part = WHOLE) -> None:
         """Pin ``config`` and ``catalog`` in ``root``, or compare them with those pinned there.
 
         Raises InputError if the folder was started with other settings or assets.
         """
         self.root, self.config, self.catalog, self.part = root, config, catalog, part
-        self.places = Places(root)
+        self.places = places_at(root, f"run-{part.label}")
         self._retried: set[int] = set()
+        self._published = time.monotonic()
+        with attempting(f"write to {self.places.root}"):
+            self.places.root.mkdir(parents=True, exist_ok=True)
         self._pinned = Pinned(config, split_assets(config, catalog))
         if begun := begun_with(root):
             if begun != config:
                 raise InputError(
                     f"{root} was started with {_difference(begun, config)}: keep that or use another folder"
                 )
-            if Catalog.load(self.places.catalog) != catalog:
+            if catalog_of(root) != catalog:
                 raise InputError(f"{root} was started with other assets: use its catalog.jsonl or another folder")
         else:
             with attempting(f"write to {root}"):
                 catalog.save(self.places.catalog)
                 write_sealed(self.places.config, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+                self.places.publish(self.places.catalog, keep=True)
+                self.places.publish(self.places.config, keep=True)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -176,19 +194,49 @@ class Dataset:
 
         A part and the whole exclude each other, and so do parts of different divisions.
         """
-        with one_writer(self.root, "rendering into", self.part.label, self.part.excludes):
+        folder = self.places.root
+        with one_writer(folder, "rendering into", self.part.label, self.part.excludes):
+            if not isinstance(self.root, Path):
+                self._check_alone()
             with self.places.writing():
-                for folder in (self.root, self.places.staging, self.places.shards):
-                    remove_unfinished(folder, self._is_own)
+                for each in (folder, self.places.staging, self.places.shards):
+                    remove_unfinished(each, self._is_own)
+                if not isinstance(self.root, Path):
+                    self._obtain_manifest()
                 self._fold_others()
             yield
 
+    def _check_alone(self) -> None:
+        """Raise BusyError if another machine's run, as it said lately, excludes this one: a store has no locks."""
+        for run in runs_at(self.root):
+            elsewhere = run.now.host != platform.node()  # this machine's runs are kept out by the folder's lock
+            if elsewhere and run.alive and (run.now.label == self.part.label or self.part.excludes(run.now.label)):
+                raise BusyError(
+                    f"another process is rendering into {self.root} (process {run.now.pid} on {run.now.host} said so "
+                    f"{run.silent:.0f} s ago): wait for it or stop it; if it is gone, try again in a minute"
+                )
+
+    def _obtain_manifest(self) -> None:
+        """Have the manifest and its pieces here, as the store keeps them."""
+        folder = self.places.root
+        for path in (folder / MANIFEST, *folder.glob(PIECES)):
+            path.unlink(missing_ok=True)
+        for name in self.places.names(folder):
+            if name == MANIFEST or fnmatch(name, PIECES):
+                self.places.obtain(folder / name)
+
     def _fold_others(self) -> None:
         """Fold in the pieces that parts of another division left, so that all pieces are of one division."""
-        labels = (path.stem.removeprefix("manifest-") for path in pieces_of(self.root))
-        if self.part != WHOLE and any(map(self.part.excludes, labels)):
-            with in_turn(self.root, "starting", PREPARING):
-                build_manifest(self.root, anew=False)
+        labels = (path.stem.removeprefix("manifest-") for path in pieces_of(self.places.root))
+        if self.part == WHOLE or not any(map(self.part.excludes, labels)):
+            return
+        if not isinstance(self.root, Path):
+            raise InputError(
+                f"{self.root} has parts of another division: run 'vosforge render {self.root}' without --part once, "
+                "to fold them in"
+            )
+        with in_turn(self.root, "starting", PREPARING):
+            build_manifest(self.root, anew=False)
 
     def _is_own(self, stem: str) -> bool:
         """Whether a file of this stem is written by this part only."""
@@ -239,13 +287,13 @@ class Dataset:
         ``of_others``: not of this part's own.
         """
         own = {*self.shards()} if of_others else set()
-        shards = map(self.shard_path, sorted(_numbers(self.places.shards) - own))
+        shards = map(self.shard_path, sorted(_numbers(self.places.names(self.places.shards)) - own))
         staged = (index for index in sorted(self._staged()) if self.shard_of(index) not in own)
         for path in itertools.chain(shards, map(self.staged_path, staged)):
             try:
-                videos = ShardSet(path)
+                videos = ShardSet(self.places.place(path))
             except InputError:
-                if path.exists():
+                if self.places.has(path):
                     raise
                 continue  # another part sealed its shard meanwhile
             for video in videos:
@@ -257,6 +305,7 @@ class Dataset:
         """Quarantine video ``index`` with its reason."""
         with self.places.writing():
             quarantine_video(self.places.note(index), video_id(index), reason)
+            self.places.publish(self.places.note(index))
 
     def retry_quarantined(self, kind: str | None = None) -> None:
         """Count quarantined videos as missing, also in sealed shards, whose other videos stay.
@@ -266,11 +315,12 @@ class Dataset:
         with self.places.writing():
             for index in sorted(self._settled()):
                 note = self.places.note(index)
-                if note.exists() and kind in (None, kind_of(noted_reason(note))):
-                    note.unlink()
-            for shard in sorted(self._sealed()):
-                rows = [row for row in shard_rows(self.shard_path(shard)) if row.state == "quarantined"]
-                self._retried |= {int(row.id) for row in rows if kind in (None, kind_of(row.reason))}
+                if self.places.has(note) and kind in (None, kind_of(noted_reason(self.places.obtain(note)))):
+                    self.places.remove(note)
+            self.manifest()
+            sealed = {shard_name(shard) for shard in self._sealed()}
+            rows = [row for row in read_manifest(self.places.root) if row.state == "quarantined"]
+            self._retried |= {int(r.id) for r in rows if r.shard in sealed and kind in (None, kind_of(r.reason))}
 
     def retried(self, shard: int) -> list[int]:
         """The videos of a sealed shard that are being retried."""
@@ -298,7 +348,9 @@ class Dataset:
         """Add the ``rows`` of a shard that was just sealed to the manifest; none if it stayed as it was."""
         if rows:
             with self.places.writing():
-                append_manifest(self.root, rows, self.part.label)
+                append_manifest(self.places.root, rows, self.part.label)
+                if time.monotonic() - self._published >= PUBLISH_SECONDS:
+                    self._publish_manifest()
         self._retried.difference_update(self.members(shard))
 
     def reopen(self, shard: int, good: Collection[int], quarantined: Mapping[int, str]) -> None:
@@ -311,8 +363,11 @@ class Dataset:
         with self.places.writing():
             for index in set(self.members(shard)).difference(good, quarantined):
                 self.discard(index)  # what a kill after packing left behind counts for no more than what it became
+            if good:
+                self.places.obtain(self.shard_path(shard))
             for index in good:
                 unpack_video(self.shard_path(shard), video_id(index), self.staged_path(index))
+                self.places.publish(self.staged_path(index))
             for index, reason in quarantined.items():
                 self.quarantine(index, reason)
             self._set_aside(self.shard_path(shard))
@@ -320,48 +375,56 @@ class Dataset:
     def discard(self, index: int) -> None:
         """Move the staged video ``index`` into ``quarantine/``, so that it is rendered again."""
         with self.places.writing():
-            if self.staged_path(index).exists():
+            if self.places.has(self.staged_path(index)):
                 self._set_aside(self.staged_path(index))
-            remove_sealed(self.places.note(index))
+            self.places.remove(self.places.note(index))
 
     def manifest(self, *, anew: bool = False) -> None:
         """Bring the manifest, or the part's piece of it, in order; ``anew``: read every shard for it."""
         with self.places.writing():
+            folder = self.places.root
+            shards = [self.places.place(self.shard_path(number)) for number in sorted(self._sealed())]
             if self.part == WHOLE:
-                build_manifest(self.root, anew=anew)
+                pieces = [folder / path.name for path in pieces_of(folder)]
+                build_manifest(folder, anew=anew, shards=shards)
+                self._publish_manifest()
+                self.places.remove(*pieces)
             else:
-                build_piece(self.root, self.part.label, map(shard_name, self.shards()), anew=anew)
+                build_piece(folder, self.part.label, shards, anew=anew)
+                self._publish_manifest()
+
+    def _publish_manifest(self) -> None:
+        path = self.places.root / piece_name(self.part.label)
+        if path.exists():
+            self.places.publish(path, keep=True)
+        self._published = time.monotonic()
 
     def _set_aside(self, path: Path) -> None:
         """Move a file into ``quarantine/``, beside what lies there already."""
-        folder = self.root / "quarantine"
+        folder = self.places.root / "quarantine"
+        there = {*self.places.names(folder)}
         names = (f"{path.stem}-{number}{path.suffix}" for number in itertools.count(1))
-        target = next(folder / name for name in names if not (folder / name).exists())
-        move_sealed(path, target)
-        logger.info("%s is kept as %s", path.name, target)
+        target = folder / next(name for name in names if name not in there)
+        self.places.move(path, target)
+        logger.info("%s is kept as %s", path.name, self.places.place(target))
 
     def _sealed(self) -> set[int]:
         """The numbers of the part's sealed shards."""
-        return _numbers(self.places.shards) & {*self.shards()}
+        return _numbers(self.places.names(self.places.shards)) & {*self.shards()}
 
     def _settled(self) -> set[int]:
         """The part's videos that are staged, or whose quarantine is noted."""
-        names = (name.removesuffix(NOTE).removesuffix(".h5") for name in _listed(self.places.staging))
+        names = (name.removesuffix(NOTE).removesuffix(".h5") for name in self.places.names(self.places.staging))
         indices = (int(name) for name in names if name.isdecimal() and int(name) < self.config.videos)
         return {index for index in indices if self.shard_of(index) in self.shards()}
 
     def _staged(self) -> set[int]:
         """The staged videos of all parts."""
-        names = (name.removesuffix(".h5") for name in _listed(self.places.staging) if name.endswith(".h5"))
-        return {int(name) for name in names if name.isdecimal()}
+        names = self.places.names(self.places.staging)
+        return {int(name[:-3]) for name in names if name.endswith(".h5") and name[:-3].isdecimal()}
 
 
-def _numbers(shards: Path) -> set[int]:
-    """The numbers of the shards in a folder."""
-    names = (name.removeprefix("shard-").removesuffix(".h5") for name in _listed(shards))
-    return {int(name) for name in names if name.isdecimal()}
-
-
-def _listed(folder: Path) -> Iterator[str]:
-    """The names in a folder, none if there is no such folder."""
-    return (path.name for path in folder.iterdir()) if folder.is_dir() else iter(())
+def _numbers(names: Iterable[str]) -> set[int]:
+    """The numbers of the shards of these names."""
+    numbers = (name.removeprefix("shard-").removesuffix(".h5") for name in names)
+    return {int(number) for number in numbers if number.isdecimal()}

@@ -5,9 +5,9 @@ Part 7/40 has every 40th shard, from the 7th on: whole shards, whichever parts r
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from vosforge.errors import InputError
+from vosforge.videos import Place
 
 MAX_PARTS = 100_000
 
@@ -53,7 +53,7 @@ WHOLE = Part(1, 1)
 """All shards."""
 
 
-def missing_parts(root: Path, n: int) -> str:
+def missing_parts(root: Place, n: int) -> str:
     """Which of ``n`` parts of the data set in the folder ``root`` have shards to seal, as Slurm's ``--array`` has it.
 
     For example "3,7-9"; "" where every shard is sealed. Raises InputError where no data set was started.

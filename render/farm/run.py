@@ -97,7 +97,7 @@ def render_missing(
         progress = Progress(0, 0, 0, 0, 0, 0, 0, 0.0)
         if missing:
             try:
-                with RunLog(dataset.root, len(missing), dataset.part.label) as log, pool_for(len(missing)) as pool:
+                with RunLog(dataset.places, len(missing), dataset.part.label) as log, pool_for(len(missing)) as pool:
                     progress = _Run(dataset, pool, missing, on_progress, any_renderer, log).work()
             except BaseException:
                 with suppress(VOSForgeError):  # the first error is the one to tell of

@@ -11,16 +11,19 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from pydantic import ValidationError
+
 from render.farm.events import Event, Failed, Frames, Ready, Refused, Sealed
+from render.farm.places import Places
 from render.farm.pool import Render, Request
-from render.farm.sealing import Places
 from vosforge.config import Record
-from vosforge.errors import VOSForgeError, first_line
+from vosforge.errors import InputError, VOSForgeError, first_line
 from vosforge.log import logger
+from vosforge.videos import Place
+from vosforge.videos.cache import local_copy
 
 if TYPE_CHECKING:
     from render.farm.run import Progress
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
 LOGS, RUN_LOG, STATUS = "logs", "run.jsonl", "status.json"
 PERIOD = 5.0
 """Seconds between two writes."""
+PUBLISHED = 60.0
+"""Seconds after which a store gets the log as it is now, if it is longer."""
+STALE = 60.0
+"""Seconds after which a run that wrote nothing counts as gone."""
 KEPT = 2**20
 """So many bytes of lines are kept while they cannot be written."""
 HISTORY_PERIOD, HISTORY = 30.0, 60
@@ -81,6 +88,32 @@ class RunNow(Record):
     workers: tuple[WorkerNow, ...]
 
 
+@dataclass(frozen=True)
+class Run:
+    """A run that wrote its status."""
+
+    now: RunNow
+    silent: float
+    """Seconds since then."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it did not end, and said so lately."""
+        return self.now.outcome is None and self.silent < STALE
+
+
+def runs_at(root: Place) -> tuple[Run, ...]:
+    """The runs that wrote their status at ``root``. Raises InputError where one cannot be read."""
+    found = []
+    for path in sorted([*(root / LOGS).glob(STATUS), *(root / LOGS).glob(labelled(STATUS, "*"))]):
+        try:
+            now = RunNow.model_validate_json(local_copy(path).read_text())
+        except ValidationError:
+            raise InputError(f"{path} is not what a run of this version writes: delete it") from None
+        found.append(Run(now, max(0.0, (datetime.now(UTC) - now.time).total_seconds())))
+    return tuple(found)
+
+
 @dataclass
 class _Seat:
     """What is known of a worker; the times are the monotonic clock's."""
@@ -96,9 +129,9 @@ class _Seat:
 class RunLog:
     """The log of one run over so many missing videos. A context manager, which notes how the run ended."""
 
-    def __init__(self, root: Path, videos: int, label: str = "") -> None:
+    def __init__(self, places: Places, videos: int, label: str = "") -> None:
         """Writes nothing yet. ``label``: names the files of a run that works on a data set beside others."""
-        self._places, self._folder, self._videos, self._label = Places(root), root / LOGS, videos, label
+        self._places, self._folder, self._videos, self._label = places, places.root / LOGS, videos, label
         self._started, self._began = _utc(), time.monotonic()
         self._progress: Progress | None = None
         self._outcome: str | None = None
@@ -107,7 +140,7 @@ class RunLog:
         self._history: deque[Moment] = deque(maxlen=HISTORY)
         self._lines = bytearray()
         self._lost = 0
-        self._written = 0.0
+        self._written = self._published = 0.0
         self._troubled = False
 
     def __enter__(self) -> Self:
@@ -184,16 +217,22 @@ class RunLog:
         try:
             with self._places.writing():
                 self._folder.mkdir(exist_ok=True)
-                with (self._folder / labelled(RUN_LOG, self._label)).open("ab", buffering=0) as file:
+                log, status = (self._folder / labelled(name, self._label) for name in (RUN_LOG, STATUS))
+                if not log.exists() and self._places.has(log):  # an earlier run elsewhere wrote it
+                    self._places.obtain(log)
+                with log.open("ab", buffering=0) as file:
                     while self._lines:  # what a full disk takes of them is taken off
                         del self._lines[: file.write(self._lines)]
                         if self._lost and not self._lines:
                             lost, self._lost = self._lost, 0
                             self.note("lines lost", count=lost)
-                status = self._folder / labelled(STATUS, self._label)
                 unfinished = status.with_name(f".{status.name}")
                 unfinished.write_text(self._now().model_dump_json())
                 unfinished.replace(status)
+                self._places.publish(status, keep=True, check=False)
+                if self._outcome is not None or self._written - self._published >= PUBLISHED:
+                    self._places.publish(log, keep=True, check=False)
+                    self._published = self._written
         except VOSForgeError as error:
             if not self._troubled:
                 logger.warning("the run's log waits: %s", error)

@@ -3,25 +3,19 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import ValidationError
-
 from render.farm.events import kind_of
-from render.farm.jobs import DatasetConfig, shard_numbers
-from render.farm.runlog import LOGS, STATUS, Moment, RunNow, labelled
-from render.farm.sealing import NOTE, noted_reason
-from vosforge.config import read_config
+from render.farm.jobs import begun_with, shard_numbers
+from render.farm.places import NOTE, noted_reason
+from render.farm.runlog import Moment, Run, runs_at
 from vosforge.errors import InputError, MachineError
 from vosforge.videos import Place, VideoRow, read_manifest
 from vosforge.videos.cache import local_copy
 from vosforge.videos.format import shard_name
 from vosforge.videos.reader import shard_rows
 
-STALE = 60.0
-"""Seconds after which a run that wrote nothing counts as gone."""
 SPANS, MIN_SPAN = 6, 60.0
 """A run's recent speed is taken over so many spans of its history, each of so many seconds at least."""
 State = Literal["finished", "incomplete", "quarantined", "running"]
@@ -47,20 +41,6 @@ class Rate:
     frames: float
     slowest: float
     fastest: float
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run that wrote its status."""
-
-    now: RunNow
-    silent: float
-    """Seconds since then."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether it did not end, and said so lately."""
-        return self.now.outcome is None and self.silent < STALE
 
 
 @dataclass(frozen=True)
@@ -103,10 +83,9 @@ class Status:
 
 def read_status(root: Place) -> Status:
     """The status of the data set in the folder ``root``. Raises InputError where there is none."""
-    pinned = root / "dataset.yaml"
-    if not pinned.exists():
-        raise InputError(f"{root} has no dataset.yaml: name a folder that 'vosforge render' started")
-    config = read_config(DatasetConfig, local_copy(pinned))
+    config = begun_with(root)
+    if config is None:
+        raise InputError(f"{root} has no dataset.yaml: name a data set that 'vosforge render' started")
     rows = _rows(root)
     staged = {int(path.stem) for path in (root / "staging").glob("*.h5") if path.stem.isdecimal()}
     done = {int(row.id) for row in rows if row.state == "sealed"} | staged
@@ -118,7 +97,7 @@ def read_status(root: Place) -> Status:
     waiting = {shard_name(index // config.videos_per_shard) for index in staged}
     sealed = len({row.shard for row in rows} - waiting)
     shards = len(shard_numbers(config))
-    return Status(config.videos, len(done), dict(counts.most_common()), shards, sealed, _runs(root))
+    return Status(config.videos, len(done), dict(counts.most_common()), shards, sealed, runs_at(root))
 
 
 def _rows(root: Place) -> list[VideoRow]:
@@ -141,17 +120,6 @@ def _noted(note: Place) -> str | None:
         return kind_of(noted_reason(local_copy(note)))
     except (FileNotFoundError, InputError):
         return None
-
-
-def _runs(root: Place) -> tuple[Run, ...]:
-    found = []
-    for path in sorted([*(root / LOGS).glob(STATUS), *(root / LOGS).glob(labelled(STATUS, "*"))]):
-        try:
-            now = RunNow.model_validate_json(local_copy(path).read_text())
-        except ValidationError:
-            raise InputError(f"{path} is not what a run of this version writes: delete it") from None
-        found.append(Run(now, max(0.0, (datetime.now(UTC) - now.time).total_seconds())))
-    return tuple(found)
 
 
 def rate_of(history: Sequence[Moment]) -> Rate | None:

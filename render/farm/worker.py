@@ -1,16 +1,21 @@
 """A worker: owns one Blender process, and answers a run's requests by events, whatever happens."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from render.farm.events import Event, Failed, Frames, Sealed, Working
+from assets.store import ASSETS, AssetStore
+from render.farm.events import Done, Event, Failed, Frames, Sealed, Working
+from render.farm.places import STORE_PATIENCE, RemotePlaces, places_at
 from render.farm.pool import Render, Request, Seal
 from render.farm.process import BLENDER, MISSING_ASSET, BlenderCrashError, BlenderProcess, BlenderUnusableError
-from render.farm.sealing import Places, seal_shard
+from render.farm.sealing import seal_shard
 from vosforge.errors import MachineError, VOSForgeError
 from vosforge.processes import resident_memory
+from vosforge.trouble import attempting
+from vosforge.videos import Place
 
 BATCH_SECONDS = 2.0
 """How often a worker tells of its frames: messages cost the driver more than they tell."""
@@ -18,10 +23,11 @@ BATCH_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Workplace:
-    """What every worker of a run is told: the data set's folder, the assets', and how Blender is started."""
+    """What every worker of a run is told: where the data set and the assets are, and how Blender is started."""
 
-    dataset: Path
-    store: Path
+    dataset: Place
+    store: Path | None
+    """The folder of the assets; None: the machine's own, filled from the data set's store as needed."""
     threads: int
     device: str
     start: str = BLENDER
@@ -34,9 +40,11 @@ class Worker:
 
     def __init__(self, place: Workplace, number: int) -> None:
         """Starts nothing yet. ``number``: names the log."""
-        self._place, self._places = place, Places(place.dataset)
-        log = place.dataset / place.logs / f"blender-{number:03d}.log"
+        desk = f"{place.logs.replace('/', '-')}-{number:03d}"
+        self._place, self._places = place, places_at(place.dataset, desk, STORE_PATIENCE)
+        log = self._places.root / place.logs / f"blender-{number:03d}.log"
         self._blender = BlenderProcess(log, place.threads, place.device, place.start)
+        self._set_up = False
 
     def answer(self, request: Request) -> Iterator[Event]:
         """Yield Frames, in batches, and an outcome for Render; Sealed or Failed for Seal."""
@@ -63,11 +71,25 @@ class Worker:
         """End the Blender process now."""
         self._blender.close()
 
+    def _obtain_pinned(self) -> None:
+        """Have here, once, what decides the videos of a data set on a store; remove what a killed worker left."""
+        if self._set_up or not isinstance(self._places, RemotePlaces):
+            return
+        with attempting(f"write to {self._places.root}"):
+            for folder in (self._places.staging, self._places.shards):
+                shutil.rmtree(folder, ignore_errors=True)
+        with self._places.writing():
+            self._places.obtain(self._places.config)
+            self._places.obtain(self._places.catalog)
+        self._set_up = True
+
     def _render(self, request: Render) -> Iterator[Event]:
+        self._obtain_pinned()
         job = {
             "do": "video",
-            "dataset": str(self._place.dataset),
-            "store": str(self._place.store),
+            "dataset": str(self._places.root),
+            "store": str(self._place.store or AssetStore().root),
+            "source": None if isinstance(self._place.dataset, Path) else self._place.dataset / ASSETS,
             "index": request.index,
             "attempt": request.attempt,
             "renderer": request.renderer,
@@ -76,6 +98,8 @@ class Worker:
         for event in self._blender.run(job):
             if isinstance(event, Working):
                 continue
+            if isinstance(event, Done):
+                self._places.publish(self._places.staged(request.index))
             if not isinstance(event, Frames):
                 yield event
                 continue
@@ -85,6 +109,7 @@ class Worker:
                 frames, told = 0, now
 
     def _seal(self, request: Seal) -> Iterator[Event]:
+        self._obtain_pinned()
         rows = seal_shard(self._places, request.shard, request.members, request.retried)
         yield Sealed(None if rows is None else tuple(rows))
 

@@ -4,15 +4,13 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from assets.catalog import Catalog
 from assets.store import AssetStore
 from blender_scenes.sample import PRESETS
 from render.farm.estimate import Estimate, Samples, Span, estimate, take_samples
-from render.farm.jobs import DatasetConfig, begun_with
+from render.farm.jobs import DatasetConfig, begun_with, catalog_of
 from render.farm.layout import Layout, Resources, layout_for, worker_memory
 from render.farm.prepare import build_catalog
 from render.farm.process import BLENDER, BlenderUnusableError, cards_of
-from render.farm.sealing import Places
 from tools.commands.rendering import check_place
 from tools.commands.status import duration
 from vosforge.config import named, read_config
@@ -46,7 +44,7 @@ def estimate_lines(
     store = AssetStore()
     began = time.monotonic()
     if out is not None and begun is not None and (begun.assets, begun.seed) == (wanted.assets, wanted.seed):
-        catalog = Catalog.load(Places(out).catalog)
+        catalog = catalog_of(out)
     else:
         named("preset", wanted.scene.preset, PRESETS)
         catalog = build_catalog(wanted.assets, wanted.seed, store)

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from assets.catalog import Catalog
-from assets.store import AssetStore
+from assets.store import ASSETS, AssetStore
 from blender_scenes.sample import PRESETS
-from render.farm.jobs import PREPARING, Dataset, DatasetConfig, begun_with
+from render.farm.jobs import PREPARING, Dataset, DatasetConfig, begun_with, catalog_of
 from render.farm.layout import WHOLE_MACHINE, Resources
 from render.farm.parts import WHOLE, Part
 from render.farm.prepare import build_catalog
@@ -20,7 +19,7 @@ from vosforge.log import console
 from vosforge.progress import progress, shown
 from vosforge.ray_head import check_head
 from vosforge.trouble import attempting
-from vosforge.videos import ShardSet, VideoRow
+from vosforge.videos import Place, ShardSet, VideoRow
 from vosforge.videos.format import shard_name
 
 if TYPE_CHECKING:
@@ -63,14 +62,14 @@ def render_with_progress(
 
 
 def render_to(
-    out: Path,
+    out: Place,
     config: Path | None,
     overrides: Mapping[str, object],
     resources: Resources = WHOLE_MACHINE,
     retry_quarantined: bool | str = False,
     part: Part | None = None,
 ) -> Rendered:
-    """Render the missing videos of the data set at ``out``, or of one ``part`` of it, without Ray.
+    """Render the missing videos of the data set at ``out``, a folder or URL, or of one ``part`` of it, without Ray.
 
     An existing data set keeps its pinned settings and assets: they are the defaults, and others raise InputError.
     ``overrides``: those of `read_config`. ``retry_quarantined``: render quarantined videos too, or those of one kind.
@@ -95,12 +94,16 @@ def render_to(
 
 
 def open_part(
-    out: Path, config: Path | None, overrides: Mapping[str, object], store: AssetStore, part: Part = WHOLE
+    out: Place, config: Path | None, overrides: Mapping[str, object], store: AssetStore, part: Part = WHOLE
 ) -> Dataset:
     """`open_dataset` for a data set that several processes may start at once: one prepares it, the others wait."""
     wanted = _settings(out, config, overrides)
     check_place(out)
     if begun_with(out):
+        return open_dataset(out, wanted, store, part)
+    if not isinstance(out, Path):  # a store has no locks
+        if part != WHOLE:
+            raise InputError(f"{out} is not prepared: first run the same command with --prepare-only for --part")
         return open_dataset(out, wanted, store, part)
     with attempting(f"write to {out}"):
         out.mkdir(parents=True, exist_ok=True)
@@ -108,25 +111,33 @@ def open_part(
         return open_dataset(out, _settings(out, config, overrides), store, part)
 
 
-def _settings(out: Path, config: Path | None, overrides: Mapping[str, object]) -> DatasetConfig:
+def _settings(out: Place, config: Path | None, overrides: Mapping[str, object]) -> DatasetConfig:
     return read_config(DatasetConfig, config, overrides, None if config else begun_with(out))
 
 
-def open_dataset(root: Path, config: DatasetConfig, store: AssetStore, part: Part = WHOLE) -> Dataset:
-    """Open the data set at ``root``, or start it with a new catalog for ``config``.
+def open_dataset(root: Place, config: DatasetConfig, store: AssetStore, part: Part = WHOLE) -> Dataset:
+    """Open the data set at ``root``, or start it with a new catalog for ``config``. A store gets the assets, too.
 
     Raises InputError if it was started with other settings, ``root`` is unsuitable, or the preset is unknown.
     """
     check_place(root)
     if begun_with(root):
         console.print(f"{shown(root)} exists, reusing its catalog")
-        return Dataset(root, config, Catalog.load(root / "catalog.jsonl"), part)
-    named("preset", config.scene.preset, PRESETS)  # of new scenes: those of stored data sets may bear any name
-    return Dataset(root, config, build_catalog(config.assets, config.seed, store), part)
+        catalog = catalog_of(root)
+    else:
+        named("preset", config.scene.preset, PRESETS)  # of new scenes: those of stored data sets may bear any name
+        catalog = build_catalog(config.assets, config.seed, store)
+    if not isinstance(root, Path) and part == WHOLE:
+        store.publish(catalog, root / ASSETS)
+    return Dataset(root, config, catalog, part)
 
 
-def check_place(root: Path) -> None:
+def check_place(root: Place) -> None:
     """Raise InputError unless ``root`` is a rendered data set, an empty folder, or missing."""
+    if not isinstance(root, Path):
+        if (root / PIN).exists():
+            raise InputError(f"{root} holds imported videos: render to another URL")
+        return
     if (root / PIN).exists():
         raise InputError(f"{root} holds imported videos: render into another folder")
     if root.exists() and not root.is_dir():

@@ -3,7 +3,6 @@
 `vosforge.videos.verify` checks one video; here is which videos must exist, and where.
 """
 
-import json
 import re
 from collections import defaultdict, deque
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from assets.catalog import Catalog
 from blender_scenes.spec import SceneSpec, video_id
-from render.farm.jobs import Dataset, DatasetConfig, begun_with, shard_members, shard_numbers
+from render.farm.jobs import Dataset, DatasetConfig, begun_with, catalog_of, shard_members, shard_numbers
+from render.farm.places import noted_reason
 from tools.inspect.findings import Cure, Verification
 from vosforge.config import explain, read_config
 from vosforge.errors import InputError, MachineError, VOSForgeError
@@ -54,14 +53,12 @@ def verify_path(path: Place, quick: bool = False, repair: bool = False, workers:
         return _verify(path, quick, workers)
     if quick:
         raise InputError("--repair needs a full check to find every bad video: leave --quick out")
-    if not isinstance(path, Path):
-        raise InputError(f"{path} can only be read: repair the data set where it was rendered, and copy it again")
     if path.is_file():
         raise InputError(f"{path} is one shard: name its data set's folder to repair it")
     config = begun_with(path) if path.is_dir() else None
     if config is None:
         raise InputError(f"{path} has no dataset.yaml to render from: import the data again instead")
-    dataset = Dataset(path, config, Catalog.load(path / "catalog.jsonl"))
+    dataset = Dataset(path, config, catalog_of(path))
     with dataset.writing():
         found = _verify(path, quick, workers)
         repair_dataset(dataset, found)
@@ -83,7 +80,7 @@ def repair_dataset(dataset: Dataset, found: Verification) -> None:
     for video, file in found.problems:
         bad[file].add(video)
     for shard in dataset.shards():
-        path, members = dataset.shard_path(shard), dataset.members(shard)
+        path, members = dataset.places.place(dataset.shard_path(shard)), dataset.members(shard)
         if (file := _name(path, root)) in requeued:
             good = {*found.good.get(path, ())} - bad[file]
             reasons = found.quarantined.get(path, {})
@@ -117,11 +114,13 @@ def spec_problem(spec: str, row: VideoRow) -> str | None:
 
 def _verify(path: Place, quick: bool, workers: int | None) -> Verification:
     root = path if path.is_dir() else path.parent.parent if path.parent.name == "shards" else None
-    # What is not on this machine is held against its manifest, not against what is still to be rendered.
-    pinned = root / "dataset.yaml" if isinstance(root, Path) else None
-    config = read_config(DatasetConfig, pinned) if pinned and pinned.exists() else None
+    # A server that lists no folders has only copies: they are held against their manifest, not what is to be rendered.
+    pinned = (
+        root / "dataset.yaml" if root and (isinstance(root, Path) or root.scheme not in ("http", "https")) else None
+    )
+    config = read_config(DatasetConfig, local_copy(pinned)) if pinned and pinned.exists() else None
     # Staging first: what is packed meanwhile is then found among the shards.
-    staged = _staged(path, config) if config and isinstance(path, Path) and path.is_dir() else {}
+    staged = _staged(path, config) if config and path.is_dir() else {}
     if isinstance(path, Path) and path.is_file() and path.suffix != ".h5":
         raise InputError(f"{path} is not a shard (shard-….h5): name a data set's folder, or a shard in it")
     shards: list[Place] = [path] if path.is_file() else sorted((path / "shards").glob("shard-*.h5"))
@@ -135,17 +134,17 @@ def _verify(path: Place, quick: bool, workers: int | None) -> Verification:
         return found
     manifest = _manifest(found, root) if shards or has_manifest(root) else None
     _find_members(found, root, shards, listed, manifest or {})
-    if config and isinstance(path, Path) and path.is_dir():
+    if config and path.is_dir():
         _find_unrendered(found, path, config, names)
     if manifest is not None:
         _compare_manifest(found, manifest, set(shards) & listed, root)
     return found
 
 
-def _staged(root: Path, config: DatasetConfig) -> dict[Path, str]:
+def _staged(root: Place, config: DatasetConfig) -> dict[Place, str]:
     """The staged videos of a data set, in order, each with the name of the shard it belongs to."""
-    files = sorted((root / "staging").glob("*.h5"))
-    numbered = {path: int(path.stem) for path in files if re.fullmatch(r"[0-9]{6,8}", path.stem)}
+    files: list[Place] = sorted((root / "staging").glob("*.h5"))
+    numbered: dict[Place, int] = {path: int(path.stem) for path in files if re.fullmatch(r"[0-9]{6,8}", path.stem)}
     return {
         path: shard_name(index // config.videos_per_shard)
         for path, index in numbered.items()
@@ -267,20 +266,21 @@ def _members(config: DatasetConfig, path: Place) -> set[str] | None:
     return {video_id(index) for index in shard_members(config, int(number[1]))}
 
 
-def _find_unrendered(found: Verification, root: Path, config: DatasetConfig, names: set[str]) -> None:
+def _find_unrendered(found: Verification, root: Place, config: DatasetConfig, names: set[str]) -> None:
     """Report unstaged videos of unpacked shards, and unreadable quarantine notes."""
+    there = {path.name for path in (root / "staging").glob("*")}
     for shard in shard_numbers(config):
         if shard_name(shard) in names:
             continue
         for video in map(video_id, shard_members(config, shard)):
             staged, note = root / "staging" / f"{video}.h5", root / "staging" / f"{video}.quarantined.json"
-            if note.exists():
+            if note.name in there:
                 try:
-                    found.quarantined[note] = {video: json.loads(note.read_text())["reason"]}
+                    found.quarantined[note] = {video: noted_reason(local_copy(note))}
                 except (OSError, ValueError, TypeError, KeyError) as error:
                     cure: Cure = "requeue" if trouble(error) is None else "manual"
                     found.add(video, _name(note, root), "its quarantine note cannot be read", cure)
-            elif not staged.exists():
+            elif staged.name not in there:
                 found.add(video, "", "it is in no shard", "render")
 
 

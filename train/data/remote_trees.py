@@ -17,9 +17,9 @@ from train.data.trees import LazyVideos, open_annotated, usual_resolution
 from vosforge import InputError
 from vosforge.files import cache_dir, sealed_folder
 from vosforge.locks import lock
+from vosforge.remote import RemotePath
 from vosforge.videos.cache import IN_USE_SECONDS, most_bytes
 from vosforge.videos.folders import FRAMES, MASKS, OTHER_FRAMES, OTHER_MASKS
-from vosforge.videos.remote import RemotePath
 from vosforge.videos.video import Video
 
 SIZE = "bytes"

@@ -20,11 +20,11 @@ from train.data.trees import AnnotatedVideo, LazyVideos, Stills, TreeVideos, fin
 from train.evaluation.truth import listed_videos
 from vosforge import InputError
 from vosforge.config import Amount, Record, Share, explain
+from vosforge.remote import RemotePath, place
 from vosforge.seeding import rng_for
 from vosforge.videos import Place, ShardSet, ShardVideo
 from vosforge.videos.folders import FRAMES, MASKS, OTHER_FRAMES, open_folder
 from vosforge.videos.manifest import has_manifest
-from vosforge.videos.remote import RemotePath, place
 from vosforge.videos.video import MemoryVideo, Video, objects_in, usable_for_training
 
 Kind = Literal["auto", "shards", "videos", "stills"]

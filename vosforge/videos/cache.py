@@ -18,7 +18,7 @@ from vosforge.errors import InputError
 from vosforge.files import UNFINISHED, cache_dir, sealed_file
 from vosforge.locks import lock
 from vosforge.log import logger
-from vosforge.videos.remote import Place, RemotePath, Version
+from vosforge.remote import Place, RemotePath, Version
 
 MAX_GIGABYTES = 200.0
 IN_USE_SECONDS = 30.0

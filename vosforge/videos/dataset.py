@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from vosforge.errors import InputError
+from vosforge.remote import Place, place
 from vosforge.videos.format import VideoRow
 from vosforge.videos.manifest import read_manifest
 from vosforge.videos.reader import ShardVideo, shard_rows
-from vosforge.videos.remote import Place, place
 
 
 class ShardSet:

@@ -19,11 +19,11 @@ from pydantic import ValidationError
 from vosforge.errors import InputError
 from vosforge.files import remove_sealed, write_sealed
 from vosforge.log import logger
+from vosforge.remote import Place, RemotePath
 from vosforge.trouble import unread
 from vosforge.videos.cache import local_copy
 from vosforge.videos.format import VideoRow, to_json
 from vosforge.videos.reader import shard_rows
-from vosforge.videos.remote import Place
 
 MANIFEST, PIECES = "manifest.jsonl", "manifest-*-of-*.jsonl"
 ADDING_SECONDS = 0.2
@@ -66,24 +66,23 @@ def append_manifest(root: Path, rows: Iterable[VideoRow], label: str = "") -> No
             raise
 
 
-def build_manifest(root: Path, *, anew: bool = True) -> None:
-    """Bring the manifest in order: a line for each video of the sealed shards below ``root / "shards"``, by id.
+def build_manifest(root: Path, *, anew: bool = True, shards: Iterable[Place] | None = None) -> None:
+    """Bring the manifest in order: a line for each video of the sealed ``shards`` (below ``root / "shards"``), by id.
 
     The same shards give the same bytes, and pieces are folded in. Unless ``anew``, lines are taken for shards that did
     not change since, so that only the others are read. Call it when no part is rendered.
     """
     pieces = [path for path in pieces_of(root) if isinstance(path, Path)]
     known = {} if anew else _known([root / MANIFEST, *pieces])
-    _write(root / MANIFEST, sorted((root / "shards").glob("shard-*.h5")), known)
+    _write(root / MANIFEST, sorted((root / "shards").glob("shard-*.h5")) if shards is None else shards, known)
     for piece in pieces:
         remove_sealed(piece)
 
 
-def build_piece(root: Path, label: str, shards: Iterable[str], *, anew: bool = False) -> None:
-    """Bring one piece in order, for those of the ``shards`` that are sealed, as `build_manifest` does for all."""
+def build_piece(root: Path, label: str, shards: Iterable[Place], *, anew: bool = False) -> None:
+    """Bring one piece in order, for its sealed ``shards``, as `build_manifest` does for all."""
     known = {} if anew else _known([root / MANIFEST, root / piece_name(label)])
-    sealed = (path for path in (root / "shards" / name for name in shards) if path.exists())
-    _write(root / piece_name(label), sorted(sealed), known)
+    _write(root / piece_name(label), shards, known)
 
 
 def read_manifest(root: Place) -> tuple[VideoRow, ...]:
@@ -130,12 +129,13 @@ def _read(root: Place, path: Place) -> bytes | None:
         raise unread(path, error, _absent(root)) from None
 
 
-def _write(path: Path, shards: Iterable[Path], known: Mapping[str, "_Lines"]) -> None:
-    """Write the manifest or piece at ``path`` for ``shards``, unless that is what it holds."""
+def _write(path: Path, shards: Iterable[Place], known: Mapping[str, "_Lines"]) -> None:
+    """Write the manifest or piece at ``path`` for ``shards``, in order, unless that is what it holds."""
     lines: list[str] = []
     for shard in shards:
         told = known.get(shard.name)
-        current = told is not None and shard.stat().st_mtime_ns <= told.written
+        # A store's clock is not this machine's. There, only a run of ours seals a shard again.
+        current = told is not None and (isinstance(shard, RemotePath) or shard.stat().st_mtime_ns <= told.written)
         lines += told.lines if told and current else map(_line, shard_rows(shard))
     data = "".join(lines).encode()
     if not path.exists() or data != path.read_bytes():

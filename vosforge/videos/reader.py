@@ -17,12 +17,12 @@ import hdf5plugin  # noqa: F401  (registers the mask codec with HDF5)
 import numpy as np
 
 from vosforge.errors import InputError, VOSForgeError, first_line
+from vosforge.remote import Place
 from vosforge.trouble import unread
 from vosforge.videos.cache import local_copy
 from vosforge.videos.codec import MAX_PIXELS, Region, decode, decode_region
 from vosforge.videos.format import FORMAT, FORMAT_VERSION, VideoRow, attributes_checksum, checksum, checksum_of_parts
 from vosforge.videos.passes import PASSES, Tracks, held_against, unpacked
-from vosforge.videos.remote import Place
 from vosforge.videos.texts import read_text
 
 MAX_OPEN = 256

@@ -14,13 +14,13 @@ import h5py
 import numpy as np
 
 from vosforge.errors import InputError, MachineError, VOSForgeError, first_line
+from vosforge.remote import Place
 from vosforge.terms import VOID
 from vosforge.trouble import trouble, unread
 from vosforge.videos.format import VideoRow, boxes
 from vosforge.videos.gates import BRIGHTEST, DARKEST, label_refusal
 from vosforge.videos.passes_check import check_frame, check_shapes, check_tracks
 from vosforge.videos.reader import DAMAGE, ShardVideo, open_shard
-from vosforge.videos.remote import Place
 from vosforge.videos.texts import is_texts, read_text
 
 SpecTest = Callable[[str, VideoRow], str | None]

@@ -12,9 +12,9 @@ import pytest
 
 from render.farm.events import Done, Failed, Frames, Refused
 from render.farm.jobs import Dataset
+from render.farm.places import Places
 from render.farm.process import BlenderCrashError, BlenderUnusableError
 from render.farm.run import STREAK, TRIES, render_missing
-from render.farm.sealing import Places
 from tests.render.conftest import make_record
 from tests.render.farm.inline_pool import InlinePool, render_inline
 from vosforge import VOSForgeError

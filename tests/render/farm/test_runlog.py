@@ -196,7 +196,7 @@ def test_a_log_that_cannot_be_written_ends_no_run_and_is_written_later(dataset, 
 
 
 def test_of_lines_that_wait_for_too_long_the_number_is_told(dataset):
-    with RunLog(dataset.root, 7) as log:
+    with RunLog(dataset.places, 7) as log:
         for number in range(KEPT // 50):
             log.note("waiting", number=number)
     kept, (lost,) = len(of(dataset, "waiting")), of(dataset, "lines lost")
@@ -204,7 +204,7 @@ def test_of_lines_that_wait_for_too_long_the_number_is_told(dataset):
 
 
 def test_nothing_is_written_below_the_empty_mount_point_of_a_lost_share(dataset):
-    with RunLog(dataset.root, 7):
+    with RunLog(dataset.places, 7):
         dataset.root.rename(dataset.root.with_name("elsewhere"))
         dataset.root.mkdir()
     assert not any(Path(dataset.root).iterdir())

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from render.farm.events import KINDS, UNSORTED, Frames, Refused, kind_of
 from render.farm.jobs import Dataset
-from render.farm.runlog import Moment, RunLog, RunNow, WorkerNow
-from render.farm.status import MIN_SPAN, STALE, Run, rate_of, read_status, seconds_left
+from render.farm.runlog import STALE, Moment, Run, RunLog, RunNow, WorkerNow
+from render.farm.status import MIN_SPAN, rate_of, read_status, seconds_left
 from tests.render.conftest import make_record
 from tests.render.farm.inline_pool import render_inline
 from tests.render.farm.test_failures import rendered
@@ -93,7 +93,7 @@ def test_a_run_is_under_way_until_it_ends_or_says_nothing_for_a_while(dataset):
     assert {status.state for status in seen} == {"running"}
     assert counts(dataset) == (6, 0, {"refused": 1}, "quarantined")
 
-    with RunLog(dataset.root, 7, "07-of-40") as log:
+    with RunLog(dataset.places, 7, "07-of-40") as log:
         log.begin(1)
         found = read_status(dataset.root)
         assert [(run.now.label, run.alive) for run in found.runs] == [("07-of-40", True), ("", False)]
@@ -187,7 +187,7 @@ def test_a_copy_behind_a_url_has_the_same_status(dataset, cache):
             stage_video(dataset.staged_path(index), make_record(index))
         dataset.quarantine(1, "crash: a traceback")
         dataset.pack()
-    with RunLog(dataset.root, 7):
+    with RunLog(dataset.places, 7):
         pass
     here = read_status(dataset.root)
     fsspec.filesystem("memory").put(str(dataset.root), "/copy", recursive=True)

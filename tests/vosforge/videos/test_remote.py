@@ -21,10 +21,10 @@ import pytest
 from benchmarks.s3 import upload
 from vosforge import InputError, VOSForgeError
 from vosforge.files import UNFINISHED
+from vosforge.remote import RemotePath
 from vosforge.videos import ShardSet, place
 from vosforge.videos.cache import local_copy
 from vosforge.videos.manifest import build_piece, has_manifest
-from vosforge.videos.remote import RemotePath
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -95,7 +95,7 @@ def test_without_a_manifest_the_shards_say_what_they_hold(remote, folder):
 @pytest.mark.parametrize("whole", [True, False])
 def test_pieces_of_a_manifest_count_where_they_are_listed(bucket, folder, cache, request, whole):
     same_rows = ShardSet(folder)
-    build_piece(folder, "2-of-2", ["shard-00001.h5"])
+    build_piece(folder, "2-of-2", [folder / "shards" / "shard-00001.h5"])
     manifest = (folder / "manifest.jsonl").read_text().splitlines(keepends=True)
     (folder / "manifest.jsonl").write_text("".join(line for line in manifest if "shard-00000" in line))
     if not whole:
@@ -137,7 +137,7 @@ def test_processes_read_the_same_copies(remote, folder, cache, method):
 
 FETCH = """
 import sys
-from vosforge.videos.remote import RemotePath
+from vosforge.remote import RemotePath
 download = RemotePath.download
 def slow(self, to):
     download(self, to)

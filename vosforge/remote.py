@@ -5,23 +5,29 @@ business: that goes through a copy on this machine (`vosforge.videos.cache`).
 """
 
 import errno
+import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
+from uuid import uuid4
 
 import fsspec
 
-from vosforge.errors import InputError, VOSForgeError, first_line
+from vosforge.errors import InputError, UnreachableError, VOSForgeError, first_line
+from vosforge.files import UNFINISHED
 
 MARKS = ("ETag", "etag", "md5Hash", "Content-MD5", "LastModified", "Last-Modified", "last_modified", "mtime", "created")
 """Names of a file's version mark in different stores; the first present one counts."""
 
 
-CREDENTIALS = "set credentials with read access; for S3, AWS_PROFILE, or FSSPEC_S3_ANON=true for public data"
+CREDENTIALS = "set credentials with access to it; for S3, AWS_PROFILE, or FSSPEC_S3_ANON=true to read public data"
+WHOLE_PUTS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
+"""Stores that show a file under its name only when it is whole. In others it is renamed when it is."""
+BLOCK = 2**23
 
 
 class Version(NamedTuple):
@@ -92,6 +98,10 @@ class RemotePath:
         """Whether the file exists. Raises InputError when the store cannot tell."""
         return self.version is not None
 
+    def names(self) -> list[str]:
+        """The names of the files in this folder; none where it is missing. InputError if it cannot be listed."""
+        return [PurePosixPath(item["name"]).name for item in self._listed() if item["type"] == "file"]
+
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
         """The files of this folder whose names match. Raises InputError when the store cannot be asked."""
         with _reaching(self):
@@ -139,6 +149,42 @@ class RemotePath:
         if found != wanted.size:
             raise VOSForgeError(f"{self} arrived truncated ({found:,} of {wanted.size:,} bytes): run the command again")
 
+    def upload(self, path: Path, check: bool = True) -> None:
+        """Store the file ``path`` under this name, at once: it is whole or not there, also after a kill.
+
+        ``check``: read it back and compare. Raises UnreachableError if the store fails, or keeps something else.
+        """
+        with _reaching(self, "written"):
+            filesystem, key = fsspec.url_to_fs(str(self))
+            target = key
+            if self.scheme not in WHOLE_PUTS:
+                folder = key.rpartition("/")[0]
+                target = f"{folder}/{UNFINISHED}{uuid4().hex}-{self.name}"
+                filesystem.makedirs(folder, exist_ok=True)
+            filesystem.put_file(str(path), target)
+            if check:
+                filesystem.invalidate_cache()
+                with path.open("rb") as sent, filesystem.open(target, "rb", block_size=BLOCK) as kept:
+                    same = _digest(sent) == _digest(kept)
+                if not same:
+                    filesystem.rm_file(target)
+                    raise OSError("it arrived damaged")
+            if target != key:
+                filesystem.mv(target, key)
+
+    def remove(self) -> None:
+        """Remove the file, if it exists. Raises UnreachableError if the store fails."""
+        with _reaching(self, "removed"):
+            filesystem, key = fsspec.url_to_fs(str(self))
+            with suppress(FileNotFoundError):
+                filesystem.rm_file(key)
+
+    def move(self, to: "RemotePath") -> None:
+        """Move the file to another name in the same store. Raises UnreachableError if the store fails."""
+        with _reaching(self, "moved"):
+            filesystem, key = fsspec.url_to_fs(str(self))
+            filesystem.mv(key, fsspec.url_to_fs(str(to))[1])
+
 
 Place = Path | RemotePath
 """The location of a data set or shard: local or remote."""
@@ -153,22 +199,31 @@ def place(where: Place | str) -> Place:
 
 
 @contextmanager
-def _reaching(path: RemotePath) -> Iterator[None]:
-    """Turn a store library's errors into one sentence with a remedy."""
+def _reaching(path: RemotePath, done: str = "read") -> Iterator[None]:
+    """Turn a store library's errors into one sentence with a remedy. ``done``: what is being done to ``path``."""
     try:
         yield
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist: check the spelling") from None
+    except FileNotFoundError as error:
+        if done == "read":
+            raise InputError(f"{path} does not exist: check the spelling") from None
+        raise UnreachableError(f"{path} cannot be {done} ({first_line(error)}): check its bucket") from None
     except ImportError as error:
         remedy = "pip install 'vosforge[remote]' brings what s3:// and https:// need"
         raise InputError(f"{path} needs a package that is not installed ({first_line(error)}): {remedy}") from None
     except PermissionError as error:
-        raise InputError(f"{path} may not be read ({first_line(error)}): {CREDENTIALS}") from None
+        raise InputError(f"{path} may not be {done} ({first_line(error)}): {CREDENTIALS}") from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # not the store's fault
         remedy = CREDENTIALS if "credentials" in str(error) else "check the address and the network"
-        raise InputError(f"{path} cannot be read ({first_line(error)}): {remedy}") from None
+        raise UnreachableError(f"{path} cannot be {done} ({first_line(error)}): {remedy}") from None
+
+
+def _digest(file: IO[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    while data := file.read(BLOCK):
+        digest.update(data)
+    return digest.digest()
 
 
 def _raise_hidden(error: FileNotFoundError) -> None:
