@@ -24,18 +24,22 @@ from render.farm.cluster import Progress, render_dataset
 from render.farm.jobs import Dataset, DatasetConfig
 from render.farm.layout import Resources
 from vosforge.log import console
-from vosforge.videos import append_manifest, pack_shard, stage_video
+from vosforge.videos import Place, append_manifest, pack_shard, stage_video
 from vosforge.videos.format import shard_name
 
 CHILD = "benchmarks.null_child"
 MIB = 2**20
 
 
-def dataset_of(root: Path, videos: int, per_shard: int = 25) -> Dataset:
-    """The data set at ``root`` that null children fill."""
+def dataset_config(videos: int, per_shard: int = 25) -> DatasetConfig:
+    """The settings of a data set that null children fill."""
     render = RenderSettings(width=SIDE, height=SIDE, frames=FRAMES)
-    config = DatasetConfig(videos=videos, videos_per_shard=per_shard, held_out_every=0, render=render)
-    return Dataset(root, config, Catalog())
+    return DatasetConfig(videos=videos, videos_per_shard=per_shard, held_out_every=0, render=render)
+
+
+def dataset_of(root: Place, videos: int, per_shard: int = 25) -> Dataset:
+    """The data set at ``root`` that null children fill."""
+    return Dataset(root, dataset_config(videos, per_shard), Catalog())
 
 
 def spent() -> float:
