@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,6 +73,11 @@ def children(node):
     return [pid for pid, command in node.processes.items() if CHILD in command]
 
 
+def actors(node):
+    """The process ids of the node's actors."""
+    return [pid for pid, command in node.processes.items() if command.startswith("ray::_Actor")]
+
+
 def check(run, root, videos):
     """The run ends well, soon, with all videos."""
     said, _ = run.communicate(timeout=120)
@@ -87,3 +94,28 @@ def test_a_node_that_is_lost_costs_no_video(tmp_path, ray_cluster):
         second.kill()
         check(run, tmp_path, 200)
     assert wait_for(lambda: not second.processes, 30), second.processes
+
+
+@pytest.mark.parametrize("seconds", [0.0, pytest.param(1.5, marks=pytest.mark.slow)])
+def test_a_node_that_is_lost_while_a_worker_of_it_is_replaced_costs_no_video(tmp_path, ray_cluster, seconds):
+    """The replacement is not placed yet, or starts.
+
+    From then on two of the four workers fit nowhere: those that do the work do not wait for them, until a node with
+    room comes. (That a run with no worker at all ends, see `test_failures`.)
+    """
+    second = ray_cluster.add()
+    with farm(ray_cluster, tmp_path, 200) as run:
+        assert wait_for(lambda: finished(tmp_path) >= 10 and len(children(second)) == 2, 60), second.processes
+        os.kill(min(actors(second)), signal.SIGKILL)
+        time.sleep(seconds)
+        second.kill()
+        before = finished(tmp_path)
+        assert wait_for(lambda: finished(tmp_path) >= before + 20, 60), before
+        others = children(ray_cluster.nodes[0])
+        for pid in others:
+            os.kill(pid, signal.SIGSTOP)  # so that the run does not end meanwhile
+        third = ray_cluster.add()
+        assert wait_for(lambda: len(children(third)) == 2, 60), third.processes
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
+        check(run, tmp_path, 200)
