@@ -122,15 +122,23 @@ def test_a_worker_that_is_always_killed_leaves_its_video_missing(tmp_path, small
     assert dataset.missing() == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_run_leaves_no_process_and_whole_files_and_goes_on(tmp_path, small_config, catalog, store, how):
+PART = ("--part", "1/1")
+
+
+@pytest.mark.parametrize(
+    ("how", "part"),
+    [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGKILL, ()), (signal.SIGINT, PART), (signal.SIGTERM, PART)],
+)
+def test_an_interrupted_run_leaves_no_process_and_whole_files_and_goes_on(
+    tmp_path, small_config, catalog, store, how, part
+):
     root, marker = tmp_path / "data", f"VOSFORGE_TEST_RUN={tmp_path.name}-{how}"
     root.mkdir()
     catalog.save(root / "catalog.jsonl")
     config = small_config.model_copy(update={"videos": 30, "videos_per_shard": 2})
     (root / "dataset.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     key, value = marker.split("=")
-    command = [sys.executable, "-m", "tools.cli", "render", str(root), "--workers", "2"]
+    command = [sys.executable, "-m", "tools.cli", "render", str(root), "--workers", "2", *part]
     environment = {**os.environ, key: value, "VOSFORGE_CACHE": str(store.root.parent / "cache")}
     (store.root.parent / "cache").mkdir(exist_ok=True)
     link = store.root.parent / "cache" / "store"
