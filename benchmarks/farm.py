@@ -79,13 +79,16 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--videos", type=int, default=30_000)
     parser.add_argument("--workers", type=int, default=100)
+    parser.add_argument("--per-shard", type=int, default=25, help="videos of a shard")
+    parser.add_argument("--address", help="of a running Ray cluster (default: a local Ray)")
     parser.add_argument("--every", type=int, default=1_000, help="videos between two lines")
     parser.add_argument("--planned", action="store_true", help="only plan and resume")
     options = parser.parse_args()
     if options.planned:
-        plan(options.out, options.videos)
+        plan(options.out, options.videos, options.per_shard)
         return
-    store = AssetStore(options.out / "store")
+    store, resources = AssetStore(options.out / "store"), Resources(options.workers, address=options.address)
+    dataset = dataset_of(options.out / "data", options.videos, options.per_shard)
     began, began_at = spent(), time.monotonic()
     seen = {"videos": 0, "spent": began}
 
@@ -101,9 +104,7 @@ def main() -> None:
             f"{held:.0f} MiB"
         )
 
-    done = render_dataset(
-        dataset_of(options.out / "data", options.videos), store, Resources(options.workers), report, start=CHILD
-    )
+    done = render_dataset(dataset, store, resources, report, start=CHILD)
     each = 1000 * (spent() - began) / max(1, done.videos_done)
     console.print(
         f"{done.videos_done} videos through {options.workers} workers in {time.monotonic() - began_at:.0f} s: "
@@ -111,8 +112,8 @@ def main() -> None:
         f"left {done.left}"
     )
     resumed = time.monotonic()
-    dataset = dataset_of(options.out / "data", options.videos)
-    again = render_dataset(dataset, store, Resources(options.workers), start=CHILD)
+    dataset = dataset_of(options.out / "data", options.videos, options.per_shard)
+    again = render_dataset(dataset, store, resources, start=CHILD)
     console.print(
         f"a resume with nothing missing: {time.monotonic() - resumed:.1f} s, {again.videos_total} videos missing"
     )

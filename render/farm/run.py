@@ -34,7 +34,7 @@ TRIES: dict[Trouble, int] = {
 """How often a video may fail in each way before it is quarantined, or left missing if it is innocent."""
 INNOCENT = ("killed", "gone")
 STREAK = 3
-"""A worker that fails so many different videos in a row is no longer used, if there is another."""
+"""A worker that fails so many different videos in a row is no longer used, if another one is ready."""
 FOLDER_PATIENCE = WORKER_PATIENCE = 600.0
 """Seconds a run waits for a folder that cannot be written to, and for a worker, before it ends."""
 PAUSE = 5.0
@@ -251,7 +251,7 @@ class _Run:
             return False
         streak = self._streaks.setdefault(worker, set())
         streak.add(index)
-        if len(streak) < STREAK or len(self._workers) == 1:
+        if len(streak) < STREAK or not any(self._pool.node(each) for each in self._workers - {worker}):
             return False
         logger.warning(
             "worker %d on %s failed %d videos in a row and is no longer used",

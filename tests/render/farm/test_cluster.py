@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,25 +20,12 @@ from render.farm.process import BlenderUnusableError
 from render.farm.run import TRIES
 from render.farm.threads import render_here
 from tests.render.conftest import make_record
+from tests.render.farm.nodes import marked
 from vosforge.errors import MachineError
 from vosforge.files import UNFINISHED
 from vosforge.videos import ShardSet, stage_video
 
 pytestmark = [pytest.mark.blender, pytest.mark.ray]
-
-
-def descendants(marker: str) -> dict[int, str]:
-    """Live processes whose environment carries ``marker``: every child of a run inherits it."""
-    found = {}
-    for folder in Path("/proc").iterdir():
-        try:
-            if folder.name.isdigit() and marker.encode() in (folder / "environ").read_bytes():
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if command:
-                    found[int(folder.name)] = command[:120]
-        except OSError:
-            continue
-    return found
 
 
 def wait_for(condition, seconds):
@@ -125,7 +111,7 @@ def test_a_worker_that_is_always_killed_leaves_its_video_missing(tmp_path, small
     monkeypatch.setenv("VOSFORGE_TEST_RUN", tmp_path.name)
 
     def kill(progress):
-        for pid, command in descendants(f"VOSFORGE_TEST_RUN={tmp_path.name}").items():
+        for pid, command in marked(f"VOSFORGE_TEST_RUN={tmp_path.name}").items():
             if "render.blender.start" in command:
                 os.kill(pid, signal.SIGKILL)
 
@@ -136,15 +122,23 @@ def test_a_worker_that_is_always_killed_leaves_its_video_missing(tmp_path, small
     assert dataset.missing() == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_run_leaves_no_process_and_whole_files_and_goes_on(tmp_path, small_config, catalog, store, how):
+PART = ("--part", "1/1")
+
+
+@pytest.mark.parametrize(
+    ("how", "part"),
+    [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGKILL, ()), (signal.SIGINT, PART), (signal.SIGTERM, PART)],
+)
+def test_an_interrupted_run_leaves_no_process_and_whole_files_and_goes_on(
+    tmp_path, small_config, catalog, store, how, part
+):
     root, marker = tmp_path / "data", f"VOSFORGE_TEST_RUN={tmp_path.name}-{how}"
     root.mkdir()
     catalog.save(root / "catalog.jsonl")
     config = small_config.model_copy(update={"videos": 30, "videos_per_shard": 2})
     (root / "dataset.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     key, value = marker.split("=")
-    command = [sys.executable, "-m", "tools.cli", "render", str(root), "--workers", "2"]
+    command = [sys.executable, "-m", "tools.cli", "render", str(root), "--workers", "2", *part]
     environment = {**os.environ, key: value, "VOSFORGE_CACHE": str(store.root.parent / "cache")}
     (store.root.parent / "cache").mkdir(exist_ok=True)
     link = store.root.parent / "cache" / "store"
@@ -169,7 +163,7 @@ def test_an_interrupted_run_leaves_no_process_and_whole_files_and_goes_on(tmp_pa
     agents = ("Agent",) if how == signal.SIGKILL else ()
 
     def left():
-        return [name for name in descendants(marker).values() if not any(agent in name for agent in agents)]
+        return [name for name in marked(marker).values() if not any(agent in name for agent in agents)]
 
     assert wait_for(lambda: not left(), 30), left()
 

@@ -130,6 +130,28 @@ def test_a_worker_that_fails_one_video_after_the_other_is_no_longer_used(dataset
     assert tried[1] == STREAK and "no longer used" in caplog.text
 
 
+def test_the_only_worker_that_came_is_used_whatever_it_fails(dataset):
+    class OneComes(InlinePool):
+        def start(self) -> int:
+            number = super().start()
+            if number:
+                self.stop(number)
+            return number
+
+        def node(self, worker: int) -> str:
+            return "" if worker else "node 0"
+
+    def rendering(number, job):
+        yield Frames()
+        raise BlenderCrashError("every mesh is broken", 1)
+
+    @contextmanager
+    def pool_for(videos):
+        yield OneComes(dataset, 2, rendering)
+
+    assert render_missing(dataset, pool_for).quarantined == 3 == STREAK
+
+
 def test_a_machine_whose_disk_is_full_leaves_the_run(dataset, caplog):
     def rendering(number, job):
         yield Frames()

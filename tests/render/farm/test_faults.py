@@ -5,13 +5,18 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from assets.store import AssetStore
 from benchmarks.farm import CHILD, dataset_of
 from render.farm.layout import Resources
+from tests.render.farm.nodes import Cluster
+from tests.render.farm.test_cluster import wait_for
 from tools.inspect.verification import verify_path
 from vosforge.processes import short_folder
 from vosforge.videos import ShardSet
@@ -33,53 +38,84 @@ def test_scenes_that_always_fail_are_quarantined_with_their_trouble_and_the_othe
 
 
 @pytest.fixture
-def two_nodes(monkeypatch):
-    """A head and a second raylet on this machine, and the second one's process."""
-    folder = short_folder() / f"ray-{os.getpid()}"
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_health_check_period_ms", "500")
-    monkeypatch.setenv("RAY_health_check_failure_threshold", "3")
-    ray = [sys.executable, "-m", "ray.scripts.scripts"]
-    options = [
-        "--num-cpus=2",
-        f"--memory={4 * 2**30}",
-        f"--object-store-memory={80 * 2**20}",
-        "--include-dashboard=false",
-    ]
-    subprocess.run(
-        [*ray, "start", "--head", "--port=6399", f"--temp-dir={folder}", "--node-ip-address=127.0.0.1", *options],
-        check=True,
-        stdout=subprocess.DEVNULL,
+def ray_cluster():
+    """A head on this machine; further nodes can be added."""
+    with tempfile.TemporaryDirectory(prefix="ray-", dir=short_folder()) as folder, Cluster(Path(folder)) as nodes:
+        yield nodes
+
+
+@contextmanager
+def farm(nodes, root, videos):
+    """A farm on the cluster, in a process of its own: a driver that dies takes no test with it."""
+    command = [sys.executable, "-m", "benchmarks.farm", str(root), f"--address={nodes.address}", "--per-shard=10"]
+    run = subprocess.Popen(
+        [*command, f"--videos={videos}", "--workers=4"],
+        env={**os.environ, **nodes.token},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
-        before = raylets()
-        subprocess.run(
-            [*ray, "start", "--address=127.0.0.1:6399", "--node-ip-address=127.0.0.1", *options[:3]],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        (second,) = raylets() - before
-        yield "127.0.0.1:6399", second
+        yield run
     finally:
-        subprocess.run([*ray, "stop", "--force"], check=True, stdout=subprocess.DEVNULL)
+        run.kill()
+        run.wait()
 
 
-def raylets() -> set[int]:
-    found = subprocess.run(["pgrep", "-x", "raylet"], capture_output=True, text=True, check=False).stdout
-    return {int(pid) for pid in found.split()}
+def finished(root):
+    """How many videos are staged or sealed."""
+    data = root / "data"
+    return len([*data.glob("staging/0*.h5")]) + 10 * len([*data.glob("shards/shard-*.h5")])
 
 
-def test_a_node_that_is_lost_costs_no_video(tmp_path, two_nodes):
-    address, raylet = two_nodes
-    dataset = dataset_of(tmp_path / "data", 60, per_shard=10)
-    killed = threading.Event()
+def children(node):
+    """The process ids of the node's null children."""
+    return [pid for pid, command in node.processes.items() if CHILD in command]
 
-    def kill(progress):
-        if progress.videos_done >= 10 and not killed.is_set():
-            os.kill(raylet, signal.SIGKILL)
-            killed.set()
 
-    resources = Resources(address=address)
-    done = cluster.render_dataset(dataset, AssetStore(tmp_path / "store"), resources, kill, start=CHILD)
-    assert killed.is_set() and (done.videos_done, done.quarantined, done.left) == (60, 0, 0)
-    assert not verify_path(dataset.root).problems
+def actors(node):
+    """The process ids of the node's actors."""
+    return [pid for pid, command in node.processes.items() if command.startswith("ray::_Actor")]
+
+
+def check(run, root, videos):
+    """The run ends well, soon, with all videos."""
+    said, _ = run.communicate(timeout=120)
+    assert run.returncode == 0 and "quarantined 0, left 0" in said, said
+    assert [video.id for video in ShardSet(root / "data")] == [f"{index:06d}" for index in range(videos)]
+    assert not verify_path(root / "data").problems
+
+
+def test_a_node_that_is_lost_costs_no_video(tmp_path, ray_cluster):
+    second = ray_cluster.add()
+    with farm(ray_cluster, tmp_path, 200) as run:
+        assert wait_for(lambda: finished(tmp_path) >= 10 and children(second), 60), second.processes
+        assert finished(tmp_path) < 150
+        second.kill()
+        check(run, tmp_path, 200)
+    assert wait_for(lambda: not second.processes, 30), second.processes
+
+
+@pytest.mark.parametrize("seconds", [0.0, pytest.param(1.5, marks=pytest.mark.slow)])
+def test_a_node_that_is_lost_while_a_worker_of_it_is_replaced_costs_no_video(tmp_path, ray_cluster, seconds):
+    """The replacement is not placed yet, or starts.
+
+    From then on two of the four workers fit nowhere: those that do the work do not wait for them, until a node with
+    room comes. (That a run with no worker at all ends, see `test_failures`.)
+    """
+    second = ray_cluster.add()
+    with farm(ray_cluster, tmp_path, 200) as run:
+        assert wait_for(lambda: finished(tmp_path) >= 10 and len(children(second)) == 2, 60), second.processes
+        os.kill(min(actors(second)), signal.SIGKILL)
+        time.sleep(seconds)
+        second.kill()
+        before = finished(tmp_path)
+        assert wait_for(lambda: finished(tmp_path) >= before + 20, 60), before
+        others = children(ray_cluster.nodes[0])
+        for pid in others:
+            os.kill(pid, signal.SIGSTOP)  # so that the run does not end meanwhile
+        third = ray_cluster.add()
+        assert wait_for(lambda: len(children(third)) == 2, 60), third.processes
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
+        check(run, tmp_path, 200)

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.farm import dataset_of
 from benchmarks.null_child import record_of
-from tests.render.farm.test_cluster import descendants
+from tests.render.farm.nodes import marked
 from tools.inspect.verification import verify_path
 from vosforge.seeding import rng_for
 from vosforge.videos import ShardSet
@@ -27,9 +27,8 @@ def begun(root: Path, marker: str) -> subprocess.Popen:
     """A farm that fills ``root``; ``marker`` is in the environment of all its processes."""
     key, value = marker.split("=")
     command = [sys.executable, "-m", "benchmarks.farm", str(root), "--videos", str(VIDEOS), "--workers", str(WORKERS)]
-    return subprocess.Popen(
-        command, env={**os.environ, key: value}, start_new_session=True, stderr=subprocess.PIPE, text=True
-    )
+    with (root.parent / "driver.log").open("ab") as log:
+        return subprocess.Popen(command, env={**os.environ, key: value}, start_new_session=True, stdout=log, stderr=log)
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -54,17 +53,17 @@ def test_kills_at_random_instants_lose_nothing(tmp_path, kind):
                 shutil.rmtree(root)
             if code is not None:
                 run = begun(root, marker)
-            time.sleep(float(rng.uniform(0.05, 4.0 if kind == "driver" else 1.0)))
+            time.sleep(float(rng.uniform(0.05, 12.0 if kind == "driver" else 1.0)))
             if kind == "driver":
                 run.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
-                run.communicate()
+                run.wait(timeout=60)
                 kills += 1
                 continue
-            victims = [pid for pid, command in descendants(marker).items() if kind in command]
+            victims = [pid for pid, command in marked(marker).items() if kind in command]
             if victims and kills < KILLS:
                 os.kill(int(rng.choice(victims)), signal.SIGKILL)
                 kills += 1
-        assert run.returncode == 0, run.communicate()[1]
+        assert run.returncode == 0, (root.parent / "driver.log").read_text()[-2000:]
     finally:
         run.kill()
     assert [video.id for video in ShardSet(root / "data")] == [f"{index:06d}" for index in range(VIDEOS)]
