@@ -24,7 +24,7 @@ from render.farm.cluster import Progress, render_dataset
 from render.farm.jobs import Dataset, DatasetConfig
 from render.farm.layout import Resources
 from vosforge.log import console
-from vosforge.videos import Place, append_manifest, pack_shard, stage_video
+from vosforge.videos import Place, append_manifest, pack_shard, place, stage_video
 from vosforge.videos.format import shard_name
 
 CHILD = "benchmarks.null_child"
@@ -66,17 +66,17 @@ def plan(root: Path, videos: int, per_shard: int = 25) -> None:
         (dataset.shard_path(shard)).hardlink_to(root / "shard-00000.h5")
         members = (video_id(index) for index in dataset.members(shard))
         append_manifest(
-            dataset.root, [row.model_copy(update={"id": name, "shard": shard_name(shard)}) for name in members]
+            root / "data", [row.model_copy(update={"id": name, "shard": shard_name(shard)}) for name in members]
         )
     began = time.monotonic()
-    again = render_dataset(dataset_of(root / "data", videos, per_shard), AssetStore(root / "store"), start=CHILD)
+    again = render_dataset(dataset_of(root / "data", videos, per_shard), AssetStore(), start=CHILD)
     console.print(f"resumed in {time.monotonic() - began:.1f} s, {again.videos_total} videos missing")
 
 
 def main() -> None:
     """Run, report on the way, and resume."""
     parser = argparse.ArgumentParser(description="What a farm costs beside Blender.")
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=place, help="a folder, or the URL of one on a store")
     parser.add_argument("--videos", type=int, default=30_000)
     parser.add_argument("--workers", type=int, default=100)
     parser.add_argument("--per-shard", type=int, default=25, help="videos of a shard")
@@ -85,9 +85,9 @@ def main() -> None:
     parser.add_argument("--planned", action="store_true", help="only plan and resume")
     options = parser.parse_args()
     if options.planned:
-        plan(options.out, options.videos, options.per_shard)
+        plan(Path(options.out), options.videos, options.per_shard)
         return
-    store, resources = AssetStore(options.out / "store"), Resources(options.workers, address=options.address)
+    store, resources = AssetStore(), Resources(options.workers, address=options.address)
     dataset = dataset_of(options.out / "data", options.videos, options.per_shard)
     began, began_at = spent(), time.monotonic()
     seen = {"videos": 0, "spent": began}

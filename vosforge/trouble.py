@@ -78,7 +78,7 @@ def patiently(ask: Callable[[], Answer], seconds: float) -> Answer:
             if time.monotonic() >= until:
                 raise
             if not told:
-                logger.warning("%s; trying again for %.0f minutes", error, seconds / 60)
+                logger.warning("%s; trying again for %.0f s", error, seconds)
             told = True
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)

@@ -35,13 +35,17 @@ from vosforge.files import remove_unfinished, write_sealed
 from vosforge.locks import BusyError, in_turn, one_writer
 from vosforge.log import logger
 from vosforge.terms import Split
-from vosforge.trouble import attempting
+from vosforge.trouble import attempting, patiently
 from vosforge.videos import Place, ShardSet, VideoRow, append_manifest, build_manifest, quarantine_video, read_manifest
 from vosforge.videos.cache import local_copy
 from vosforge.videos.format import shard_name
 from vosforge.videos.manifest import MANIFEST, PIECES, build_piece, piece_name, pieces_of
 from vosforge.videos.writer import unpack_video
 
+ASKING_PATIENCE = 15.0
+"""Seconds for which a store is asked again that does not say what it holds: its URL may be wrong."""
+RUN_PATIENCE = 60.0
+"""Seconds for which a run asks a store again that fails, before it does what it does about a full disk."""
 PUBLISH_SECONDS = 60.0
 """How often a store gets the manifest, while shards are sealed."""
 PREPARING = "preparing"
@@ -94,12 +98,16 @@ def scene_of(config: DatasetConfig, splits: Mapping[Split, Catalog], index: int,
 
 def begun_with(root: Place) -> DatasetConfig | None:
     """The settings pinned in a data set's folder; None if it has none."""
-    return read_config(DatasetConfig, local_copy(root / "dataset.yaml")) if is_begun(root) else None
+
+    def read() -> DatasetConfig | None:
+        return read_config(DatasetConfig, local_copy(root / "dataset.yaml")) if is_begun(root) else None
+
+    return patiently(read, ASKING_PATIENCE)
 
 
 def catalog_of(root: Place) -> Catalog:
     """The catalog pinned in a data set's folder."""
-    return Catalog.load(local_copy(root / "catalog.jsonl"))
+    return patiently(lambda: Catalog.load(local_copy(root / "catalog.jsonl")), ASKING_PATIENCE)
 
 
 class Pinned(NamedTuple):
@@ -168,7 +176,7 @@ class Dataset:
         Raises InputError if the folder was started with other settings or assets.
         """
         self.root, self.config, self.catalog, self.part = root, config, catalog, part
-        self.places = places_at(root, f"run-{part.label}")
+        self.places = places_at(root, f"run-{part.label}", RUN_PATIENCE)
         self._retried: set[int] = set()
         self._published = time.monotonic()
         with attempting(f"write to {self.places.root}"):

@@ -65,7 +65,7 @@ def test_a_data_set_on_a_store_is_the_one_in_a_folder(url, tmp_path, settings):
     assert [(end.videos_done, end.quarantined) for end in ends] == [(7, 1), (7, 1)]
     assert files(url) == files(here.root)
     assert not verify_path(url).problems and read_status(url).state == read_status(here.root).state == "quarantined"
-    assert not [path for path in there.places.root.rglob("*.h5")], "nothing is left on this machine"
+    assert not [*there.places.root.rglob("*.h5")], "nothing is left on this machine"
     assert not Dataset(url, *settings).missing()
     with pytest.raises(InputError, match="started with videos = 7, not 8"):
         Dataset(url, settings[0].model_copy(update={"videos": 8}), settings[1])
