@@ -7,12 +7,15 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from pydantic import ValidationError
 
+from assets.catalog import Asset, AssetKind
 from assets.prepared import Material, PreparedMesh
 from vosforge.errors import InputError, MachineError, VOSForgeError
 from vosforge.files import cache_dir, write_sealed
@@ -25,6 +28,12 @@ OTHER_NAMES = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif"}
 READ_IMAGES = (*IMAGE_SUFFIXES, *OTHER_NAMES, *CONVERTED_SUFFIXES)
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 HDRI_SUFFIXES = (".exr", ".hdr")
+PLACES: dict[AssetKind, tuple[str, tuple[str, ...]]] = {
+    "mesh": ("meshes", (".npz",)),
+    "texture": ("images", IMAGE_SUFFIXES),
+    "hdri": ("hdris", HDRI_SUFFIXES),
+}
+"""The folder and the suffixes of each kind of file."""
 PREPARE_AGAIN = "prepare the assets again, for example by rendering into another folder with the same assets"
 
 
@@ -39,6 +48,30 @@ class MissingAssetError(MachineError):
 def bytes_hash(data: bytes) -> str:
     """The content hash of a file: the first 32 hex digits of its SHA-256."""
     return hashlib.sha256(data).hexdigest()[:32]
+
+
+DAMAGED = (EOFError, KeyError, TypeError, ValueError, ValidationError, zipfile.BadZipFile)
+"""What reading a damaged mesh raises."""
+
+
+def _content_of(path: Path, data: bytes) -> str:
+    """The content hash of a file of the store; "" for a damaged mesh."""
+    if path.suffix != ".npz":
+        return bytes_hash(data)
+    try:
+        return _read_mesh(io.BytesIO(data)).content_hash()
+    except DAMAGED:
+        return ""
+
+
+def _read_mesh(file: Path | IO[bytes]) -> PreparedMesh:
+    with np.load(file, allow_pickle=False) as held:
+        arrays = {name: held[name] for name in held.files}
+    materials = json.loads(arrays.pop("materials").tobytes())
+    return PreparedMesh(
+        **({"corner_uv": None, "corner_color": None} | arrays),
+        materials=tuple(Material.model_validate(each) for each in materials),
+    )
 
 
 def _as_png(image: Image.Image) -> bytes:
@@ -86,16 +119,10 @@ class AssetStore:
         """The mesh with this content hash. Raises VOSForgeError when it is missing or damaged."""
         path = self._path("meshes", content, ".npz")
         try:
-            with np.load(path, allow_pickle=False) as held:
-                arrays = {name: held[name] for name in held.files}
-            materials = json.loads(arrays.pop("materials").tobytes())
-            mesh = PreparedMesh(
-                **({"corner_uv": None, "corner_color": None} | arrays),
-                materials=tuple(Material.model_validate(each) for each in materials),
-            )
+            mesh = _read_mesh(path)
         except FileNotFoundError:
             raise self._missing("mesh", content) from None
-        except (OSError, EOFError, KeyError, TypeError, ValueError, ValidationError, zipfile.BadZipFile) as error:
+        except (OSError, *DAMAGED) as error:
             raise unread(path, error, self._damaged(path)) from None
         if mesh.content_hash() != content:
             raise self._damaged(path)
@@ -146,6 +173,39 @@ class AssetStore:
     def hdri_path(self, content: str) -> Path:
         """The file of the HDRI with this content hash. Raises VOSForgeError when it is missing or damaged."""
         return self._file("hdris", "HDRI", content, HDRI_SUFFIXES)
+
+    def holds(self, asset: Asset) -> bool:
+        """Whether all files of ``asset`` are there."""
+        return None not in self._files(asset)
+
+    def packed(self, asset: Asset) -> dict[str, bytes]:
+        """The files of ``asset``, which must be there, by their paths below the root."""
+        return {str(path.relative_to(self.root)): path.read_bytes() for path in self._files(asset) if path}
+
+    def unpack(self, asset: Asset, files: Mapping[str, bytes]) -> None:
+        """Store what another store `packed`. Raises MachineError unless that is all files of ``asset``, each whole."""
+        kinds = {asset.hash: PLACES[asset.kind], **dict.fromkeys(asset.textures, PLACES["texture"])}
+        paths = {self.root / name: data for name, data in files.items()}
+        for path, data in paths.items():
+            folder, suffixes = kinds.get(path.stem, ("", ()))
+            known = path.suffix in suffixes and path == self._path(folder, path.stem, path.suffix)
+            if not known or _content_of(path, data) != path.stem:
+                raise MachineError(
+                    f"the file {path.name} of {asset.source} arrived damaged: run the same command again"
+                )
+        for path, data in paths.items():
+            self._put(path, data)
+        if not self.holds(asset):
+            raise MachineError(f"a file of {asset.source} did not arrive: run the same command again")
+
+    def _files(self, asset: Asset) -> list[Path | None]:
+        """The file of each content of ``asset``; None for one that is missing."""
+        wanted = [(asset.kind, asset.hash), *(("texture", content) for content in asset.textures)]
+        return [self._find(*PLACES[kind], content) for kind, content in wanted]
+
+    def _find(self, folder: str, suffixes: tuple[str, ...], content: str) -> Path | None:
+        paths = (self._path(folder, content, suffix) for suffix in suffixes)
+        return next((path for path in paths if path.is_file()), None)
 
     def _path(self, folder: str, content: str, suffix: str) -> Path:
         return self.root / folder / content[:2] / f"{content}{suffix}"
