@@ -214,7 +214,7 @@ def render(
     resources = Resources(workers, threads, device, workers_per_gpu, address, any_renderer)
     check_folder(out)
     if prepare_only:
-        open_part(out, config, chosen, AssetStore())
+        open_part(out, config, chosen, AssetStore(), address=address)
         console.print(f"{out} is prepared", style="bold")
         return
     retry = retry_quarantined == ALL or retry_quarantined or False

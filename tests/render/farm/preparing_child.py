@@ -1,7 +1,8 @@
 """``python -m tests.render.farm.preparing_child FD THREADS DEVICE``: prepares models without Blender.
 
 A model's file has the corners of a triangle; beside it may lie <name>.png. Each job adds a line to the file $JOBS.
-$SLOW: seconds a job takes. A file that says "kill" has the process's owner killed, the first time.
+$SLOW: seconds a job takes. A file that says "kill" has the process's owner killed the first time,
+"always kill" each time.
 """
 
 import os
@@ -29,7 +30,8 @@ def answer(connection: Connection, job: Job) -> None:
         jobs.write(f"{model.name}\n")
     time.sleep(float(os.environ.get("SLOW", "0")))
     said = model.path.read_text()
-    if said.startswith("kill") and not (once := model.path.with_suffix(".killed")).exists():
+    once = Path(os.environ["JOBS"]).with_name(f"{model.name}.killed")
+    if said.startswith("always kill") or (said.startswith("kill") and not once.exists()):
         once.touch()
         os.kill(os.getppid(), signal.SIGKILL)
     store, image = AssetStore(Path(job["store"])), model.path.with_suffix(".png")
