@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from assets.folders import folder_models
 from assets.memory import versions
 from assets.store import AssetStore
 from render.farm.prepare import build_catalog
-from render.farm.preparing import NotHere, Packed, prepare_packed
+from render.farm.preparing import NotHere, Packed, prepare_here, prepare_packed
 from tests.render.farm.test_preparing import START, folders, jobs, prepare, saved, write_models
 from vosforge.errors import MachineError
 from vosforge.processes import short_folder
@@ -119,3 +120,20 @@ def test_a_model_that_ends_every_task_ends_the_run_and_is_not_to_blame(folders, 
     (tmp_path / "models" / "m04.obj").write_text("0 0 0 1 0 0 0 5 1\n")
     assert len(build_catalog(folders, 1, store, on_nodes).of_kind("mesh")) == 6
     assert "m00" not in jobs(tmp_path)
+
+
+@pytest.mark.blender
+def test_blender_on_a_node_prepares_what_blender_here_does(tmp_path, address, monkeypatch):
+    root = tmp_path / "models"
+    for name, height in (("tall", 3), ("flat", 1)):
+        (root / f"{name}.obj").write_text(
+            f"mtllib {name}.mtl\nv 0 0 0\nv 1 0 0\nv 0 {height} 0\nvt 0 0\nvt 1 0\nvt 0 1\nusemtl skin\nf 1/1 2/2 3/3\n"
+        )
+        (root / f"{name}.mtl").write_text(f"newmtl skin\nmap_Kd {name}.png\n")
+        Image.new("RGB", (4, 4), (height, 8, 7)).save(root / f"{name}.png")
+    monkeypatch.setattr(cluster, "_task_slots", lambda: 1)  # one Blender is enough
+    models, there, here = folder_models(root), AssetStore(tmp_path / "store"), AssetStore(tmp_path / "here")
+    on_nodes = {found.model: found for found in cluster.prepare_on_nodes(models, there, address)}
+    (alone,) = prepare_here(models[:1], here)
+    assert on_nodes[models[0]] == alone and len(on_nodes) == 2
+    assert all(found.sources and found.asset.textures and there.holds(found.asset) for found in on_nodes.values())
