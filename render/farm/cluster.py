@@ -44,7 +44,7 @@ RAY_MEMORY = 800 * 2**20
 TASK_MODELS = 16
 """Models that a task prepares at most: Blender starts once for all of them."""
 MODEL_TRIES = 5
-"""How often a model is prepared on nodes that are lost, or fail, before the run ends."""
+"""How often a model is prepared on nodes that are lost, or fail, before it is prepared here."""
 
 
 def render_dataset(
@@ -183,8 +183,8 @@ def prepare_on_nodes(
 ) -> Generator[Prepared, None, None]:
     """`render.farm.preparing.prepare_here` with Ray's tasks, on the nodes of the cluster at ``address``.
 
-    A node needs the models' files, as they are here, and no other folder. Models that it cannot prepare for lack of
-    something are prepared here. Whatever a lost node was at is tried again, `MODEL_TRIES` times in all.
+    A node needs the models' files, as they are here, and no other folder. What a lost node was at is tried again,
+    `MODEL_TRIES` times in all. Models that no node prepares are prepared here.
     """
     try:
         with sigterm_kept():
@@ -233,8 +233,7 @@ def _prepared_by_tasks(
                 if tries[model] < MODEL_TRIES:
                     waiting.append(deque([model]))
                 else:
-                    why = answer.sentence if isinstance(answer, Failed) else answer.found.warnings[0]
-                    yield Prepared(given[model], None, (f"{model.source} was tried {MODEL_TRIES} times: {why}",), True)
+                    leave(model, answer.sentence if isinstance(answer, Failed) else answer.found.warnings[0])
                 if isinstance(answer, Failed) and (rest := running.pop(stream)):
                     waiting.append(rest)
             elif not _as_here(answer.found, trees):

@@ -2,7 +2,7 @@
 
 A model's file has the corners of a triangle; beside it may lie <name>.png. Each job adds a line to the file $JOBS.
 $SLOW: seconds a job takes. A file that says "kill" has the process's owner killed the first time,
-"always kill" each time.
+"always kill" each time, but not where $HERE is set.
 """
 
 import os
@@ -31,7 +31,7 @@ def answer(connection: Connection, job: Job) -> None:
     time.sleep(float(os.environ.get("SLOW", "0")))
     said = model.path.read_text()
     once = Path(os.environ["JOBS"]).with_name(f"{model.name}.killed")
-    if said.startswith("always kill") or (said.startswith("kill") and not once.exists()):
+    if (said.startswith("always kill") and "HERE" not in os.environ) or (said.startswith("kill") and not once.exists()):
         once.touch()
         os.kill(os.getppid(), signal.SIGKILL)
     store, image = AssetStore(Path(job["store"])), model.path.with_suffix(".png")
