@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from assets.catalog import Asset, AssetKind
-from assets.models import Model
+from assets.memory import Memory, Remembered
+from assets.models import MESH_SUFFIXES, Model
 from assets.store import HDRI_SUFFIXES, READ_IMAGES, AssetStore
 from vosforge.config import Record, read_config
 from vosforge.errors import InputError, MachineError, VOSForgeError
 from vosforge.trouble import unread
 
-MESH_SUFFIXES = (".obj", ".ply", ".stl", ".glb", ".gltf", ".usd", ".usda", ".usdc", ".usdz", ".fbx")
 UNREAD_SUFFIXES = (".blend", ".dae", ".3ds", ".max", ".ma", ".mb", ".abc", ".x3d", ".c4d", ".zip")
 SHAPENET_MODEL = "models/model_normalized.obj"
 QUARANTINE = "quarantine"
@@ -50,14 +50,25 @@ def unread_files(root: Path) -> list[Path]:
     return _files(root, UNREAD_SUFFIXES)
 
 
-def image_assets(root: Path, store: AssetStore) -> Iterator[tuple[Path, Asset | VOSForgeError]]:
-    """The images below ``root`` as textures in ``store``; for an unreadable one, the error."""
-    return _prepared(root, READ_IMAGES, "texture", lambda path: store.put_image(path.read_bytes(), path.suffix))
+def image_assets(
+    root: Path, store: AssetStore, memory: Memory | None = None
+) -> Iterator[tuple[Path, Asset | VOSForgeError]]:
+    """The images below ``root`` as textures in ``store``; for an unreadable one, the error.
+
+    ``memory``: the store's; without it every image is read.
+    """
+
+    def put(path: Path) -> str:
+        return store.put_image(path.read_bytes(), path.suffix)
+
+    return _prepared(root, READ_IMAGES, "texture", put, memory)
 
 
-def hdri_assets(root: Path, store: AssetStore) -> Iterator[tuple[Path, Asset | VOSForgeError]]:
-    """The HDRIs below ``root``, put into ``store``; for an unreadable one, the error."""
-    return _prepared(root, HDRI_SUFFIXES, "hdri", store.put_hdri)
+def hdri_assets(
+    root: Path, store: AssetStore, memory: Memory | None = None
+) -> Iterator[tuple[Path, Asset | VOSForgeError]]:
+    """The HDRIs below ``root``, put into ``store``, as `image_assets` does."""
+    return _prepared(root, HDRI_SUFFIXES, "hdri", store.put_hdri, memory)
 
 
 def _files(root: Path, suffixes: Iterable[str]) -> list[Path]:
@@ -95,19 +106,27 @@ def _taxonomy(root: Path) -> dict[str, str]:
 
 
 def _prepared(
-    root: Path, suffixes: Iterable[str], kind: AssetKind, put: Callable[[Path], str]
+    root: Path, suffixes: Iterable[str], kind: AssetKind, put: Callable[[Path], str], memory: Memory | None
 ) -> Iterator[tuple[Path, Asset | VOSForgeError]]:
     credits = _credits(root)
     for path in _files(root, suffixes):
+        what = json.dumps([kind, str(path), str(root), credits.model_dump()])
+        known = memory.recall(what, path) if memory is not None else None
+        if known is not None:
+            yield path, known.asset or InputError(known.warnings[0])
+            continue
+        sources = memory.trees.own(path) if memory is not None else None
+        found: Asset | VOSForgeError
         try:
-            content = put(path)
-        except MachineError as error:
-            yield path, error
-        except (InputError, OSError, MemoryError) as error:
-            yield path, unread(path, error, InputError(f"{path}: {error}"))
-        else:
             name, category, source = path.stem, path.parent.name, _source(root, path)
-            yield (
-                path,
-                Asset(hash=content, kind=kind, name=name, category=category, source=source, **credits.model_dump()),
+            found = Asset(
+                hash=put(path), kind=kind, name=name, category=category, source=source, **credits.model_dump()
             )
+        except MachineError as error:
+            found = error
+        except (InputError, OSError, MemoryError) as error:
+            found = unread(path, error, InputError(f"{path}: {error}"))
+        if memory is not None and sources is not None and not isinstance(found, MachineError):
+            asset = found if isinstance(found, Asset) else None
+            memory.keep(what, Remembered(sources=sources, asset=asset, warnings=() if asset else (str(found),)))
+        yield path, found

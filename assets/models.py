@@ -11,6 +11,8 @@ from assets.prepared import PreparedMesh, prepare_mesh
 from assets.store import AssetStore
 from vosforge.config import Record
 
+MESH_SUFFIXES = (".obj", ".ply", ".stl", ".glb", ".gltf", ".usd", ".usda", ".usdc", ".usdz", ".fbx")
+
 # SweetHome3D's models have y up; this turns them z up, as Blender's importer does.
 Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 

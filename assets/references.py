@@ -27,7 +27,7 @@ def check_references(path: Path, root: Path | None = None) -> None:
     are imported, as those of OBJ and FBX files are.
     """
     allowed = (root or path.parent).resolve()
-    for reference, needed in _references(path):
+    for reference, needed in references_of(path):
         target = (path.parent / unquote(reference)).resolve()
         if "://" in reference or not target.is_relative_to(allowed):
             raise InputError(
@@ -37,7 +37,7 @@ def check_references(path: Path, root: Path | None = None) -> None:
             raise InputError(f"{path} refers to '{reference}', which is missing: put it beside the file")
 
 
-def _references(path: Path) -> Iterator[tuple[str, bool]]:
+def references_of(path: Path) -> Iterator[tuple[str, bool]]:
     """The files it refers to, and whether each is essential (a mesh can do without its images)."""
     suffix = path.suffix.lower()
     if suffix in (".gltf", ".glb"):

@@ -7,9 +7,10 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -30,15 +31,15 @@ OTHER_NAMES = {".jpeg": ".jpg", ".jpe": ".jpg", ".tiff": ".tif"}
 READ_IMAGES = (*IMAGE_SUFFIXES, *OTHER_NAMES, *CONVERTED_SUFFIXES)
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 HDRI_SUFFIXES = (".exr", ".hdr")
-PREPARE_AGAIN = "prepare the assets again, for example by rendering into another folder with the same assets"
-
-
-KINDS: dict[AssetKind, tuple[str, tuple[str, ...]]] = {
+PLACES: dict[AssetKind, tuple[str, tuple[str, ...]]] = {
     "mesh": ("meshes", (".npz",)),
     "texture": ("images", IMAGE_SUFFIXES),
     "hdri": ("hdris", HDRI_SUFFIXES),
 }
-"""By kind of asset: the folder of its file, and how its name may end."""
+"""The folder and the suffixes of each kind of file."""
+PREPARE_AGAIN = "prepare the assets again, for example by rendering into another folder with the same assets"
+
+
 UPLOADS = 16
 """So many at once."""
 ASSETS = "assets"
@@ -56,6 +57,35 @@ class MissingAssetError(MachineError):
 def bytes_hash(data: bytes) -> str:
     """The content hash of a file: the first 32 hex digits of its SHA-256."""
     return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _contents(asset: Asset) -> list[tuple[AssetKind, str]]:
+    """The kinds and hashes of an asset's files."""
+    return [(asset.kind, asset.hash), *(("texture", content) for content in asset.textures)]
+
+
+DAMAGED = (EOFError, KeyError, TypeError, ValueError, ValidationError, zipfile.BadZipFile)
+"""What reading a damaged mesh raises."""
+
+
+def _content_of(path: Path, data: bytes) -> str:
+    """The content hash of a file of the store; "" for a damaged mesh."""
+    if path.suffix != ".npz":
+        return bytes_hash(data)
+    try:
+        return _read_mesh(io.BytesIO(data)).content_hash()
+    except DAMAGED:
+        return ""
+
+
+def _read_mesh(file: Path | IO[bytes]) -> PreparedMesh:
+    with np.load(file, allow_pickle=False) as held:
+        arrays = {name: held[name] for name in held.files}
+    materials = json.loads(arrays.pop("materials").tobytes())
+    return PreparedMesh(
+        **({"corner_uv": None, "corner_color": None} | arrays),
+        materials=tuple(Material.model_validate(each) for each in materials),
+    )
 
 
 def _as_png(image: Image.Image) -> bytes:
@@ -103,16 +133,10 @@ class AssetStore:
         """The mesh with this content hash. Raises VOSForgeError when it is missing or damaged."""
         path = self._path("meshes", content, ".npz")
         try:
-            with np.load(path, allow_pickle=False) as held:
-                arrays = {name: held[name] for name in held.files}
-            materials = json.loads(arrays.pop("materials").tobytes())
-            mesh = PreparedMesh(
-                **({"corner_uv": None, "corner_color": None} | arrays),
-                materials=tuple(Material.model_validate(each) for each in materials),
-            )
+            mesh = _read_mesh(path)
         except FileNotFoundError:
             raise self._missing("mesh", content) from None
-        except (OSError, EOFError, KeyError, TypeError, ValueError, ValidationError, zipfile.BadZipFile) as error:
+        except (OSError, *DAMAGED) as error:
             raise unread(path, error, self._damaged(path)) from None
         if mesh.content_hash() != content:
             raise self._damaged(path)
@@ -166,41 +190,67 @@ class AssetStore:
 
     def fetch(self, wanted: Iterable[Asset], source: RemotePath) -> None:
         """Get the files of assets that are not here from the store of assets at ``source``, where it has them."""
-        for paths in (paths for asset in wanted for paths in self._files(asset)):
-            if any(path.is_file() for path in paths):
+        for kind, content in (each for asset in wanted for each in _contents(asset)):
+            folder, suffixes = PLACES[kind]
+            if self._find(folder, suffixes, content) is not None:
                 continue
-            for path in paths:
-                there = self._at(source, path)
-                if there.exists():
-                    with attempting(f"write to {path.parent}"), sealed_file(path) as copy:
-                        there.download(copy)
-                    break
+            paths = [self._path(folder, content, suffix) for suffix in suffixes]
+            path = next((path for path in paths if self._at(source, path).exists()), None)
+            if path is not None:
+                with attempting(f"write to {path.parent}"), sealed_file(path) as copy:
+                    self._at(source, path).download(copy)
 
     def publish(self, catalog: Catalog, target: RemotePath) -> None:
         """Put the files of a catalog's assets into the store at ``target``, those that it does not have.
 
         Files that are not here are left out: whoever needs one says so.
         """
-        folders = {path.parent for asset in catalog.assets for paths in self._files(asset) for path in paths}
-        there = {name for folder in folders for name in self._at(target, folder).names()}
-        wanted = {path: None for asset in catalog.assets for paths in self._files(asset) for path in paths}
-        missing = [path for path in wanted if path.name not in there and path.is_file()]
-        with ThreadPoolExecutor(UPLOADS) as pool, progress("uploading assets", len(missing)) as bar:
-            for _ in pool.map(lambda path: self._at(target, path).upload(path), missing):
-                bar.advance()
+        files = {path for asset in catalog.assets for path in self._files(asset) if path}
+        folders = {self._at(target, path.parent) for path in files}
+        with ThreadPoolExecutor(UPLOADS) as pool:
+            there = {name for names in pool.map(RemotePath.names, folders) for name in names}
+            missing = sorted(path for path in files if path.name not in there)
+            with progress("uploading assets", len(missing)) as bar:
+                for _ in pool.map(lambda path: self._at(target, path).upload(path), missing):
+                    bar.advance()
 
-    def _files(self, asset: Asset) -> Iterator[list[Path]]:
-        """For each file of an asset the paths that it may have."""
-        folder, suffixes = KINDS[asset.kind]
-        yield [self._path(folder, asset.hash, suffix) for suffix in suffixes]
-        for texture in asset.textures:
-            yield [self._path("images", texture, suffix) for suffix in IMAGE_SUFFIXES]
+    def holds(self, asset: Asset) -> bool:
+        """Whether all files of ``asset`` are there."""
+        return None not in self._files(asset)
+
+    def packed(self, asset: Asset) -> dict[str, bytes]:
+        """The files of ``asset``, which must be there, by their paths below the root."""
+        return {str(path.relative_to(self.root)): path.read_bytes() for path in self._files(asset) if path}
+
+    def unpack(self, asset: Asset, files: Mapping[str, bytes]) -> None:
+        """Store what another store `packed`. Raises MachineError unless that is all files of ``asset``, each whole."""
+        kinds = {asset.hash: PLACES[asset.kind], **dict.fromkeys(asset.textures, PLACES["texture"])}
+        paths = {self.root / name: data for name, data in files.items()}
+        for path, data in paths.items():
+            folder, suffixes = kinds.get(path.stem, ("", ()))
+            known = path.suffix in suffixes and path == self._path(folder, path.stem, path.suffix)
+            if not known or _content_of(path, data) != path.stem:
+                raise MachineError(
+                    f"the file {path.name} of {asset.source} arrived damaged: run the same command again"
+                )
+        for path, data in paths.items():
+            self._put(path, data)
+        if not self.holds(asset):
+            raise MachineError(f"a file of {asset.source} did not arrive: run the same command again")
+
+    def _files(self, asset: Asset) -> list[Path | None]:
+        """The file of each content of ``asset``; None for one that is missing."""
+        return [self._find(*PLACES[kind], content) for kind, content in _contents(asset)]
 
     def _at(self, source: RemotePath, path: Path) -> RemotePath:
         """Where the store of assets at ``source`` keeps what is at ``path`` here."""
         for name in path.relative_to(self.root).parts:
             source = source / name
         return source
+
+    def _find(self, folder: str, suffixes: tuple[str, ...], content: str) -> Path | None:
+        paths = (self._path(folder, content, suffix) for suffix in suffixes)
+        return next((path for path in paths if path.is_file()), None)
 
     def _path(self, folder: str, content: str, suffix: str) -> Path:
         return self.root / folder / content[:2] / f"{content}{suffix}"

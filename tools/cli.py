@@ -217,7 +217,7 @@ def render(
     if isinstance(target, Path):
         check_folder(target)
     if prepare_only:
-        open_part(target, config, chosen, AssetStore())
+        open_part(target, config, chosen, AssetStore(), address=address)
         console.print(f"{out} is prepared", style="bold")
         return
     retry = retry_quarantined == ALL or retry_quarantined or False

@@ -14,8 +14,7 @@ import numpy as np
 
 from assets.catalog import Asset
 from assets.coordinates import check_coordinates
-from assets.folders import MESH_SUFFIXES
-from assets.models import Model, asset_of
+from assets.models import MESH_SUFFIXES, Model, asset_of
 from assets.packs import unpack_model
 from assets.prepared import Material, PreparedMesh, prepare_mesh
 from assets.references import check_references

@@ -2,22 +2,36 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from assets.memory import versions
+from assets.models import Model
+from assets.sources import Trees
 from assets.store import AssetStore
 from render.farm.events import Event, Failed, Frames, Ready
 from render.farm.jobs import Dataset
-from render.farm.layout import WHOLE_MACHINE, Layout, Resources, layout_for, layout_on_nodes, worker_memory
+from render.farm.layout import (
+    WHOLE_MACHINE,
+    WORKER_MEMORY,
+    Layout,
+    Resources,
+    layout_for,
+    layout_on_nodes,
+    worker_memory,
+)
 from render.farm.pool import Request
+from render.farm.preparing import NotHere, Prepared, prepare_here, prepare_packed
 from render.farm.process import BLENDER, cards_of
-from render.farm.run import Progress, render_missing
+from render.farm.run import LOOK, WORKER_PATIENCE, Progress, render_missing
 from render.farm.worker import Worker, Workplace
 from vosforge.errors import first_line
 from vosforge.extras import extra
+from vosforge.log import console
 from vosforge.processes import cores, free_memory, resident_memory, sigterm_kept
 
 with extra("cluster", "rendering needs Ray, on one machine too"):
@@ -30,6 +44,10 @@ CODE = ("assets", "blender_scenes", "render", "vosforge")
 """The packages that workers on other machines get: their code is that of this process."""
 RAY_MEMORY = 800 * 2**20
 """Memory overhead of a local Ray, in bytes."""
+TASK_MODELS = 16
+"""Models that a task prepares at most: Blender starts once for all of them."""
+MODEL_TRIES = 5
+"""How often a model is prepared on nodes that are lost, or fail, before it is prepared here."""
 
 
 def render_dataset(
@@ -163,3 +181,101 @@ def _answer(reference: Callable[[], Any]) -> Any:
         raise
     except RayError as error:
         return Failed("gone", f"the render worker died ({first_line(error)})")
+
+
+def prepare_on_nodes(
+    models: Sequence[Model], store: AssetStore, address: str, start: str = BLENDER
+) -> Generator[Prepared, None, None]:
+    """`render.farm.preparing.prepare_here` with Ray's tasks, on the nodes of the cluster at ``address``.
+
+    A node needs the models' files, as they are here, and no other folder. What a lost node was at is tried again,
+    `MODEL_TRIES` times in all. Models that no node prepares are prepared here.
+    """
+    try:
+        with sigterm_kept():
+            join_ray(address)
+        left = yield from _prepared_by_tasks(models, store, start)
+    finally:
+        ray.shutdown()
+    if left:
+        yield from prepare_here(left, store, start)
+
+
+def _prepared_by_tasks(
+    models: Sequence[Model], store: AssetStore, start: str
+) -> Generator[Prepared, None, list[Model]]:
+    """Yield what the nodes prepare; returns the models that they cannot."""
+    options: dict[str, Any] = {"num_cpus": 1, "memory": WORKER_MEMORY, "max_retries": 0, "num_returns": "streaming"}
+    options["_generator_backpressure_num_objects"] = 2  # what the driver has not stored yet fills no node's memory
+    task: Any = ray.remote(**options)(prepare_packed)
+    given = {_located(model): model for model in models}
+    tasks = _task_slots()
+    size = max(1, min(TASK_MODELS, len(given) // max(1, tasks)))
+    located = [*given]
+    waiting = deque(deque(located[begin : begin + size]) for begin in range(0, len(located), size))
+    running: dict[Any, deque[Model]] = {}
+    tries: Counter[Model] = Counter()
+    left: list[Model] = []
+    trees = Trees()
+    looked = room = time.monotonic()
+
+    def leave(model: Model, why: str) -> None:
+        if not left:
+            console.print(f"some models are prepared on this machine: {why}")
+        left.append(given[model])
+
+    while tasks and (waiting or running):
+        while waiting and len(running) < tasks:
+            batch = waiting.popleft()
+            running[task.remote([*batch], versions(), start)] = batch
+        for stream in ray.wait([*running], num_returns=1, timeout=LOOK)[0]:
+            answer = _answer(partial(next, stream))
+            model = running[stream].popleft()
+            if isinstance(answer, NotHere):
+                leave(model, answer.why)
+            elif isinstance(answer, Failed) or answer.found.unknown:
+                tries[model] += 1
+                if tries[model] < MODEL_TRIES:
+                    waiting.append(deque([model]))
+                else:
+                    leave(model, answer.sentence if isinstance(answer, Failed) else answer.found.warnings[0])
+                if isinstance(answer, Failed) and (rest := running.pop(stream)):
+                    waiting.append(rest)
+            elif not _as_here(answer.found, trees):
+                leave(model, f"a node sees another {model.path}")
+            else:
+                if answer.found.asset is not None:
+                    store.unpack(answer.found.asset, answer.files)
+                yield answer.found._replace(model=given[model])
+            if not running.get(stream, True):
+                del running[stream]
+        if time.monotonic() - looked > LOOK:
+            looked = time.monotonic()
+            if tasks := _task_slots():
+                room = looked
+            elif looked - room < WORKER_PATIENCE:
+                tasks = 1  # it waits for a node
+    for batch in (*waiting, *running.values()):
+        for model in batch:
+            leave(model, "no node of the cluster has room")
+    return left
+
+
+def _task_slots() -> int:
+    """How many tasks that prepare models fit on all nodes."""
+    has = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(int(min(each.get("CPU", 0), each.get("memory", 0) // WORKER_MEMORY)) for each in has)
+
+
+def _located(model: Model) -> Model:
+    """``model`` with paths that mean the same in any process."""
+    root = None if model.root is None else model.root.absolute()
+    return model.model_copy(update={"path": model.path.absolute(), "root": root})
+
+
+def _as_here(found: Prepared, trees: Trees) -> bool:
+    """Whether a node prepared a model from files that are the same here."""
+    with suppress(OSError):
+        sources = found.sources
+        return sources is not None and sources.state == trees.state(found.model.path, sources.folder)
+    return False

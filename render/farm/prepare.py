@@ -1,39 +1,26 @@
 """Prepares a run's catalog from procedural models, an installed pack, or the user's folders."""
 
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from assets.catalog import Asset, Catalog
-from assets.folders import MESH_SUFFIXES, QUARANTINE, folder_models, hdri_assets, image_assets, unread_files
-from assets.models import Model, pick_models
+from assets.folders import QUARANTINE, folder_models, hdri_assets, image_assets, unread_files
+from assets.memory import Memory, Remembered
+from assets.models import MESH_SUFFIXES, Model, pick_models
 from assets.packs import PACKS, pack_models
 from assets.procedural import procedural_catalog
 from assets.settings import AssetSettings
 from assets.store import AssetStore
 from assets.surroundings import hdri_catalog
-from render.farm.events import Done
-from render.farm.process import BlenderCrashError, BlenderProcess, BlenderUnusableError
+from render.farm.preparing import Prepare, Prepared, prepare_here
 from vosforge.errors import InputError, MachineError, VOSForgeError
 from vosforge.log import console, logger
-from vosforge.processes import cores
 from vosforge.progress import progress
 from vosforge.seeding import rng_for
 from vosforge.trouble import attempting
-
-
-class Prepared(NamedTuple):
-    """The result for a model: its catalog entry and warnings, or why it is unusable."""
-
-    model: Model
-    asset: Asset | None
-    warnings: tuple[str, ...]
-    unknown: bool = False
-    """Whether reading failed because of the machine, not the model."""
 
 
 class CheckedFolder(NamedTuple):
@@ -48,11 +35,11 @@ class CheckedFolder(NamedTuple):
     unread: int = 0
 
 
-def build_catalog(settings: AssetSettings, seed: int, store: AssetStore) -> Catalog:
+def build_catalog(settings: AssetSettings, seed: int, store: AssetStore, prepare: Prepare = prepare_here) -> Catalog:
     """Models, textures and surroundings, all prepared in ``store``; broken ones are named and left out.
 
-    Raises InputError for a pack that is not installed or a folder that is not there, VOSForgeError when none of the
-    models can be prepared.
+    ``prepare``: prepares models that are not remembered. Raises InputError for a pack that is not installed or a folder
+    that is not there, VOSForgeError when none of the models can be prepared.
     """
     models, count = settings.models, settings.num_meshes
     known: tuple[Model, ...] = ()
@@ -66,14 +53,15 @@ def build_catalog(settings: AssetSettings, seed: int, store: AssetStore) -> Cata
     console.print(f"preparing up to {count} models ({models}), textures and surroundings")
     own_meshes = count if models == "procedural" else 0
     own_textures = settings.num_textures if settings.textures is None else 0
+    memory = Memory(store)
     catalog = procedural_catalog(store, own_meshes, own_textures, seed)
     if known:
         chosen = pick_models(known, count, rng_for(seed, "models", models))
-        catalog = _prepared_catalog(models, chosen, store) + catalog
+        catalog = _prepared_catalog(models, chosen, store, memory, prepare) + catalog
     if settings.textures is not None:
-        catalog += _images(settings.textures, image_assets(settings.textures, store))
+        catalog += _images(settings.textures, image_assets(settings.textures, store, memory))
     if settings.hdris is not None:
-        return catalog + _images(settings.hdris, hdri_assets(settings.hdris, store))
+        return catalog + _images(settings.hdris, hdri_assets(settings.hdris, store, memory))
     return catalog + hdri_catalog(store)
 
 
@@ -92,17 +80,19 @@ def check_assets(root: Path, quarantine: bool) -> CheckedFolder:
         for path in unread_files(root):
             problems.append(f"{path} is not a supported format (and may hold scripts): export it as .glb or .obj")
             unusable.append(path)
-        for model, asset, warnings, unknown in _prepare(folder_models(root), store):
-            problems += warnings
-            usable += asset is not None
-            unread += unknown
-            unusable += [model.path] if asset is None and not unknown else []
-        for path, found in (*image_assets(root, store), *hdri_assets(root, store)):
-            usable += isinstance(found, Asset)
-            if isinstance(found, VOSForgeError):
-                problems.append(str(found))
-                unread += isinstance(found, MachineError)
-                unusable += [path] if not isinstance(found, MachineError) else []
+        models = folder_models(root)
+        results = {found.model: found for found in _shown(prepare_here, models, store)}
+        for found in map(results.__getitem__, models):
+            problems += found.warnings
+            usable += found.asset is not None
+            unread += found.unknown
+            unusable += [found.model.path] if found.asset is None and not found.unknown else []
+        for path, image in (*image_assets(root, store), *hdri_assets(root, store)):
+            usable += isinstance(image, Asset)
+            if isinstance(image, VOSForgeError):
+                problems.append(str(image))
+                unread += isinstance(image, MachineError)
+                unusable += [path] if not isinstance(image, MachineError) else []
     if not usable and not problems:
         raise InputError(f"{root} holds no mesh files, images or HDRIs: name another folder")
     if quarantine:
@@ -114,11 +104,11 @@ def check_assets(root: Path, quarantine: bool) -> CheckedFolder:
     return CheckedFolder(tuple(problems), usable, len(unusable), unread)
 
 
-def _prepared_catalog(name: str, models: Sequence[Model], store: AssetStore) -> Catalog:
+def _prepared_catalog(
+    name: str, models: Sequence[Model], store: AssetStore, memory: Memory, prepare: Prepare
+) -> Catalog:
     assets = []
-    for found in _prepare(models, store):
-        if found.unknown:  # a catalog is pinned: what is missing in it now would be missing for good
-            raise MachineError(found.warnings[0])
+    for found in _each(models, store, prepare, memory):
         for warning in found.warnings:
             logger.warning("%s%s", "" if found.asset else "left out: ", warning)
         if found.asset is not None:
@@ -128,44 +118,32 @@ def _prepared_catalog(name: str, models: Sequence[Model], store: AssetStore) -> 
     return Catalog.of(assets)
 
 
-def _prepare(models: Sequence[Model], store: AssetStore) -> Iterator[Prepared]:
-    """Prepare ``models`` in one Blender process per core; results are in order."""
-    workers = max(1, min(cores(), len(models)))
-    local = threading.local()
-    with (
-        tempfile.TemporaryDirectory(prefix="vosforge-prepare-") as folder,
-        ExitStack() as processes,
-        ThreadPoolExecutor(workers) as pool,
-        progress("preparing", len(models)) as bar,
-    ):
+def _each(models: Sequence[Model], store: AssetStore, prepare: Prepare, memory: Memory) -> list[Prepared]:
+    """What each of ``models`` became, in order; what is remembered is not prepared again."""
+    done: dict[Model, Prepared] = {}
+    for model in models:
+        if (known := memory.recall(model.model_dump_json(), model.path)) is not None:
+            done[model] = Prepared(model, known.asset, known.warnings)
+    if done:
+        console.print(f"{len(done)} of {len(models)} models were prepared before")
+    for found in _shown(prepare, [model for model in models if model not in done], store):
+        if found.unknown:  # a catalog is pinned: what is missing in it now would be missing for good
+            raise MachineError(found.warnings[0])
+        if found.sources is not None:
+            became = Remembered(sources=found.sources, asset=found.asset, warnings=found.warnings)
+            memory.keep(found.model.model_dump_json(), became)
+        done[found.model] = found
+    return [done[model] for model in models]
 
-        def prepare(model: Model) -> Prepared:
-            if not hasattr(local, "blender"):
-                log = Path(folder) / f"{threading.get_ident()}.log"
-                local.blender = processes.enter_context(BlenderProcess(log))
-            job = {"do": "prepare", "model": model, "store": str(store.root.resolve())}
-            try:
-                try:
-                    *_, outcome = local.blender.run(job)
-                except BlenderCrashError:  # perhaps not the model's fault: a fresh process may read it
-                    *_, outcome = local.blender.run(job)
-            except BlenderUnusableError:
-                raise
-            except VOSForgeError as error:
-                unknown = isinstance(error, MachineError) or (isinstance(error, BlenderCrashError) and error.lost)
-                return Prepared(model, None, (_about(model, str(error)),), unknown)
-            assert isinstance(outcome, Done)
-            return Prepared(model, outcome.result, tuple(_about(model, line) for line in outcome.warnings))
 
-        for found in pool.map(prepare, models):
+def _shown(prepare: Prepare, models: Sequence[Model], store: AssetStore) -> Iterator[Prepared]:
+    """Prepare ``models``, if any, with a progress display."""
+    if not models:
+        return
+    with progress("preparing", len(models)) as bar, closing(prepare(models, store)) as results:
+        for found in results:
             bar.advance(found.model.name)
             yield found
-
-
-def _about(model: Model, line: str) -> str:
-    """``line`` prefixed with the model's name, unless it already names the file."""
-    where = model.source if model.member else str(model.path)
-    return line if where in line else f"{where}: {line}"
 
 
 def _images(root: Path, found: Iterable[tuple[Path, Asset | VOSForgeError]]) -> Catalog:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from assets.catalog import Asset
 from assets.prepared import Material, prepare_mesh
 from assets.store import AssetStore, bytes_hash
-from vosforge.errors import InputError, VOSForgeError
+from vosforge.errors import InputError, MachineError, VOSForgeError
 from vosforge.files import cache_dir
 
 
@@ -122,3 +123,23 @@ def test_a_store_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot create the asset store"):
         AssetStore(tmp_path / "file" / "store")
+
+
+def test_an_asset_travels_to_another_store_whole_or_not_at_all(tmp_path):
+    here, there = AssetStore(tmp_path / "here"), AssetStore(tmp_path / "there")
+    image = here.put_image(small_image(), ".png")
+    words = dict.fromkeys(("name", "category", "source", "licence", "creator"), "x")
+    content = here.put_mesh(small_mesh(texture=image))
+    asset = Asset(hash=content, kind="mesh", **words, textures=(image,))
+    files = here.packed(asset)
+    for name, data in files.items():
+        with pytest.raises(MachineError, match="arrived damaged"):
+            there.unpack(asset, {**files, name: data[: len(data) // 2]})
+        with pytest.raises(MachineError, match="arrived damaged"):
+            there.unpack(asset, {**files, f"../{name}": data})
+        assert not there.holds(asset)
+    with pytest.raises(MachineError, match="did not arrive"):
+        there.unpack(asset, {name: data for name, data in files.items() if name.endswith(".png")})
+    there.unpack(asset, files)
+    assert there.holds(asset) and there.packed(asset) == files
+    assert there.mesh(content).textures == (image,)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assets.folders import MESH_SUFFIXES
+from assets.models import MESH_SUFFIXES
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [

@@ -1,6 +1,7 @@
 """Renders a data set from the command line: settings and assets are pinned in its folder on the first run."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,6 +11,7 @@ from render.farm.jobs import PREPARING, Dataset, DatasetConfig, begun_with, cata
 from render.farm.layout import WHOLE_MACHINE, Resources
 from render.farm.parts import WHOLE, Part
 from render.farm.prepare import build_catalog
+from render.farm.preparing import Prepare, prepare_here
 from render.farm.process import BlenderUnusableError, cards_of
 from tools.convert.importing import PIN
 from vosforge.config import named, read_config
@@ -86,7 +88,10 @@ def render_to(
         except BlenderUnusableError as error:
             raise InputError(str(error)) from None
     store = AssetStore()
-    dataset = open_part(out, config, overrides, store, part) if part else open_dataset(out, wanted, store)
+    if part is not None:
+        dataset = open_part(out, config, overrides, store, part)
+    else:
+        dataset = open_dataset(out, wanted, store, address=resources.address)
     render_with_progress(dataset, store, resources, retry_quarantined, part is not None)
     shards, names = ShardSet(out), set(map(shard_name, dataset.shards()))
     quarantined = tuple(row for row in shards.quarantined if row.shard in names)
@@ -94,31 +99,39 @@ def render_to(
 
 
 def open_part(
-    out: Place, config: Path | None, overrides: Mapping[str, object], store: AssetStore, part: Part = WHOLE
+    out: Place,
+    config: Path | None,
+    overrides: Mapping[str, object],
+    store: AssetStore,
+    part: Part = WHOLE,
+    address: str | None = None,
 ) -> Dataset:
     """`open_dataset` for a data set that several processes may start at once: one prepares it, the others wait."""
     wanted = _settings(out, config, overrides)
     check_place(out)
     if begun_with(out):
-        return open_dataset(out, wanted, store, part)
+        return open_dataset(out, wanted, store, part, address)
     if not isinstance(out, Path):  # a store has no locks
         if part != WHOLE:
             raise InputError(f"{out} is not prepared: first run the same command with --prepare-only for --part")
-        return open_dataset(out, wanted, store, part)
+        return open_dataset(out, wanted, store, part, address)
     with attempting(f"write to {out}"):
         out.mkdir(parents=True, exist_ok=True)
     with in_turn(out, "preparing", PREPARING):
-        return open_dataset(out, _settings(out, config, overrides), store, part)
+        return open_dataset(out, _settings(out, config, overrides), store, part, address)
 
 
 def _settings(out: Place, config: Path | None, overrides: Mapping[str, object]) -> DatasetConfig:
     return read_config(DatasetConfig, config, overrides, None if config else begun_with(out))
 
 
-def open_dataset(root: Place, config: DatasetConfig, store: AssetStore, part: Part = WHOLE) -> Dataset:
+def open_dataset(
+    root: Place, config: DatasetConfig, store: AssetStore, part: Part = WHOLE, address: str | None = None
+) -> Dataset:
     """Open the data set at ``root``, or start it with a new catalog for ``config``. A store gets the assets, too.
 
-    Raises InputError if it was started with other settings, ``root`` is unsuitable, or the preset is unknown.
+    ``address``: of a Ray cluster whose nodes prepare the models; None prepares them here. Raises InputError if it was
+    started with other settings, ``root`` is unsuitable, or the preset is unknown.
     """
     check_place(root)
     if begun_with(root):
@@ -126,10 +139,18 @@ def open_dataset(root: Place, config: DatasetConfig, store: AssetStore, part: Pa
         catalog = catalog_of(root)
     else:
         named("preset", config.scene.preset, PRESETS)  # of new scenes: those of stored data sets may bear any name
-        catalog = build_catalog(config.assets, config.seed, store)
+        catalog = build_catalog(config.assets, config.seed, store, _preparing(address))
     if not isinstance(root, Path) and part == WHOLE:
         store.publish(catalog, root / ASSETS)
     return Dataset(root, config, catalog, part)
+
+
+def _preparing(address: str | None) -> Prepare:
+    if address is None:
+        return prepare_here
+    from render.farm.cluster import prepare_on_nodes  # Ray takes seconds to import
+
+    return partial(prepare_on_nodes, address=address)
 
 
 def check_place(root: Place) -> None:

@@ -80,7 +80,7 @@ def repair_dataset(dataset: Dataset, found: Verification) -> None:
     for video, file in found.problems:
         bad[file].add(video)
     for shard in dataset.shards():
-        path, members = dataset.places.place(dataset.shard_path(shard)), dataset.members(shard)
+        path, members = root / "shards" / shard_name(shard), dataset.members(shard)
         if (file := _name(path, root)) in requeued:
             good = {*found.good.get(path, ())} - bad[file]
             reasons = found.quarantined.get(path, {})

@@ -152,7 +152,7 @@ class Fails:
     error: VOSForgeError
     jobs = 0
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, start: str) -> None:
         pass
 
     def __enter__(self) -> "Fails":
@@ -174,7 +174,7 @@ class Fails:
 def test_models_that_were_not_read_stay_and_are_in_no_catalog_s_way(
     messy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: VOSForgeError
 ) -> None:
-    monkeypatch.setattr("render.farm.prepare.BlenderProcess", type("Failing", (Fails,), {"error": error}))
+    monkeypatch.setattr("render.farm.preparing.BlenderProcess", type("Failing", (Fails,), {"error": error}))
     found = check_assets(messy, quarantine=True)
     assert sorted(path.name for path in (messy / "quarantine").rglob("*")) == ["bad.png", "scene.blend"]
     assert found.usable == 0 and sum(str(error) in line for line in found.problems) == 5
@@ -184,7 +184,7 @@ def test_models_that_were_not_read_stay_and_are_in_no_catalog_s_way(
 
 def test_a_model_that_ends_two_processes_by_itself_cannot_be_used(messy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failing = type("Failing", (Fails,), {"error": BlenderCrashError("it crashed", -11)})
-    monkeypatch.setattr("render.farm.prepare.BlenderProcess", failing)
+    monkeypatch.setattr("render.farm.preparing.BlenderProcess", failing)
     assert check_assets(messy, quarantine=False).unusable == 7
     assert failing.jobs == 10
 
