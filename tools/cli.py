@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tools.exits import run_command
-from tools.farm import estimate, status
+from tools.farm import estimate, pause, resume, status
 from tools.groups import assets_app, scenes_app
 from tools.networks import evaluate, infer
 from tools.options import (
@@ -231,6 +231,8 @@ def render(
 
 
 app.command(epilog=example("status runs/data"))(status)
+app.command(epilog=example("pause runs/data"))(pause)
+app.command(epilog=example("resume runs/data"))(resume)
 app.command(epilog=example("estimate --videos 30000 --preset bl30k --workers 64 --usd-per-core-hour 0.04"))(estimate)
 
 

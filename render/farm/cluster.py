@@ -2,18 +2,20 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from assets.store import AssetStore
 from render.farm.events import Event, Failed, Frames, Ready
 from render.farm.jobs import Dataset
 from render.farm.layout import WHOLE_MACHINE, Layout, Resources, layout_for, layout_on_nodes, worker_memory
+from render.farm.metrics import Metrics, memory_gauge
 from render.farm.pool import Request
 from render.farm.process import BLENDER, cards_of
 from render.farm.run import Progress, render_missing
+from render.farm.runlog import Note
 from render.farm.worker import Worker, Workplace
 from vosforge.errors import first_line
 from vosforge.extras import extra
@@ -22,6 +24,7 @@ from vosforge.processes import cores, free_memory, resident_memory, sigterm_kept
 with extra("cluster", "rendering needs Ray, on one machine too"):
     import ray
     from ray.exceptions import RayError, RayTaskError
+    from ray.util.metrics import Counter, Gauge
 
     from vosforge.cluster import join_ray, start_ray
 
@@ -36,11 +39,14 @@ def render_dataset(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     retry_quarantined: bool | str = False,
     start: str = BLENDER,
+    on_note: Note = lambda event, facts: None,
 ) -> Progress:
     """`render.farm.run.render_missing` with Ray's actors as workers, on this machine or the cluster of ``resources``.
 
     ``start``: the module of a worker's process, as in `BlenderProcess`.
     """
+
+    metrics = cache(partial(Metrics, Counter, Gauge))  # made when Ray runs
 
     @contextmanager
     def pool_for(videos: int) -> Iterator[_RayPool]:
@@ -54,8 +60,21 @@ def render_dataset(
         finally:
             ray.shutdown()
 
+    def show(progress: Progress) -> None:
+        metrics().show(progress)
+        on_progress(progress)
+
+    def note(event: str, facts: Mapping[str, object]) -> None:
+        metrics().note(event, facts)
+        on_note(event, facts)
+
     return render_missing(
-        dataset, pool_for, on_progress, retry_quarantined=retry_quarantined, any_renderer=resources.any_renderer
+        dataset,
+        pool_for,
+        show,
+        retry_quarantined=retry_quarantined,
+        any_renderer=resources.any_renderer,
+        on_note=note,
     )
 
 
@@ -70,12 +89,16 @@ def _start_ray(resources: Resources, videos: int, worker: int) -> Layout:
     cards = cards_of(resources.device) if resources.device != "cpu" else 0
     memory = free_memory() - RAY_MEMORY
     layout = layout_for(resources, videos, cores=cores(), memory=memory, worker=worker, cards=cards)
-    start_ray(layout.workers * layout.threads, cards)
+    start_ray(layout.workers * layout.threads, cards, resources.metrics_port)
     return layout
 
 
 class _Actor(Worker):
     """A worker that Ray runs."""
+
+    def __init__(self, place: Workplace, number: int) -> None:
+        super().__init__(place, number)
+        self._memory = memory_gauge(Gauge, number)
 
     def ready(self) -> str:
         """Answers once the actor runs, by its node."""
@@ -83,7 +106,9 @@ class _Actor(Worker):
 
     def memory(self) -> int:
         """Bytes that the actor holds, too: it has a process of its own."""
-        return super().memory() + resident_memory(os.getpid())
+        held = super().memory() + resident_memory(os.getpid())
+        self._memory.set(held)
+        return held
 
 
 class _RayPool:

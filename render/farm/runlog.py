@@ -9,6 +9,7 @@ import os
 import platform
 import time
 from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,10 @@ KEPT = 2**20
 """So many bytes of lines are kept while they cannot be written."""
 HISTORY_PERIOD, HISTORY = 30.0, 60
 """Seconds between two points of a run's history, and how many of them are kept: half an hour."""
+
+
+Note = Callable[[str, Mapping[str, object]], None]
+"""Is told an event of the log, by its name and its facts."""
 
 
 class WorkerNow(Record):
@@ -96,8 +101,9 @@ class _Seat:
 class RunLog:
     """The log of one run over so many missing videos. A context manager, which notes how the run ended."""
 
-    def __init__(self, root: Path, videos: int, label: str = "") -> None:
+    def __init__(self, root: Path, videos: int, label: str = "", on_note: Note = lambda event, facts: None) -> None:
         """Writes nothing yet. ``label``: names the files of a run that works on a data set beside others."""
+        self._on_note = on_note
         self._places, self._folder, self._videos, self._label = Places(root), root / LOGS, videos, label
         self._started, self._began = _utc(), time.monotonic()
         self._progress: Progress | None = None
@@ -123,6 +129,7 @@ class RunLog:
 
     def note(self, event: str, **facts: object) -> None:
         """Add a line."""
+        self._on_note(event, facts)
         line = json.dumps({"time": _utc().isoformat(timespec="milliseconds"), "event": event, **facts})
         if len(self._lines) + len(line) > KEPT:
             self._lost += 1

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from render.farm.events import kind_of
 from render.farm.jobs import DatasetConfig, shard_numbers
+from render.farm.pausing import is_paused
 from render.farm.runlog import LOGS, STATUS, Moment, RunNow, labelled
 from render.farm.sealing import NOTE, noted_reason
 from vosforge.config import read_config
@@ -75,6 +76,8 @@ class Status:
     sealed: int
     """Shards that are sealed and wait for no video that is rendered again."""
     runs: tuple[Run, ...]
+    paused: bool = False
+    """Whether its runs hand out no new videos."""
 
     @property
     def missing(self) -> int:
@@ -118,7 +121,8 @@ def read_status(root: Place) -> Status:
     waiting = {shard_name(index // config.videos_per_shard) for index in staged}
     sealed = len({row.shard for row in rows} - waiting)
     shards = len(shard_numbers(config))
-    return Status(config.videos, len(done), dict(counts.most_common()), shards, sealed, _runs(root))
+    quarantined = dict(counts.most_common())
+    return Status(config.videos, len(done), quarantined, shards, sealed, _runs(root), is_paused(root))
 
 
 def _rows(root: Place) -> list[VideoRow]:
