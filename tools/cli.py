@@ -1,5 +1,6 @@
 """The command line: parse, call one function, print. An error the user can fix is one sentence and an exit code."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from tools.groups import assets_app, scenes_app
 from tools.networks import evaluate, infer
 from tools.options import (
     ALL,
+    WEBHOOK_VARIABLE,
     Assets,
     Config,
     DatasetPreset,
@@ -20,6 +22,7 @@ from tools.options import (
     Device,
     Frames,
     Hdris,
+    MetricsPort,
     NumMeshes,
     NumTextures,
     Passes,
@@ -31,6 +34,7 @@ from tools.options import (
     Textures,
     Threads,
     Videos,
+    Webhook,
     Workers,
     WorkersPerGpu,
     asset_flags,
@@ -193,6 +197,8 @@ def render(
     prepare_only: Annotated[
         bool, typer.Option("--prepare-only", help="Pin settings and assets; render nothing.")
     ] = False,
+    webhook: Webhook = None,
+    metrics_port: MetricsPort = None,
     config: Config = None,
     settings: Set = None,
 ) -> None:
@@ -207,18 +213,24 @@ def render(
     from tools.commands.rendering import open_part, render_to
 
     chosen_part = Part.parse(part) if part is not None else None
+    os.environ.pop(WEBHOOK_VARIABLE, None)  # no process that this one starts needs it
+    if metrics_port is not None and (part is not None or address is not None):
+        raise InputError(
+            "--metrics-port is for a Ray of this run's own: leave out --part, or on a cluster give the "
+            "port to 'ray start --metrics-export-port'"
+        )
     if part is not None and (address is not None or prepare_only):
         raise InputError(f"--part {part} renders here: leave out {'--prepare-only' if prepare_only else '--address'}")
     chosen = dataset_flags(videos, frames, seed, preset, quality, passes)
     chosen |= asset_flags(assets, num_meshes, textures, num_textures, hdris) | parsed_settings(settings or ())
-    resources = Resources(workers, threads, device, workers_per_gpu, address, any_renderer)
+    resources = Resources(workers, threads, device, workers_per_gpu, address, any_renderer, metrics_port)
     check_folder(out)
     if prepare_only:
         open_part(out, config, chosen, AssetStore())
         console.print(f"{out} is prepared", style="bold")
         return
     retry = retry_quarantined == ALL or retry_quarantined or False
-    done, quarantined, missing = render_to(out, config, chosen, resources, retry, chosen_part)
+    done, quarantined, missing = render_to(out, config, chosen, resources, retry, chosen_part, webhook)
     console.print(f"{done} videos{f' of part {part}' if part else ''} in {out}", style="bold")
     for row in quarantined:
         console.print(f"quarantined {row.id}: {row.reason}", style="yellow")

@@ -1,4 +1,4 @@
-"""The commands about a data set that is, or will be, rendered: ``vosforge status``, ``estimate``, ``pause``, ``resume``."""
+"""Commands about a data set that is, or will be, rendered: ``vosforge status``, ``pause``, ``resume``, ``estimate``."""
 
 import json
 from pathlib import Path

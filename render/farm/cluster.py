@@ -15,7 +15,7 @@ from render.farm.metrics import Metrics, memory_gauge
 from render.farm.pool import Request
 from render.farm.process import BLENDER, cards_of
 from render.farm.run import Progress, render_missing
-from render.farm.runlog import Note
+from render.farm.runlog import Note, untold
 from render.farm.worker import Worker, Workplace
 from vosforge.errors import first_line
 from vosforge.extras import extra
@@ -39,7 +39,7 @@ def render_dataset(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     retry_quarantined: bool | str = False,
     start: str = BLENDER,
-    on_note: Note = lambda event, facts: None,
+    on_note: Note = untold,
 ) -> Progress:
     """`render.farm.run.render_missing` with Ray's actors as workers, on this machine or the cluster of ``resources``.
 

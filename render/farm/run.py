@@ -19,7 +19,7 @@ from render.farm.jobs import Dataset
 from render.farm.pausing import Pause
 from render.farm.pool import Pool, Render, Request, Seal
 from render.farm.process import BlenderUnusableError
-from render.farm.runlog import Note, RunLog
+from render.farm.runlog import Note, RunLog, untold
 from vosforge.errors import MachineError, VOSForgeError
 from vosforge.log import logger
 
@@ -78,7 +78,7 @@ def render_missing(
     *,
     retry_quarantined: bool | str = False,
     any_renderer: bool = False,
-    on_note: Note = lambda event, facts: None,
+    on_note: Note = untold,
 ) -> Progress:
     """Render every missing video of ``dataset`` and seal its shards; returns the final counts.
 

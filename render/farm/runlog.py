@@ -39,6 +39,10 @@ Note = Callable[[str, Mapping[str, object]], None]
 """Is told an event of the log, by its name and its facts."""
 
 
+def untold(event: str, facts: Mapping[str, object]) -> None:
+    """Tells nobody."""
+
+
 class WorkerNow(Record):
     """A worker and the video it renders."""
 
@@ -101,7 +105,7 @@ class _Seat:
 class RunLog:
     """The log of one run over so many missing videos. A context manager, which notes how the run ended."""
 
-    def __init__(self, root: Path, videos: int, label: str = "", on_note: Note = lambda event, facts: None) -> None:
+    def __init__(self, root: Path, videos: int, label: str = "", on_note: Note = untold) -> None:
         """Writes nothing yet. ``label``: names the files of a run that works on a data set beside others."""
         self._on_note = on_note
         self._places, self._folder, self._videos, self._label = Places(root), root / LOGS, videos, label
@@ -121,7 +125,8 @@ class RunLog:
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
-        self._outcome = self._how_it_ended(error)
+        finished = self._counts()["videos_done"] == self._videos
+        self._outcome = how_it_ended(error) or ("finished" if finished else "incomplete")
         told = {"error": first_line(error)} if isinstance(error, Exception) else {}
         self.note("run ended", outcome=self._outcome, **told, **self._counts(), failures=self._failures)
         self._seats.clear()
@@ -249,11 +254,13 @@ class RunLog:
         seconds = time.monotonic() - self._began
         return Moment(seconds=seconds, videos=counts["videos_done"], frames=counts["frames_done"])
 
-    def _how_it_ended(self, error: BaseException | None) -> str:
-        if error is None:
-            return "finished" if self._counts()["videos_done"] == self._videos else "incomplete"
-        names = {KeyboardInterrupt: "interrupted", SystemExit: "terminated"}
-        return next((name for kind, name in names.items() if isinstance(error, kind)), "failed")
+
+def how_it_ended(error: BaseException | None) -> str | None:
+    """How a run ended that an error ended; None if none did."""
+    if error is None:
+        return None
+    names = {KeyboardInterrupt: "interrupted", SystemExit: "terminated"}
+    return next((name for kind, name in names.items() if isinstance(error, kind)), "failed")
 
 
 def labelled(name: str, label: str) -> str:

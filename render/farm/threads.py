@@ -13,7 +13,7 @@ from render.farm.layout import WHOLE_MACHINE, Resources, layout_for, worker_memo
 from render.farm.pool import Request
 from render.farm.process import BLENDER, cards_of
 from render.farm.run import Progress, render_missing
-from render.farm.runlog import Note
+from render.farm.runlog import Note, untold
 from render.farm.worker import Worker, Workplace
 from vosforge.processes import cores, free_memory
 
@@ -28,7 +28,7 @@ def render_here(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     retry_quarantined: bool | str = False,
     start: str = BLENDER,
-    on_note: Note = lambda event, facts: None,
+    on_note: Note = untold,
 ) -> Progress:
     """`render.farm.run.render_missing` with threads as workers, as many as fit on this machine.
 
