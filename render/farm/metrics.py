@@ -21,17 +21,14 @@ class Metrics:
         self._frames = counter("vosforge_frames", "Frames that were rendered, those of redrawn videos too")
         self._videos = counter("vosforge_videos", "What became of videos that were tried", ("outcome", "trouble"))
         self._left = gauge("vosforge_videos_left", "Videos of this run that are neither rendered nor quarantined")
-        self._told, self._left_told = 0, -1
+        self._told = 0
 
     def show(self, progress: Progress) -> None:
         """The run got so far."""
         if progress.frames_done > self._told:
             self._frames.inc(progress.frames_done - self._told)
             self._told = progress.frames_done
-        left = progress.videos_total - progress.videos_done
-        if left != self._left_told:
-            self._left.set(left)
-            self._left_told = left
+        self._left.set(progress.videos_total - progress.videos_done)  # again and again: Ray forgets gauges after 20 s
 
     def note(self, event: str, facts: Mapping[str, object]) -> None:
         """An event of the run's log."""

@@ -2,10 +2,16 @@
 
 import os
 import re
+import secrets
+import signal
 import socket
+import struct
+import subprocess
+import sys
 import time
 import urllib.request
 from collections import Counter
+from concurrent import futures
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +24,7 @@ from render.farm.layout import Resources
 from render.farm.metrics import Metrics
 from render.farm.run import Progress
 from vosforge import InputError
+from vosforge.processes import short_folder
 from vosforge.ray_local import SERVES_METRICS, check_metrics
 
 VIDEOS = 12
@@ -127,6 +134,114 @@ def test_a_local_ray_serves_the_counts_of_its_run(tmp_path, monkeypatch):
         return found
 
     assert rendered(tmp_path, scraped, metrics_port=port) == expected
+
+
+RUN = """
+import sys, time
+from pathlib import Path
+from assets.store import AssetStore
+from benchmarks.farm import CHILD, dataset_of
+from render.farm.cluster import render_dataset
+from render.farm.layout import Resources
+
+root, videos, address = sys.argv[1:]
+dataset, store = dataset_of(Path(root) / "data", int(videos), per_shard=5), AssetStore(Path(root) / "store")
+render_dataset(dataset, store, Resources(workers=2, address=address), start=CHILD)
+"""
+
+
+@pytest.mark.ray
+def test_ray_is_told_the_counts_of_a_run(tmp_path, node):
+    """As above, without ray[default]: this test stands in for the agent that a node's processes report to."""
+    address, reports = node
+    subprocess.run([sys.executable, "-c", RUN, str(tmp_path), str(VIDEOS), address], check=True, timeout=120)
+    sums, last = Counter(), {}
+    for name, value in (point for report in reports for point in points(report)):
+        sums[name] += value
+        last[name] = value
+    assert sums["vosforge_frames"] == VIDEOS * FRAMES and sums["vosforge_videos"] == VIDEOS
+    assert last["vosforge_videos_left"] == 0
+
+
+@pytest.fixture
+def node(monkeypatch):
+    """A node of Ray's on this machine: its address, and what is reported to its agent for metrics."""
+    grpc = pytest.importorskip("grpc")
+    reports = []
+
+    class Agent(grpc.GenericRpcHandler):
+        def service(self, _):
+            return grpc.unary_unary_rpc_method_handler(lambda report, _: reports.append(report) or b"")
+
+    for name, value in (("AUTH_MODE", "token"), ("AUTH_TOKEN", secrets.token_hex(32)), ("USAGE_STATS_ENABLED", "0")):
+        monkeypatch.setenv(f"RAY_{name}", value)
+    monkeypatch.setenv("RAY_metrics_report_interval_ms", "1000")
+    agent = grpc.server(futures.ThreadPoolExecutor(4), handlers=[Agent()])
+    options = {
+        "port": 6391,
+        "dashboard-agent-grpc-port": agent.add_insecure_port("127.0.0.1:0"),
+        "num-cpus": 2,
+        "memory": 4 * 2**30,
+        "object-store-memory": 80 * 2**20,
+        "temp-dir": short_folder() / f"ray-{os.getpid()}",
+    }
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--include-dashboard=false"]
+    command += [f"--{name}={value}" for name, value in options.items()]
+    agent.start()
+    head = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not reports and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert reports, "the node did not start"
+        yield f"127.0.0.1:{options['port']}", reports
+    finally:
+        os.killpg(head.pid, signal.SIGKILL)
+        head.wait()
+        agent.stop(None)
+
+
+def points(report):
+    """The points of our metrics in a report: name and value.
+
+    ExportMetricsServiceRequest of OpenTelemetry 1: resource_metrics = 1, scope_metrics = 2, metrics = 2; of a metric
+    name = 1, gauge = 5, sum = 7, which is one of differences (aggregation_temporality = 2 is 1); data_points = 1.
+    """
+    for metric in (m for r in fields(report, 1) for s in fields(r, 2) for m in fields(s, 2)):
+        name = fields(metric, 1)[0].decode()
+        if name.startswith("vosforge"):
+            for kind in fields(metric, 5) + fields(metric, 7):
+                assert not fields(metric, 7) or fields(kind, 2) == [1]
+                for point in fields(kind, 1):
+                    yield name, fields(point, 4)[0]
+
+
+def fields(message, number):
+    """The values of a field of a message as protobuf writes it: bytes, integers, and eight bytes as a float."""
+    found, i = [], 0
+
+    def varint():
+        nonlocal i
+        value = shift = 0
+        while True:
+            byte, i = message[i], i + 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while i < len(message):
+        key = varint()
+        if key & 7 == 0:
+            value = varint()
+        else:
+            size = {1: 8, 5: 4}.get(key & 7) or varint()
+            value, i = message[i : i + size], i + size
+            if key & 7 == 1:
+                (value,) = struct.unpack("<d", value)
+        if key >> 3 == number:
+            found.append(value)
+    return found
 
 
 def listening():
