@@ -1,5 +1,6 @@
 """The command line: parse, call one function, print. An error the user can fix is one sentence and an exit code."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Annotated
 import typer
 
 from tools.exits import run_command
-from tools.farm import estimate, status
+from tools.farm import estimate, pause, resume, status
 from tools.groups import assets_app, scenes_app
 from tools.networks import evaluate, infer
 from tools.options import (
     ALL,
+    WEBHOOK_VARIABLE,
     Assets,
     Config,
     DatasetPreset,
@@ -20,6 +22,7 @@ from tools.options import (
     Device,
     Frames,
     Hdris,
+    MetricsPort,
     NumMeshes,
     NumTextures,
     Passes,
@@ -31,6 +34,7 @@ from tools.options import (
     Textures,
     Threads,
     Videos,
+    Webhook,
     Workers,
     WorkersPerGpu,
     asset_flags,
@@ -193,6 +197,8 @@ def render(
     prepare_only: Annotated[
         bool, typer.Option("--prepare-only", help="Pin settings and assets; render nothing.")
     ] = False,
+    webhook: Webhook = None,
+    metrics_port: MetricsPort = None,
     config: Config = None,
     settings: Set = None,
 ) -> None:
@@ -208,11 +214,17 @@ def render(
     from vosforge.videos import place
 
     chosen_part = Part.parse(part) if part is not None else None
+    os.environ.pop(WEBHOOK_VARIABLE, None)  # no process that this one starts needs it
+    if metrics_port is not None and (part is not None or address is not None):
+        raise InputError(
+            "--metrics-port is for a Ray of this run's own: leave out --part, or on a cluster give the "
+            "port to 'ray start --metrics-export-port'"
+        )
     if part is not None and (address is not None or prepare_only):
         raise InputError(f"--part {part} renders here: leave out {'--prepare-only' if prepare_only else '--address'}")
     chosen = dataset_flags(videos, frames, seed, preset, quality, passes)
     chosen |= asset_flags(assets, num_meshes, textures, num_textures, hdris) | parsed_settings(settings or ())
-    resources = Resources(workers, threads, device, workers_per_gpu, address, any_renderer)
+    resources = Resources(workers, threads, device, workers_per_gpu, address, any_renderer, metrics_port)
     target = place(out)
     if isinstance(target, Path):
         check_folder(target)
@@ -221,7 +233,7 @@ def render(
         console.print(f"{out} is prepared", style="bold")
         return
     retry = retry_quarantined == ALL or retry_quarantined or False
-    done, quarantined, missing = render_to(target, config, chosen, resources, retry, chosen_part)
+    done, quarantined, missing = render_to(target, config, chosen, resources, retry, chosen_part, webhook)
     console.print(f"{done} videos{f' of part {part}' if part else ''} in {out}", style="bold")
     for row in quarantined:
         console.print(f"quarantined {row.id}: {row.reason}", style="yellow")
@@ -234,6 +246,8 @@ def render(
 
 
 app.command(epilog=example("status runs/data"))(status)
+app.command(epilog=example("pause runs/data"))(pause)
+app.command(epilog=example("resume runs/data"))(resume)
 app.command(epilog=example("estimate --videos 30000 --preset bl30k --workers 64 --usd-per-core-hour 0.04"))(estimate)
 
 

@@ -1,4 +1,4 @@
-"""The commands about a data set that is, or will be, rendered: ``vosforge status`` and ``vosforge estimate``."""
+"""Commands about a data set that is, or will be, rendered: ``vosforge status``, ``pause``, ``resume``, ``estimate``."""
 
 import json
 from pathlib import Path
@@ -66,6 +66,29 @@ def status(
         for run in found.alive:
             console.print(workers_table(run))
     raise typer.Exit(EXIT_CODES[found.state])
+
+
+Rendered = Annotated[str, typer.Argument(help="A data set that render started, as a path or URL.")]
+
+
+def pause(out: Rendered) -> None:
+    """Pause the runs that work on a data set, on any machine: they finish the videos in work and start no new ones.
+
+    They notice within seconds, and keep their workers and memory. The next run waits, too, until resume.
+    """
+    from render.farm.pausing import pause as pause_runs
+    from vosforge.videos import place
+
+    told = "is paused" if pause_runs(place(out)) else "was paused already"
+    typer.echo(f"{out} {told}: 'vosforge resume {out}' continues")
+
+
+def resume(out: Rendered) -> None:
+    """Let the runs of a paused data set continue. It starts no run: that is what render does."""
+    from render.farm.pausing import resume as resume_runs
+    from vosforge.videos import place
+
+    typer.echo(f"{out} is no longer paused" if resume_runs(place(out)) else f"{out} was not paused")
 
 
 def estimate(

@@ -130,6 +130,25 @@ Threads = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, gpu (best available), optix, cuda, hip or oneapi.")]
 WorkersPerGpu = Annotated[int, typer.Option(min=1, help="Blender processes per GPU.")]
+WEBHOOK_VARIABLE = "VOSFORGE_WEBHOOK"
+Webhook = Annotated[
+    str | None,
+    typer.Option(
+        envvar=WEBHOOK_VARIABLE,
+        help="A URL to POST to when the first video is quarantined and when the run ends. Set the variable instead to "
+        "keep it out of the list of processes.",
+        show_default=False,
+    ),
+]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=65535,
+        help="Serve Prometheus metrics on this port of localhost. Needs ray[default].",
+        show_default=False,
+    ),
+]
 
 
 def dataset_flags(

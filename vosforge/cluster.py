@@ -2,17 +2,20 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 
 from vosforge.errors import VOSForgeError, first_line
 from vosforge.ray_head import check_head
 from vosforge.ray_local import lend_token, ray_folder
 
+LOOPBACK = "127.0.0.1"
 OPTIONS: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
@@ -35,20 +38,41 @@ def join_ray(address: str, packages: Sequence[str] = ()) -> None:
         ) from None
 
 
-def start_ray(num_cpus: int, num_gpus: int) -> None:
-    """Start a Ray of this process's own, with so many cores and GPUs to give away; it ends with ``ray.shutdown()``."""
+def start_ray(num_cpus: int, num_gpus: int, metrics_port: int | None = None) -> None:
+    """Start a Ray of this process's own, with so many cores and GPUs to give away; it ends with ``ray.shutdown()``.
+
+    It listens on the loopback interface only. ``metrics_port``: where it serves metrics; see
+    `vosforge.ray_local.check_metrics`.
+    """
     _report_nothing()
     lend_token()
-    ray.init(
-        address="local",
-        num_cpus=num_cpus,
-        num_gpus=num_gpus,
-        include_dashboard=False,
-        object_store_memory=80 * 2**20,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=str(ray_folder()),
-        **OPTIONS,
-    )
+    with _on_loopback():
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            include_dashboard=False,
+            object_store_memory=80 * 2**20,
+            _node_ip_address=LOOPBACK,
+            _metrics_export_port=metrics_port,
+            _temp_dir=str(ray_folder()),
+            **OPTIONS,
+        )
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a node have the address 127.0.0.1.
+
+    Ray takes the machine's own address instead, and listens on it or on all, except where it supports no clusters (on
+    macOS, says this constant of it); no option of ``ray.init`` changes that.
+    """
+    clusters = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = clusters
 
 
 def _report_nothing() -> None:

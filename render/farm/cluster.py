@@ -3,9 +3,9 @@
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ from render.farm.layout import (
     layout_on_nodes,
     worker_memory,
 )
+from render.farm.metrics import Metrics, memory_gauge
 from render.farm.pool import Request
 from render.farm.preparing import NotHere, Prepared, prepare_here, prepare_packed
 from render.farm.process import BLENDER, cards_of
 from render.farm.run import LOOK, WORKER_PATIENCE, Progress, render_missing
+from render.farm.runlog import Note, untold
 from render.farm.worker import Worker, Workplace
 from vosforge.errors import first_line
 from vosforge.extras import extra
@@ -37,6 +39,7 @@ from vosforge.processes import cores, free_memory, resident_memory, sigterm_kept
 with extra("cluster", "rendering needs Ray, on one machine too"):
     import ray
     from ray.exceptions import RayError, RayTaskError
+    from ray.util import metrics as ray_metrics
 
     from vosforge.cluster import join_ray, start_ray
 
@@ -57,11 +60,14 @@ def render_dataset(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     retry_quarantined: bool | str = False,
     start: str = BLENDER,
+    on_note: Note = untold,
 ) -> Progress:
     """`render.farm.run.render_missing` with Ray's actors as workers, on this machine or the cluster of ``resources``.
 
     ``start``: the module of a worker's process, as in `BlenderProcess`.
     """
+
+    metrics = cache(partial(Metrics, ray_metrics.Counter, ray_metrics.Gauge))  # made when Ray runs
 
     @contextmanager
     def pool_for(videos: int) -> Iterator[_RayPool]:
@@ -77,8 +83,21 @@ def render_dataset(
         finally:
             ray.shutdown()
 
+    def show(progress: Progress) -> None:
+        metrics().show(progress)
+        on_progress(progress)
+
+    def note(event: str, facts: Mapping[str, object]) -> None:
+        metrics().note(event, facts)
+        on_note(event, facts)
+
     return render_missing(
-        dataset, pool_for, on_progress, retry_quarantined=retry_quarantined, any_renderer=resources.any_renderer
+        dataset,
+        pool_for,
+        show,
+        retry_quarantined=retry_quarantined,
+        any_renderer=resources.any_renderer,
+        on_note=note,
     )
 
 
@@ -93,12 +112,16 @@ def _start_ray(resources: Resources, videos: int, worker: int) -> Layout:
     cards = cards_of(resources.device) if resources.device != "cpu" else 0
     memory = free_memory() - RAY_MEMORY
     layout = layout_for(resources, videos, cores=cores(), memory=memory, worker=worker, cards=cards)
-    start_ray(layout.workers * layout.threads, cards)
+    start_ray(layout.workers * layout.threads, cards, resources.metrics_port)
     return layout
 
 
 class _Actor(Worker):
     """A worker that Ray runs."""
+
+    def __init__(self, place: Workplace, number: int) -> None:
+        super().__init__(place, number)
+        self._memory = memory_gauge(Gauge, number)
 
     def ready(self) -> str:
         """Answers once the actor runs, by its node."""
@@ -106,7 +129,9 @@ class _Actor(Worker):
 
     def memory(self) -> int:
         """Bytes that the actor holds, too: it has a process of its own."""
-        return super().memory() + resident_memory(os.getpid())
+        held = super().memory() + resident_memory(os.getpid())
+        self._memory.set(held)
+        return held
 
 
 class _RayPool:

@@ -34,6 +34,8 @@ class Resources:
     """Of a running Ray cluster, whose nodes must see the same folders; None starts a local one."""
     any_renderer: bool = False
     """Whether a data set may resume with another Blender version or device."""
+    metrics_port: int | None = None
+    """Where a local Ray serves metrics to this machine; None: wherever there is room."""
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:

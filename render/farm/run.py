@@ -16,9 +16,10 @@ from pathlib import Path
 from render.farm.devices import check_renderer
 from render.farm.events import Done, Event, Failed, Frames, Outcome, Ready, Refused, Sealed, Trouble
 from render.farm.jobs import Dataset
+from render.farm.pausing import Pause
 from render.farm.pool import Pool, Render, Request, Seal
 from render.farm.process import BlenderUnusableError
-from render.farm.runlog import RunLog
+from render.farm.runlog import Note, RunLog, untold
 from vosforge.errors import MachineError, VOSForgeError
 from vosforge.log import logger
 
@@ -77,13 +78,14 @@ def render_missing(
     *,
     retry_quarantined: bool | str = False,
     any_renderer: bool = False,
+    on_note: Note = untold,
 ) -> Progress:
     """Render every missing video of ``dataset`` and seal its shards; returns the final counts.
 
     A video that fails its checks is redrawn with the next attempt; one that keeps failing is quarantined with its
     reason. When interrupted, sealed videos stay, and the next call resumes. ``pool_for``: opens the workers for so many
     videos; ``retry_quarantined``: whether those of earlier runs are retried, or their kind; ``any_renderer``: whether a
-    video may come from another Blender or device than the others.
+    video may come from another Blender or device than the others; ``on_note``: is told each event of the run's log.
     Raises MachineError when the folder cannot be written to for `FOLDER_PATIENCE` seconds or no worker is left, and
     BlenderUnusableError if Blender cannot render as required, or the data set was started with another Blender or
     device; neither quarantines anything.
@@ -97,7 +99,10 @@ def render_missing(
         progress = Progress(0, 0, 0, 0, 0, 0, 0, 0.0)
         if missing:
             try:
-                with RunLog(dataset.places, len(missing), dataset.part.label) as log, pool_for(len(missing)) as pool:
+                with (
+                    RunLog(dataset.places, len(missing), dataset.part.label, on_note) as log,
+                    pool_for(len(missing)) as pool,
+                ):
                     progress = _Run(dataset, pool, missing, on_progress, any_renderer, log).work()
             except BaseException:
                 with suppress(VOSForgeError):  # the first error is the one to tell of
@@ -121,6 +126,7 @@ class _Run:
         log: RunLog,
     ) -> None:
         self._dataset, self._pool, self._on_progress, self._log = dataset, pool, on_progress, log
+        self._pause = Pause(dataset.root, log)
         self._any_renderer = any_renderer
         self._renderer = None if any_renderer else dataset.renderer()
         self._queue = deque(_Task(index) for index in missing)
@@ -149,7 +155,10 @@ class _Run:
         for _ in range(self._pool.size):
             self._start_worker()
         while True:
-            self._hand_out()
+            if self._pause.on():
+                self._alone = self._stuck = None  # there is no hurry
+            else:
+                self._hand_out()
             progress = self._progress()
             self._on_progress(progress)
             self._log.show(progress)
@@ -323,7 +332,9 @@ class _Run:
             self._stuck = now
             logger.warning("%s; trying again for %.0f minutes", why, FOLDER_PATIENCE / 60)
             self._log.note("waiting", why=why)
-        if now - self._stuck >= FOLDER_PATIENCE:
+        if self._pause.on():
+            self._stuck = now
+        elif now - self._stuck >= FOLDER_PATIENCE:
             raise MachineError(why)
         time.sleep(PAUSE)
 

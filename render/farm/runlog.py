@@ -9,6 +9,7 @@ import os
 import platform
 import time
 from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -39,6 +40,14 @@ KEPT = 2**20
 """So many bytes of lines are kept while they cannot be written."""
 HISTORY_PERIOD, HISTORY = 30.0, 60
 """Seconds between two points of a run's history, and how many of them are kept: half an hour."""
+
+
+Note = Callable[[str, Mapping[str, object]], None]
+"""Is told an event of the log, by its name and its facts."""
+
+
+def untold(event: str, facts: Mapping[str, object]) -> None:
+    """Tells nobody."""
 
 
 class WorkerNow(Record):
@@ -129,8 +138,9 @@ class _Seat:
 class RunLog:
     """The log of one run over so many missing videos. A context manager, which notes how the run ended."""
 
-    def __init__(self, places: Places, videos: int, label: str = "") -> None:
+    def __init__(self, places: Places, videos: int, label: str = "", on_note: Note = untold) -> None:
         """Writes nothing yet. ``label``: names the files of a run that works on a data set beside others."""
+        self._on_note = on_note
         self._places, self._folder, self._videos, self._label = places, places.root / LOGS, videos, label
         self._started, self._began = _utc(), time.monotonic()
         self._progress: Progress | None = None
@@ -148,7 +158,8 @@ class RunLog:
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
-        self._outcome = self._how_it_ended(error)
+        finished = self._counts()["videos_done"] == self._videos
+        self._outcome = how_it_ended(error) or ("finished" if finished else "incomplete")
         told = {"error": first_line(error)} if isinstance(error, Exception) else {}
         self.note("run ended", outcome=self._outcome, **told, **self._counts(), failures=self._failures)
         self._seats.clear()
@@ -156,6 +167,7 @@ class RunLog:
 
     def note(self, event: str, **facts: object) -> None:
         """Add a line."""
+        self._on_note(event, facts)
         line = json.dumps({"time": _utc().isoformat(timespec="milliseconds"), "event": event, **facts})
         if len(self._lines) + len(line) > KEPT:
             self._lost += 1
@@ -281,11 +293,13 @@ class RunLog:
         seconds = time.monotonic() - self._began
         return Moment(seconds=seconds, videos=counts["videos_done"], frames=counts["frames_done"])
 
-    def _how_it_ended(self, error: BaseException | None) -> str:
-        if error is None:
-            return "finished" if self._counts()["videos_done"] == self._videos else "incomplete"
-        names = {KeyboardInterrupt: "interrupted", SystemExit: "terminated"}
-        return next((name for kind, name in names.items() if isinstance(error, kind)), "failed")
+
+def how_it_ended(error: BaseException | None) -> str | None:
+    """How a run ended that an error ended; None if none did."""
+    if error is None:
+        return None
+    names = {KeyboardInterrupt: "interrupted", SystemExit: "terminated"}
+    return next((name for kind, name in names.items() if isinstance(error, kind)), "failed")
 
 
 def labelled(name: str, label: str) -> str:

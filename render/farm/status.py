@@ -8,6 +8,7 @@ from typing import Literal
 
 from render.farm.events import kind_of
 from render.farm.jobs import begun_with, shard_numbers
+from render.farm.pausing import is_paused
 from render.farm.places import NOTE, noted_reason
 from render.farm.runlog import Moment, Run, runs_at
 from vosforge.errors import InputError, MachineError
@@ -55,6 +56,8 @@ class Status:
     sealed: int
     """Shards that are sealed and wait for no video that is rendered again."""
     runs: tuple[Run, ...]
+    paused: bool = False
+    """Whether its runs hand out no new videos."""
 
     @property
     def missing(self) -> int:
@@ -97,7 +100,8 @@ def read_status(root: Place) -> Status:
     waiting = {shard_name(index // config.videos_per_shard) for index in staged}
     sealed = len({row.shard for row in rows} - waiting)
     shards = len(shard_numbers(config))
-    return Status(config.videos, len(done), dict(counts.most_common()), shards, sealed, runs_at(root))
+    quarantined = dict(counts.most_common())
+    return Status(config.videos, len(done), quarantined, shards, sealed, runs_at(root), is_paused(root))
 
 
 def _rows(root: Place) -> list[VideoRow]:

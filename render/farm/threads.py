@@ -13,6 +13,7 @@ from render.farm.layout import WHOLE_MACHINE, Resources, layout_for, worker_memo
 from render.farm.pool import Request
 from render.farm.process import BLENDER, cards_of
 from render.farm.run import Progress, render_missing
+from render.farm.runlog import Note, untold
 from render.farm.worker import Worker, Workplace
 from vosforge.processes import cores, free_memory
 
@@ -27,6 +28,7 @@ def render_here(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     retry_quarantined: bool | str = False,
     start: str = BLENDER,
+    on_note: Note = untold,
 ) -> Progress:
     """`render.farm.run.render_missing` with threads as workers, as many as fit on this machine.
 
@@ -44,7 +46,12 @@ def render_here(
             yield pool
 
     return render_missing(
-        dataset, pool_for, on_progress, retry_quarantined=retry_quarantined, any_renderer=resources.any_renderer
+        dataset,
+        pool_for,
+        on_progress,
+        retry_quarantined=retry_quarantined,
+        any_renderer=resources.any_renderer,
+        on_note=on_note,
     )
 
 

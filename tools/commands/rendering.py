@@ -1,6 +1,7 @@
 """Renders a data set from the command line: settings and assets are pinned in its folder on the first run."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +14,8 @@ from render.farm.parts import WHOLE, Part
 from render.farm.prepare import build_catalog
 from render.farm.preparing import Prepare, prepare_here
 from render.farm.process import BlenderUnusableError, cards_of
+from render.farm.runlog import Note, untold
+from render.farm.webhook import Webhook
 from tools.convert.importing import PIN
 from vosforge.config import named, read_config
 from vosforge.errors import InputError
@@ -20,6 +23,7 @@ from vosforge.locks import in_turn
 from vosforge.log import console
 from vosforge.progress import progress, shown
 from vosforge.ray_head import check_head
+from vosforge.ray_local import check_metrics
 from vosforge.trouble import attempting
 from vosforge.videos import Place, ShardSet, VideoRow
 from vosforge.videos.format import shard_name
@@ -44,8 +48,9 @@ def render_with_progress(
     resources: Resources = WHOLE_MACHINE,
     retry_quarantined: bool | str = False,
     without_ray: bool = False,
+    on_note: Note = untold,
 ) -> "Progress":
-    """Render the missing videos of ``dataset`` with a progress display."""
+    """Render the missing videos of ``dataset`` with a progress display. ``on_note``: as in `render_missing`."""
     if without_ray:
         from render.farm.threads import render_here as render
     else:
@@ -57,7 +62,7 @@ def render_with_progress(
             rate = run.frames_done / run.seconds if run.frames_done else 0.0
             bar.show(run.frames_done, run.frames_total, f"{rate:.2f} frames/s" if rate else "starting")
 
-        done = render(dataset, store, resources, show, retry_quarantined)
+        done = render(dataset, store, resources, show, retry_quarantined, on_note=on_note)
     if done.redrawn or done.quarantined:
         console.print(f"redrawn after a failed check: {done.redrawn}; quarantined: {done.quarantined}")
     return done
@@ -70,16 +75,21 @@ def render_to(
     resources: Resources = WHOLE_MACHINE,
     retry_quarantined: bool | str = False,
     part: Part | None = None,
+    webhook: str | None = None,
 ) -> Rendered:
     """Render the missing videos of the data set at ``out``, a folder or URL, or of one ``part`` of it, without Ray.
 
     An existing data set keeps its pinned settings and assets: they are the defaults, and others raise InputError.
     ``overrides``: those of `read_config`. ``retry_quarantined``: render quarantined videos too, or those of one kind.
+    ``webhook``: a URL that is told of the first quarantine and the end of the run.
     Raises InputError, before anything is written, if ``out`` is unsuitable, the device is missing, or no Ray cluster
     answers.
     """
     wanted = _settings(out, config, overrides)
     check_place(out)
+    hook = Webhook(webhook, str(out), f"{part.number}/{part.of}" if part else None) if webhook is not None else None
+    if resources.metrics_port is not None:
+        check_metrics(resources.metrics_port)
     if resources.address is not None:
         check_head(resources.address)
     elif resources.device != "cpu":
@@ -88,11 +98,13 @@ def render_to(
         except BlenderUnusableError as error:
             raise InputError(str(error)) from None
     store = AssetStore()
-    if part is not None:
-        dataset = open_part(out, config, overrides, store, part)
-    else:
-        dataset = open_dataset(out, wanted, store, address=resources.address)
-    render_with_progress(dataset, store, resources, retry_quarantined, part is not None)
+    with hook or nullcontext():
+        if part is not None:
+            dataset = open_part(out, config, overrides, store, part)
+        else:
+            dataset = open_dataset(out, wanted, store, address=resources.address)
+        on_note = hook.note if hook else untold
+        render_with_progress(dataset, store, resources, retry_quarantined, part is not None, on_note)
     shards, names = ShardSet(out), set(map(shard_name, dataset.shards()))
     quarantined = tuple(row for row in shards.quarantined if row.shard in names)
     return Rendered(sum(row.shard in names for row in shards.videos), quarantined, len(dataset.missing()))

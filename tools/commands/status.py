@@ -33,7 +33,7 @@ def duration_span(span: Span) -> str:
 
 def status_lines(root: str, status: Status) -> Iterator[str]:
     """What there is to say of a data set and its runs, in short lines."""
-    yield f"{root}: {status.state}"
+    yield f"{root}: {status.state}{', paused' * status.paused}"
     yield f"videos       {status.done:,} of {status.videos:,} done, {status.missing:,} missing"
     yield f"shards       {status.sealed:,} of {status.shards:,} sealed"
     if status.running:
@@ -45,7 +45,9 @@ def status_lines(root: str, status: Status) -> Iterator[str]:
         videos, frames = sum(rate.videos for rate in rates), sum(rate.frames for rate in rates)
         span = max(rate.seconds for rate in rates)
         yield f"rate         {videos:,.1f} videos/h, {frames:,.0f} frames/h over the last {duration(span)}"
-    if left := seconds_left(status.alive):
+    if status.paused:
+        yield f"paused       no new videos start: 'vosforge resume {root}' continues"
+    elif left := seconds_left(status.alive):
         yield f"time left    {duration_span(left)}"
     elif status.alive:
         yield "time left    unknown: too few frames are rendered"
@@ -74,10 +76,11 @@ def workers_table(run: Run) -> Table:
 
 def status_json(root: str, status: Status) -> dict[str, Any]:
     """The same for scripts: seconds, bytes, and counts an hour."""
-    left = seconds_left(status.alive)
+    left = None if status.paused else seconds_left(status.alive)
     return {
         "path": root,
         "state": status.state,
+        "paused": status.paused,
         "videos": status.videos,
         "done": status.done,
         "running": status.running,
