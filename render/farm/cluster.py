@@ -121,7 +121,7 @@ class _Actor(Worker):
 
     def __init__(self, place: Workplace, number: int) -> None:
         super().__init__(place, number)
-        self._memory = memory_gauge(Gauge, number)
+        self._memory = memory_gauge(ray_metrics.Gauge, number)
 
     def ready(self) -> str:
         """Answers once the actor runs, by its node."""
