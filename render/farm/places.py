@@ -35,11 +35,12 @@ class Places:
     """The paths in a data set's folder."""
 
     root: Path
+    pin: str = "dataset.yaml"
 
     @property
     def config(self) -> Path:
-        """The pinned settings."""
-        return self.root / "dataset.yaml"
+        """The file that pins what the data set is made from, there as long as the data set is."""
+        return self.root / self.pin
 
     @property
     def catalog(self) -> Path:

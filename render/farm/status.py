@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import Literal
 
 from render.farm.events import kind_of
-from render.farm.jobs import begun_with, shard_numbers
+from render.farm.jobs import begun_with
+from render.farm.ledger import shard_numbers
 from render.farm.pausing import is_paused
 from render.farm.places import NOTE, noted_reason
 from render.farm.runlog import Moment, Run, runs_at

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from assets.store import ASSETS, AssetStore
 from blender_scenes.sample import PRESETS
-from render.farm.jobs import PREPARING, Dataset, DatasetConfig, begun_with, catalog_of
+from render.farm.jobs import Dataset, DatasetConfig, begun_with, catalog_of
 from render.farm.layout import WHOLE_MACHINE, Resources
+from render.farm.ledger import PREPARING
 from render.farm.parts import WHOLE, Part
 from render.farm.prepare import build_catalog
 from render.farm.preparing import Prepare, prepare_here

@@ -1,34 +1,35 @@
 """Imports a source's videos into a data set of shards, one by one, so that an interrupted import resumes.
 
 The folder is laid out like a rendered one (``staging/``, ``shards/``, ``manifest.jsonl``), with ``import.json`` in
-place of ``dataset.yaml``: the source's fingerprint, compared when an import resumes.
+place of ``dataset.yaml``: the source's fingerprint, compared when an import resumes. What is finished is known, staged
+and sealed as in a rendered one (`render.farm.ledger`).
 """
 
 import json
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from render.farm.ledger import Ledger
+from render.farm.places import Places
 from tools.convert.layouts import LAYOUTS, SourceVideo, find_videos, recognise
 from tools.convert.reading import read_video
 from tools.convert.sources import Tree, read_tree
 from vosforge.errors import InputError, VOSForgeError
-from vosforge.files import remove_unfinished, write_sealed
+from vosforge.files import write_sealed
 from vosforge.guarded import Lost, guarded
-from vosforge.locks import one_writer
 from vosforge.log import console, logger
 from vosforge.processes import cores
 from vosforge.progress import progress
 from vosforge.trouble import attempting
-from vosforge.videos import VideoRow, build_manifest, pack_shard, read_manifest, stage_video
+from vosforge.videos import VideoRow, read_manifest, stage_video
 from vosforge.videos.film import is_film
 from vosforge.videos.folders import FRAMES, MASKS
-from vosforge.videos.format import checksum, shard_name, to_json
+from vosforge.videos.format import checksum, to_json
 
 PIN = "import.json"
 VIDEOS_PER_SHARD = 25
@@ -63,9 +64,15 @@ def import_dataset(
         "listing": _listing(videos),
     }
     console.print(f"{layout}: {len(videos)} videos, {sum(len(video.frames) for video in videos)} frames")
-    with attempting(f"write to {out}"), _only_writer(out, pin):
-        _stage_and_pack(videos, out, origin, videos_per_shard, workers or cores())
-        build_manifest(out)
+    with attempting(f"write to {out}"):
+        _check_folder(out, pin)
+        ledger = Ledger(out, Places(out, PIN), len(videos), videos_per_shard, doing="importing into")
+        if not (out / PIN).is_file():
+            write_sealed(out / PIN, json.dumps(pin, indent=2))
+        with ledger.writing():
+            _check_pin(out, pin)
+            _stage_and_pack(ledger, videos, origin, workers or cores())
+            ledger.manifest()
     return read_manifest(out)
 
 
@@ -130,20 +137,12 @@ def _listing(videos: Sequence[SourceVideo]) -> str:
     return checksum(np.frombuffer(text.encode(errors="surrogateescape"), np.uint8))
 
 
-@contextmanager
-def _only_writer(out: Path, pin: dict[str, object]) -> Iterator[None]:
-    """Pin the source in ``out``, or compare it with the pinned one, and lock the folder for writing."""
-    if out.is_dir() and not (out / PIN).is_file() and any(not path.name.startswith(".") for path in out.iterdir()):
+def _check_folder(out: Path, pin: dict[str, object]) -> None:
+    """Raise InputError unless ``out`` holds an import of the same source, or nothing."""
+    if (out / PIN).is_file():
+        _check_pin(out, pin)
+    elif out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
         raise InputError(f"{out} is not empty and holds no unfinished import: name a new folder")
-    out.mkdir(parents=True, exist_ok=True)
-    with one_writer(out, "importing into"):
-        for folder in (out, out / "staging", out / "shards"):
-            remove_unfinished(folder)
-        if (out / PIN).is_file():
-            _check_pin(out, pin)
-        else:
-            write_sealed(out / PIN, json.dumps(pin, indent=2))
-        yield
 
 
 def _check_pin(out: Path, pin: dict[str, object]) -> None:
@@ -177,31 +176,14 @@ def _stage(task: _Task) -> VOSForgeError | None:
     return None
 
 
-def _stage_and_pack(
-    videos: Sequence[SourceVideo], out: Path, origin: dict[str, str], videos_per_shard: int, workers: int
-) -> None:
+def _stage_and_pack(ledger: Ledger, videos: Sequence[SourceVideo], origin: dict[str, str], workers: int) -> None:
     """Stage missing videos and seal each shard as soon as it is complete."""
-    shards = [range(at, min(at + videos_per_shard, len(videos))) for at in range(0, len(videos), videos_per_shard)]
-    paths = [out / "staging" / f"{index:06d}.h5" for index in range(len(videos))]
-    waiting = {
-        number: members for number, members in enumerate(shards) if not (out / "shards" / shard_name(number)).exists()
-    }
-    missing = [index for members in waiting.values() for index in members if not paths[index].exists()]
-    to_come = {number: len(set(members) & set(missing)) for number, members in enumerate(shards)}
-    tasks = deque(_Task(videos[index], index, paths[index], {"source": origin}) for index in missing)
-
-    def pack(number: int) -> None:
-        members = [paths[index] for index in shards[number]]
-        if number in waiting:
-            pack_shard(out / "shards", number, members, {})
-        for path in members:  # also what a kill between sealing and removing left behind
-            path.unlink(missing_ok=True)
-
+    ledger.pack()
+    missing = ledger.missing()
+    to_come = Counter(map(ledger.shard_of, missing))
+    tasks = deque(_Task(videos[index], index, ledger.staged_path(index), {"source": origin}) for index in missing)
     with progress("importing", len(videos)) as bar:
         bar.show(len(videos) - len(missing), len(videos), "")
-        for number, count in to_come.items():
-            if not count:
-                pack(number)
         # One process needs no helper: it works here.
         several = min(workers, len(missing)) > 1
         results = guarded(_stage, tasks, workers) if several else ((task, _stage(task)) for task in tasks)
@@ -214,9 +196,9 @@ def _stage_and_pack(
             if error is not None:
                 raise error
             bar.advance(task.video.id)
-            number = task.number // videos_per_shard
-            to_come[number] -= 1
-            if not to_come[number]:
-                pack(number)
-    if (out / "staging").is_dir():
-        (out / "staging").rmdir()
+            shard = ledger.shard_of(task.number)
+            to_come[shard] -= 1
+            if not to_come[shard]:
+                ledger.pack([shard])
+    if ledger.places.staging.is_dir():
+        ledger.places.staging.rmdir()

@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from blender_scenes.spec import SceneSpec, video_id
-from render.farm.jobs import Dataset, DatasetConfig, begun_with, catalog_of, shard_members, shard_numbers
+from render.farm.jobs import Dataset, DatasetConfig, begun_with, catalog_of
+from render.farm.ledger import shard_members, shard_numbers
 from render.farm.places import noted_reason
 from tools.inspect.findings import Cure, Verification
 from vosforge.config import explain, read_config

@@ -182,7 +182,7 @@ def test_a_machine_that_cannot_render_leaves_the_run_and_the_last_one_ends_it(da
 def test_a_folder_that_cannot_be_written_to_for_a_while_loses_nothing(dataset, monkeypatch, step):
     monkeypatch.setattr("render.farm.run.PAUSE", 0.0)
     left = [3]
-    place = {"pack_shard": "render.farm.sealing", "append_manifest": "render.farm.jobs"}.get(step, "render.farm.jobs")
+    place = "render.farm.sealing" if step == "pack_shard" else "render.farm.ledger"
     works = getattr(importlib.import_module(place), step)
 
     def refuse(*arguments):

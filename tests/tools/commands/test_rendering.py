@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from assets.store import AssetStore
-from render.farm.jobs import PREPARING, Dataset, begun_with
+from render.farm.jobs import Dataset, begun_with
+from render.farm.ledger import PREPARING
 from tests.tools.painted import CONFIG, painted_catalog
 from tools.commands.rendering import open_dataset
 from vosforge import InputError
