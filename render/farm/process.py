@@ -31,6 +31,8 @@ FIRST_SILENCE = 900.0
 """Seconds without an event after which a process counts as hung that does something for the first time."""
 MIN_SILENCE, SLOWNESS = 60.0, 5.0
 """Later it counts as hung after so many seconds, or so many times the longest that this ever took."""
+SHORT = 1.0
+"""Seconds of silence that nothing is asked about."""
 
 LOG_END = 2**16
 """So many bytes of a log are looked at for its last lines."""
@@ -161,8 +163,9 @@ class BlenderProcess:
         longest, began = self._longest.get(doing), time.monotonic()
         silence = FIRST_SILENCE if longest is None else max(MIN_SILENCE, SLOWNESS * longest)
         with self._watched(doing):
-            waited = self._queued()
-            heard = connection.poll(silence)
+            heard = connection.poll(min(SHORT, silence))  # most events come sooner: nothing is read for them
+            waited = 0.0 if heard else self._queued()
+            heard = heard or connection.poll(max(0.0, silence - SHORT))
             # A machine that has too much to do is slow, not hung: what the process waited for a core does not count.
             while not heard and (late := self._queued() - waited) > 1 and time.monotonic() - began < FIRST_SILENCE:
                 waited += late
