@@ -16,7 +16,7 @@ BLENDER_VENV := $(VENV)-blender-$(BLENDER)
 ARGS ?=
 
 .PHONY: help demo small test test-all test-blender bench bench-loading bench-remote bench-render bench-scaling bench-memory bench-farm \
-  bench-networks bench-long-video bench-training lint setup clean
+  bench-faults bench-networks bench-long-video bench-training lint setup clean
 
 help:
 	@echo "make demo   [ASSETS=sweethome3d] [ARGS=...]  set up, then render, train a little, segment, report"
@@ -29,6 +29,7 @@ help:
 	@echo "make bench-scaling [ARGS=...]                frames a second by processes and threads, and their memory"
 	@echo "make bench-memory [ARGS=...]                 whether a Blender process grows over many videos"
 	@echo "make bench-farm [ARGS=...]                   what a farm costs beside Blender: 30,000 videos that render nothing"
+	@echo "make bench-faults [ARGS=...]                 45 minutes of rendering while everything is killed, again and again"
 	@echo "make bench-networks [ARGS=...]               the runner beside MiVOS's published procedure, seconds a frame"
 	@echo "make bench-long-video [ARGS=...]             memory and time of a video of 10,000 frames"
 	@echo "make bench-training [ARGS=...]               training steps beside MiVOS's published procedure"
@@ -90,6 +91,9 @@ bench-memory: setup
 
 bench-farm: setup
 	$(BIN)/python -m benchmarks.farm runs/bench-farm $(ARGS)
+
+bench-faults: setup
+	$(BIN)/python -m benchmarks.faults runs/bench-faults $(ARGS)
 
 bench-networks: setup
 	$(BIN)/python -m benchmarks.networks $(ARGS)

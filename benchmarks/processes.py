@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MIB = 2**20
@@ -37,6 +37,19 @@ def descendants(pid: int) -> dict[int, int]:
     front = {pid}
     while front := {child for child, parent in all_parents.items() if parent in front and child not in found}:
         found |= {child: all_parents[child] for child in front}
+    return found
+
+
+def marked(mark: str) -> dict[int, str]:
+    """The live processes whose environment has ``mark`` ("NAME=value"), and their command lines."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        with suppress(OSError):  # it ended meanwhile
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            if command and mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found[int(folder.name)] = command
     return found
 
 

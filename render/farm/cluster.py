@@ -31,7 +31,7 @@ from render.farm.process import BLENDER, cards_of
 from render.farm.run import LOOK, WORKER_PATIENCE, Progress, render_missing
 from render.farm.runlog import Note, untold
 from render.farm.worker import Worker, Workplace
-from vosforge.errors import first_line
+from vosforge.errors import MachineError, first_line
 from vosforge.extras import extra
 from vosforge.log import console
 from vosforge.processes import cores, free_memory, resident_memory, sigterm_kept
@@ -143,7 +143,7 @@ class _RayPool:
             needs["num_gpus"] = 1 / resources.workers_per_gpu  # Ray shows each process one card only
         if resources.address is not None:
             needs["memory"] = memory
-        self.size = layout.workers
+        self.size, self._local = layout.workers, resources.address is None
         self._place, self._kind = place, ray.remote(**needs)(_Actor)
         self._actors: dict[int, Any] = {}
         self._nodes: dict[int, str] = {}
@@ -174,12 +174,14 @@ class _RayPool:
         self._waited[answering.remote(request)] = worker, request
 
     def events(self, seconds: float) -> Iterator[tuple[int, Request | None, Event]]:
-        """As in `Pool`."""
+        """As in `Pool`. Raises MachineError when the node of a local Ray is gone: no other one will come."""
         if not self._waited:
             time.sleep(seconds)
             return
         waited = [*self._waited]
         if not ray.wait(waited, num_returns=1, timeout=seconds)[0]:
+            if self._local and not any(node["Alive"] for node in ray.nodes()):
+                raise MachineError("Ray's own process (raylet) on this machine was killed: run the same command again")
             return
         for stream in ray.wait(waited, num_returns=len(waited), timeout=0)[0]:
             if stream not in self._waited:  # its worker was stopped meanwhile

@@ -21,24 +21,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from benchmarks.processes import marked
+
 MARK = "VOSFORGE_TEST_NODE"
 START_SECONDS, END_SECONDS = 60.0, 20.0
 OPTIONS = ("--block", "--num-gpus=0", f"--object-store-memory={80 * 2**20}", "--disable-usage-stats")
 HEALTH = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
 """A lost node is noticed in about two seconds."""
-
-
-def marked(mark: str) -> dict[int, str]:
-    """The live processes whose environment has ``mark`` ("NAME=value"), and their command lines."""
-    found = {}
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        with suppress(OSError):  # it ended meanwhile
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            if command and mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
-                found[int(folder.name)] = command
-    return found
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from benchmarks.processes import marked
 from render.farm.cluster import render_dataset
 from render.farm.jobs import Dataset
 from render.farm.layout import Resources
@@ -20,7 +21,6 @@ from render.farm.process import BlenderUnusableError
 from render.farm.run import TRIES
 from render.farm.threads import render_here
 from tests.render.conftest import make_record
-from tests.render.farm.nodes import marked
 from vosforge.errors import MachineError
 from vosforge.files import UNFINISHED
 from vosforge.videos import ShardSet, stage_video

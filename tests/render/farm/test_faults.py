@@ -14,6 +14,7 @@ import pytest
 
 from assets.store import AssetStore
 from benchmarks.farm import CHILD, dataset_of
+from benchmarks.processes import marked
 from render.farm.layout import Resources
 from tests.render.farm.nodes import Cluster
 from tests.render.farm.test_cluster import wait_for
@@ -46,11 +47,19 @@ def ray_cluster():
 
 @contextmanager
 def farm(nodes, root, videos):
-    """A farm on the cluster, in a process of its own: a driver that dies takes no test with it."""
-    command = [sys.executable, "-m", "benchmarks.farm", str(root), f"--address={nodes.address}", "--per-shard=10"]
+    """A farm on a cluster, or a local Ray, in a process of its own: a driver that dies takes no test with it."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.farm",
+        str(root),
+        f"--videos={videos}",
+        "--workers=4",
+        "--per-shard=10",
+    ]
     run = subprocess.Popen(
-        [*command, f"--videos={videos}", "--workers=4"],
-        env={**os.environ, **nodes.token},
+        [*command, f"--address={nodes.address}"] if nodes else command,
+        env={**os.environ, "VOSFORGE_TEST_RUN": root.name, **(nodes.token if nodes else {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -119,3 +128,18 @@ def test_a_node_that_is_lost_while_a_worker_of_it_is_replaced_costs_no_video(tmp
         for pid in others:
             os.kill(pid, signal.SIGCONT)
         check(run, tmp_path, 200)
+
+
+def test_a_run_whose_only_node_is_lost_ends_and_can_be_resumed(tmp_path):
+    mark = f"VOSFORGE_TEST_RUN={tmp_path.name}"
+    with farm(None, tmp_path, 100) as run:
+        assert wait_for(lambda: finished(tmp_path) >= 10, 60)
+        (raylet,) = (pid for pid, command in marked(mark).items() if command.split()[0].endswith("/raylet"))
+        for pid in (pid for pid, command in marked(mark).items() if CHILD in command):
+            os.kill(pid, signal.SIGSTOP)  # Ray notices after a while, and all would be done by then
+        os.kill(raylet, signal.SIGKILL)
+        said, _ = run.communicate(timeout=60)
+    assert run.returncode == 1 and "on this machine was killed: run the same command again" in said, said
+    assert wait_for(lambda: not marked(mark), 60), marked(mark)
+    with farm(None, tmp_path, 100) as run:
+        check(run, tmp_path, 100)

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.farm import dataset_of
 from benchmarks.null_child import record_of
-from tests.render.farm.nodes import marked
+from benchmarks.processes import marked
 from tools.inspect.verification import verify_path
 from vosforge.seeding import rng_for
 from vosforge.videos import ShardSet
@@ -47,23 +47,23 @@ def test_kills_at_random_instants_lose_nothing(tmp_path, kind):
     run = begun(root, marker)
     deadline = time.monotonic() + 1500
     try:
-        while (code := run.poll()) is None or kills < KILLS:
+        while (code := run.poll()) != 0 or kills < KILLS:
             assert time.monotonic() < deadline, f"{kills} kills"
+            assert kind == "driver" or not code, (root.parent / "driver.log").read_text()[-2000:]
             if code == 0:  # done before it was killed often enough: once more from the start
                 shutil.rmtree(root)
             if code is not None:
                 run = begun(root, marker)
             time.sleep(float(rng.uniform(0.05, 12.0 if kind == "driver" else 1.0)))
+            if kills == KILLS:
+                continue
             if kind == "driver":
                 run.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
                 run.wait(timeout=60)
                 kills += 1
-                continue
-            victims = [pid for pid, command in marked(marker).items() if kind in command]
-            if victims and kills < KILLS:
+            elif victims := [pid for pid, command in marked(marker).items() if kind in command]:
                 os.kill(int(rng.choice(victims)), signal.SIGKILL)
                 kills += 1
-        assert run.returncode == 0, (root.parent / "driver.log").read_text()[-2000:]
     finally:
         run.kill()
     assert [video.id for video in ShardSet(root / "data")] == [f"{index:06d}" for index in range(VIDEOS)]
