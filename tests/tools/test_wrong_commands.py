@@ -102,7 +102,7 @@ render exp --num-meshes 2 | exp holds other files (Annotations)
 render r1/shards | holds other files
 render afile.txt --num-meshes 2 | afile.txt is a file
 render afile.txt/x | afile.txt is a file
-render s3://bucket/data | is a URL
+train r1 s3://bucket/data | is a URL
 render r1 --videos 5 | was started with videos = 7, not 5
 render r1 --frames 9 | was started with render.frames = 3, not 9
 infer r1 zz --networks nets --mask small.png | is 8x8, its frame 48x32
