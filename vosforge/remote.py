@@ -215,6 +215,8 @@ def _reaching(path: RemotePath, done: str = "read") -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # not the store's fault
+        if "Protocol not known" in str(error):
+            raise InputError(f"{path} is no URL of a known kind: write s3://, gs://, https://, or a path") from None
         remedy = CREDENTIALS if "credentials" in str(error) else "check the address and the network"
         raise UnreachableError(f"{path} cannot be {done} ({first_line(error)}): {remedy}") from None
 

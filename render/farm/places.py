@@ -102,16 +102,29 @@ class Places:
 
     def writable(self) -> bool:
         """Whether files can be written to the folder from here."""
-        probe = self.root / f"{UNFINISHED}probe-{uuid4().hex}"
         try:
-            with self.writing():
-                probe.write_bytes(bytes(PROBE_BYTES))
+            self.check_writable()
         except MachineError:
             return False
+        return True
+
+    def check_writable(self) -> None:
+        """Raise MachineError unless files can be written to the folder from here."""
+        with self.writing(), self._probe():
+            pass
+
+    @contextmanager
+    def _probe(self) -> Iterator[Path]:
+        """A file that takes some room, for now."""
+        probe = self.root / f"{UNFINISHED}probe-{uuid4().hex}"
+        try:
+            with attempting(f"write to {self.root}"):
+                self.root.mkdir(parents=True, exist_ok=True)
+                probe.write_bytes(bytes(PROBE_BYTES))
+            yield probe
         finally:
             with suppress(OSError):
                 probe.unlink(missing_ok=True)
-        return True
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -169,20 +182,11 @@ class RemotePlaces(Places):
         """As in `Places`."""
         self._asking(lambda: self.place(path).move(self.place(target)))
 
-    def writable(self) -> bool:
-        """Whether the store can be written to from here."""
-        probe = self.root / f"{UNFINISHED}probe-{uuid4().hex}"
-        try:
-            with attempting(f"write to {self.root}"):
-                probe.write_bytes(bytes(PROBE_BYTES))
+    def check_writable(self) -> None:
+        """Raise MachineError unless files can be written to the store from here; InputError where it is not allowed."""
+        with self._probe() as probe:
             self.place(probe).upload(probe)
             self.place(probe).remove()
-        except MachineError:
-            return False
-        finally:
-            with suppress(OSError):
-                probe.unlink(missing_ok=True)
-        return True
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from render.farm.jobs import Dataset, DatasetConfig, begun_with, catalog_of
 from render.farm.layout import WHOLE_MACHINE, Resources
 from render.farm.ledger import PREPARING
 from render.farm.parts import WHOLE, Part
+from render.farm.places import is_begun, places_at
 from render.farm.prepare import build_catalog
 from render.farm.preparing import Prepare, prepare_here
 from render.farm.process import BlenderUnusableError, cards_of
@@ -171,6 +172,8 @@ def check_place(root: Place) -> None:
     if not isinstance(root, Path):
         if (root / PIN).exists():
             raise InputError(f"{root} holds imported videos: render to another URL")
+        if not is_begun(root):
+            places_at(root).check_writable()
         return
     if (root / PIN).exists():
         raise InputError(f"{root} holds imported videos: render into another folder")
