@@ -123,7 +123,7 @@ def test_a_folder_that_cannot_be_written_to_does_not_end_a_paused_run(dataset, w
 
 
 def test_a_folder_that_is_not_there_resumes_nothing(dataset, watchful):
-    log = RunLog(dataset.root, 7)
+    log = RunLog(dataset.places, 7)
     look, away = Pause(dataset.root, log), dataset.root.with_name("away")
     assert not look.on()
     dataset.root.rename(away)
@@ -142,7 +142,7 @@ def test_a_folder_that_is_not_there_resumes_nothing(dataset, watchful):
 def test_a_run_looks_for_a_pause_only_now_and_then(dataset, monkeypatch):
     looks = []
     monkeypatch.setattr(pausing, "is_paused", lambda root: looks.append(root))
-    look = Pause(dataset.root, RunLog(dataset.root, 7))
+    look = Pause(dataset.root, RunLog(dataset.places, 7))
     assert not any(look.on() for _ in range(1000))
     assert len(looks) == 1
 
