@@ -75,8 +75,8 @@ def test_verify_reads_every_byte_of_a_remote_data_set(data, remote):
     assert all(line.endswith("copy it again from an intact source") for line in bad.lines())
 
 
-def test_repair_of_a_remote_data_set_is_refused(remote):
-    with pytest.raises(InputError, match="can only be read"):
+def test_of_a_remote_data_set_only_one_that_can_be_rendered_is_repaired(remote):
+    with pytest.raises(InputError, match=r"has no dataset\.yaml to render from"):
         verify_path(place(remote), repair=True)
 
 
