@@ -220,7 +220,7 @@ def prepare_on_nodes(
     """
     try:
         with sigterm_kept():
-            join_ray(address)
+            join_ray(address, CODE)
         left = yield from _prepared_by_tasks(models, store, start)
     finally:
         ray.shutdown()
