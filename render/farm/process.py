@@ -44,15 +44,18 @@ OWN_FAULTS = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL}
 class BlenderCrashError(VOSForgeError):
     """The Blender process died or hung; the next job starts a new one."""
 
-    def __init__(self, sentence: str, code: int | None = None) -> None:
-        """``code``: exit code, negative for a signal; None if it hung."""
+    def __init__(self, sentence: str, code: int | None = None, starved: bool = False) -> None:
+        """``code``: exit code, negative for a signal; None if it hung.
+
+        ``starved``: whether the kernel killed a process meanwhile because memory was short.
+        """
         super().__init__(sentence)
-        self.code = code
+        self.code, self._starved = code, starved
 
     @property
     def trouble(self) -> Trouble:
         """How it ended."""
-        if NO_MEMORY.search(str(self)):
+        if NO_MEMORY.search(str(self)) or (self._starved and self.code == -signal.SIGKILL):
             return "out of memory"
         if self.code is None:
             return "hang"
@@ -82,6 +85,7 @@ class BlenderProcess:
         """
         self._log, self._threads, self._device, self._module = log, threads, device, start
         self._process: subprocess.Popen[bytes] | None = None
+        self._starved_before = 0
         self._log_begin = 0
         """Where the log of the running process begins: what its predecessors said is not its own."""
         self._longest: dict[str, float] = {}
@@ -136,6 +140,7 @@ class BlenderProcess:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             log = self._log.open("ab")
             self._log_begin = log.seek(0, os.SEEK_END)
+        self._starved_before = starved()
         with log, attempting("start a Blender process"):
             here, there = Pipe()
             command = [
@@ -210,7 +215,7 @@ class BlenderProcess:
             code = self._process.wait()
             self.close()
             told = f"the Blender process died (exit code {code}) during '{doing}'; its log {self._log} ends: "
-            raise BlenderCrashError(told + self._tail(), code) from None
+            raise BlenderCrashError(told + self._tail(), code, starved() > self._starved_before) from None
 
     def _tail(self) -> str:
         try:
@@ -219,6 +224,15 @@ class BlenderProcess:
                 return " | ".join(log.read().decode(errors="replace").strip().splitlines()[-3:])
         except OSError as error:
             return f"it cannot be read ({error.strerror})"
+
+
+def starved() -> int:
+    """How many processes the kernel has killed because memory was short; 0 where it does not say (Linux, vmstat)."""
+    with suppress(OSError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
 
 
 @functools.cache

@@ -3,7 +3,9 @@
 import errno
 import itertools
 import os
+import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +63,32 @@ def test_a_process_that_was_killed_or_had_no_memory_is_told_from_one_that_failed
     with blender(READY + how) as process, pytest.raises(BlenderCrashError) as caught:
         list(process.run({"do": "render"}))
     assert (caught.value.code, caught.value.lost) == (code, lost)
+
+
+@pytest.fixture
+def little_memory():
+    """A group of processes (cgroup, version 1 or 2) that may use 100 MiB, by the file that takes their numbers."""
+    old = Path("/sys/fs/cgroup/memory")
+    group = (old if old.is_dir() else old.parent) / f"vosforge-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip("this machine permits no groups of processes")
+    try:
+        limit = "memory.limit_in_bytes" if old.is_dir() else "memory.max"
+        if not (group / limit).exists():
+            pytest.skip("this machine permits no limits of memory")
+        (group / limit).write_text(str(100 * 2**20))
+        yield group / "cgroup.procs"
+    finally:
+        group.rmdir()
+
+
+def test_a_process_that_the_kernel_kills_for_its_memory_has_no_memory(blender, little_memory):
+    script = f"open('{little_memory}', 'w').write(str(os.getpid())); bytearray(400 * 2**20)"
+    with blender(READY + script) as process, pytest.raises(BlenderCrashError) as caught:
+        list(process.run({"do": "render"}))
+    assert (caught.value.code, caught.value.trouble) == (-signal.SIGKILL, "out of memory")
 
 
 def test_a_job_that_reaches_nobody_is_a_crash(blender):
