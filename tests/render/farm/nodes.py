@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -23,11 +23,19 @@ from typing import Self
 
 from benchmarks.processes import marked
 
+OWN_MOUNTS = ("unshare", "--mount", "--propagation=private")
+"""Words that start a command in a mount namespace of its own."""
 MARK = "VOSFORGE_TEST_NODE"
 START_SECONDS, END_SECONDS = 60.0, 20.0
 OPTIONS = ("--block", "--num-gpus=0", f"--object-store-memory={80 * 2**20}", "--disable-usage-stats")
 HEALTH = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
 """A lost node is noticed in about two seconds."""
+
+
+def hiding(folders: Iterable[Path]) -> list[str]:
+    """Words that start a command in a mount namespace where ``folders`` are empty."""
+    mounts = "; ".join(f"mount -t tmpfs none '{folder}'" for folder in folders)
+    return [*OWN_MOUNTS, "sh", "-ec", f'{mounts}; exec "$@"', "sh"]
 
 
 def free_port(host: str = "127.0.0.1") -> int:

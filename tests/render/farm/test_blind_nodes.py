@@ -14,7 +14,7 @@ import pytest
 import render
 from benchmarks.farm import CHILD
 from tests.flaky_s3 import flaky_s3
-from tests.render.farm.nodes import Cluster
+from tests.render.farm.nodes import OWN_MOUNTS, Cluster, hiding
 from tools.inspect.verification import verify_path
 from vosforge.processes import short_folder
 from vosforge.videos import ShardSet, place
@@ -22,15 +22,8 @@ from vosforge.videos import ShardSet, place
 pytestmark = pytest.mark.ray
 cluster = pytest.importorskip("render.farm.cluster", exc_type=ImportError)
 
-OWN_MOUNTS = ("unshare", "--mount", "--propagation=private")
-HIDDEN = [str(Path(str(render.__file__)).parent.parent / name) for name in cluster.CODE]
+HIDDEN = [Path(str(render.__file__)).parent.parent / name for name in cluster.CODE]
 """The project's own code: a node has what it needs, but not this."""
-
-
-def hiding(folders) -> list[str]:
-    """Words that start a command in a mount namespace where ``folders`` are empty."""
-    mounts = "; ".join(f"mount -t tmpfs none '{folder}'" for folder in folders)
-    return [*OWN_MOUNTS, "sh", "-ec", f'{mounts}; exec "$@"', "sh"]
 
 
 @pytest.fixture
@@ -74,6 +67,7 @@ def run(nodes, *command: str) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 def test_nodes_without_a_shared_folder_fill_a_data_set_on_a_store_that_fails(bucket, blind, flaky):
     url = f"{bucket}/farm"
     driver = run(blind, "benchmarks.farm", url, "--videos=40", "--per-shard=8", "--workers=2")
