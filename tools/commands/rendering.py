@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from assets.catalog import Catalog
 from assets.store import AssetStore
-from blender_scenes.sample import PRESETS
+from blender_scenes.presets import check_preset
 from render.farm.jobs import PREPARING, Dataset, DatasetConfig, begun_with
 from render.farm.layout import WHOLE_MACHINE, Resources
 from render.farm.parts import WHOLE, Part
 from render.farm.prepare import build_catalog
 from render.farm.process import BlenderUnusableError, cards_of
 from tools.convert.importing import PIN
-from vosforge.config import named, read_config
+from vosforge.config import read_config
 from vosforge.errors import InputError
 from vosforge.locks import in_turn
 from vosforge.log import console
@@ -58,7 +58,9 @@ def render_with_progress(
 
         done = render(dataset, store, resources, show, retry_quarantined)
     if done.redrawn or done.quarantined:
-        console.print(f"redrawn after a failed check: {done.redrawn}; quarantined: {done.quarantined}")
+        why = ", ".join(f"{kind} {count}" for kind, count in sorted(done.refusals.items()))
+        told = f"redrawn after a failed check: {done.redrawn}{f' ({why})' if why else ''}"
+        console.print(f"{told}; quarantined: {done.quarantined}")
     return done
 
 
@@ -121,7 +123,7 @@ def open_dataset(root: Path, config: DatasetConfig, store: AssetStore, part: Par
     if begun_with(root):
         console.print(f"{shown(root)} exists, reusing its catalog")
         return Dataset(root, config, Catalog.load(root / "catalog.jsonl"), part)
-    named("preset", config.scene.preset, PRESETS)  # of new scenes: those of stored data sets may bear any name
+    check_preset(config.scene)  # of new scenes: those of stored data sets may bear any name
     return Dataset(root, config, build_catalog(config.assets, config.seed, store), part)
 
 
