@@ -12,6 +12,13 @@ from blender_scenes.modules.view import View, smooth
 from blender_scenes.spec import ObjectSpec, SceneSpec
 from vosforge.config import Range, Record, Share
 
+BEYOND = 0.9
+"""How far outside of the image a centre goes, in reaches of the object."""
+ANYWAY = 0.2
+"""Share of objects that are absent in some frame without this module, behind others."""
+EASE = 0.3, 1.7
+"""How much likelier than others those leave that need more, or less, than twice their own speed for it."""
+
 
 class Paths(Record):
     """Objects that are out of sight for some frames: outside of the image, or behind a distractor."""
@@ -27,9 +34,10 @@ class Paths(Record):
         view, screens = View(scene), []
 
         def leaving(item: ObjectSpec, own: np.random.Generator) -> ObjectSpec:
-            absent, returns, behind = own.random(3) < (self.absent, self.returning, self.behind)
+            share = max(0.0, self.absent - ANYWAY) / (1 - ANYWAY) * EASE[int(_is_easy(view, item))]
+            absent, returns, behind = own.random(3) < (share, self.returning, self.behind)
             gap = float(np.exp(own.uniform(*np.log(np.maximum(self.gap, 1e-3)))))
-            start = float(own.uniform(0.2, 0.85 - gap) if returns else own.uniform(0.35, 0.8))
+            start = float(own.uniform(0.2, 0.85 - gap) if returns else own.uniform(0.5, 0.85))
             of_screen = own.spawn(1)[0]
             if not absent:
                 return item
@@ -49,25 +57,27 @@ class Paths(Record):
         return scene
 
 
+def _is_easy(view: View, item: ObjectSpec) -> bool:
+    """Whether an object can leave and return in the time of the video without hurrying."""
+    way = np.linalg.norm(np.diff(view.places(item)[:, :2], axis=0), axis=1).sum()
+    return bool(way > view.reach(item).mean())
+
+
 def _outside(item: ObjectSpec, rng: np.random.Generator, view: View, start: float, end: float) -> ObjectSpec:
     """The object outside of the image from ``start`` to ``end``; it moves toward the border beforehand."""
     places, reach = view.places(item), view.reach(item)
     u, frames = np.linspace(0, 1, view.moments), view.scene.render.frames
-    leaves = int(round(start * (view.moments - 1)))
+    leaves = round(start * (view.moments - 1))
     exits = view.half - np.abs(places[leaves, :2])
     axis = int(exits.argmin()) if rng.random() < 0.8 else 1 - int(exits.argmin())
     side = 1.0 if places[leaves, axis] >= 0 else -1.0
     way, border, size = places[:, axis] * side, view.half[axis], float(reach[leaves])
     # The whole path moves toward the border, as far as the object stays in view at first: less is left to go.
     beginning = way[: max(1, leaves // 2)].max()
-    way = way + max(0.0, min(border - 0.2 * size - way[leaves], border - 0.25 * size - beginning))
+    way = way + max(0.0, min(border - way[leaves], border - 0.25 * size - beginning))
     speed = np.linalg.norm(np.diff(places[:, :2], axis=0), axis=1).mean() / view.pace
     distance = max(border + BEYOND * reach.max() - way[leaves], 0.01)
     ramp = float(np.clip(distance / max(1.5 * speed, 1e-4), 2.0, 0.35 * frames)) / (frames - 1)
     out = smooth((u - start + ramp) / ramp) * smooth((end + ramp - u) / ramp)
     places[:, axis] = side * (way + out * np.maximum(border + BEYOND * reach - way, 0.0))
     return view.moved(item, places)
-
-
-BEYOND = 1.05
-"""How far outside of the image a centre goes, in reaches of the object."""
