@@ -58,7 +58,7 @@ def in_front(
     rng: np.random.Generator, scene: SceneSpec, assets: Catalog, view: View, places: np.ndarray, radius: np.ndarray
 ) -> ObjectSpec:
     """Any model along image places ``[N, 3]``, about as large as a disc of ``radius [N]`` in image heights."""
-    item = stranger(rng, scene, assets, turn=0.25 * TURN)
+    item = stranger(rng, scene, assets, turn=0.1 * TURN)
     shape = rng.uniform(0.8, 1.25, 3)
     size = radius * places[:, 2] / view.focal * np.sqrt(np.pi / MEAN_AREA / mean_square(shape))
     assert isinstance(item.motion, CurveMotion)

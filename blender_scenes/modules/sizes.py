@@ -16,6 +16,8 @@ from vosforge.config import Range, Record, Share
 
 SHRUNK = 0.5
 """What occlusion and the image's border leave of a mask, by geometric mean (measured with all modules on)."""
+USUAL_NUMBER, CROWDED = 5, 0.5
+"""Among more objects than usual each is smaller, by this power."""
 NARROWED = 0.9
 """What masks of one object vary by themselves need not be drawn."""
 LARGEST = 0.25
@@ -38,11 +40,14 @@ class Sizes(Record):
     def draw(self, scene: SceneSpec, rng: np.random.Generator, assets: Catalog) -> SceneSpec:
         """The scene with all its objects and distractors at new sizes; look-alikes are as large as the original."""
         view, of_originals = View(scene), rng.spawn(1)[0]
-        shares = [self._share(of_originals) for _ in scene.objects]
+        crowd = (USUAL_NUMBER / len(scene.objects)) ** CROWDED
+        shares = [crowd * self._share(of_originals) for _ in scene.objects]
 
         def sized(item: ObjectSpec, own: np.random.Generator) -> ObjectSpec:
             copied = amounts_of(item, "lookalikes")
-            share = shares[int(copied["original"]) - 1] * own.uniform(*SIMILAR) if copied else self._share(own)
+            share = crowd * self._share(own)
+            if copied:
+                share = shares[int(copied["original"]) - 1] * own.uniform(*SIMILAR)
             return self._sized(item, own, view, min(share, LARGEST))
 
         return each_changed(scene, rng, sized)
