@@ -11,6 +11,8 @@ import numpy as np
 from pydantic import Field
 
 from assets.catalog import Asset, Catalog
+from blender_scenes.choose import assets_of, pick
+from blender_scenes.modules import DIVERSE, Modules, apply_modules
 from blender_scenes.spec import (
     CameraSpec,
     Curve,
@@ -36,7 +38,7 @@ from blender_scenes.trajectories import (
     sample_walk,
 )
 from vosforge.config import Amount, Range, Record, Share
-from vosforge.errors import VOSForgeError
+from vosforge.gates import GateLimits
 from vosforge.seeding import rng_for
 from vosforge.terms import Split
 
@@ -63,6 +65,10 @@ class SceneConfig(Record):
         Range[Annotated[int, Field(ge=1, le=MAX_SCENE_OBJECTS)]],
         Field(description="minimum and maximum number of objects"),
     ] = (3, 5)
+    median_objects: Annotated[
+        float | None,
+        Field(gt=0, exclude_if=lambda median: median is None, description="their median; null: all numbers as often"),
+    ] = None
     object_speed: Annotated[float, Field(ge=0, description="spread of an object's step on each axis")] = 0.06
     turn_speed: Annotated[float, Field(ge=0, description="spread of an object's turn about each axis")] = 0.04
     limits: Annotated[Limits, Field(description="whether steps are limited in both directions of an axis")] = "both"
@@ -91,6 +97,16 @@ class SceneConfig(Record):
     retexture_plain: Annotated[Share, Field(description="share of untextured models that get a texture")] = 0.6
     wrap: Annotated[Wrap, Field(description="how replacement textures are put on: box projection or new UVs")] = "box"
     gates: Annotated[bool, Field(description="whether videos that fail the visibility checks are redrawn")] = True
+    gate_limits: Annotated[
+        GateLimits, Field(exclude_if=lambda limits: limits == GateLimits(), description="what these checks refuse")
+    ] = GateLimits()
+    modules: Annotated[
+        Modules, Field(exclude_if=lambda modules: modules == Modules(), description="modules that change the scene")
+    ] = Modules()
+    extends: Annotated[
+        str | None,
+        Field(exclude_if=lambda name: name is None, description="the preset that a user's own preset extends"),
+    ] = None
 
 
 PRESETS: dict[str, SceneConfig] = {
@@ -125,6 +141,16 @@ PRESETS: dict[str, SceneConfig] = {
         scale=(1.4, 3.6),
         retexture=0.3,
     ),
+    # What trackers fail at, in known amounts (docs/modules.md).
+    "diverse": SceneConfig(
+        preset="diverse",
+        objects=(1, 12),
+        median_objects=3,
+        least_distance=0.0,
+        in_view=0.0,
+        gate_limits=GateLimits(min_coverage=0.0, max_coverage=1.0, min_area=0.0, first_frame=True, max_empty=0.5),
+        modules=DIVERSE,
+    ),
 }
 
 
@@ -147,15 +173,15 @@ def sample_scene(
     HDRIs.
     """
     rng = rng_for(seed, "scene", index, attempt)
-    meshes, textures = _some(catalog, "mesh", split), _some(catalog, "texture", split)
+    meshes, textures = assets_of(catalog, "mesh", split), assets_of(catalog, "texture", split)
     camera = _camera(rng, config, render.frames)
     objects: list[ObjectSpec] = []
     locations: list[Curve] = []
-    for mesh in _dealt(meshes, config.objects, seed, split, index if place is None else place):
-        motion = _motion(rng, config, render, camera, locations)
-        locations.append(motion.location)
+    for mesh in _dealt(meshes, config, seed, split, index if place is None else place):
+        location, motion = _motion(rng, config, render, camera, locations)
+        locations.append(location)
         replaced = rng.random() < (config.retexture if mesh.textures else config.retexture_plain)
-        texture = _pick(rng, textures).hash if replaced else None
+        texture = pick(rng, textures).hash if replaced else None
         objects.append(
             ObjectSpec(mesh=mesh.hash, category=mesh.category, texture=texture, wrap=config.wrap, motion=motion)
         )
@@ -163,15 +189,15 @@ def sample_scene(
     if rng.random() < config.backdrop:
         emission = float(rng.uniform(*config.emission))
         repeat = config.backdrop_repeat
-        backdrop = PlaneSpec(texture=_pick(rng, textures).hash, offset=12.0, repeat=repeat, emission=emission)
+        backdrop = PlaneSpec(texture=pick(rng, textures).hash, offset=12.0, repeat=repeat, emission=emission)
     elif rng.random() < config.ground:
         offset = float(rng.uniform(-3.2, -2.4))
-        ground = PlaneSpec(texture=_pick(rng, textures).hash, offset=offset, size=60.0, repeat=12.0)
+        ground = PlaneSpec(texture=pick(rng, textures).hash, offset=offset, size=60.0, repeat=12.0)
     if rng.random() < config.world:
-        hdri = _pick(rng, _some(catalog, "hdri", split)).hash
+        hdri = pick(rng, assets_of(catalog, "hdri", split)).hash
         strength = float(rng.uniform(*config.world_strength))
         world = WorldSpec(hdri=hdri, turn=float(rng.uniform(0, 2 * np.pi)), strength=strength)
-    return SceneSpec(
+    scene = SceneSpec(
         preset=config.preset,
         seed=seed,
         index=index,
@@ -185,31 +211,39 @@ def sample_scene(
         ground=ground,
         render=render,
     )
+    return apply_modules(config.modules, scene, catalog)
 
 
-def _some(catalog: Catalog, kind: str, split: Split) -> tuple[Asset, ...]:
-    assets = catalog.of_kind(kind)  # type: ignore[arg-type]
-    if not assets:
-        raise VOSForgeError(f"the catalog has no {kind} for the split '{split}': add more assets of this kind")
-    return assets
-
-
-def _pick(rng: np.random.Generator, assets: tuple[Asset, ...]) -> Asset:
-    return assets[int(rng.integers(len(assets)))]
-
-
-def _dealt(meshes: tuple[Asset, ...], objects: tuple[int, int], seed: int, split: Split, place: int) -> list[Asset]:
+def _dealt(meshes: tuple[Asset, ...], config: SceneConfig, seed: int, split: Split, place: int) -> list[Asset]:
     """The models of a video: a stretch of one endless walk through seeded permutations of all models.
 
-    Each run of as many videos as there are object numbers has each number once, in random order, so where a video's
-    stretch begins follows from its place alone.
+    Each run of as many videos as `_object_numbers` has entries has each of them once, in random order, so where a
+    video's stretch begins follows from its place alone.
     """
-    fewest, most = objects
-    block, within = divmod(place, most - fewest + 1)
-    counts = rng_for(seed, "object numbers", split, block).permutation(np.arange(fewest, most + 1))
+    numbers = _object_numbers(config.objects, config.median_objects)
+    block, within = divmod(place, len(numbers))
+    counts = rng_for(seed, "object numbers", split, block).permutation(numbers)
     start = block * int(counts.sum()) + int(counts[:within].sum())
     laps = (divmod(position, len(meshes)) for position in range(start, start + int(counts[within])))
     return [meshes[_permutation(seed, split, lap, len(meshes))[at]] for lap, at in laps]
+
+
+@functools.lru_cache(maxsize=8)
+def _object_numbers(objects: tuple[int, int], median: float | None) -> np.ndarray:
+    """The numbers of objects of a block of videos: each once, or 40 of them that fall off evenly about ``median``."""
+    numbers = np.arange(objects[0], objects[1] + 1)
+    if median is None:
+        return numbers
+
+    def cumulative(log_ratio: float) -> np.ndarray:
+        shares = np.exp(log_ratio * np.arange(len(numbers)))
+        return np.asarray(shares.cumsum() / shares.sum())
+
+    # With half of its share below it, a number is the median.
+    ratios = np.linspace(-3, 3, 1201)
+    middles = [np.interp(0.5, cumulative(ratio), numbers + 0.5) for ratio in ratios]
+    ratio = ratios[int(np.abs(np.array(middles) - median).argmin())]
+    return numbers[np.searchsorted(cumulative(ratio), (np.arange(40) + 0.5) / 40)]
 
 
 @functools.lru_cache(maxsize=8)
@@ -223,8 +257,8 @@ def _step_sigma(speed: float, frames: int) -> float:
 
 def _motion(
     rng: np.random.Generator, config: SceneConfig, render: RenderSettings, camera: CameraSpec, others: list[Curve]
-) -> CurveMotion:
-    """An object's curves, redrawn up to 50 times until it stays in view and clear of ``others``; then accepted."""
+) -> tuple[Curve, CurveMotion]:
+    """An object's location and curves, redrawn up to 50 times until it stays in view and clear of ``others``."""
     move, turn = (_step_sigma(speed, render.frames) for speed in (config.object_speed, config.turn_speed))
     # The change of scale over a video spreads evenly, in logarithm, over its four steps.
     least = config.scale_change ** (1 / (CONTROL_POINTS - 1))
@@ -241,7 +275,7 @@ def _motion(
             break
     rotation = sample_walk(paused, rng.uniform(0, 2 * np.pi, 3), lambda a: a + rng.normal(0, turn, 3))
     scale = sample_walk(paused, rng.uniform(*config.scale, 3), lambda a: a * rng.uniform(least, 1 / least, 3))
-    return CurveMotion(location=location, rotation=fit_curve(rotation), scale=fit_curve(scale))
+    return location, CurveMotion(location=location, rotation=fit_curve(rotation), scale=fit_curve(scale))
 
 
 def _clear(location: Curve, others: list[Curve], config: SceneConfig, render: RenderSettings) -> bool:

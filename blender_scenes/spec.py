@@ -37,14 +37,26 @@ class Curve(Record):
     axes: tuple[Polynomial, Polynomial, Polynomial]
 
 
+class Spline(Record):
+    """A cubic spline through ``knots``, which are spread evenly over u in [0, 1] (without knots at its ends' second
+    neighbours: the first two pieces are one polynomial, and so are the last two).
+    """
+
+    knots: Annotated[tuple[Vector, ...], Field(min_length=2)]
+
+
+Trajectory = Curve | Spline
+"""How a point moves over the video."""
+
+
 class CurveMotion(Record):
-    """Motion along polynomials: position, rotation and scale."""
+    """Motion along polynomials or splines: position, rotation and scale."""
 
     kind: Literal["curve"] = "curve"
-    location: Curve
-    rotation: Curve
+    location: Trajectory
+    rotation: Trajectory
     """XYZ Euler angles."""
-    scale: Curve
+    scale: Trajectory
 
 
 class BakedMotion(Record):
@@ -53,6 +65,24 @@ class BakedMotion(Record):
     kind: Literal["baked"] = "baked"
     poses: Annotated[tuple[Pose, ...], Field(min_length=1)]
     """Matrices to the world's coordinates, one a frame: from a mesh's, or a camera's (x right, y down, z forward)."""
+
+
+Excuse = Literal["black", "burnt", "flat", "hidden"]
+"""What a module may cause on purpose, which then is no reason to refuse a video: frames without light, overexposed or
+without contrast. "hidden", objects out of sight, is still refused, but counted as the module's."""
+
+
+class Trait(Record):
+    """What a module did to the scene or the object that holds this trait. Nothing is rendered from it."""
+
+    module: str
+    amounts: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """What the module drew: its amounts by name."""
+    excuses: Annotated[tuple[Excuse, ...], Field(exclude_if=lambda excuses: not excuses)] = ()
+
+
+Traits = Annotated[tuple[Trait, ...], Field(exclude_if=lambda traits: not traits)]
+"""In the order in which the modules drew; records hold them only where there are any."""
 
 
 class Deformation(Record):
@@ -80,6 +110,8 @@ class ObjectSpec(Record):
     """How it is applied: box projection, or new UVs (as in BL30K)."""
     motion: Annotated[CurveMotion | BakedMotion, Field(discriminator="kind")]
     deformation: Deformation | None = None
+    traits: Traits = ()
+    """What modules did to it."""
 
     @model_validator(mode="after")
     def _one_replacement(self) -> Self:
@@ -92,8 +124,8 @@ class LookAtMotion(Record):
     """A camera that moves and looks at a moving point, its image's up kept close to +z."""
 
     kind: Literal["look_at"] = "look_at"
-    location: Curve
-    look_at: Curve
+    location: Trajectory
+    look_at: Trajectory
 
 
 class LensSpec(Record):
@@ -222,6 +254,8 @@ class SceneSpec(Record):
     render: RenderSettings
     attributes: dict[str, bool | int | float | str] = Field(default_factory=dict)
     """Free tags for finding the video; nothing depends on them."""
+    traits: Traits = ()
+    """What modules did to the scene as a whole; what they did to an object is with the object."""
 
     @model_validator(mode="after")
     def _baked_motion_is_as_long_as_the_video(self) -> Self:
@@ -239,6 +273,17 @@ class SceneSpec(Record):
         return frozenset(
             meshes | {plane.texture for plane in planes if plane} | ({self.world.hdri} if self.world else set())
         )
+
+    @property
+    def all_traits(self) -> tuple[Trait, ...]:
+        """What modules did to the scene and to all its objects and distractors."""
+        items = (*self.objects, *self.distractors)
+        return (*self.traits, *(trait for item in items for trait in item.traits))
+
+    @property
+    def excuses(self) -> frozenset[Excuse]:
+        """What its modules cause on purpose."""
+        return frozenset(excuse for trait in self.all_traits for excuse in trait.excuses)
 
     @property
     def video_id(self) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize_scalar
 
-from blender_scenes.spec import BakedMotion, CameraSpec, Curve, Deformation, ObjectSpec
+from blender_scenes.spec import BakedMotion, CameraSpec, Curve, Deformation, ObjectSpec, Spline, Trajectory
 
 Limits = Literal["both", "upward"]
 CONTROL_POINTS = 5
@@ -70,9 +71,17 @@ def least_distance(one: Curve, other: Curve) -> float:
     return float(minimize_scalar(distance, bounds=(0.0, 1.0), method="bounded").fun)
 
 
-def evaluate(curve: Curve, frames: int, shift: float = 0.0) -> np.ndarray:
-    """The curve at each of ``frames`` frames, or ``shift`` frames later: float64 ``[T, 3]``."""
+def fit_spline(points: np.ndarray) -> Spline:
+    """The spline through knots ``[N, 3]`` spread evenly over u in [0, 1]."""
+    return Spline(knots=tuple((x, y, z) for x, y, z in points.tolist()))
+
+
+def evaluate(curve: Trajectory, frames: int, shift: float = 0.0) -> np.ndarray:
+    """The path at each of ``frames`` frames, or ``shift`` frames later: float64 ``[T, 3]``."""
     u = np.linspace(0.0, 1.0, frames) + shift / (frames - 1)
+    if isinstance(curve, Spline):
+        knots = np.array(curve.knots)
+        return np.asarray(CubicSpline(np.linspace(0.0, 1.0, len(knots)), knots)(u))
     return np.stack([np.polynomial.polynomial.polyval(u, np.asarray(axis)) for axis in curve.axes], axis=1)
 
 

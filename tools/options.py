@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from vosforge.config import named
 from vosforge.errors import InputError
 
 
@@ -52,7 +51,7 @@ NumTextures = Annotated[
 Hdris = Annotated[
     Path | None, typer.Option(help="A folder of HDRIs; default: those shipped with bpy.", show_default=False)
 ]
-Preset = Annotated[str, typer.Option(help="Scene preset: basic, bl30k or clips.")]
+Preset = Annotated[str, typer.Option(help="Scene preset: basic, bl30k, clips or diverse, or a YAML file.")]
 Seed = Annotated[int, typer.Option(help="Seed of the data set.")]
 CatalogPath = Annotated[
     Path | None, typer.Option(help="A catalog.jsonl or its data set; default: from --assets.", show_default=False)
@@ -115,7 +114,8 @@ Videos = Annotated[int | None, typer.Option(min=1, help="Number of videos.", sho
 Frames = Annotated[int | None, typer.Option(min=2, help="Frames per video.", show_default=False)]
 DatasetSeed = Annotated[int | None, typer.Option(help="Seed of the data set.", show_default=False)]
 DatasetPreset = Annotated[
-    str | None, typer.Option(help="Scene preset: basic (default), bl30k or clips.", show_default=False)
+    str | None,
+    typer.Option(help="Scene preset: basic (default), bl30k, clips or diverse, or a YAML file.", show_default=False),
 ]
 Quality = Annotated[
     str | None,
@@ -160,14 +160,14 @@ def dataset_flags(
     passes: str | None,
 ) -> dict[str, object]:
     """The flags that decide a data set's videos, except its assets, as overrides of its settings."""
-    from blender_scenes.sample import PRESETS
+    from blender_scenes.presets import preset_of
     from render.qualities import quality_settings
 
     names = [name.strip() for name in passes.split(",")] if passes is not None else None
     if names and len(set(names)) < len(names):
         raise InputError(f"--passes names a pass twice ({passes}): list each once")
     flags = {
-        "scene": named("preset", preset, PRESETS) if preset else None,
+        "scene": preset_of(preset) if preset else None,
         "videos": videos,
         "render.frames": frames,
         "seed": seed,

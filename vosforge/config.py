@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -67,7 +67,7 @@ def read_config(
     """
     values: dict[str, Any] = base.model_dump(mode="json") if base else {}
     if path is not None:
-        _merge(values, _loaded(path))
+        _merge(values, read_yaml(path))
     given = []
     for key, value in (overrides or {}).items():
         given.append(key.split("."))
@@ -81,8 +81,11 @@ def read_config(
         raise InputError(f"{where}: {explain(error, model)}") from None
 
 
-def _loaded(path: Path) -> dict[str, Any]:
-    """The keys and values of a YAML file in UTF-8, or in UTF-16 with a byte order mark."""
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file in UTF-8, or in UTF-16 with a byte order mark.
+
+    Raises InputError when it cannot be read or holds something else.
+    """
     try:
         loaded = yaml.safe_load(Path(path).read_bytes())
     except OSError as error:
@@ -151,7 +154,6 @@ def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> None:
 def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     for part in location:
         field = model.model_fields.get(str(part))
-        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
-            continue
-        model = field.annotation
+        kinds = () if field is None else (field.annotation, *get_args(field.annotation))
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
     return list(model.model_fields)

@@ -39,7 +39,7 @@ from vosforge.processes import end_with_owner
 from vosforge.trouble import NOT_ENOUGH, attempting, patiently
 from vosforge.videos.codec import encode
 from vosforge.videos.format import visible_area
-from vosforge.videos.gates import color_refusal, label_refusal
+from vosforge.videos.gates import DEFAULT_LIMITS, color_refusal, label_refusal
 from vosforge.videos.writer import stage_video
 
 BEAT_SECONDS = 5.0
@@ -72,6 +72,7 @@ def video_job(engine: Engine, job: Job) -> Iterator[Event]:
             "catalog": str(places.catalog),
             "staged": str(places.staged(job["index"])),
             "gates": pinned.config.scene.gates,
+            "limits": pinned.config.scene.gate_limits,
             "renderer": job["renderer"],
             "source": job["source"],
         },
@@ -81,8 +82,8 @@ def video_job(engine: Engine, job: Job) -> Iterator[Event]:
 def render_job(engine: Engine, job: Job) -> Iterator[Event]:
     """Render ``job["spec"]`` and stage it at ``job["staged"]``; yields an event a frame, then the outcome.
 
-    With ``job["gates"]`` a video that fails its checks is refused. Nothing is rendered if ``job["renderer"]``, the
-    renderer of the data set, differs from this one.
+    With ``job["gates"]`` a video that fails its checks is refused; ``job["limits"]`` has what they refuse (default: as
+    ``basic``). Nothing is rendered if ``job["renderer"]``, the renderer of the data set, differs from this one.
     """
     _check_there(job)
     try:
@@ -124,10 +125,13 @@ def _rendered(engine: Engine, job: Job) -> Iterator[Event]:
         yield Frames()
     yield Working("finishing")
     areas = visible_area(masks, len(spec.objects))
-    reason = color_refusal(brightness, contrast) or label_refusal(areas, masks[0].size)
-    if job["gates"] and reason is not None:
-        yield Refused(reason)
-        return
+    if job["gates"]:
+        limits = job.get("limits", DEFAULT_LIMITS).without(spec.excuses)
+        refusal = color_refusal(brightness, contrast, limits) or label_refusal(areas, masks[0].size, limits)
+        if refusal is not None:
+            modules = {trait.module for trait in spec.all_traits if refusal.kind in trait.excuses}
+            yield Refused(refusal.reason, refusal.kind, tuple(sorted(modules)))
+            return
     if maker is not None and "tracks" in settings.passes:
         passes |= make_tracks(maker.surfaces, masks)
     darkest = min(brightness, default=None)

@@ -59,6 +59,15 @@ class Refused:
     """The video was rendered, and its frames or labels fail the checks."""
 
     reason: str
+    kind: str = ""
+    """As in `vosforge.videos.gates.Refusal`."""
+    modules: tuple[str, ...] = ()
+    """The modules of its scene that may be why."""
+
+    @property
+    def counted_as(self) -> str:
+        """The kind and the modules that may be why: "hidden (occluders, paths)"."""
+        return f"{self.kind or 'other'} ({', '.join(self.modules)})" if self.modules else self.kind or "other"
 
 
 @dataclass(frozen=True, slots=True)

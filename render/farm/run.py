@@ -8,9 +8,9 @@ itself cannot be written to, the run waits.
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from render.farm.devices import check_renderer
@@ -48,7 +48,8 @@ LOOK = 1.0
 class Progress:
     """Progress of a run: counts and seconds since its start. Redrawn videos count in the frames each time.
 
-    ``left``: videos that were killed again and again; they stay missing.
+    ``left``: videos that were killed again and again; they stay missing. ``refusals``: how often a video failed the
+    checks, by kind and module.
     """
 
     frames_done: int
@@ -59,6 +60,7 @@ class Progress:
     quarantined: int
     left: int
     seconds: float
+    refusals: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class _Run:
         self._sealing: dict[int, list[Seal]] = {}
         """By worker: the shards it was asked to seal."""
         self._rendered = self._videos = self._redrawn = self._quarantined = self._left = 0
+        self._refusals: Counter[str] = Counter()
         self._total, self._started = len(missing), time.monotonic()
         self._stuck: float | None = None
         """Since when the folder cannot be written to."""
@@ -196,6 +199,7 @@ class _Run:
             quarantined=self._quarantined,
             left=self._left,
             seconds=time.monotonic() - self._started,
+            refusals=dict(self._refusals),
         )
 
     def _act(self, worker: int, request: Request | None, event: Event) -> None:
@@ -227,7 +231,9 @@ class _Run:
         if isinstance(event, Done):
             self._hold_to_renderer(task.index, event.renderer)
             self._settle(worker, task.index)
-        elif task.attempt + 1 < self._dataset.config.attempts:
+            return
+        self._refusals[event.counted_as] += 1
+        if task.attempt + 1 < self._dataset.config.attempts:
             logger.debug("video %d: %s; redrawing", task.index, event.reason)
             self._redrawn += 1
             self._queue.append(_Task(task.index, task.attempt + 1))

@@ -161,7 +161,7 @@ class RunLog:
         finished = self._counts()["videos_done"] == self._videos
         self._outcome = how_it_ended(error) or ("finished" if finished else "incomplete")
         told = {"error": first_line(error)} if isinstance(error, Exception) else {}
-        self.note("run ended", outcome=self._outcome, **told, **self._counts(), failures=self._failures)
+        self.note("run ended", outcome=self._outcome, **told, **self._counts(), **self._sums())
         self._seats.clear()
         self._write()
 
@@ -207,7 +207,7 @@ class RunLog:
                 self._failures[event.trouble] += 1
                 facts = {"trouble": event.trouble, "sentence": event.sentence}
             elif isinstance(event, Refused):
-                facts = {"reason": event.reason}
+                facts = {"reason": event.reason, "kind": event.kind, "modules": event.modules}
             seconds = round(time.monotonic() - (seat.given or self._began), 3)
             video = {"index": request.index, "attempt": request.attempt, "worker": worker, "node": seat.node}
             self.note(f"video {type(event).__name__.lower()}", **video, seconds=seconds, **facts)
@@ -277,6 +277,10 @@ class RunLog:
                 for number, seat in sorted(self._seats.items())
             ),
         )
+
+    def _sums(self) -> dict[str, Mapping[str, int]]:
+        """How often videos failed and were refused, by why."""
+        return {"failures": self._failures, "refusals": self._progress.refusals if self._progress else {}}
 
     def _counts(self) -> dict[str, int]:
         done = self._progress

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from assets.store import AssetStore
-from blender_scenes.sample import PRESETS
+from blender_scenes.presets import check_preset
 from render.farm.estimate import Estimate, Samples, Span, estimate, take_samples
 from render.farm.jobs import DatasetConfig, begun_with, catalog_of
 from render.farm.layout import Layout, Resources, layout_for, worker_memory
@@ -13,7 +13,7 @@ from render.farm.prepare import build_catalog
 from render.farm.process import BLENDER, BlenderUnusableError, cards_of
 from tools.commands.rendering import check_place
 from tools.commands.status import duration
-from vosforge.config import named, read_config
+from vosforge.config import read_config
 from vosforge.errors import InputError
 from vosforge.log import console
 from vosforge.processes import cores, free_memory
@@ -46,7 +46,7 @@ def estimate_lines(
     if out is not None and begun is not None and (begun.assets, begun.seed) == (wanted.assets, wanted.seed):
         catalog = catalog_of(out)
     else:
-        named("preset", wanted.scene.preset, PRESETS)
+        check_preset(wanted.scene)
         catalog = build_catalog(wanted.assets, wanted.seed, store)
     prepared = time.monotonic() - began
     console.print(f"rendering {min(count, wanted.videos)} sample videos of {wanted.render.frames} frames")

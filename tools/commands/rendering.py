@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from assets.store import ASSETS, AssetStore
-from blender_scenes.sample import PRESETS
+from blender_scenes.presets import check_preset
 from render.farm.jobs import Dataset, DatasetConfig, begun_with, catalog_of
 from render.farm.layout import WHOLE_MACHINE, Resources
 from render.farm.ledger import PREPARING
@@ -19,7 +19,7 @@ from render.farm.process import BlenderUnusableError, cards_of
 from render.farm.runlog import Note, untold
 from render.farm.webhook import Webhook
 from tools.convert.importing import PIN
-from vosforge.config import named, read_config
+from vosforge.config import read_config
 from vosforge.errors import InputError
 from vosforge.locks import in_turn
 from vosforge.log import console
@@ -66,7 +66,9 @@ def render_with_progress(
 
         done = render(dataset, store, resources, show, retry_quarantined, on_note=on_note)
     if done.redrawn or done.quarantined:
-        console.print(f"redrawn after a failed check: {done.redrawn}; quarantined: {done.quarantined}")
+        why = ", ".join(f"{kind} {count}" for kind, count in sorted(done.refusals.items()))
+        told = f"redrawn after a failed check: {done.redrawn}{f' ({why})' if why else ''}"
+        console.print(f"{told}; quarantined: {done.quarantined}")
     return done
 
 
@@ -152,7 +154,7 @@ def open_dataset(
         console.print(f"{shown(root)} exists, reusing its catalog")
         catalog = catalog_of(root)
     else:
-        named("preset", config.scene.preset, PRESETS)  # of new scenes: those of stored data sets may bear any name
+        check_preset(config.scene)  # of new scenes: those of stored data sets may bear any name
         catalog = build_catalog(config.assets, config.seed, store, _preparing(address))
     if not isinstance(root, Path) and part == WHOLE:
         store.publish(catalog, root / ASSETS)

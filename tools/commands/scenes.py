@@ -10,10 +10,10 @@ from rich.table import Table
 from assets.catalog import Catalog
 from assets.store import AssetStore
 from blender_scenes.describe import DESCRIBED_QUANTILES, scene_quantities
-from blender_scenes.sample import PRESETS
+from blender_scenes.presets import check_preset, preset_of
 from blender_scenes.spec import SceneSpec
 from render.farm.jobs import DatasetConfig, scene_of, split_assets
-from vosforge.config import explain, named, read_config
+from vosforge.config import explain, read_config
 from vosforge.errors import InputError
 
 
@@ -61,7 +61,7 @@ def catalog_for(path: Path | None, config: DatasetConfig) -> Catalog:
 
 def preset_config(preset: str, videos: int, seed: int, overrides: Mapping[str, object] | None = None) -> DatasetConfig:
     """The settings of a data set of ``videos`` scenes of ``preset``, changed by ``overrides`` (see `read_config`)."""
-    base = DatasetConfig(seed=seed, videos=videos, scene=named("preset", preset, PRESETS))
+    base = DatasetConfig(seed=seed, videos=videos, scene=preset_of(preset))
     config = read_config(DatasetConfig, None, overrides, base)
-    named("preset", config.scene.preset, PRESETS)
+    check_preset(config.scene)
     return config

@@ -6,6 +6,7 @@
 import re
 from collections import defaultdict, deque
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from render.farm.places import noted_reason
 from tools.inspect.findings import Cure, Verification
 from vosforge.config import explain, read_config
 from vosforge.errors import InputError, MachineError, VOSForgeError
+from vosforge.gates import GateLimits
 from vosforge.guarded import Lost, guarded
 from vosforge.processes import cores
 from vosforge.progress import progress
@@ -42,6 +44,7 @@ class _Check:
     row: VideoRow
     decode: bool
     gates: bool
+    limits: GateLimits
 
 
 def verify_path(path: Place, quick: bool = False, repair: bool = False, workers: int | None = None) -> Verification:
@@ -113,6 +116,11 @@ def spec_problem(spec: str, row: VideoRow) -> str | None:
     return None
 
 
+def _limits(limits: GateLimits, spec: str | None) -> GateLimits:
+    """The limits of the video of a (valid) spec in a data set: its modules excuse what they cause on purpose."""
+    return limits.without(SceneSpec.model_validate_json(spec).excuses) if spec is not None else limits
+
+
 def _verify(path: Place, quick: bool, workers: int | None) -> Verification:
     root = path if path.is_dir() else path.parent.parent if path.parent.name == "shards" else None
     # A server that lists no folders has only copies: they are held against their manifest, not what is to be rendered.
@@ -156,6 +164,7 @@ def _staged(root: Place, config: DatasetConfig) -> dict[Place, str]:
 def _read(found: Verification, files: list[Place], root: Place, quick: bool, workers: int | None) -> set[Place]:
     """Read all files and the videos in them; returns those whose list of videos could be read."""
     gates = bool(found.config and found.config.scene.gates)
+    limits = found.config.scene.gate_limits if found.config else GateLimits()
     tasks: deque[Place | _Check] = deque(files)
     listed: set[Place] = set()
     with progress("verifying", len(files)) as bar:
@@ -175,7 +184,7 @@ def _read(found: Verification, files: list[Place], root: Place, quick: bool, wor
             elif isinstance(result, Listing):
                 listed.add(path)
                 _note(found, path, file, result)
-                tasks.extend(_Check(path, row, not quick, gates) for row in result.rows.values())
+                tasks.extend(_Check(path, row, not quick, gates, limits) for row in result.rows.values())
                 more = len(result.rows)
             elif isinstance(result, Lost):
                 found.add(path.stem if staged else "", file, result.why, "manual")
@@ -201,7 +210,9 @@ def _work(task: Place | _Check) -> Listing | Lost | str | None:
     """List a file or check a video, in an expendable process."""
     try:
         if isinstance(task, _Check):
-            return find_problem(task.path, task.row, spec_problem, task.decode, task.gates)
+            return find_problem(
+                task.path, task.row, spec_problem, task.decode, task.gates, partial(_limits, task.limits)
+            )
         return list_videos(task)
     except MachineError as error:
         return Lost(f"cannot be read here ({error.why}), which says nothing of its content")

@@ -14,17 +14,20 @@ import h5py
 import numpy as np
 
 from vosforge.errors import InputError, MachineError, VOSForgeError, first_line
+from vosforge.gates import GateLimits
 from vosforge.remote import Place
 from vosforge.terms import VOID
 from vosforge.trouble import trouble, unread
 from vosforge.videos.format import VideoRow, boxes
-from vosforge.videos.gates import BRIGHTEST, DARKEST, label_refusal
+from vosforge.videos.gates import DEFAULT_LIMITS, label_refusal
 from vosforge.videos.passes_check import check_frame, check_shapes, check_tracks
 from vosforge.videos.reader import DAMAGE, ShardVideo, open_shard
 from vosforge.videos.texts import is_texts, read_text
 
 SpecTest = Callable[[str, VideoRow], str | None]
 """From a spec's JSON and its video's row: what is wrong with the spec, or None."""
+LimitsOf = Callable[[str | None], GateLimits]
+"""From a spec's JSON, if any, to the limits of its video."""
 
 BROKEN = (*DAMAGE, LookupError, ArithmeticError, MemoryError)
 """Errors of reading damaged data."""
@@ -90,12 +93,13 @@ def find_problem(
     spec_test: SpecTest = lambda spec, row: None,
     decode: bool = True,
     gates: bool = False,
+    limits_of: LimitsOf = lambda spec: DEFAULT_LIMITS,
 ) -> str | None:
     """Check the video of ``row`` in the shard at ``path``: what is wrong, or None.
 
-    ``decode``: look at every checksum, frame and mask, not only at the tables. ``gates``: hold it against
-    `vosforge.videos.gates` as well, which its data set asks of every video. Raises MachineError when the machine keeps
-    it from being read, which says nothing of the video.
+    ``decode``: look at every checksum, frame and mask, not only at the tables. ``gates``: hold it against its limits
+    (see `vosforge.videos.gates`) as well, which its data set asks of every video. Raises MachineError when the machine
+    keeps it from being read, which says nothing of the video.
     """
     video = ShardVideo(path, row)
     try:
@@ -105,11 +109,12 @@ def find_problem(
         area, box = (video.group[f"objects/{name}"][()] for name in ("visible_area", "box"))
         _check_statistics(row, area, box)
         check_tracks(video)
-        if gates:
-            _check_gates(row, area)
+        limits = limits_of(video.spec_json) if gates else None
+        if limits is not None:
+            _check_gates(row, area, limits)
         if decode:
             video.verify()
-            _check_pixels(video, area, box, gates)
+            _check_pixels(video, area, box, limits)
     except MachineError:
         raise
     except VOSForgeError as error:
@@ -198,18 +203,18 @@ def _check_statistics(row: VideoRow, area: np.ndarray, box: np.ndarray) -> None:
         raise VOSForgeError("'objects/box' is smaller than the object in it")
 
 
-def _check_gates(row: VideoRow, area: np.ndarray) -> None:
+def _check_gates(row: VideoRow, area: np.ndarray, limits: GateLimits) -> None:
     """Check the stored numbers against the gates; contrast is not stored."""
-    if row.darkest is not None and row.darkest < DARKEST:
+    if row.darkest is not None and row.darkest < limits.darkest:
         raise VOSForgeError(f"a frame is black (mean brightness {row.darkest:.1f} of 255)")
-    if reason := label_refusal(area, row.height * row.width):
-        raise VOSForgeError(reason)
+    if refusal := label_refusal(area, row.height * row.width, limits):
+        raise VOSForgeError(refusal.reason)
 
 
-def _check_pixels(video: ShardVideo, area: np.ndarray, box: np.ndarray, gates: bool) -> None:
+def _check_pixels(video: ShardVideo, area: np.ndarray, box: np.ndarray, limits: GateLimits | None) -> None:
     """Decode every frame and mask, and recompute the tables frame by frame."""
     if video.has_colors:
-        _check_colors(video, gates)
+        _check_colors(video, limits)
     K = video.num_objects
     known = np.zeros(256, bool)
     known[: K + 1] = True
@@ -227,13 +232,13 @@ def _check_pixels(video: ShardVideo, area: np.ndarray, box: np.ndarray, gates: b
         check_frame(video, t, mask)
 
 
-def _check_colors(video: ShardVideo, gates: bool) -> None:
+def _check_colors(video: ShardVideo, limits: GateLimits | None) -> None:
     stated, slack = video.row.darkest or 0.0, LOSSY_SLACK if video.encoding == "jpeg" else LOSSLESS_SLACK
     darkest = np.inf
     for t in range(video.num_frames):
         brightness = float(video.frame(t).mean())
         darkest = min(darkest, brightness)
-        if gates and not DARKEST - slack <= brightness <= BRIGHTEST + slack:
+        if limits is not None and not limits.darkest - slack <= brightness <= limits.brightest + slack:
             raise VOSForgeError(f"frame {t} is black or burnt (mean brightness {brightness:.1f} of 255)")
     if abs(darkest - stated) > slack:
         raise VOSForgeError(f"its row says darkest {stated}, but it has {darkest:.1f}")

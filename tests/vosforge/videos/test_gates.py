@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from vosforge.gates import GateLimits
 from vosforge.videos.gates import color_refusal, label_refusal
 
 PIXELS = 10_000
@@ -41,4 +42,27 @@ def test_without_colours_only_labels_count():
     ],
 )
 def test_what_is_wrong_is_named(changes, says):
-    assert says in refusal(**measure(**changes))
+    assert says in refusal(**measure(**changes)).reason
+
+
+DIVERSE = GateLimits(min_coverage=0.0, max_coverage=1.0, min_area=0.0, first_frame=True, max_empty=0.5)
+
+
+@pytest.mark.parametrize(
+    ("empty", "says"),
+    [((), None), ((1, 2), None), ((0,), "in frame 0"), ((1, 2, 3), "in 75% of the frames")],
+)
+def test_small_and_absent_objects_pass_where_the_preset_wants_them(empty, says):
+    areas = np.full((4, 2), 1)
+    areas[list(empty)] = 0
+    refused = label_refusal(areas, PIXELS, DIVERSE)
+    assert refused is None if says is None else says in refused.reason
+    assert label_refusal(areas, PIXELS) is not None
+
+
+@pytest.mark.parametrize(("kind", "brightness", "contrast"), [("black", 1, 9), ("burnt", 250, 9), ("flat", 99, 1)])
+def test_what_a_module_causes_on_purpose_is_no_reason(kind, brightness, contrast):
+    limits = GateLimits()
+    assert color_refusal([brightness], [contrast], limits).kind == kind
+    assert color_refusal([brightness], [contrast], limits.without((kind,))) is None
+    assert color_refusal([brightness], [contrast], limits.without({"black", "burnt", "flat"} - {kind})) is not None

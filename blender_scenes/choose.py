@@ -1,0 +1,20 @@
+"""Choosing assets from a catalog."""
+
+import numpy as np
+
+from assets.catalog import Asset, AssetKind, Catalog
+from vosforge.errors import VOSForgeError
+from vosforge.terms import Split
+
+
+def assets_of(catalog: Catalog, kind: AssetKind, split: Split) -> tuple[Asset, ...]:
+    """The assets of one kind. Raises VOSForgeError when the ``catalog`` of ``split`` has none."""
+    assets = catalog.of_kind(kind)
+    if not assets:
+        raise VOSForgeError(f"the catalog has no {kind} for the split '{split}': add more assets of this kind")
+    return assets
+
+
+def pick(rng: np.random.Generator, assets: tuple[Asset, ...]) -> Asset:
+    """One of ``assets``, each as likely."""
+    return assets[int(rng.integers(len(assets)))]
