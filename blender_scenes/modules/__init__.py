@@ -1,10 +1,11 @@
 """Modules: each changes a drawn scene in one way, by its own settings and its own random numbers (docs/modules.md)."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from assets.catalog import Catalog
+from blender_scenes.modules.light import Light
 from blender_scenes.spec import SceneSpec
 from vosforge.config import Record
 from vosforge.seeding import rng_for
@@ -12,6 +13,8 @@ from vosforge.seeding import rng_for
 
 class Modules(Record):
     """The settings of all modules, in the order in which they draw. One that is absent is off."""
+
+    light: Annotated[Light | None, Field(description="sun, panels, coloured light, night")] = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -32,5 +35,5 @@ def apply_modules(modules: Modules, scene: SceneSpec, assets: Catalog) -> SceneS
     return scene
 
 
-DIVERSE = Modules()
+DIVERSE = Modules(light=Light())
 """Those of the preset ``diverse``."""
