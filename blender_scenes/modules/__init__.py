@@ -5,7 +5,14 @@ from typing import Annotated, Any
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from assets.catalog import Catalog
+from blender_scenes.modules.camouflage import Camouflage
+from blender_scenes.modules.distractors import Distractors
 from blender_scenes.modules.light import Light
+from blender_scenes.modules.lookalikes import Lookalikes
+from blender_scenes.modules.occluders import Occluders
+from blender_scenes.modules.paths import Paths
+from blender_scenes.modules.sizes import Sizes
+from blender_scenes.modules.speeds import Speeds
 from blender_scenes.spec import SceneSpec
 from vosforge.config import Record
 from vosforge.seeding import rng_for
@@ -15,6 +22,13 @@ class Modules(Record):
     """The settings of all modules, in the order in which they draw. One that is absent is off."""
 
     light: Annotated[Light | None, Field(description="sun, panels, coloured light, night")] = None
+    lookalikes: Annotated[Lookalikes | None, Field(description="more of the same model and material")] = None
+    distractors: Annotated[Distractors | None, Field(description="things without a label")] = None
+    sizes: Annotated[Sizes | None, Field(description="tiny, thin and large objects; scale change")] = None
+    speeds: Annotated[Speeds | None, Field(description="motion in the image")] = None
+    paths: Annotated[Paths | None, Field(description="objects that vanish and return")] = None
+    camouflage: Annotated[Camouflage | None, Field(description="objects in their background's texture")] = None
+    occluders: Annotated[Occluders | None, Field(description="distractors that hide parts of objects")] = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -35,5 +49,14 @@ def apply_modules(modules: Modules, scene: SceneSpec, assets: Catalog) -> SceneS
     return scene
 
 
-DIVERSE = Modules(light=Light())
+DIVERSE = Modules(
+    light=Light(),
+    lookalikes=Lookalikes(),
+    distractors=Distractors(),
+    sizes=Sizes(),
+    speeds=Speeds(),
+    paths=Paths(),
+    camouflage=Camouflage(),
+    occluders=Occluders(),
+)
 """Those of the preset ``diverse``."""
