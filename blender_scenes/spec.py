@@ -278,6 +278,8 @@ class SceneSpec(Record):
     atmosphere: AtmosphereSpec | None = None
     exposure: float = 0.0
     """In stops: one more makes the frames twice as bright."""
+    drift: Annotated[Trajectory | None, Field(exclude_if=lambda drift: drift is None)] = None
+    """Stops of red, green and blue that are added to the exposure over the video, as cameras adapt."""
     render: RenderSettings
     attributes: dict[str, bool | int | float | str] = Field(default_factory=dict)
     """Free tags for finding the video; nothing depends on them."""

@@ -7,12 +7,14 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from assets.catalog import Catalog
 from blender_scenes.modules.camouflage import Camouflage
 from blender_scenes.modules.distractors import Distractors
+from blender_scenes.modules.exposure import Exposure
 from blender_scenes.modules.light import Light
 from blender_scenes.modules.lookalikes import Lookalikes
 from blender_scenes.modules.occluders import Occluders
 from blender_scenes.modules.paths import Paths
 from blender_scenes.modules.sizes import Sizes
 from blender_scenes.modules.speeds import Speeds
+from blender_scenes.modules.weather import Weather
 from blender_scenes.spec import SceneSpec
 from vosforge.config import Record
 from vosforge.seeding import rng_for
@@ -22,6 +24,8 @@ class Modules(Record):
     """The settings of all modules, in the order in which they draw. One that is absent is off."""
 
     light: Annotated[Light | None, Field(description="sun, panels, coloured light, night")] = None
+    weather: Annotated[Weather | None, Field(description="fog")] = None
+    exposure: Annotated[Exposure | None, Field(description="drift of exposure and white balance")] = None
     lookalikes: Annotated[Lookalikes | None, Field(description="more of the same model and material")] = None
     distractors: Annotated[Distractors | None, Field(description="things without a label")] = None
     sizes: Annotated[Sizes | None, Field(description="tiny, thin and large objects; scale change")] = None
@@ -51,6 +55,8 @@ def apply_modules(modules: Modules, scene: SceneSpec, assets: Catalog) -> SceneS
 
 DIVERSE = Modules(
     light=Light(),
+    weather=Weather(),
+    exposure=Exposure(),
     lookalikes=Lookalikes(),
     distractors=Distractors(),
     sizes=Sizes(),

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 
 from blender_scenes.modules import Modules
+from blender_scenes.modules.exposure import Exposure
 from blender_scenes.modules.light import Light
+from blender_scenes.modules.weather import Weather
 from blender_scenes.sample import PRESETS, sample_scene
 from blender_scenes.spec import RenderSettings
+from blender_scenes.trajectories import evaluate
 from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from render.qualities import QUALITIES
-from tests.render.blender.test_engine import job
-from tests.render.raycast import cast_mask, undecided
+from tests.render.blender.test_engine import job, light
+from tests.render.raycast import cast, undecided
 from vosforge.videos import ShardSet
 
 pytestmark = pytest.mark.blender
@@ -44,9 +47,11 @@ def show(blender, store, catalog, tmp_path):
 
 
 def check_masks(spec, store, masks):
-    for t, mask in enumerate(masks):
-        different = mask != cast_mask(spec, store, t)
-        assert different.sum() <= 2 and (not different.any() or undecided(spec, store, t, mask)[different].all())
+    """Hold the first frame's mask against an independent ray cast: the depth of what is seen, ``[H, W]``."""
+    expected, depth = cast(spec, store, 0)
+    different = masks[0] != expected
+    assert different.sum() <= 2 and (not different.any() or undecided(spec, store, 0, masks[0])[different].all())
+    return depth
 
 
 def chroma(frames, masks):
@@ -62,9 +67,35 @@ def test_light(show, store, index):
     for kind in OTHER_LIGHT:
         spec, shown[kind], lit = show(index, light=Light(**OTHER_LIGHT | {kind: 1.0}))
         assert np.array_equal(lit, masks), "labels do not depend on light"
-    check_masks(spec, store, masks)
+    if index == 0:
+        check_masks(spec, store, masks)
     assert shown["night"].mean() < 0.4 * off.mean()
     assert chroma(shown["colored"], masks) > chroma(shown["panels"], masks) + 0.02
     means = [frames[masks > 0].mean(axis=0) for frames in (off, *shown.values())]
     for one, other in itertools.pairwise(means):
         assert np.abs(one - other).max() > 3
+
+
+def test_fog(show, store):
+    _, off, masks = show(3)
+    spec, on, foggy = show(3, weather=Weather(fog=1.0, visibility=(20.0, 20.0)))
+    assert np.array_equal(foggy, masks), "labels are those of clear air"
+    depth = check_masks(spec, store, masks)
+    fog = np.array(spec.atmosphere.color)
+    seen, clear = light(on), light(off)
+    kept = np.exp(-spec.atmosphere.density * depth)[..., None]
+    off_by = np.abs(seen[0] - clear[0] * kept - fog * (1 - kept))[masks[0] > 0]
+    assert np.median(off_by) < 0.03
+
+
+def test_exposure(show):
+    _, off, masks = show(3)
+    spec, on, drifting = show(3, exposure=Exposure(drift=1.0, stops=(1.5, 1.5), balance=(0.6, 0.6)))
+    assert np.array_equal(drifting, masks)
+    stops = evaluate(spec.drift, SETTINGS.frames)
+    for t in range(SETTINGS.frames):
+        middle = (np.minimum(on[t], off[t]) > 40) & (np.maximum(on[t], off[t]) < 240)
+        for channel in range(3):
+            here = middle[:, :, channel]
+            ratio = np.median(light(on[t, :, :, channel][here]) / light(off[t, :, :, channel][here]))
+            assert np.log2(ratio) == pytest.approx(stops[t, channel], abs=0.06)
