@@ -5,6 +5,8 @@ from typing import Annotated, Any
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from assets.catalog import Catalog
+from blender_scenes.modules.blur import Blur
+from blender_scenes.modules.camera import Camera
 from blender_scenes.modules.camouflage import Camouflage
 from blender_scenes.modules.distractors import Distractors
 from blender_scenes.modules.exposure import Exposure
@@ -12,6 +14,7 @@ from blender_scenes.modules.light import Light
 from blender_scenes.modules.lookalikes import Lookalikes
 from blender_scenes.modules.occluders import Occluders
 from blender_scenes.modules.paths import Paths
+from blender_scenes.modules.shake import Shake
 from blender_scenes.modules.sizes import Sizes
 from blender_scenes.modules.speeds import Speeds
 from blender_scenes.modules.weather import Weather
@@ -26,6 +29,7 @@ class Modules(Record):
     light: Annotated[Light | None, Field(description="sun, panels, coloured light, night")] = None
     weather: Annotated[Weather | None, Field(description="fog")] = None
     exposure: Annotated[Exposure | None, Field(description="drift of exposure and white balance")] = None
+    camera: Annotated[Camera | None, Field(description="pans and pushes")] = None
     lookalikes: Annotated[Lookalikes | None, Field(description="more of the same model and material")] = None
     distractors: Annotated[Distractors | None, Field(description="things without a label")] = None
     sizes: Annotated[Sizes | None, Field(description="tiny, thin and large objects; scale change")] = None
@@ -33,6 +37,8 @@ class Modules(Record):
     paths: Annotated[Paths | None, Field(description="objects that vanish and return")] = None
     camouflage: Annotated[Camouflage | None, Field(description="objects in their background's texture")] = None
     occluders: Annotated[Occluders | None, Field(description="distractors that hide parts of objects")] = None
+    shake: Annotated[Shake | None, Field(description="a camera held by hand")] = None
+    blur: Annotated[Blur | None, Field(description="motion blur")] = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -57,6 +63,7 @@ DIVERSE = Modules(
     light=Light(),
     weather=Weather(),
     exposure=Exposure(),
+    camera=Camera(),
     lookalikes=Lookalikes(),
     distractors=Distractors(),
     sizes=Sizes(),
@@ -64,5 +71,7 @@ DIVERSE = Modules(
     paths=Paths(),
     camouflage=Camouflage(),
     occluders=Occluders(),
+    shake=Shake(),
+    blur=Blur(),
 )
 """Those of the preset ``diverse``."""

@@ -131,12 +131,15 @@ def _shutter_open(built: BuiltScene, frame: int) -> Iterator[None]:
 
     scene.render.use_motion_blur, scene.render.motion_blur_shutter = True, shutter
     scene.render.motion_blur_position = "CENTER"
+    # Colours and normals of few samples are too noisy a guide where things are blurred.
+    scene.cycles.denoising_input_passes = "RGB"
     bpy.app.handlers.frame_change_pre.append(pose)
     try:
         yield
     finally:
         bpy.app.handlers.frame_change_pre.remove(pose)
         scene.render.use_motion_blur = False
+        scene.cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
         pose_scene(built, frame)
 
 

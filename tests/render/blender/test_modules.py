@@ -2,12 +2,17 @@
 
 import itertools
 
+import cv2
 import numpy as np
 import pytest
 
 from blender_scenes.modules import Modules
+from blender_scenes.modules.blur import Blur, fastest
+from blender_scenes.modules.camera import Camera
 from blender_scenes.modules.exposure import Exposure
 from blender_scenes.modules.light import Light
+from blender_scenes.modules.shake import Shake
+from blender_scenes.modules.speeds import Speeds
 from blender_scenes.modules.weather import Weather
 from blender_scenes.sample import PRESETS, sample_scene
 from blender_scenes.spec import RenderSettings
@@ -99,3 +104,28 @@ def test_exposure(show):
             here = middle[:, :, channel]
             ratio = np.median(light(on[t, :, :, channel][here]) / light(off[t, :, :, channel][here]))
             assert np.log2(ratio) == pytest.approx(stops[t, channel], abs=0.06)
+
+
+def test_blur(show, store):
+    """What moves smears; its mask is that of the instant."""
+    speeds = Speeds(median=15.0, fast=0.4)
+    _, off, masks = show(3, speeds=speeds)
+    spec, on, blurred = show(3, speeds=speeds, blur=Blur(share=1.0, length=(25.0, 25.0)))
+    assert np.array_equal(blurred, masks)
+    check_masks(spec, store, masks)
+    assert spec.camera.shutter * fastest(spec) > 5
+    near = [cv2.dilate((mask > 0).astype(np.uint8), np.ones((9, 9))) > 0 for mask in masks]
+    detail = [
+        np.mean(
+            [np.square(cv2.Laplacian(frame, cv2.CV_64F))[here].mean() for frame, here in zip(each, near, strict=True)]
+        )
+        for each in (off, on)
+    ]
+    assert detail[1] < 0.7 * detail[0]
+
+
+def test_a_panned_and_shaken_camera(show, store):
+    _, off, masks = show(3)
+    spec, on, moved = show(3, camera=Camera(pan=1.0, angle=(0.3, 0.3)), shake=Shake(share=1.0, pixels=(4.0, 4.0)))
+    assert np.abs(on[-1] - off[-1]).mean() > 5 and not np.array_equal(moved, masks)
+    check_masks(spec, store, moved)
