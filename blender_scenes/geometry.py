@@ -12,7 +12,7 @@ import numpy as np
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.spec import CameraSpec, ObjectSpec, SceneSpec
-from blender_scenes.trajectories import camera_poses, deformed, intrinsics, object_poses
+from blender_scenes.trajectories import camera_poses, deformed, evaluate, intrinsics, object_poses
 
 
 class SceneGeometry:
@@ -34,6 +34,9 @@ class SceneGeometry:
             np.stack([object_poses(item, self.frames, shift) for shift in self.instants]) for item in self.items
         )
         """Object to world, of each object, as ``cameras``."""
+        drift = 0.0 if spec.drift is None else evaluate(spec.drift, self.frames)
+        self.gains = 2.0 ** (spec.exposure + np.zeros((self.frames, 3)) + drift)
+        """What the exposure makes of red, green and blue light in each frame: float64 ``[T, 3]``."""
         self._posed: tuple[int, dict[int, np.ndarray]] = (-1, {})
 
     @classmethod

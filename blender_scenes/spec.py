@@ -160,12 +160,37 @@ class LightSpec(Record):
     radius: Annotated[float, Field(ge=0)] = 0.1
 
 
+class SunSpec(Record):
+    """A sun, infinitely far away; cameras do not see it."""
+
+    toward: Vector
+    """The direction to it from anywhere."""
+    strength: Annotated[float, Field(ge=0)]
+    """Watts per square metre that faces it."""
+    color: Color
+    angle: Annotated[float, Field(ge=0, lt=3)]
+    """How wide it is; wide suns cast soft shadows."""
+
+
+class PanelSpec(Record):
+    """A square that shines on one side, toward ``target``; cameras do not see it."""
+
+    location: Vector
+    target: Vector
+    size: Annotated[float, Field(gt=0)]
+    energy: Annotated[float, Field(ge=0)]
+    """Watts."""
+    color: Color
+
+
 class WorldSpec(Record):
     """The surroundings: an HDRI turned about z."""
 
     hdri: Hash
     turn: float
     strength: Annotated[float, Field(ge=0)]
+    tint: Annotated[Color, Field(exclude_if=lambda tint: tint == (1.0, 1.0, 1.0))] = (1.0, 1.0, 1.0)
+    """Its light is multiplied by this linear RGB."""
 
 
 class PlaneSpec(Record):
@@ -245,12 +270,16 @@ class SceneSpec(Record):
     """Distractors: visible, occluding objects labelled as background."""
     camera: CameraSpec
     lights: tuple[LightSpec, ...]
+    suns: Annotated[tuple[SunSpec, ...], Field(exclude_if=lambda suns: not suns)] = ()
+    panels: Annotated[tuple[PanelSpec, ...], Field(exclude_if=lambda panels: not panels)] = ()
     world: WorldSpec | None = None
     backdrop: PlaneSpec | None = None
     ground: PlaneSpec | None = None
     atmosphere: AtmosphereSpec | None = None
     exposure: float = 0.0
     """In stops: one more makes the frames twice as bright."""
+    drift: Annotated[Trajectory | None, Field(exclude_if=lambda drift: drift is None)] = None
+    """Stops of red, green and blue that are added to the exposure over the video, as cameras adapt."""
     render: RenderSettings
     attributes: dict[str, bool | int | float | str] = Field(default_factory=dict)
     """Free tags for finding the video; nothing depends on them."""

@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import bpy
 import numpy as np
-from mathutils import Matrix
+from mathutils import Matrix, Vector
 
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.blender.materials import image_material, plane_material, prepared_materials, principled_material
 from blender_scenes.blender.meshes import mesh_from_arrays, plane_mesh, unwrap
 from blender_scenes.geometry import SceneGeometry
-from blender_scenes.spec import CameraSpec, LightSpec, ObjectSpec, PlaneSpec, WorldSpec
+from blender_scenes.spec import CameraSpec, LightSpec, ObjectSpec, PanelSpec, PlaneSpec, SunSpec, WorldSpec
 
 # Blender's cameras look along -z with y up; ours along +z with y down.
 CAMERA_FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -83,6 +83,10 @@ def build_scene(geometry: SceneGeometry, store: AssetStore) -> BuiltScene:
     movers.append((_add_camera(scene, spec.camera), np.linalg.inv(geometry.cameras) @ CAMERA_FLIP))
     for number, light in enumerate(spec.lights):
         _add_light(scene, number, light)
+    for sun in spec.suns:
+        _add_sun(scene, sun)
+    for panel in spec.panels:
+        _add_panel(scene, panel)
     backdrop, _ = (
         plane and _add_plane(scene, name, plane, upright, store)
         for name, plane, upright in (("backdrop", spec.backdrop, True), ("ground", spec.ground, False))
@@ -179,6 +183,26 @@ def _add_light(scene: bpy.types.Scene, number: int, spec: LightSpec) -> None:
     _link(scene, data.name, data).location = spec.location
 
 
+def _add_sun(scene: bpy.types.Scene, spec: SunSpec) -> None:
+    data = bpy.data.lights.new("sun", "SUN")
+    data.energy, data.color, data.angle = spec.strength, spec.color, spec.angle
+    _aim(_link(scene, data.name, data), -Vector(spec.toward))
+
+
+def _add_panel(scene: bpy.types.Scene, spec: PanelSpec) -> None:
+    data = bpy.data.lights.new("panel", "AREA")
+    data.energy, data.color, data.size = spec.energy, spec.color, spec.size
+    obj = _link(scene, data.name, data)
+    obj.location = spec.location
+    _aim(obj, Vector(spec.target) - Vector(spec.location))
+
+
+def _aim(lamp: bpy.types.Object, direction: Vector) -> None:
+    """Let a lamp shine in a direction, unseen by the camera itself."""
+    lamp.rotation_euler = direction.to_track_quat("-Z", "Y").to_euler()
+    lamp.visible_camera = False
+
+
 def _world(spec: WorldSpec | None, store: AssetStore) -> bpy.types.World:
     world = bpy.data.worlds.new("world")
     world.use_nodes = True
@@ -196,5 +220,9 @@ def _world(spec: WorldSpec | None, store: AssetStore) -> bpy.types.World:
     background.inputs["Strength"].default_value = spec.strength
     links.new(coordinates.outputs["Generated"], mapping.inputs["Vector"])
     links.new(mapping.outputs["Vector"], environment.inputs["Vector"])
-    links.new(environment.outputs["Color"], background.inputs["Color"])
+    tint = nodes.new("ShaderNodeVectorMath")
+    tint.operation = "MULTIPLY"
+    tint.inputs[1].default_value = spec.tint
+    links.new(environment.outputs["Color"], tint.inputs[0])
+    links.new(tint.outputs["Vector"], background.inputs["Color"])
     return world

@@ -5,12 +5,18 @@ from typing import Annotated, Any
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from assets.catalog import Catalog
+from blender_scenes.modules.blur import Blur
+from blender_scenes.modules.camera import Camera
 from blender_scenes.modules.camouflage import Camouflage
 from blender_scenes.modules.distractors import Distractors
+from blender_scenes.modules.exposure import Exposure
+from blender_scenes.modules.light import Light
 from blender_scenes.modules.lookalikes import Lookalikes
 from blender_scenes.modules.occluders import Occluders
 from blender_scenes.modules.paths import Paths
+from blender_scenes.modules.shake import Shake
 from blender_scenes.modules.sizes import Sizes
+from blender_scenes.modules.weather import Weather
 from blender_scenes.spec import SceneSpec
 from vosforge.config import Record
 from vosforge.seeding import rng_for
@@ -19,12 +25,18 @@ from vosforge.seeding import rng_for
 class Modules(Record):
     """The settings of all modules, in the order in which they draw. One that is absent is off."""
 
+    light: Annotated[Light | None, Field(description="sun, panels, coloured light, night")] = None
+    weather: Annotated[Weather | None, Field(description="fog")] = None
+    exposure: Annotated[Exposure | None, Field(description="drift of exposure and white balance")] = None
+    camera: Annotated[Camera | None, Field(description="pans and pushes")] = None
     lookalikes: Annotated[Lookalikes | None, Field(description="more of the same model and material")] = None
     distractors: Annotated[Distractors | None, Field(description="things without a label")] = None
     sizes: Annotated[Sizes | None, Field(description="tiny, thin and large objects; scale change")] = None
     paths: Annotated[Paths | None, Field(description="motion in the image; objects that vanish and return")] = None
     camouflage: Annotated[Camouflage | None, Field(description="objects in their background's texture")] = None
     occluders: Annotated[Occluders | None, Field(description="distractors that hide parts of objects")] = None
+    shake: Annotated[Shake | None, Field(description="a camera held by hand")] = None
+    blur: Annotated[Blur | None, Field(description="motion blur")] = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -46,11 +58,17 @@ def apply_modules(modules: Modules, scene: SceneSpec, assets: Catalog) -> SceneS
 
 
 DIVERSE = Modules(
+    light=Light(),
+    weather=Weather(),
+    exposure=Exposure(),
+    camera=Camera(),
     lookalikes=Lookalikes(),
     distractors=Distractors(),
     sizes=Sizes(),
     paths=Paths(),
     camouflage=Camouflage(),
     occluders=Occluders(),
+    shake=Shake(),
+    blur=Blur(),
 )
 """Those of the preset ``diverse``."""

@@ -72,7 +72,7 @@ class Engine:
             else:
                 with _shutter_open(built, frame):
                     passes = cycles.render()
-            rgb = developed(spec, passes)
+            rgb = developed(geometry, frame, passes)
             if spec.camera.lens is not None or spec.camera.shutter > 0 or has_holes():
                 with cycles.sharp():  # the labels are those of the frame's own instant
                     passes = cycles.render(regions)
@@ -131,12 +131,15 @@ def _shutter_open(built: BuiltScene, frame: int) -> Iterator[None]:
 
     scene.render.use_motion_blur, scene.render.motion_blur_shutter = True, shutter
     scene.render.motion_blur_position = "CENTER"
+    # Colours and normals of few samples are too noisy a guide where things are blurred.
+    scene.cycles.denoising_input_passes = "RGB"
     bpy.app.handlers.frame_change_pre.append(pose)
     try:
         yield
     finally:
         bpy.app.handlers.frame_change_pre.remove(pose)
         scene.render.use_motion_blur = False
+        scene.cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
         pose_scene(built, frame)
 
 
@@ -148,12 +151,12 @@ def _labelled(spec: SceneSpec, rgb: np.ndarray | None, passes: dict[str, np.ndar
     return RenderedFrame(rgb=rgb, mask=mask, seen=seen, depth=depth)
 
 
-def developed(spec: SceneSpec, passes: dict[str, np.ndarray]) -> np.ndarray:
-    """The frame as it is seen, uint8 ``[H, W, 3]``: its light through haze, exposed, as sRGB."""
-    linear = passes[COMBINED][:, :, :3]
-    if spec.atmosphere is not None:
-        linear = hazed(linear, passes[MIST][:, :, 0] * MIST_DEPTH, spec.atmosphere)
-    return to_srgb(linear * np.float32(2.0**spec.exposure))
+def developed(geometry: SceneGeometry, t: int, passes: dict[str, np.ndarray]) -> np.ndarray:
+    """Frame ``t`` as it is seen, uint8 ``[H, W, 3]``: its light through haze, exposed, as sRGB."""
+    linear, atmosphere = passes[COMBINED][:, :, :3], geometry.spec.atmosphere
+    if atmosphere is not None:
+        linear = hazed(linear, passes[MIST][:, :, 0] * MIST_DEPTH, atmosphere)
+    return to_srgb(linear * geometry.gains[t].astype(np.float32))
 
 
 def hazed(linear: np.ndarray, distance: np.ndarray, atmosphere: AtmosphereSpec) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from assets.prepared import REFLECTANCE
 from assets.store import AssetStore
 from blender_scenes.geometry import SceneGeometry
-from blender_scenes.spec import RenderSettings, SceneSpec
+from blender_scenes.spec import RenderSettings
 from render.channels import COMBINED, INDEX
 from render.light.albedo import Albedo, CornersOf
 from render.light.backdrop import Backdrop
@@ -42,10 +42,15 @@ class Accelerated:
     """Renders the frames of one scene with the accelerations."""
 
     def __init__(
-        self, spec: SceneSpec, regions: Regions, behind: Backdrop | Sky | None = None, albedo: Albedo | None = None
+        self,
+        geometry: SceneGeometry,
+        regions: Regions,
+        behind: Backdrop | Sky | None = None,
+        albedo: Albedo | None = None,
     ) -> None:
         """``behind``: the background to composite; ``albedo``: surface colours, if light is denoised separately."""
-        self._spec, self._regions, self._behind, self._albedo = spec, regions, behind, albedo
+        self._spec, self._gains = geometry.spec, geometry.gains
+        self._regions, self._behind, self._albedo = regions, behind, albedo
 
     @property
     def lays_background(self) -> bool:
@@ -69,7 +74,7 @@ class Accelerated:
             passes[COMBINED] = laid_over(passes[COMBINED], self._behind.light(t))
             return passes, regions
         twice = settings.tolerated_noise > 0 and settings.samples > 1
-        passes = self._rendered_twice(cycles, regions) if twice else cycles.render(regions)
+        passes = self._rendered_twice(t, cycles, regions) if twice else cycles.render(regions)
         passes[COMBINED] = relit(
             passes[COMBINED],
             passes[REFLECTANCE],
@@ -81,8 +86,8 @@ class Accelerated:
         )
         return passes, regions
 
-    def _rendered_twice(self, cycles: Renderer, regions: Sequence[Region]) -> Passes:
-        """Render ``regions`` with half of the samples, then noisy parts with the other half.
+    def _rendered_twice(self, t: int, cycles: Renderer, regions: Sequence[Region]) -> Passes:
+        """Render ``regions`` of frame ``t`` with half of the samples, then noisy parts with the other half.
 
         Both halves belong to one sequence, so they add up to the full sample set.
         """
@@ -91,7 +96,7 @@ class Accelerated:
         cycles.take(range(first), count)
         passes = cycles.render(regions)
         linear = passes[COMBINED], passes[REFLECTANCE]
-        noisy = noisy_parts(*linear, regions, 2.0**self._spec.exposure, settings.tolerated_noise)
+        noisy = noisy_parts(*linear, regions, float(self._gains[t].max()), settings.tolerated_noise)
         cycles.take(range(first, count), count)
         for region, more in cycles.parts(noisy):
             for name in (COMBINED, REFLECTANCE):
@@ -116,13 +121,13 @@ def accelerated(
     if not settings.colors:
         # Passes include distractors; masks treat them as background.
         labelled = numbers if settings.passes else numbers[: len(spec.objects)]
-        return Accelerated(spec, Regions(geometry, labelled, rays=1))
+        return Accelerated(geometry, Regions(geometry, labelled, rays=1))
     behind = _behind(geometry, store, surroundings)
     if behind is None:
         return None
     albedo = Albedo(geometry, store, corners) if _splits(settings) else None
     regions = Regions(geometry, numbers, settings.samples, spec.lights, spec.ground)
-    return Accelerated(spec, regions, behind, albedo)
+    return Accelerated(geometry, regions, behind, albedo)
 
 
 def _behind(

@@ -16,7 +16,7 @@ class Sky:
         self._size, self._to_camera, self._intrinsics = geometry.size, geometry.to_camera, geometry.K
         world = geometry.spec.world
         assert world is not None
-        self._turn, self._hdri = world.turn, np.float32(world.strength) * hdri
+        self._turn, self._hdri = world.turn, np.float32(world.strength) * np.array(world.tint, np.float32) * hdri
         texels = hdri.shape[1] / (2 * np.pi * float(self._intrinsics[0, 0]))
         self._samples = 1 if texels <= 0.3 else 3 if texels <= 1.2 else 5
 

@@ -1,0 +1,131 @@
+"""Pairs of renders of one draw, with and without a module: what differs is what it claims, and masks stay exact."""
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+
+from blender_scenes.modules import Modules
+from blender_scenes.modules.blur import Blur, fastest
+from blender_scenes.modules.camera import Camera
+from blender_scenes.modules.exposure import Exposure
+from blender_scenes.modules.light import Light
+from blender_scenes.modules.shake import Shake
+from blender_scenes.modules.speeds import Speeds
+from blender_scenes.modules.weather import Weather
+from blender_scenes.sample import PRESETS, sample_scene
+from blender_scenes.spec import RenderSettings
+from blender_scenes.trajectories import evaluate
+from render.farm.events import Done
+from render.farm.process import BlenderProcess
+from render.qualities import QUALITIES
+from tests.render.blender.test_engine import job, light
+from tests.render.raycast import cast, undecided
+from vosforge.videos import ShardSet
+
+pytestmark = pytest.mark.blender
+
+SETTINGS = RenderSettings(width=96, height=64, frames=2, **QUALITIES["fast"])
+OTHER_LIGHT = {"sun": 0.0, "panels": 0.0, "colored": 0.0, "night": 0.0}
+
+
+@pytest.fixture(scope="module")
+def blender(tmp_path_factory):
+    with BlenderProcess(tmp_path_factory.mktemp("log") / "blender.log") as process:
+        yield process
+
+
+@pytest.fixture
+def show(blender, store, catalog, tmp_path):
+    """Renders scene ``index`` of ``diverse`` with these modules only: its spec, frames and masks."""
+
+    def show(index, **modules):
+        config = PRESETS["diverse"].model_copy(update={"modules": Modules(**modules), "objects": (3, 3)})
+        spec = sample_scene(config, SETTINGS, catalog, seed=2, index=index, split="train")
+        events = list(blender.run(job(spec, store, catalog, tmp_path) | {"gates": False}))
+        assert isinstance(events[-1], Done), events[-1]
+        video = ShardSet(tmp_path / f"{spec.video_id}.h5").video(spec.video_id)
+        return spec, video.frames().astype(float), video.masks()
+
+    return show
+
+
+def check_masks(spec, store, masks):
+    """Hold the first frame's mask against an independent ray cast: the depth of what is seen, ``[H, W]``."""
+    expected, depth = cast(spec, store, 0)
+    different = masks[0] != expected
+    assert different.sum() <= 2 and (not different.any() or undecided(spec, store, 0, masks[0])[different].all())
+    return depth
+
+
+def chroma(frames, masks):
+    """How coloured what shows objects is, 0 to 1."""
+    pixels = frames[masks > 0]
+    return float((np.ptp(pixels, axis=1) / np.maximum(pixels.max(axis=1), 1)).mean())
+
+
+@pytest.mark.parametrize("index", [0, 3])
+def test_light(show, store, index):
+    _, off, masks = show(index)
+    shown = {}
+    for kind in OTHER_LIGHT:
+        spec, shown[kind], lit = show(index, light=Light(**OTHER_LIGHT | {kind: 1.0}))
+        assert np.array_equal(lit, masks), "labels do not depend on light"
+    if index == 0:
+        check_masks(spec, store, masks)
+    assert shown["night"].mean() < 0.4 * off.mean()
+    assert chroma(shown["colored"], masks) > chroma(shown["panels"], masks) + 0.02
+    means = [frames[masks > 0].mean(axis=0) for frames in (off, *shown.values())]
+    for one, other in itertools.pairwise(means):
+        assert np.abs(one - other).max() > 3
+
+
+def test_fog(show, store):
+    _, off, masks = show(3)
+    spec, on, foggy = show(3, weather=Weather(fog=1.0, visibility=(20.0, 20.0)))
+    assert np.array_equal(foggy, masks), "labels are those of clear air"
+    depth = check_masks(spec, store, masks)
+    fog = np.array(spec.atmosphere.color)
+    seen, clear = light(on), light(off)
+    kept = np.exp(-spec.atmosphere.density * depth)[..., None]
+    off_by = np.abs(seen[0] - clear[0] * kept - fog * (1 - kept))[masks[0] > 0]
+    assert np.median(off_by) < 0.03
+
+
+def test_exposure(show):
+    _, off, masks = show(3)
+    spec, on, drifting = show(3, exposure=Exposure(drift=1.0, stops=(1.5, 1.5), balance=(0.6, 0.6)))
+    assert np.array_equal(drifting, masks)
+    stops = evaluate(spec.drift, SETTINGS.frames)
+    for t in range(SETTINGS.frames):
+        middle = (np.minimum(on[t], off[t]) > 40) & (np.maximum(on[t], off[t]) < 240)
+        for channel in range(3):
+            here = middle[:, :, channel]
+            ratio = np.median(light(on[t, :, :, channel][here]) / light(off[t, :, :, channel][here]))
+            assert np.log2(ratio) == pytest.approx(stops[t, channel], abs=0.06)
+
+
+def test_blur(show, store):
+    """What moves smears; its mask is that of the instant."""
+    speeds = Speeds(median=15.0, fast=0.4)
+    _, off, masks = show(3, speeds=speeds)
+    spec, on, blurred = show(3, speeds=speeds, blur=Blur(share=1.0, length=(25.0, 25.0)))
+    assert np.array_equal(blurred, masks)
+    check_masks(spec, store, masks)
+    assert spec.camera.shutter * fastest(spec) > 5
+    near = [cv2.dilate((mask > 0).astype(np.uint8), np.ones((9, 9))) > 0 for mask in masks]
+    detail = [
+        np.mean(
+            [np.square(cv2.Laplacian(frame, cv2.CV_64F))[here].mean() for frame, here in zip(each, near, strict=True)]
+        )
+        for each in (off, on)
+    ]
+    assert detail[1] < 0.7 * detail[0]
+
+
+def test_a_panned_and_shaken_camera(show, store):
+    _, off, masks = show(3)
+    spec, on, moved = show(3, camera=Camera(pan=1.0, angle=(0.3, 0.3)), shake=Shake(share=1.0, pixels=(4.0, 4.0)))
+    assert np.abs(on[-1] - off[-1]).mean() > 5 and not np.array_equal(moved, masks)
+    check_masks(spec, store, moved)
