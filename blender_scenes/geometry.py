@@ -11,8 +11,9 @@ import numpy as np
 
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
+from blender_scenes.deforming import ALL, deformed
 from blender_scenes.spec import CameraSpec, ObjectSpec, SceneSpec
-from blender_scenes.trajectories import camera_poses, deformed, intrinsics, object_poses
+from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 
 
 class SceneGeometry:
@@ -56,19 +57,19 @@ class SceneGeometry:
         """The mesh of object ``number``, before any deformation."""
         return self._meshes[self.items[number - 1].mesh]
 
-    def shaped(self, number: int, vertices: np.ndarray, u: float) -> np.ndarray:
-        """Vertices of the undeformed mesh ``[V, 3]`` as the object has them at time ``u``: float64, its own axes."""
-        how = self.items[number - 1].deformation
-        return vertices.astype(np.float64) if how is None else deformed(vertices, how, u)
+    def shaped(self, number: int, u: float, which: np.ndarray | slice = ALL) -> np.ndarray:
+        """The vertices of object ``number``, or ``which`` of them, at time ``u``: float64 ``[V, 3]``, its own axes."""
+        how, vertices = self.items[number - 1].deformation, self.mesh(number).vertices
+        return vertices[which].astype(np.float64) if how is None else deformed(vertices, how, u, which)
 
     def pose(self, number: int, t: int) -> np.ndarray:
         """From object ``number``'s own coordinates to camera axes at frame ``t``: float64 ``[4, 4]``."""
         pose: np.ndarray = self.to_camera[t] @ self.poses[number - 1][1, t]
         return pose
 
-    def placed(self, number: int, t: int, vertices: np.ndarray) -> np.ndarray:
-        """Vertices of the undeformed mesh ``[V, 3]`` where they are at frame ``t``: float64 ``[V, 3]``, camera axes."""
-        return moved(self.shaped(number, vertices, t / (self.frames - 1)), self.pose(number, t))
+    def placed(self, number: int, t: int, which: np.ndarray | slice = ALL) -> np.ndarray:
+        """All vertices, or ``which`` of them, of object ``number`` at frame ``t``: float64 ``[V, 3]``, camera axes."""
+        return moved(self.shaped(number, t / (self.frames - 1), which), self.pose(number, t))
 
     def vertices(self, number: int, t: int) -> np.ndarray:
         """All vertices of object ``number`` at frame ``t``: float64 ``[V, 3]``, camera axes; for reading only.
@@ -79,13 +80,12 @@ class SceneGeometry:
             self._posed = (t, {})
         posed = self._posed[1]
         if number not in posed:
-            posed[number] = self.placed(number, t, self.mesh(number).vertices)
+            posed[number] = self.placed(number, t)
         return posed[number]
 
     def corners(self, number: int, t: int, face: np.ndarray) -> np.ndarray:
         """The corners of the triangles ``face [N]`` of object ``number`` at frame ``t``: float64 ``[N, 3, 3]``."""
-        mesh = self.mesh(number)
-        return self.placed(number, t, mesh.vertices[mesh.faces[face]].reshape(-1, 3)).reshape(-1, 3, 3)
+        return self.placed(number, t, self.mesh(number).faces[face].ravel()).reshape(-1, 3, 3)
 
 
 def instants(camera: CameraSpec) -> tuple[float, float, float]:

@@ -85,16 +85,34 @@ Traits = Annotated[tuple[Trait, ...], Field(exclude_if=lambda traits: not traits
 """In the order in which the modules drew; records hold them only where there are any."""
 
 
-class Deformation(Record):
-    """A mesh's deformation, in its unit-sized frame: a wave, then a twist."""
+class Swing(Record):
+    """A number that swings over u: ``mean + size * sin(2π (turns * u + phase))``."""
 
-    twist: Polynomial = (0.0,)
+    mean: float = 0.0
+    size: float
+    turns: float
+    phase: float = 0.0
+
+
+Course = Polynomial | Swing
+"""A number over u."""
+
+
+class Deformation(Record):
+    """A mesh's deformation, in its unit-sized frame: a wave, then a twist, then a bend."""
+
+    twist: Course = (0.0,)
     """Turn about z, in radians per unit of height, over u."""
-    wave: Polynomial = (0.0,)
+    wave: Course = (0.0,)
     """Amplitude in x of a sine wave along z, over u."""
     wavelength: Annotated[float, Field(gt=0)] = 1.0
-    phase: Polynomial = (0.0,)
+    phase: Course = (0.0,)
     """The wave's phase in turns, over u."""
+    bend: Annotated[Course, Field(exclude_if=lambda bend: bend == (0.0,))] = (0.0,)
+    """Turn of the z axis toward x, in radians per unit of height, over u: the axis becomes an arc of a circle."""
+    axis: Annotated[Literal["x", "y", "z", "longest"], Field(exclude_if=lambda axis: axis == "z")] = "z"
+    """Which of the mesh's axes stands for z above; the two that follow it, in the order x, y, z, x, stand for x, y.
+    The longest is that along which the mesh reaches furthest."""
 
 
 class ObjectSpec(Record):
@@ -112,6 +130,11 @@ class ObjectSpec(Record):
     deformation: Deformation | None = None
     traits: Traits = ()
     """What modules did to it."""
+
+    @property
+    def rigid(self) -> bool:
+        """Whether it keeps its shape."""
+        return self.deformation is None
 
     @model_validator(mode="after")
     def _one_replacement(self) -> Self:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize_scalar
 
-from blender_scenes.spec import BakedMotion, CameraSpec, Curve, Deformation, ObjectSpec, Spline, Trajectory
+from blender_scenes.spec import BakedMotion, CameraSpec, Curve, ObjectSpec, Spline, Trajectory
 
 Limits = Literal["both", "upward"]
 CONTROL_POINTS = 5
@@ -119,18 +119,6 @@ def _replayed(motion: BakedMotion, shift: float) -> np.ndarray:
     steps = np.diff(poses, axis=0)
     toward = np.concatenate([steps, steps[-1:]]) if shift > 0 else np.concatenate([steps[:1], steps])
     return poses + shift * toward
-
-
-def deformed(vertices: np.ndarray, deformation: Deformation, u: float) -> np.ndarray:
-    """The vertices ``[V, 3]`` of a prepared mesh at time ``u`` in [0, 1], float64."""
-    twist, wave, phase = (
-        np.polynomial.polynomial.polyval(u, np.asarray(curve))
-        for curve in (deformation.twist, deformation.wave, deformation.phase)
-    )
-    x, y, z = vertices.astype(np.float64).T
-    x = x + wave * np.sin(2 * np.pi * (z / deformation.wavelength + phase))
-    cos, sin = np.cos(twist * z), np.sin(twist * z)
-    return np.stack([x * cos - y * sin, x * sin + y * cos, z], axis=1)
 
 
 def camera_poses(spec: CameraSpec, frames: int, shift: float = 0.0) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from assets.catalog import Catalog
+from blender_scenes.modules.deformation import Deforming
 from blender_scenes.spec import SceneSpec
 from vosforge.config import Record
 from vosforge.seeding import rng_for
@@ -12,6 +13,8 @@ from vosforge.seeding import rng_for
 
 class Modules(Record):
     """The settings of all modules, in the order in which they draw. One that is absent is off."""
+
+    deformation: Deforming | None = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -32,5 +35,5 @@ def apply_modules(modules: Modules, scene: SceneSpec, assets: Catalog) -> SceneS
     return scene
 
 
-DIVERSE = Modules()
+DIVERSE = Modules(deformation=Deforming())
 """Those of the preset ``diverse``."""

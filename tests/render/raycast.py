@@ -8,7 +8,7 @@ import numpy as np
 
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.spec import Deformation, ObjectSpec, SceneSpec
+from blender_scenes.spec import Deformation, ObjectSpec, SceneSpec, Swing
 from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 
 # Cycles takes its first sample 0.0005 pixels to the right of the centre (measured with edges at known places).
@@ -91,14 +91,30 @@ def opacity(item: ObjectSpec, mesh: PreparedMesh, store: AssetStore) -> Callable
     return alpha
 
 
+def at(course, u: float) -> float:
+    """A number of a deformation at time ``u``."""
+    if isinstance(course, Swing):
+        return course.mean + course.size * np.sin(2 * np.pi * (course.turns * u + course.phase))
+    return sum(c * u**n for n, c in enumerate(course))
+
+
 def bent(vertices: np.ndarray, how: Deformation, u: float) -> np.ndarray:
-    """Each vertex on its own: along the wave, then turned about z."""
-    twist, wave, phase = (sum(c * u**n for n, c in enumerate(curve)) for curve in (how.twist, how.wave, how.phase))
-    result = []
-    for x, y, z in vertices:
+    """Each vertex on its own: along the wave, turned about the axis, then carried along the arc the axis becomes."""
+    twist, wave, phase, bend = (at(course, u) for course in (how.twist, how.wave, how.phase, how.bend))
+    extents = vertices.max(axis=0) - vertices.min(axis=0)
+    up = int(np.argmax(extents)) if how.axis == "longest" else "xyz".index(how.axis)
+    result = np.empty(vertices.shape)
+    for place, vertex in enumerate(vertices):
+        x, y, z = (vertex[(up + k) % 3] for k in (1, 2, 3))
         moved = complex(x + wave * np.sin(2 * np.pi * (z / how.wavelength + phase)), y) * np.exp(1j * twist * z)
-        result.append([moved.real, moved.imag, z])
-    return np.array(result)
+        x, y = moved.real, moved.imag
+        if bend:
+            # A circle of radius 1 / bend about (1 / bend, 0), which the axis touches at the origin.
+            on_arc = 1 / bend - (1 / bend - x) * np.exp(-1j * bend * z)
+            x, z = on_arc.real, on_arc.imag
+        for k, value in zip((1, 2, 3), (x, y, z), strict=True):
+            result[place, (up + k) % 3] = value
+    return result
 
 
 def hit(

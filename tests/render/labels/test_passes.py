@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from blender_scenes.sample import SceneConfig, sample_scene
-from blender_scenes.spec import BakedMotion, Deformation, PlaneSpec, RenderSettings
+from blender_scenes.spec import BakedMotion, Deformation, PlaneSpec, RenderSettings, Swing
 from blender_scenes.trajectories import object_poses
 from render.farm.events import Done
 from render.farm.process import BlenderProcess
@@ -29,7 +29,14 @@ def specs(store, catalog):
     net, netted = cut_out(store, catalog)
     drawn = sample_scene(SceneConfig(objects=(4, 4)), SETTINGS, catalog, seed=5, index=1, split="train")
     bent, baked, plain, hidden = drawn.objects
-    how = Deformation(twist=(0.0, 3.0), wave=(0.1, 0.1), wavelength=0.4, phase=(0.0, 0.3))
+    how = Deformation(
+        twist=(0.0, 3.0),
+        wave=(0.1, 0.1),
+        wavelength=0.4,
+        phase=(0.0, 0.3),
+        bend=Swing(size=1.5, turns=0.8),
+        axis="longest",
+    )
     poses = BakedMotion(poses=object_poses(baked, SETTINGS.frames)[::-1].tolist())
     rich = drawn.model_copy(
         update={
