@@ -101,6 +101,10 @@ class AssetStore:
             raise self._damaged(path)
         return mesh
 
+    def has_mesh(self, content: str) -> bool:
+        """Whether there is a mesh with this content hash."""
+        return self._path("meshes", content, ".npz").is_file()
+
     def put_image(self, data: bytes, suffix: str) -> str:
         """Store an encoded image and return its content hash.
 

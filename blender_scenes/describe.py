@@ -17,10 +17,10 @@ def scene_quantities(scenes: Iterable[SceneSpec]) -> dict[str, np.ndarray]:
     """The values of each quantity over all ``scenes`` (float64), one a scene, object, pair, light or moment.
 
     Paths are summed over the frames, turns over the axes as well; ``textured_frac`` is 1 for an object whose texture
-    is replaced, else 0, and ``deforming_frac`` for one that changes its shape; ``obj_max_step`` is the largest move
-    between two frames; anisotropy is the largest over the least scale at frame 0; ``min_pair_distance`` the least
-    distance of two centres over the frames; camera coordinates count at every 16th frame. Lengths in metres, angles in
-    radians, powers in watts.
+    is replaced, else 0, and ``deforming_frac`` for one that changes its shape (left out if none does);
+    ``obj_max_step`` is the largest move between two frames; anisotropy is the largest over the least scale at frame 0;
+    ``min_pair_distance`` the least distance of two centres over the frames; camera coordinates count at every 16th
+    frame. Lengths in metres, angles in radians, powers in watts.
     """
     values: dict[str, list[float]] = {}
 
@@ -44,6 +44,8 @@ def scene_quantities(scenes: Iterable[SceneSpec]) -> dict[str, np.ndarray]:
         for place, centre in enumerate(centres):
             for other in centres[:place]:
                 add("min_pair_distance", float(np.linalg.norm(centre - other, axis=1).min()))
+    if not any(values.get("deforming_frac", ())):
+        values.pop("deforming_frac", None)
     return {name: np.array(found) for name, found in values.items()}
 
 

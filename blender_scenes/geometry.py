@@ -11,7 +11,7 @@ import numpy as np
 
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.deforming import ALL, deformed
+from blender_scenes.deforming import ALL, shaped
 from blender_scenes.spec import CameraSpec, ObjectSpec, SceneSpec
 from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 
@@ -59,8 +59,7 @@ class SceneGeometry:
 
     def shaped(self, number: int, u: float, which: np.ndarray | slice = ALL) -> np.ndarray:
         """The vertices of object ``number``, or ``which`` of them, at time ``u``: float64 ``[V, 3]``, its own axes."""
-        how, vertices = self.items[number - 1].deformation, self.mesh(number).vertices
-        return vertices[which].astype(np.float64) if how is None else deformed(vertices, how, u, which)
+        return shaped(self.items[number - 1], self.mesh(number), u, which)
 
     def pose(self, number: int, t: int) -> np.ndarray:
         """From object ``number``'s own coordinates to camera axes at frame ``t``: float64 ``[4, 4]``."""

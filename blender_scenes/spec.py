@@ -115,10 +115,33 @@ class Deformation(Record):
     The longest is that along which the mesh reaches furthest."""
 
 
+class JointMotion(Record):
+    """How a joint of a mesh with a skeleton turns, and all that hangs on it."""
+
+    joint: Annotated[int, Field(ge=0)]
+    axis: Vector
+    """The axis it turns about, in the mesh's own axes, as they are at rest."""
+    angle: Course
+
+
+class MadeMesh(Record):
+    """A mesh made for one scene: what `assets.procedural.made_mesh` makes of a family and a seed."""
+
+    family: str
+    seed: Annotated[int, Field(ge=0)]
+
+
+UNMADE = "0" * 32
+"""Stands for the content hash of a mesh that is still to be made."""
+
+
 class ObjectSpec(Record):
     """A prepared mesh that moves, and may change its shape. A labelled object's instance id is its place + 1."""
 
     mesh: Hash
+    made: Annotated[MadeMesh | None, Field(exclude_if=lambda made: made is None)] = None
+    """Where the mesh comes from if no catalog has it. Drawn scenes then have UNMADE as ``mesh``; the worker that
+    renders one makes the mesh and names its content."""
     category: str
     material: Material | None = None
     """Replaces the mesh's own materials."""
@@ -128,13 +151,15 @@ class ObjectSpec(Record):
     """How it is applied: box projection, or new UVs (as in BL30K)."""
     motion: Annotated[CurveMotion | BakedMotion, Field(discriminator="kind")]
     deformation: Deformation | None = None
+    joints: Annotated[tuple[JointMotion, ...], Field(exclude_if=lambda joints: not joints)] = ()
+    """How the joints of its mesh turn, before any deformation; a joint's turns follow one another."""
     traits: Traits = ()
     """What modules did to it."""
 
     @property
     def rigid(self) -> bool:
         """Whether it keeps its shape."""
-        return self.deformation is None
+        return self.deformation is None and not self.joints
 
     @model_validator(mode="after")
     def _one_replacement(self) -> Self:
@@ -292,7 +317,7 @@ class SceneSpec(Record):
     def assets(self) -> frozenset[str]:
         """The content hashes of all catalog assets in the scene."""
         items, planes = (*self.objects, *self.distractors), (self.backdrop, self.ground)
-        meshes = {item.mesh for item in items} | {item.texture for item in items if item.texture}
+        meshes = {item.mesh for item in items if item.made is None} | {item.texture for item in items if item.texture}
         return frozenset(
             meshes | {plane.texture for plane in planes if plane} | ({self.world.hdri} if self.world else set())
         )

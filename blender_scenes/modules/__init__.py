@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from assets.catalog import Catalog
+from blender_scenes.modules.articulation import Articulated
 from blender_scenes.modules.deformation import Deforming
 from blender_scenes.spec import SceneSpec
 from vosforge.config import Record
@@ -14,6 +15,7 @@ from vosforge.seeding import rng_for
 class Modules(Record):
     """The settings of all modules, in the order in which they draw. One that is absent is off."""
 
+    articulation: Articulated | None = None
     deformation: Deforming | None = None
 
     @model_serializer(mode="wrap")
@@ -35,5 +37,5 @@ def apply_modules(modules: Modules, scene: SceneSpec, assets: Catalog) -> SceneS
     return scene
 
 
-DIVERSE = Modules(deformation=Deforming())
+DIVERSE = Modules(articulation=Articulated(), deformation=Deforming())
 """Those of the preset ``diverse``."""

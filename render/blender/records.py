@@ -4,8 +4,10 @@ import platform
 
 import numpy as np
 
-from assets.catalog import Catalog
+from assets.catalog import Asset, Catalog
 from blender_scenes.geometry import SceneGeometry
+from blender_scenes.making import made_assets
+from blender_scenes.spec import SceneSpec
 from vosforge import __version__
 from vosforge.videos.format import SceneRecord, VideoRecord
 
@@ -48,6 +50,12 @@ def video_record(
             "vosforge": __version__,
             "renderer": renderer,
             "cpu": platform.processor() or platform.machine(),
-            "credits": [catalog.by_hash(content).model_dump(mode="json") for content in sorted(spec.assets)],
+            "credits": [asset.model_dump(mode="json") for asset in credited(spec, catalog)],
         },
     )
+
+
+def credited(spec: SceneSpec, catalog: Catalog) -> list[Asset]:
+    """All assets of a scene, those made for it included, by their hashes."""
+    made = made_assets(spec)
+    return [made.get(content) or catalog.by_hash(content) for content in sorted({*spec.assets, *made})]

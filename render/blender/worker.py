@@ -23,6 +23,7 @@ from assets.catalog import Catalog
 from assets.store import AssetStore, MissingAssetError
 from blender_scenes.blender.mesh_import import prepare_model
 from blender_scenes.geometry import SceneGeometry
+from blender_scenes.making import unmade, with_meshes
 from blender_scenes.spec import SceneSpec
 from render.blender.engine import Engine
 from render.blender.records import video_record
@@ -93,6 +94,9 @@ def render_job(engine: Engine, job: Job) -> Iterator[Event]:
 def _rendered(engine: Engine, job: Job) -> Iterator[Event]:
     spec = SceneSpec.model_validate_json(job["spec"])
     store = AssetStore(Path(job["store"]))
+    if unmade(spec, store):
+        yield Working("baking")
+        spec = with_meshes(spec, store)
     yield Working("reading assets")
     geometry, settings = SceneGeometry.load(spec, store), spec.render
     yield Working("setting up")

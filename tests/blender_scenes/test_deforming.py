@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from blender_scenes.deforming import course, deformed, misfit
-from blender_scenes.spec import Deformation, Swing
+from assets.prepared import Skeleton, prepare_mesh
+from blender_scenes.deforming import course, deformed, misfit, shaped
+from blender_scenes.spec import BakedMotion, Deformation, JointMotion, ObjectSpec, Swing
 from tests.blender_scenes.test_trajectories import rotation
+from tests.render.raycast import shape
+from vosforge import VOSForgeError
 from vosforge.seeding import rng_for
 
 POINTS = rng_for("shape").uniform(-0.5, 0.5, (50, 3)).astype(np.float32)
@@ -62,3 +65,38 @@ def test_the_misfit_is_what_no_turn_and_move_undo():
     mirrored = POINTS * [1.0, 1.0, -1.0]
     assert misfit(POINTS, mirrored) > 0.5
     assert misfit(POINTS, 1.1 * turned) == pytest.approx(0.1, abs=1e-6)
+
+
+def jointed():
+    """A mesh whose vertices hang on five joints, two of them on one, and an object that turns them all."""
+    rng = rng_for("joints")
+    skin = rng.dirichlet([0.3] * 5, 60)
+    skeleton = Skeleton(rng.uniform(-1, 1, (5, 3)), np.array([-1, 0, 1, 1, 3]), skin)
+    mesh = prepare_mesh("a test", rng.uniform(-1, 1, (60, 3)), rng.permutation(60).reshape(20, 3), skeleton=skeleton)
+    joints = tuple(
+        JointMotion(joint=joint, axis=tuple(rng.normal(size=3)), angle=Swing(size=1.0, turns=1.0 + joint))
+        for joint in (0, 1, 1, 2, 3, 4)
+    )
+    still = BakedMotion(poses=(np.eye(4).tolist(),))
+    return mesh, ObjectSpec(mesh="0" * 32, category="a test", motion=still, joints=joints)
+
+
+def test_joints_carry_what_hangs_on_them():
+    mesh, item = jointed()
+    bent = item.model_copy(update={"deformation": Deformation(bend=(1.0,), axis="longest")})
+    for u in (0.0, 0.13, 0.8):
+        # Only the joints move before the bend, which sees the mesh as they leave it.
+        assert np.allclose(shaped(item, mesh, u), shape(item, mesh, u), atol=1e-6)
+        assert np.allclose(shaped(bent, mesh, u), shape(bent, mesh, u), atol=1e-6)
+        assert np.allclose(shaped(bent, mesh, u, np.array([7, 3])), shaped(bent, mesh, u)[[7, 3]])
+    assert np.allclose(shaped(item, mesh, 0.0), mesh.vertices, atol=1e-6)
+    assert misfit(mesh.vertices, shaped(item, mesh, 0.13)) > 0.1
+
+
+def test_joints_that_a_mesh_does_not_have_are_named():
+    mesh, item = jointed()
+    plain = prepare_mesh("a test", mesh.vertices, mesh.faces)
+    for of in (plain, mesh):
+        far = item.model_copy(update={"joints": (item.joints[0].model_copy(update={"joint": 5}),)})
+        with pytest.raises(VOSForgeError, match="give it a mesh with a skeleton"):
+            shaped(far, of, 0.5)

@@ -42,9 +42,7 @@ def cast(
     surfaces = []
     for number, item in (*enumerate(spec.objects, start=1), *((0, item) for item in spec.distractors)):
         mesh = store.mesh(item.mesh)
-        vertices = mesh.vertices.astype(float)
-        if item.deformation is not None:
-            vertices = bent(vertices, item.deformation, t / (frames - 1))
+        vertices = shape(item, mesh, t / (frames - 1))
         pose = to_camera @ object_poses(item, frames)[t]
         surfaces.append((number, vertices[mesh.faces], pose, opacity(item, mesh, store)))
     for plane, upright in ((spec.backdrop, True), (spec.ground, False)):
@@ -89,6 +87,32 @@ def opacity(item: ObjectSpec, mesh: PreparedMesh, store: AssetStore) -> Callable
         return found if material.cutoff is None else (found > material.cutoff).astype(float)
 
     return alpha
+
+
+def shape(item: ObjectSpec, mesh: PreparedMesh, u: float) -> np.ndarray:
+    """The vertices of an object's mesh at time ``u``: its joints turn, then it deforms."""
+    vertices = mesh.vertices.astype(float)
+    if item.joints:
+        vertices = np.array([skinned(vertex, item, mesh, place, u) for place, vertex in enumerate(vertices)])
+    return vertices if item.deformation is None else bent(vertices, item.deformation, u)
+
+
+def skinned(vertex: np.ndarray, item: ObjectSpec, mesh: PreparedMesh, place: int, u: float) -> np.ndarray:
+    """The mean of where each joint takes a vertex: turned about it, then about all that it hangs on."""
+    total = np.zeros(3)
+    for joint in np.flatnonzero(mesh.skin[place]):
+        at_joint, here = vertex, joint
+        while here >= 0:
+            for motion in item.joints:
+                if motion.joint == here:
+                    # Rodrigues' formula
+                    k, angle = np.array(motion.axis) / np.linalg.norm(motion.axis), at(motion.angle, u)
+                    arm = at_joint - mesh.joints[here]
+                    arm = arm * np.cos(angle) + np.cross(k, arm) * np.sin(angle) + k * (k @ arm) * (1 - np.cos(angle))
+                    at_joint = mesh.joints[here] + arm
+            here = mesh.parents[here]
+        total = total + mesh.skin[place, joint] * at_joint
+    return total
 
 
 def at(course, u: float) -> float:

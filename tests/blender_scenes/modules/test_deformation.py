@@ -9,7 +9,7 @@ from blender_scenes.deforming import misfit
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.modules import Modules
 from blender_scenes.modules.deformation import Deforming
-from tests.blender_scenes.modules.test_modules import RENDER, draw
+from tests.blender_scenes.modules.test_modules import draw
 
 
 @pytest.fixture(scope="module")
