@@ -1,12 +1,19 @@
 """Modules: each changes a drawn scene in one way, by its own settings and its own random numbers (docs/modules.md)."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from assets.catalog import Catalog
 from blender_scenes.modules.articulation import Articulated
+from blender_scenes.modules.camouflage import Camouflage
 from blender_scenes.modules.deformation import Deforming
+from blender_scenes.modules.distractors import Distractors
+from blender_scenes.modules.lookalikes import Lookalikes
+from blender_scenes.modules.occluders import Occluders
+from blender_scenes.modules.paths import Paths
+from blender_scenes.modules.sizes import Sizes
+from blender_scenes.modules.speeds import Speeds
 from blender_scenes.spec import SceneSpec
 from vosforge.config import Record
 from vosforge.seeding import rng_for
@@ -15,8 +22,15 @@ from vosforge.seeding import rng_for
 class Modules(Record):
     """The settings of all modules, in the order in which they draw. One that is absent is off."""
 
-    articulation: Articulated | None = None
-    deformation: Deforming | None = None
+    articulation: Annotated[Articulated | None, Field(description="things with joints")] = None
+    deformation: Annotated[Deforming | None, Field(description="objects that bend, twist and wave")] = None
+    lookalikes: Annotated[Lookalikes | None, Field(description="more of the same model and material")] = None
+    distractors: Annotated[Distractors | None, Field(description="things without a label")] = None
+    sizes: Annotated[Sizes | None, Field(description="tiny, thin and large objects; scale change")] = None
+    speeds: Annotated[Speeds | None, Field(description="motion in the image")] = None
+    paths: Annotated[Paths | None, Field(description="objects that vanish and return")] = None
+    camouflage: Annotated[Camouflage | None, Field(description="objects in their background's texture")] = None
+    occluders: Annotated[Occluders | None, Field(description="distractors that hide parts of objects")] = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -37,5 +51,15 @@ def apply_modules(modules: Modules, scene: SceneSpec, assets: Catalog) -> SceneS
     return scene
 
 
-DIVERSE = Modules(articulation=Articulated(), deformation=Deforming())
+DIVERSE = Modules(
+    articulation=Articulated(),
+    deformation=Deforming(),
+    lookalikes=Lookalikes(),
+    distractors=Distractors(),
+    sizes=Sizes(),
+    speeds=Speeds(),
+    paths=Paths(),
+    camouflage=Camouflage(),
+    occluders=Occluders(),
+)
 """Those of the preset ``diverse``."""
