@@ -29,6 +29,7 @@ from render.farm.prepare import build_catalog
 from render.farm.process import BlenderProcess
 from render.qualities import QUALITIES
 from tools.commands.scenes import draw_scenes, preset_config
+from vosforge.errors import VOSForgeError
 from vosforge.log import console
 from vosforge.videos import ShardSet
 
@@ -90,8 +91,10 @@ def _object(item: ObjectSpec, part: Polynomial, start: int, frames: int) -> Obje
         motion = item.motion
         location, rotation, scale = (_curve(curve, part) for curve in (motion.location, motion.rotation, motion.scale))
         changes["motion"] = CurveMotion(location=location, rotation=rotation, scale=scale)
-    else:
+    elif isinstance(item.motion, BakedMotion):
         changes["motion"] = BakedMotion(poses=item.motion.poses[start : start + frames])
+    else:
+        raise VOSForgeError("a stretch of a video with physics cannot be cut out: it starts in the middle of a fall")
     if item.deformation is not None:
         courses = ("twist", "wave", "phase", "bend")
         moved = {name: _course(getattr(item.deformation, name), part) for name in courses}

@@ -12,15 +12,21 @@ import numpy as np
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.deforming import ALL, shaped
-from blender_scenes.spec import CameraSpec, ObjectSpec, SceneSpec
-from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
+from blender_scenes.spec import CameraSpec, ObjectSpec, SceneSpec, SimulatedMotion
+from blender_scenes.trajectories import camera_poses, intrinsics, object_poses, replayed
 
 
 class SceneGeometry:
     """The meshes of a scene, and where they and the camera are at any of its frames."""
 
-    def __init__(self, spec: SceneSpec, meshes: Mapping[str, PreparedMesh]) -> None:
-        """``meshes``: by their content; who only asks for poses needs none."""
+    def __init__(
+        self, spec: SceneSpec, meshes: Mapping[str, PreparedMesh], simulated: np.ndarray | None = None
+    ) -> None:
+        """``meshes``: by their content; who only asks for poses needs none.
+
+        ``simulated``: the result of the scene's physics. Raises VOSForgeError where an object moves by physics and
+        there is no result.
+        """
         settings = spec.render
         self.spec, self._meshes = spec, meshes
         self.items: tuple[ObjectSpec, ...] = (*spec.objects, *spec.distractors)
@@ -31,8 +37,11 @@ class SceneGeometry:
         self.instants = instants(spec.camera)
         self.cameras = np.stack([camera_poses(spec.camera, self.frames, shift) for shift in self.instants])
         """World to camera at the instants of each frame: float64 ``[3, T, 4, 4]``."""
+        self.simulated = simulated
+        results = iter(() if simulated is None else simulated)
         self.poses = tuple(
-            np.stack([object_poses(item, self.frames, shift) for shift in self.instants]) for item in self.items
+            self._poses(item, next(results, None) if isinstance(item.motion, SimulatedMotion) else None)
+            for item in self.items
         )
         """Object to world, of each object, as ``cameras``."""
         self._posed: tuple[int, dict[int, np.ndarray]] = (-1, {})
@@ -41,7 +50,13 @@ class SceneGeometry:
     def load(cls, spec: SceneSpec, store: AssetStore) -> Self:
         """The geometry of ``spec`` with its meshes from ``store``. Raises VOSForgeError when it lacks one."""
         contents = dict.fromkeys(item.mesh for item in (*spec.objects, *spec.distractors))
-        return cls(spec, {content: store.mesh(content) for content in contents})
+        simulated = store.array(spec.physics.poses) if spec.physics and spec.physics.poses else None
+        return cls(spec, {content: store.mesh(content) for content in contents}, simulated)
+
+    def _poses(self, item: ObjectSpec, simulated: np.ndarray | None) -> np.ndarray:
+        if simulated is None:
+            return np.stack([object_poses(item, self.frames, shift) for shift in self.instants])
+        return np.stack([replayed(simulated, shift) for shift in self.instants])
 
     @property
     def to_camera(self) -> np.ndarray:

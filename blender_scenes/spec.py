@@ -67,6 +67,46 @@ class BakedMotion(Record):
     """Matrices to the world's coordinates, one a frame: from a mesh's, or a camera's (x right, y down, z forward)."""
 
 
+class SimulatedMotion(Record):
+    """Motion by the scene's physics, from a start on: the object falls, collides, bounces, slides and rolls.
+
+    It collides as the convex hull of its mesh at rest.
+    """
+
+    kind: Literal["simulated"] = "simulated"
+    location: Vector
+    """x and y of its origin, z of its lowest point."""
+    rotation: Vector
+    """XYZ Euler angles."""
+    scale: Vector
+    velocity: Vector = (0.0, 0.0, 0.0)
+    """Metres a second."""
+    spin: Vector = (0.0, 0.0, 0.0)
+    """Change of the Euler angles in radians a second."""
+    mass: Annotated[float, Field(gt=0)] = 1.0
+    friction: Annotated[float, Field(ge=0)] = 0.5
+    bounce: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """The share of its speed that a collision gives back, multiplied by that of what it meets."""
+
+
+class PhysicsSpec(Record):
+    """The physics of a scene: gravity, and a floor that goes on for ever."""
+
+    floor: float
+    """At this z."""
+    rate: Annotated[float, Field(gt=0)] = 24.0
+    """Frames a second."""
+    gravity: Annotated[float, Field(ge=0)] = 9.81
+    friction: Annotated[float, Field(ge=0)] = 0.5
+    """Of the floor."""
+    bounce: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Of the floor."""
+    poses: Hash | None = None
+    """The result, once a worker has simulated it: the content hash of an array float64 ``[N, T, 4, 4]``, object to
+    world of all objects and distractors that move so, in order. The asset store has it, and the shard, as
+    ``baked/<hash>``."""
+
+
 Excuse = Literal["black", "burnt", "flat", "hidden"]
 """What a module may cause on purpose, which then is no reason to refuse a video: frames without light, overexposed or
 without contrast. "hidden", objects out of sight, is still refused, but counted as the module's."""
@@ -149,7 +189,7 @@ class ObjectSpec(Record):
     """An image that replaces the mesh's own materials."""
     wrap: Wrap = "box"
     """How it is applied: box projection, or new UVs (as in BL30K)."""
-    motion: Annotated[CurveMotion | BakedMotion, Field(discriminator="kind")]
+    motion: Annotated[CurveMotion | BakedMotion | SimulatedMotion, Field(discriminator="kind")]
     deformation: Deformation | None = None
     joints: Annotated[tuple[JointMotion, ...], Field(exclude_if=lambda joints: not joints)] = ()
     """How the joints of its mesh turn, before any deformation; a joint's turns follow one another."""
@@ -297,6 +337,7 @@ class SceneSpec(Record):
     backdrop: PlaneSpec | None = None
     ground: PlaneSpec | None = None
     atmosphere: AtmosphereSpec | None = None
+    physics: Annotated[PhysicsSpec | None, Field(exclude_if=lambda physics: physics is None)] = None
     exposure: float = 0.0
     """In stops: one more makes the frames twice as bright."""
     render: RenderSettings
@@ -311,6 +352,8 @@ class SceneSpec(Record):
         for motion in (*motions, self.camera.motion):
             if isinstance(motion, BakedMotion) and len(motion.poses) != self.render.frames:
                 raise ValueError(f"baked motion has {len(motion.poses)} poses for {self.render.frames} frames")
+            if isinstance(motion, SimulatedMotion) and self.physics is None:
+                raise ValueError("an object moves by physics, but the scene has none: give it 'physics'")
         return self
 
     @property

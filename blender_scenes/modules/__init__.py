@@ -12,6 +12,7 @@ from blender_scenes.modules.distractors import Distractors
 from blender_scenes.modules.lookalikes import Lookalikes
 from blender_scenes.modules.occluders import Occluders
 from blender_scenes.modules.paths import Paths
+from blender_scenes.modules.physics import Physics
 from blender_scenes.modules.sizes import Sizes
 from blender_scenes.modules.speeds import Speeds
 from blender_scenes.spec import SceneSpec
@@ -31,6 +32,7 @@ class Modules(Record):
     paths: Annotated[Paths | None, Field(description="objects that vanish and return")] = None
     camouflage: Annotated[Camouflage | None, Field(description="objects in their background's texture")] = None
     occluders: Annotated[Occluders | None, Field(description="distractors that hide parts of objects")] = None
+    physics: Annotated[Physics | None, Field(description="objects that fall, collide and roll")] = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -61,5 +63,6 @@ DIVERSE = Modules(
     paths=Paths(),
     camouflage=Camouflage(),
     occluders=Occluders(),
+    physics=Physics(),
 )
 """Those of the preset ``diverse``."""

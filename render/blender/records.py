@@ -43,6 +43,7 @@ def video_record(
             world_to_camera=geometry.to_camera,
             pose=np.stack([poses[1] for poses in geometry.poses[: len(spec.objects)]], axis=1),
             asset=tuple(item.mesh for item in spec.objects),
+            baked=_baked(geometry),
         ),
         attributes={
             "seed": spec.seed,
@@ -59,3 +60,10 @@ def credited(spec: SceneSpec, catalog: Catalog) -> list[Asset]:
     """All assets of a scene, those made for it included, by their hashes."""
     made = made_assets(spec)
     return [made.get(content) or catalog.by_hash(content) for content in sorted({*spec.assets, *made})]
+
+
+def _baked(geometry: SceneGeometry) -> dict[str, np.ndarray]:
+    physics = geometry.spec.physics
+    if physics is None or physics.poses is None or geometry.simulated is None:
+        return {}
+    return {physics.poses: geometry.simulated}
