@@ -78,6 +78,7 @@ class AssetStore:
                 f"cannot create the asset store {self.root} ({error.strerror}): name another folder in VOSFORGE_CACHE"
             ) from None
         self._checked: set[Path] = set()
+        self._held: dict[str, PreparedMesh] = {}
 
     def put_mesh(self, mesh: PreparedMesh) -> str:
         """Store ``mesh`` and return its content hash."""
@@ -88,8 +89,16 @@ class AssetStore:
         self._put(self._path("meshes", content, ".npz"), buffer.getvalue())
         return content
 
+    def hold_mesh(self, mesh: PreparedMesh) -> str:
+        """Have ``mesh`` in this store object only, without writing it, and return its content hash."""
+        content = mesh.content_hash()
+        self._held[content] = mesh
+        return content
+
     def mesh(self, content: str) -> PreparedMesh:
         """The mesh with this content hash. Raises VOSForgeError when it is missing or damaged."""
+        if content in self._held:
+            return self._held[content]
         path = self._path("meshes", content, ".npz")
         try:
             with np.load(path, allow_pickle=False) as held:
@@ -109,7 +118,7 @@ class AssetStore:
 
     def has_mesh(self, content: str) -> bool:
         """Whether there is a mesh with this content hash."""
-        return self._path("meshes", content, ".npz").is_file()
+        return content in self._held or self._path("meshes", content, ".npz").is_file()
 
     def put_array(self, array: np.ndarray) -> str:
         """Store an array of float64 and return its content hash."""

@@ -12,7 +12,9 @@ def unmade(spec: SceneSpec, store: AssetStore) -> bool:
 
 
 def with_meshes(spec: SceneSpec, store: AssetStore) -> SceneSpec:
-    """``spec`` with all meshes that are made for it in ``store``, and named by content.
+    """``spec`` with all meshes that are made for it held by ``store``, and named by content.
+
+    They are not written: a large data set would fill the store with meshes that it uses once.
 
     Raises VOSForgeError if a mesh that it names by content already comes out differently now.
     """
@@ -26,7 +28,7 @@ def with_meshes(spec: SceneSpec, store: AssetStore) -> SceneSpec:
         recipe = item.made
         key = (recipe.family, recipe.seed)
         if key not in made:
-            made[key] = store.put_mesh(made_mesh(*key, store))
+            made[key] = store.hold_mesh(made_mesh(*key, store))
         if item.mesh not in (UNMADE, made[key]):
             raise VOSForgeError(
                 f"the {recipe.family} {recipe.seed} of video {spec.video_id} is made differently by this version: "

@@ -13,6 +13,7 @@ from blender_scenes.modules.lookalikes import Lookalikes
 from blender_scenes.modules.occluders import Occluders
 from blender_scenes.modules.paths import Paths
 from blender_scenes.modules.physics import Physics
+from blender_scenes.modules.shapes import Shapes
 from blender_scenes.modules.sizes import Sizes
 from blender_scenes.spec import SceneSpec
 from vosforge.config import Record
@@ -22,6 +23,7 @@ from vosforge.seeding import rng_for
 class Modules(Record):
     """The settings of all modules, in the order in which they draw. One that is absent is off."""
 
+    shapes: Annotated[Shapes | None, Field(description="shapes made for the scene")] = None
     articulation: Annotated[Articulated | None, Field(description="things with joints")] = None
     deformation: Annotated[Deforming | None, Field(description="objects that bend, twist and wave")] = None
     lookalikes: Annotated[Lookalikes | None, Field(description="more of the same model and material")] = None
@@ -52,6 +54,7 @@ def apply_modules(modules: Modules, scene: SceneSpec, assets: Catalog) -> SceneS
 
 
 DIVERSE = Modules(
+    shapes=Shapes(),
     articulation=Articulated(),
     deformation=Deforming(),
     lookalikes=Lookalikes(),

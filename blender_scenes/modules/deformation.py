@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from assets.catalog import Catalog
-from blender_scenes.modules.marks import marked
+from blender_scenes.modules.marks import each_changed, marked
 from blender_scenes.spec import Deformation, ObjectSpec, SceneSpec, Swing
 from vosforge.config import Amount, Range, Record, Share
 
@@ -33,9 +33,8 @@ class Deforming(Record):
 
     def draw(self, scene: SceneSpec, rng: np.random.Generator, assets: Catalog) -> SceneSpec:
         """``scene`` with some of its objects deforming."""
-        frames, streams = scene.render.frames, rng.spawn(len(scene.objects))
-        items = [self._object(item, each, frames) for item, each in zip(scene.objects, streams, strict=True)]
-        return scene.model_copy(update={"objects": tuple(items)})
+        frames = scene.render.frames
+        return each_changed(scene, rng, lambda item, own: self._object(item, own, frames), distractors=False)
 
     def _object(self, item: ObjectSpec, rng: np.random.Generator, frames: int) -> ObjectSpec:
         if rng.random() >= self.share:
