@@ -18,7 +18,7 @@ HEAVY = (0.64, 0.9)
 """How much of a heavily occluded object is hidden, by mean over time."""
 SPREAD = 0.25
 """Occlusion of the others is drawn as evenly about its mean."""
-EXCESS = 0.6
+EXCESS = 0.5
 """How much of what is hidden, and how often much is, need be drawn: other objects hide some by chance."""
 SMALLEST = 0.015
 """Minimum radius of an occluder, in image heights."""

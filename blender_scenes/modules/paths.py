@@ -18,8 +18,9 @@ FAST, VERY_FAST = 20.0, 60.0
 """Pixels a frame at 480 rows."""
 SPEEDS = (0.2, 110.0)
 """Slowest and fastest."""
-SLOWED = 0.22
-"""Turns, occlusion and leaving the view move what is seen of an object by themselves, so the median is drawn lower."""
+SLOWED, FEWER = 0.12, 0.7
+"""Turns, occlusion and leaving the view move what is seen of an object by themselves: so much lower a median is drawn,
+and so much less often fast objects."""
 TURNING = 10.0
 """Objects slower than this turn less, in pixels a frame."""
 INNER = 0.5
@@ -28,10 +29,10 @@ WAVES = (0.5, 3.0)
 """How often it speeds up and slows down in a video."""
 BEYOND = 0.9
 """How far outside of the image a centre goes, in reaches of the object."""
-ANYWAY = 0.13
+ANYWAY = 0.06
 """Share of objects that are absent in some frame behind others, whatever their paths."""
-SLOW_LEAVE, FAST_LEAVE = 0.2, 1.8
-"""How much likelier than others the slowest and the fastest leave: it takes a slow one longer than a video lasts."""
+LATE = 1.08
+"""Some do not return before the video ends."""
 DEPTHS = (4.0, 11.0)
 """Distances of the slowest and the fastest. What passes in front of an object moves what is seen of it."""
 NEAREST, FARTHEST = 3.0, 13.0
@@ -96,16 +97,16 @@ class Paths(Record):
     def _drawn(self, rng: np.random.Generator) -> Draw:
         number = rng.normal()
         rank = NormalDist().cdf(number)
-        likelier = SLOW_LEAVE + (FAST_LEAVE - SLOW_LEAVE) * rank
+        likelier = 3 * rank**2  # 1 by mean; a slow one would take longer to leave than the video lasts
         absent = bool(rng.random() < max(0.0, self.absent - ANYWAY) / (1 - ANYWAY) * likelier)
-        returns, behind = rng.random() < self.returning, rng.random() < 2 * self.behind * (1 - rank)
+        returns, behind = rng.random() < min(1.0, LATE * self.returning), rng.random() < self.behind
         gap = float(np.exp(rng.uniform(*np.log(np.maximum(self.gap, 1e-3)))))
         start = float(rng.uniform(0.2, max(0.2, 0.85 - gap)) if returns else rng.uniform(0.5, 0.85))
         return Draw(self._speed(number), rank, absent, bool(behind), start, gap, bool(returns))
 
     def _speed(self, number: float) -> float:
         """The mean speed that belongs to a normal ``number``: its logarithm is piecewise linear in it."""
-        fast, very_fast = (NormalDist().inv_cdf(1 - share) for share in (self.fast, self.very_fast))
+        fast, very_fast = (NormalDist().inv_cdf(1 - share) for share in (FEWER * self.fast, self.very_fast))
         known = np.log([SLOWED * self.median, FAST, VERY_FAST])
         slope = (known[1] - known[0]) / fast if number < 0 else (known[2] - known[1]) / (very_fast - fast)
         inside = np.interp(number, [0, fast, very_fast], known)

@@ -14,13 +14,13 @@ from blender_scenes.spec import CurveMotion, ObjectSpec, SceneSpec
 from blender_scenes.trajectories import evaluate, fit_spline
 from vosforge.config import Range, Record, Share
 
-SHRUNK = 0.5
+SHRUNK = 0.6
 """What occlusion and the image's border leave of a mask, by geometric mean (measured with all modules on)."""
 USUAL_NUMBER, CROWDED = 5, 0.5
 """Among more objects than usual each is smaller, by this power."""
 NARROWED = 0.9
 """What masks of one object vary by themselves need not be drawn."""
-LARGEST = 0.25
+LARGEST = 0.18
 """No object is meant to cover more of the image than this."""
 NEAREST, FARTHEST = 3.0, 13.0
 """Range of an object's distance along the camera's axis, in metres, within which it comes and goes."""
