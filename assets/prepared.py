@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,7 @@ from vosforge.errors import InputError
 POSITION_DECIMALS = 7
 UV_DECIMALS = 6
 COLOR_DECIMALS = 4
+SKIN_DECIMALS = 6
 # A triangle whose height is below this share of the object's size is a line or a point.
 SMALLEST_HEIGHT = 1e-9
 
@@ -61,6 +62,17 @@ class Material(Record):
         return self.alpha > SOLID and not (self.cutout and self.texture is not None)
 
 
+class Skeleton(NamedTuple):
+    """The J joints of a shape at rest, and how its vertices hang on them."""
+
+    places: NDArray[np.floating[Any]]
+    """[J,3]"""
+    parents: NDArray[np.integer[Any]]
+    """[J] the joint that each joint hangs on, an earlier one; -1: none."""
+    skin: NDArray[np.floating[Any]]
+    """[V,J] the share of each joint in each vertex; they add up to 1."""
+
+
 @dataclass(frozen=True, eq=False)
 class PreparedMesh:
     """A triangle mesh, z up, centred on its bounding box, whose bounding-box diagonal is 1 (ShapeNet's normalisation).
@@ -81,6 +93,19 @@ class PreparedMesh:
     materials: tuple[Material, ...]
     corner_color: NDArray[np.float32] | None = None
     """[F,3,3] linear RGB that multiplies the material's colour at each face's corners; None without any."""
+    joints: NDArray[np.float32] | None = None
+    """[J,3] places of its joints; None without a skeleton. This and the next two are as `Skeleton` has them."""
+    parents: NDArray[np.int16] | None = None
+    """[J]"""
+    skin: NDArray[np.float32] | None = None
+    """[V,J]"""
+
+    @property
+    def skeleton(self) -> Skeleton | None:
+        """Its joints; None if it has none."""
+        if self.joints is None or self.parents is None or self.skin is None:
+            return None
+        return Skeleton(self.joints, self.parents, self.skin)
 
     @property
     def textures(self) -> tuple[str, ...]:
@@ -122,6 +147,7 @@ def prepare_mesh(
     material_index: ArrayLike | int = 0,
     materials: Sequence[Material] = (),
     corner_color: ArrayLike | None = None,
+    skeleton: Skeleton | None = None,
 ) -> PreparedMesh:
     """A `PreparedMesh` from triangles of any size and place.
 
@@ -145,6 +171,8 @@ def prepare_mesh(
     if face_material.min() < 0 or face_material.max() >= len(materials):
         raise InputError(f"the mesh {name} has faces that refer to materials it does not have: export it again")
 
+    if skeleton is not None:  # its joints go along with the vertices
+        points = np.concatenate([points, np.asarray(skeleton.places, np.float64)])
     points = _unit_size(points, triangles, name)
     keep = _has_area(points[triangles])
     if not keep.any():
@@ -161,7 +189,17 @@ def prepare_mesh(
         material_index=face_material.reshape(-1).astype(np.int16),
         materials=tuple(materials[index] for index in shown),
         corner_color=None if corner_color is None else _colors(corner_color, keep),
+        **({} if skeleton is None else _joints(skeleton, points[-len(skeleton.places) :], used)),
     )
+
+
+def _joints(skeleton: Skeleton, places: NDArray[np.float64], used: NDArray[np.int64]) -> dict[str, Any]:
+    """The fields of a mesh that keeps the vertices ``used``, and has its joints at ``places``."""
+    return {
+        "joints": np.round(places, POSITION_DECIMALS).astype(np.float32),
+        "parents": np.asarray(skeleton.parents, np.int16),
+        "skin": np.round(np.asarray(skeleton.skin, np.float64)[used], SKIN_DECIMALS).astype(np.float32),
+    }
 
 
 def _colors(corner_color: ArrayLike, keep: NDArray[np.bool_]) -> NDArray[np.float32] | None:

@@ -3,9 +3,11 @@
 import numpy as np
 
 from assets.catalog import Asset, Catalog
-from assets.prepared import Material, PreparedMesh, prepare_mesh
+from assets.prepared import Material, PreparedMesh, Skeleton, prepare_mesh
 from assets.shapes import FAMILIES as SHAPES
 from assets.shapes import Surface
+from assets.shapes.compound import ENDLESS
+from assets.shapes.jointed import JOINTED
 from assets.store import AssetStore
 from assets.textures import PATTERNS, SCENIC, encode_jpeg, family_image, hsv_to_rgb, palette
 from vosforge.seeding import rng_for
@@ -34,8 +36,12 @@ def procedural_catalog(store: AssetStore, num_meshes: int, num_textures: int, se
 
 
 def procedural_mesh(family: str, rng: np.random.Generator, store: AssetStore) -> PreparedMesh:
-    """A random mesh of one family (a key of `assets.shapes.FAMILIES`), its images put into ``store``."""
-    surface = SHAPES[family](rng)
+    """A random mesh of one family, its images put into ``store``.
+
+    ``family``: a key of `assets.shapes.FAMILIES`, of `assets.shapes.compound.ENDLESS` or, with a skeleton, of
+    `assets.shapes.jointed.JOINTED`.
+    """
+    surface, skeleton = _shape(family, rng)
     return prepare_mesh(
         f"procedural/{family}",
         surface.vertices,
@@ -44,6 +50,32 @@ def procedural_mesh(family: str, rng: np.random.Generator, store: AssetStore) ->
         surface.smooth,
         surface.slot,
         _materials(surface, rng, store),
+        skeleton=skeleton,
+    )
+
+
+def _shape(family: str, rng: np.random.Generator) -> tuple[Surface, Skeleton | None]:
+    if family not in JOINTED:
+        return (SHAPES | ENDLESS)[family](rng), None
+    shape = JOINTED[family](rng)
+    return shape.surface, shape.skeleton
+
+
+def made_mesh(family: str, seed: int, store: AssetStore) -> PreparedMesh:
+    """The mesh ``seed`` of a family that is made for a single scene, its images put into ``store``."""
+    return procedural_mesh(family, rng_for("made", family, seed), store)
+
+
+def made_asset(family: str, seed: int, content: str) -> Asset:
+    """The catalog's entry of such a mesh, for credits; no catalog lists it."""
+    return Asset(
+        hash=content,
+        kind="mesh",
+        name=f"{family} {seed}",
+        category=family,
+        source=f"procedural/{family}/made-{seed}",
+        licence=LICENCE,
+        creator=CREATOR,
     )
 
 

@@ -88,6 +88,12 @@ def _read_mesh(file: Path | IO[bytes]) -> PreparedMesh:
     )
 
 
+def array_hash(array: np.ndarray) -> str:
+    """The content hash of an array of float64: its shape and its bytes."""
+    little = np.ascontiguousarray(array, "<f8")
+    return bytes_hash(f"{little.shape}".encode() + little.tobytes())
+
+
 def _as_png(image: Image.Image) -> bytes:
     """An image's first picture as an 8-bit PNG."""
     if image.mode in EIGHT_BITS:
@@ -119,6 +125,7 @@ class AssetStore:
                 f"cannot create the asset store {self.root} ({error.strerror}): name another folder in VOSFORGE_CACHE"
             ) from None
         self._checked: set[Path] = set()
+        self._held: dict[str, PreparedMesh] = {}
 
     def put_mesh(self, mesh: PreparedMesh) -> str:
         """Store ``mesh`` and return its content hash."""
@@ -129,8 +136,16 @@ class AssetStore:
         self._put(self._path("meshes", content, ".npz"), buffer.getvalue())
         return content
 
+    def hold_mesh(self, mesh: PreparedMesh) -> str:
+        """Have ``mesh`` in this store object only, without writing it, and return its content hash."""
+        content = mesh.content_hash()
+        self._held[content] = mesh
+        return content
+
     def mesh(self, content: str) -> PreparedMesh:
         """The mesh with this content hash. Raises VOSForgeError when it is missing or damaged."""
+        if content in self._held:
+            return self._held[content]
         path = self._path("meshes", content, ".npz")
         try:
             mesh = _read_mesh(path)
@@ -141,6 +156,39 @@ class AssetStore:
         if mesh.content_hash() != content:
             raise self._damaged(path)
         return mesh
+
+    def has_mesh(self, content: str) -> bool:
+        """Whether there is a mesh with this content hash."""
+        return content in self._held or self._path("meshes", content, ".npz").is_file()
+
+    def put_array(self, array: np.ndarray) -> str:
+        """Store an array of float64 and return its content hash."""
+        content = array_hash(array)
+        buffer = io.BytesIO()
+        np.save(buffer, np.ascontiguousarray(array, "<f8"))
+        self._put(self._path("arrays", content, ".npy"), buffer.getvalue())
+        return content
+
+    def has_array(self, content: str) -> bool:
+        """Whether there is an array with this content hash."""
+        return self._path("arrays", content, ".npy").is_file()
+
+    def array(self, content: str) -> np.ndarray:
+        """The array with this content hash. Raises VOSForgeError when it is missing or damaged."""
+        path = self._path("arrays", content, ".npy")
+        try:
+            array: np.ndarray = np.load(path, allow_pickle=False)
+        except FileNotFoundError:
+            raise MissingAssetError(
+                f"the simulated motion {content} is not in the asset store {self.root}: "
+                "put it there from the video's shard (ShardVideo.baked), or draw the scene again",
+                content,
+            ) from None
+        except (OSError, EOFError, ValueError) as error:
+            raise unread(path, error, self._damaged(path)) from None
+        if array_hash(array) != content:
+            raise self._damaged(path)
+        return array
 
     def put_image(self, data: bytes, suffix: str) -> str:
         """Store an encoded image and return its content hash.

@@ -16,18 +16,20 @@ from assets.store import AssetStore
 from blender_scenes.spec import (
     BakedMotion,
     CameraSpec,
+    Course,
     Curve,
     CurveMotion,
-    Deformation,
     LookAtMotion,
     ObjectSpec,
     RenderSettings,
     SceneSpec,
+    Swing,
 )
 from render.farm.prepare import build_catalog
 from render.farm.process import BlenderProcess
 from render.qualities import QUALITIES
 from tools.commands.scenes import draw_scenes, preset_config
+from vosforge.errors import VOSForgeError
 from vosforge.log import console
 from vosforge.videos import ShardSet
 
@@ -89,11 +91,14 @@ def _object(item: ObjectSpec, part: Polynomial, start: int, frames: int) -> Obje
         motion = item.motion
         location, rotation, scale = (_curve(curve, part) for curve in (motion.location, motion.rotation, motion.scale))
         changes["motion"] = CurveMotion(location=location, rotation=rotation, scale=scale)
-    else:
+    elif isinstance(item.motion, BakedMotion):
         changes["motion"] = BakedMotion(poses=item.motion.poses[start : start + frames])
+    else:
+        raise VOSForgeError("a stretch of a video with physics cannot be cut out: it starts in the middle of a fall")
     if item.deformation is not None:
-        moved = {name: _polynomial(getattr(item.deformation, name), part) for name in ("twist", "wave", "phase")}
-        changes["deformation"] = Deformation(**moved, wavelength=item.deformation.wavelength)
+        courses = ("twist", "wave", "phase", "bend")
+        moved = {name: _course(getattr(item.deformation, name), part) for name in courses}
+        changes["deformation"] = item.deformation.model_copy(update=moved)
     return item.model_copy(update=changes)
 
 
@@ -112,6 +117,13 @@ def _camera(camera: CameraSpec, part: Polynomial, start: int, frames: int) -> Ca
 def _curve(curve: Curve, part: Polynomial) -> Curve:
     x, y, z = (_polynomial(axis, part) for axis in curve.axes)
     return Curve(axes=(x, y, z))
+
+
+def _course(course: Course, part: Polynomial) -> Course:
+    if not isinstance(course, Swing):
+        return _polynomial(course, part)
+    start, speed = part.coef
+    return course.model_copy(update={"turns": course.turns * speed, "phase": course.phase + course.turns * start})
 
 
 def _polynomial(coefficients: tuple[float, ...], part: Polynomial) -> tuple[float, ...]:

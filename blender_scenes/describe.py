@@ -17,9 +17,11 @@ def scene_quantities(scenes: Iterable[SceneSpec]) -> dict[str, np.ndarray]:
     """The values of each quantity over all ``scenes`` (float64), one a scene, object, pair, light or moment.
 
     Paths are summed over the frames, turns over the axes as well; ``textured_frac`` is 1 for an object whose texture
-    is replaced, else 0; ``obj_max_step`` is the largest move between two frames; anisotropy is the
-    largest over the least scale at frame 0; ``min_pair_distance`` the least distance of two centres over the frames;
-    camera coordinates count at every 16th frame. Lengths in metres, angles in radians, powers in watts.
+    is replaced, else 0, ``deforming_frac`` for one that changes its shape, and ``simulated_frac`` for one that moves by
+    physics (both are left out if none does), of which nothing else is counted: where it goes is known once it is baked;
+    ``obj_max_step`` is the largest move between two frames; anisotropy is the largest over the least scale at frame 0;
+    ``min_pair_distance`` the least distance of two centres over the frames; camera coordinates count at every 16th
+    frame. Lengths in metres, angles in radians, powers in watts.
     """
     values: dict[str, list[float]] = {}
 
@@ -37,11 +39,16 @@ def scene_quantities(scenes: Iterable[SceneSpec]) -> dict[str, np.ndarray]:
             add("light_color_min", min(light.color))
             add("light_radius", float(np.linalg.norm(light.location)))
         _add_camera(add, scene.camera, frames)
-        centres = [_add_object(add, item, frames) for item in scene.objects]
+        centres = [_add_object(add, item, frames) for item in scene.objects if item.motion.kind != "simulated"]
         add("textured_frac", *(float(item.texture is not None) for item in scene.objects))
+        add("deforming_frac", *(float(not item.rigid) for item in scene.objects))
+        add("simulated_frac", *(float(item.motion.kind == "simulated") for item in scene.objects))
         for place, centre in enumerate(centres):
             for other in centres[:place]:
                 add("min_pair_distance", float(np.linalg.norm(centre - other, axis=1).min()))
+    for name in ("deforming_frac", "simulated_frac"):
+        if not any(values.get(name, ())):
+            values.pop(name, None)
     return {name: np.array(found) for name, found in values.items()}
 
 

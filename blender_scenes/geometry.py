@@ -11,15 +11,22 @@ import numpy as np
 
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.spec import CameraSpec, ObjectSpec, SceneSpec
-from blender_scenes.trajectories import camera_poses, deformed, evaluate, intrinsics, object_poses
+from blender_scenes.deforming import ALL, shaped
+from blender_scenes.spec import CameraSpec, ObjectSpec, SceneSpec, SimulatedMotion
+from blender_scenes.trajectories import camera_poses, evaluate, intrinsics, object_poses, replayed
 
 
 class SceneGeometry:
     """The meshes of a scene, and where they and the camera are at any of its frames."""
 
-    def __init__(self, spec: SceneSpec, meshes: Mapping[str, PreparedMesh]) -> None:
-        """``meshes``: by their content; who only asks for poses needs none."""
+    def __init__(
+        self, spec: SceneSpec, meshes: Mapping[str, PreparedMesh], simulated: np.ndarray | None = None
+    ) -> None:
+        """``meshes``: by their content; who only asks for poses needs none.
+
+        ``simulated``: the result of the scene's physics. Raises VOSForgeError where an object moves by physics and
+        there is no result.
+        """
         settings = spec.render
         self.spec, self._meshes = spec, meshes
         self.items: tuple[ObjectSpec, ...] = (*spec.objects, *spec.distractors)
@@ -30,8 +37,11 @@ class SceneGeometry:
         self.instants = instants(spec.camera)
         self.cameras = np.stack([camera_poses(spec.camera, self.frames, shift) for shift in self.instants])
         """World to camera at the instants of each frame: float64 ``[3, T, 4, 4]``."""
+        self.simulated = simulated
+        results = iter(() if simulated is None else simulated)
         self.poses = tuple(
-            np.stack([object_poses(item, self.frames, shift) for shift in self.instants]) for item in self.items
+            self._poses(item, next(results, None) if isinstance(item.motion, SimulatedMotion) else None)
+            for item in self.items
         )
         """Object to world, of each object, as ``cameras``."""
         drift = 0.0 if spec.drift is None else evaluate(spec.drift, self.frames)
@@ -43,7 +53,13 @@ class SceneGeometry:
     def load(cls, spec: SceneSpec, store: AssetStore) -> Self:
         """The geometry of ``spec`` with its meshes from ``store``. Raises VOSForgeError when it lacks one."""
         contents = dict.fromkeys(item.mesh for item in (*spec.objects, *spec.distractors))
-        return cls(spec, {content: store.mesh(content) for content in contents})
+        simulated = store.array(spec.physics.poses) if spec.physics and spec.physics.poses else None
+        return cls(spec, {content: store.mesh(content) for content in contents}, simulated)
+
+    def _poses(self, item: ObjectSpec, simulated: np.ndarray | None) -> np.ndarray:
+        if simulated is None:
+            return np.stack([object_poses(item, self.frames, shift) for shift in self.instants])
+        return np.stack([replayed(simulated, shift) for shift in self.instants])
 
     @property
     def to_camera(self) -> np.ndarray:
@@ -59,19 +75,18 @@ class SceneGeometry:
         """The mesh of object ``number``, before any deformation."""
         return self._meshes[self.items[number - 1].mesh]
 
-    def shaped(self, number: int, vertices: np.ndarray, u: float) -> np.ndarray:
-        """Vertices of the undeformed mesh ``[V, 3]`` as the object has them at time ``u``: float64, its own axes."""
-        how = self.items[number - 1].deformation
-        return vertices.astype(np.float64) if how is None else deformed(vertices, how, u)
+    def shaped(self, number: int, u: float, which: np.ndarray | slice = ALL) -> np.ndarray:
+        """The vertices of object ``number``, or ``which`` of them, at time ``u``: float64 ``[V, 3]``, its own axes."""
+        return shaped(self.items[number - 1], self.mesh(number), u, which)
 
     def pose(self, number: int, t: int) -> np.ndarray:
         """From object ``number``'s own coordinates to camera axes at frame ``t``: float64 ``[4, 4]``."""
         pose: np.ndarray = self.to_camera[t] @ self.poses[number - 1][1, t]
         return pose
 
-    def placed(self, number: int, t: int, vertices: np.ndarray) -> np.ndarray:
-        """Vertices of the undeformed mesh ``[V, 3]`` where they are at frame ``t``: float64 ``[V, 3]``, camera axes."""
-        return moved(self.shaped(number, vertices, t / (self.frames - 1)), self.pose(number, t))
+    def placed(self, number: int, t: int, which: np.ndarray | slice = ALL) -> np.ndarray:
+        """All vertices, or ``which`` of them, of object ``number`` at frame ``t``: float64 ``[V, 3]``, camera axes."""
+        return moved(self.shaped(number, t / (self.frames - 1), which), self.pose(number, t))
 
     def vertices(self, number: int, t: int) -> np.ndarray:
         """All vertices of object ``number`` at frame ``t``: float64 ``[V, 3]``, camera axes; for reading only.
@@ -82,13 +97,12 @@ class SceneGeometry:
             self._posed = (t, {})
         posed = self._posed[1]
         if number not in posed:
-            posed[number] = self.placed(number, t, self.mesh(number).vertices)
+            posed[number] = self.placed(number, t)
         return posed[number]
 
     def corners(self, number: int, t: int, face: np.ndarray) -> np.ndarray:
         """The corners of the triangles ``face [N]`` of object ``number`` at frame ``t``: float64 ``[N, 3, 3]``."""
-        mesh = self.mesh(number)
-        return self.placed(number, t, mesh.vertices[mesh.faces[face]].reshape(-1, 3)).reshape(-1, 3, 3)
+        return self.placed(number, t, self.mesh(number).faces[face].ravel()).reshape(-1, 3, 3)
 
 
 def instants(camera: CameraSpec) -> tuple[float, float, float]:

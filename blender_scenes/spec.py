@@ -67,6 +67,46 @@ class BakedMotion(Record):
     """Matrices to the world's coordinates, one a frame: from a mesh's, or a camera's (x right, y down, z forward)."""
 
 
+class SimulatedMotion(Record):
+    """Motion by the scene's physics, from a start on: the object falls, collides, bounces, slides and rolls.
+
+    It collides as the convex hull of its mesh at rest.
+    """
+
+    kind: Literal["simulated"] = "simulated"
+    location: Vector
+    """x and y of its origin, z of its lowest point."""
+    rotation: Vector
+    """XYZ Euler angles."""
+    scale: Vector
+    velocity: Vector = (0.0, 0.0, 0.0)
+    """Metres a second."""
+    spin: Vector = (0.0, 0.0, 0.0)
+    """Change of the Euler angles in radians a second."""
+    mass: Annotated[float, Field(gt=0)] = 1.0
+    friction: Annotated[float, Field(ge=0)] = 0.5
+    bounce: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """The share of its speed that a collision gives back, multiplied by that of what it meets."""
+
+
+class PhysicsSpec(Record):
+    """The physics of a scene: gravity, and a floor that goes on for ever."""
+
+    floor: float
+    """At this z."""
+    rate: Annotated[float, Field(gt=0)] = 24.0
+    """Frames a second."""
+    gravity: Annotated[float, Field(ge=0)] = 9.81
+    friction: Annotated[float, Field(ge=0)] = 0.5
+    """Of the floor."""
+    bounce: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Of the floor."""
+    poses: Hash | None = None
+    """The result, once a worker has simulated it: the content hash of an array float64 ``[N, T, 4, 4]``, object to
+    world of all objects and distractors that move so, in order. The asset store has it, and the shard, as
+    ``baked/<hash>``."""
+
+
 Excuse = Literal["black", "burnt", "flat", "hidden"]
 """What a module may cause on purpose, which then is no reason to refuse a video: frames without light, overexposed or
 without contrast. "hidden", objects out of sight, is still refused, but counted as the module's."""
@@ -85,22 +125,63 @@ Traits = Annotated[tuple[Trait, ...], Field(exclude_if=lambda traits: not traits
 """In the order in which the modules drew; records hold them only where there are any."""
 
 
-class Deformation(Record):
-    """A mesh's deformation, in its unit-sized frame: a wave, then a twist."""
+class Swing(Record):
+    """A number that swings over u: ``mean + size * sin(2π (turns * u + phase))``."""
 
-    twist: Polynomial = (0.0,)
+    mean: float = 0.0
+    size: float
+    turns: float
+    phase: float = 0.0
+
+
+Course = Polynomial | Swing
+"""A number over u."""
+
+
+class Deformation(Record):
+    """A mesh's deformation, in its unit-sized frame: a wave, then a twist, then a bend."""
+
+    twist: Course = (0.0,)
     """Turn about z, in radians per unit of height, over u."""
-    wave: Polynomial = (0.0,)
+    wave: Course = (0.0,)
     """Amplitude in x of a sine wave along z, over u."""
     wavelength: Annotated[float, Field(gt=0)] = 1.0
-    phase: Polynomial = (0.0,)
+    phase: Course = (0.0,)
     """The wave's phase in turns, over u."""
+    bend: Annotated[Course, Field(exclude_if=lambda bend: bend == (0.0,))] = (0.0,)
+    """Turn of the z axis toward x, in radians per unit of height, over u: the axis becomes an arc of a circle."""
+    axis: Annotated[Literal["x", "y", "z", "longest"], Field(exclude_if=lambda axis: axis == "z")] = "z"
+    """Which of the mesh's axes stands for z above; the two that follow it, in the order x, y, z, x, stand for x, y.
+    The longest is that along which the mesh reaches furthest."""
+
+
+class JointMotion(Record):
+    """How a joint of a mesh with a skeleton turns, and all that hangs on it."""
+
+    joint: Annotated[int, Field(ge=0)]
+    axis: Vector
+    """The axis it turns about, in the mesh's own axes, as they are at rest."""
+    angle: Course
+
+
+class MadeMesh(Record):
+    """A mesh made for one scene: what `assets.procedural.made_mesh` makes of a family and a seed."""
+
+    family: str
+    seed: Annotated[int, Field(ge=0)]
+
+
+UNMADE = "0" * 32
+"""Stands for the content hash of a mesh that is still to be made."""
 
 
 class ObjectSpec(Record):
     """A prepared mesh that moves, and may change its shape. A labelled object's instance id is its place + 1."""
 
     mesh: Hash
+    made: Annotated[MadeMesh | None, Field(exclude_if=lambda made: made is None)] = None
+    """Where the mesh comes from if no catalog has it. Drawn scenes then have UNMADE as ``mesh``; the worker that
+    renders one makes the mesh and names its content."""
     category: str
     material: Material | None = None
     """Replaces the mesh's own materials."""
@@ -108,10 +189,17 @@ class ObjectSpec(Record):
     """An image that replaces the mesh's own materials."""
     wrap: Wrap = "box"
     """How it is applied: box projection, or new UVs (as in BL30K)."""
-    motion: Annotated[CurveMotion | BakedMotion, Field(discriminator="kind")]
+    motion: Annotated[CurveMotion | BakedMotion | SimulatedMotion, Field(discriminator="kind")]
     deformation: Deformation | None = None
+    joints: Annotated[tuple[JointMotion, ...], Field(exclude_if=lambda joints: not joints)] = ()
+    """How the joints of its mesh turn, before any deformation; a joint's turns follow one another."""
     traits: Traits = ()
     """What modules did to it."""
+
+    @property
+    def rigid(self) -> bool:
+        """Whether it keeps its shape."""
+        return self.deformation is None and not self.joints
 
     @model_validator(mode="after")
     def _one_replacement(self) -> Self:
@@ -276,6 +364,7 @@ class SceneSpec(Record):
     backdrop: PlaneSpec | None = None
     ground: PlaneSpec | None = None
     atmosphere: AtmosphereSpec | None = None
+    physics: Annotated[PhysicsSpec | None, Field(exclude_if=lambda physics: physics is None)] = None
     exposure: float = 0.0
     """In stops: one more makes the frames twice as bright."""
     drift: Annotated[Trajectory | None, Field(exclude_if=lambda drift: drift is None)] = None
@@ -292,13 +381,15 @@ class SceneSpec(Record):
         for motion in (*motions, self.camera.motion):
             if isinstance(motion, BakedMotion) and len(motion.poses) != self.render.frames:
                 raise ValueError(f"baked motion has {len(motion.poses)} poses for {self.render.frames} frames")
+            if isinstance(motion, SimulatedMotion) and self.physics is None:
+                raise ValueError("an object moves by physics, but the scene has none: give it 'physics'")
         return self
 
     @property
     def assets(self) -> frozenset[str]:
         """The content hashes of all catalog assets in the scene."""
         items, planes = (*self.objects, *self.distractors), (self.backdrop, self.ground)
-        meshes = {item.mesh for item in items} | {item.texture for item in items if item.texture}
+        meshes = {item.mesh for item in items if item.made is None} | {item.texture for item in items if item.texture}
         return frozenset(
             meshes | {plane.texture for plane in planes if plane} | ({self.world.hdri} if self.world else set())
         )

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize_scalar
 
-from blender_scenes.spec import BakedMotion, CameraSpec, Curve, Deformation, ObjectSpec, Spline, Trajectory
+from blender_scenes.spec import BakedMotion, CameraSpec, Curve, ObjectSpec, SimulatedMotion, Spline, Trajectory
+from vosforge.errors import VOSForgeError
 
 Limits = Literal["both", "upward"]
 CONTROL_POINTS = 5
@@ -101,7 +102,9 @@ def object_poses(spec: ObjectSpec, frames: int, shift: float = 0.0) -> np.ndarra
     """Object-to-world matrices of an object over the video, or ``shift`` frames later: float64 ``[T, 4, 4]``."""
     motion = spec.motion
     if isinstance(motion, BakedMotion):
-        return _replayed(motion, shift)
+        return replayed(np.array(motion.poses), shift)
+    if isinstance(motion, SimulatedMotion):
+        raise VOSForgeError("where an object is that moves by physics is known once a worker has baked its scene")
     turned = euler_matrices(evaluate(motion.rotation, frames, shift))
     poses = np.tile(np.eye(4), (frames, 1, 1))
     poses[:, :3, :3] = turned * evaluate(motion.scale, frames, shift)[:, None, :]
@@ -109,28 +112,16 @@ def object_poses(spec: ObjectSpec, frames: int, shift: float = 0.0) -> np.ndarra
     return poses
 
 
-def _replayed(motion: BakedMotion, shift: float) -> np.ndarray:
-    """Baked poses ``[T, 4, 4]``; between two of them each number changes evenly, before the first and after the last
-    as it does beside them.
+def replayed(poses: np.ndarray, shift: float) -> np.ndarray:
+    """Baked poses ``[T, 4, 4]``, or ``shift`` frames later.
+
+    Between two of them each number changes evenly, before the first and after the last as it does beside them.
     """
-    poses = np.array(motion.poses)
     if shift == 0 or len(poses) < 2:
         return poses
     steps = np.diff(poses, axis=0)
     toward = np.concatenate([steps, steps[-1:]]) if shift > 0 else np.concatenate([steps[:1], steps])
     return poses + shift * toward
-
-
-def deformed(vertices: np.ndarray, deformation: Deformation, u: float) -> np.ndarray:
-    """The vertices ``[V, 3]`` of a prepared mesh at time ``u`` in [0, 1], float64."""
-    twist, wave, phase = (
-        np.polynomial.polynomial.polyval(u, np.asarray(curve))
-        for curve in (deformation.twist, deformation.wave, deformation.phase)
-    )
-    x, y, z = vertices.astype(np.float64).T
-    x = x + wave * np.sin(2 * np.pi * (z / deformation.wavelength + phase))
-    cos, sin = np.cos(twist * z), np.sin(twist * z)
-    return np.stack([x * cos - y * sin, x * sin + y * cos, z], axis=1)
 
 
 def camera_poses(spec: CameraSpec, frames: int, shift: float = 0.0) -> np.ndarray:
@@ -140,7 +131,7 @@ def camera_poses(spec: CameraSpec, frames: int, shift: float = 0.0) -> np.ndarra
     """
     motion = spec.motion
     if isinstance(motion, BakedMotion):
-        return np.linalg.inv(_replayed(motion, shift))
+        return np.linalg.inv(replayed(np.array(motion.poses), shift))
     location = evaluate(motion.location, frames, shift)
     forward = evaluate(motion.look_at, frames, shift) - location
     forward /= np.linalg.norm(forward, axis=1, keepdims=True)

@@ -75,7 +75,7 @@ def build_scene(geometry: SceneGeometry, store: AssetStore) -> BuiltScene:
         obj = _add_object(scene, f"object {number}", item, geometry.mesh(number), store)
         obj.pass_index = number
         movers.append((obj, geometry.poses[number - 1]))
-        if item.deformation is None:
+        if item.rigid:
             _share_mesh(scene, obj)
         else:
             shape = obj.shape_key_add(name="shape")
@@ -107,7 +107,7 @@ def pose_scene(built: BuiltScene, frame: int, instant: int = 1) -> None:
     if lens is not None:
         built.scene.camera.data.dof.focus_distance = float(np.polynomial.polynomial.polyval(u, lens.focus))
     for mesh, shape, number in built.deforming:
-        vertices = geometry.shaped(number, geometry.mesh(number).vertices, u)
+        vertices = geometry.shaped(number, u)
         shape.points.foreach_set("co", vertices.astype(np.float32).ravel())
         mesh.update()
 

@@ -5,16 +5,20 @@ from typing import Annotated, Any
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from assets.catalog import Catalog
+from blender_scenes.modules.articulation import Articulated
 from blender_scenes.modules.blur import Blur
 from blender_scenes.modules.camera import Camera
 from blender_scenes.modules.camouflage import Camouflage
+from blender_scenes.modules.deformation import Deforming
 from blender_scenes.modules.distractors import Distractors
 from blender_scenes.modules.exposure import Exposure
 from blender_scenes.modules.light import Light
 from blender_scenes.modules.lookalikes import Lookalikes
 from blender_scenes.modules.occluders import Occluders
 from blender_scenes.modules.paths import Paths
+from blender_scenes.modules.physics import Physics
 from blender_scenes.modules.shake import Shake
+from blender_scenes.modules.shapes import Shapes
 from blender_scenes.modules.sizes import Sizes
 from blender_scenes.modules.weather import Weather
 from blender_scenes.spec import SceneSpec
@@ -29,12 +33,16 @@ class Modules(Record):
     weather: Annotated[Weather | None, Field(description="fog")] = None
     exposure: Annotated[Exposure | None, Field(description="drift of exposure and white balance")] = None
     camera: Annotated[Camera | None, Field(description="pans and pushes")] = None
+    shapes: Annotated[Shapes | None, Field(description="shapes made for the scene")] = None
+    articulation: Annotated[Articulated | None, Field(description="things with joints")] = None
+    deformation: Annotated[Deforming | None, Field(description="objects that bend, twist and wave")] = None
     lookalikes: Annotated[Lookalikes | None, Field(description="more of the same model and material")] = None
     distractors: Annotated[Distractors | None, Field(description="things without a label")] = None
     sizes: Annotated[Sizes | None, Field(description="tiny, thin and large objects; scale change")] = None
     paths: Annotated[Paths | None, Field(description="motion in the image; objects that vanish and return")] = None
     camouflage: Annotated[Camouflage | None, Field(description="objects in their background's texture")] = None
     occluders: Annotated[Occluders | None, Field(description="distractors that hide parts of objects")] = None
+    physics: Annotated[Physics | None, Field(description="objects that fall, collide and roll")] = None
     shake: Annotated[Shake | None, Field(description="a camera held by hand")] = None
     blur: Annotated[Blur | None, Field(description="motion blur")] = None
 
@@ -62,12 +70,16 @@ DIVERSE = Modules(
     weather=Weather(),
     exposure=Exposure(),
     camera=Camera(),
+    shapes=Shapes(),
+    articulation=Articulated(),
+    deformation=Deforming(),
     lookalikes=Lookalikes(),
     distractors=Distractors(),
     sizes=Sizes(),
     paths=Paths(),
     camouflage=Camouflage(),
     occluders=Occluders(),
+    physics=Physics(),
     shake=Shake(),
     blur=Blur(),
 )

@@ -36,7 +36,10 @@ class Lookalikes(Record):
         k = int(rng.integers(len(objects)))
         original = objects[k]
         others = [place for place in rng.permutation(len(objects)).tolist() if place != k]
-        same = {name: getattr(original, name) for name in ("mesh", "category", "material", "texture", "wrap")}
+        same = {
+            name: getattr(original, name)
+            for name in ("mesh", "made", "category", "material", "texture", "wrap", "joints")
+        }
         labelled = 0
         for own in rng.spawn(number):
             if own.random() < self.labelled and labelled < len(others):

@@ -4,8 +4,10 @@ import platform
 
 import numpy as np
 
-from assets.catalog import Catalog
+from assets.catalog import Asset, Catalog
 from blender_scenes.geometry import SceneGeometry
+from blender_scenes.making import made_assets
+from blender_scenes.spec import SceneSpec
 from vosforge import __version__
 from vosforge.videos.format import SceneRecord, VideoRecord
 
@@ -41,6 +43,7 @@ def video_record(
             world_to_camera=geometry.to_camera,
             pose=np.stack([poses[1] for poses in geometry.poses[: len(spec.objects)]], axis=1),
             asset=tuple(item.mesh for item in spec.objects),
+            baked=_baked(geometry),
         ),
         attributes={
             "seed": spec.seed,
@@ -48,6 +51,19 @@ def video_record(
             "vosforge": __version__,
             "renderer": renderer,
             "cpu": platform.processor() or platform.machine(),
-            "credits": [catalog.by_hash(content).model_dump(mode="json") for content in sorted(spec.assets)],
+            "credits": [asset.model_dump(mode="json") for asset in credited(spec, catalog)],
         },
     )
+
+
+def credited(spec: SceneSpec, catalog: Catalog) -> list[Asset]:
+    """All assets of a scene, those made for it included, by their hashes."""
+    made = made_assets(spec)
+    return [made.get(content) or catalog.by_hash(content) for content in sorted({*spec.assets, *made})]
+
+
+def _baked(geometry: SceneGeometry) -> dict[str, np.ndarray]:
+    physics = geometry.spec.physics
+    if physics is None or physics.poses is None or geometry.simulated is None:
+        return {}
+    return {physics.poses: geometry.simulated}

@@ -22,6 +22,7 @@ import numpy as np
 
 from assets.catalog import Catalog
 from assets.store import AssetStore, MissingAssetError
+from blender_scenes.blender.bake import baked, unbaked
 from blender_scenes.blender.mesh_import import prepare_model
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.spec import SceneSpec
@@ -99,8 +100,11 @@ def _rendered(engine: Engine, job: Job) -> Iterator[Event]:
     spec = SceneSpec.model_validate_json(job["spec"])
     store = AssetStore(Path(job["store"]))
     if (source := job.get("source")) is not None:
-        wanted = [_catalog(job["catalog"]).by_hash(content) for content in sorted(spec.assets)]
+        wanted = [asset for asset in _catalog(job["catalog"]).assets if asset.hash in spec.assets]
         yield from _beating("fetching assets", lambda: store.fetch(wanted, source))
+    if unbaked(spec, store):
+        yield Working("baking")
+        spec = baked(spec, store)
     yield Working("reading assets")
     geometry, settings = SceneGeometry.load(spec, store), spec.render
     yield Working("setting up")
@@ -184,6 +188,13 @@ def prepare_job(engine: Engine, job: Job) -> Iterator[Event]:
     yield Done(asset, warnings=tuple(warnings))
 
 
+def bake_job(engine: Engine, job: Job) -> Iterator[Event]:
+    """Bake ``job["spec"]``: make its meshes and simulate its physics, into the store; yields the complete spec."""
+    spec, store = SceneSpec.model_validate_json(job["spec"]), AssetStore(Path(job["store"]))
+    yield Working("baking")
+    yield Done(baked(spec, store).model_dump_json())
+
+
 def prove_job(engine: Engine, job: Job) -> Iterator[Event]:
     """Check that the engine can render; yields its number of cards."""
     try:
@@ -195,6 +206,7 @@ def prove_job(engine: Engine, job: Job) -> Iterator[Event]:
 
 
 JOBS: dict[str, Callable[[Engine, Job], Iterator[Event]]] = {
+    "bake": bake_job,
     "prepare": prepare_job,
     "prove": prove_job,
     "render": render_job,

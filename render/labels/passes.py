@@ -91,7 +91,7 @@ class _View:
         places = still @ camera[:3, :3].T + np.isfinite(self.z)[:, None] * camera[:3, 3]
         for number, pixels in self.pixels_of.items():
             pose = geometry.pose(number, t)
-            if geometry.items[number - 1].deformation is None and abs(np.linalg.det(pose)) > 1e-9:
+            if geometry.items[number - 1].rigid and abs(np.linalg.det(pose)) > 1e-9:
                 places[pixels] = moved(still[pixels], geometry.pose(number, other) @ np.linalg.inv(pose))
             else:
                 face, weights = self.faces(number)

@@ -108,7 +108,7 @@ class Albedo:
                 looks.kind[:] = BY_BOX
                 looks.place[:] = mesh.box_places[mesh.faces]
                 looks.normal[:] = normals
-                looks.known[:] &= item.deformation is None  # deformation rotates the normals
+                looks.known[:] &= item.rigid  # deformation rotates the normals
         else:
             materials = materials_shown(item, mesh)
             place = mesh.material_index if len(materials) > 1 else np.zeros(len(mesh.faces), np.int64)

@@ -110,11 +110,10 @@ def _reach(geometry: SceneGeometry) -> float:
 
 
 def _reach_of(geometry: SceneGeometry, number: int) -> float:
-    vertices = geometry.mesh(number).vertices
-    if geometry.items[number - 1].deformation is None:
-        shapes = [_hull(vertices.astype(np.float64))]
+    if geometry.items[number - 1].rigid:
+        shapes = [_hull(geometry.shaped(number, 0.0))]
     else:
-        shapes = [_box(geometry.shaped(number, vertices, u)) for u in np.linspace(0.0, 1.0, geometry.frames)]
+        shapes = [_box(geometry.shaped(number, u)) for u in np.linspace(0.0, 1.0, geometry.frames)]
     poses = geometry.poses[number - 1][1]
     return float((np.stack(shapes) @ poses[:, 1, :3, None] + poses[:, 1, None, 3:]).max())
 

@@ -6,6 +6,7 @@ import pytest
 from benchmarks.references import own_noise, psnr, ssim, to_srgb
 from benchmarks.scenes import GROUPS, stretch
 from benchmarks.tables import result_table, summaries
+from blender_scenes.deforming import deformed
 from blender_scenes.spec import (
     BakedMotion,
     CameraSpec,
@@ -17,11 +18,13 @@ from blender_scenes.spec import (
     ObjectSpec,
     RenderSettings,
     SceneSpec,
+    Swing,
 )
-from blender_scenes.trajectories import camera_poses, deformed, object_poses
+from blender_scenes.trajectories import camera_poses, object_poses
 from vosforge.seeding import rng_for
 
 LONG, START, SHORT = 160, 43, 8
+SWING = Swing(mean=0.2, size=1.1, turns=2.5, phase=0.3)
 
 
 def curve(rng: np.random.Generator) -> Curve:
@@ -33,7 +36,7 @@ def spec() -> SceneSpec:
     rng = rng_for("stretch")
     motion = CurveMotion(location=curve(rng), rotation=curve(rng), scale=curve(rng))
     baked = BakedMotion(poses=rng.normal(size=(LONG, 4, 4)).tolist())
-    bent = Deformation(twist=(0.1, 2.0, -1.0), wave=(0.2,), phase=(0.0, 1.0), wavelength=0.7)
+    bent = Deformation(twist=(0.1, 2.0, -1.0), wave=(0.2,), phase=(0.0, 1.0), wavelength=0.7, bend=SWING)
     look = LookAtMotion(location=curve(rng), look_at=curve(rng))
     return SceneSpec(
         preset="test",

@@ -7,10 +7,11 @@ import pytest
 
 from assets.procedural import procedural_catalog
 from assets.store import AssetStore, MissingAssetError
+from blender_scenes.deforming import deformed
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.sample import SceneConfig, sample_scene
 from blender_scenes.spec import Deformation, RenderSettings
-from blender_scenes.trajectories import camera_poses, deformed, object_poses
+from blender_scenes.trajectories import camera_poses, object_poses
 
 FRAMES = 3
 

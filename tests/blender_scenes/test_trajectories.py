@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from blender_scenes.spec import BakedMotion, CameraSpec, CurveMotion, Deformation, LookAtMotion, ObjectSpec
+from blender_scenes.spec import BakedMotion, CameraSpec, CurveMotion, LookAtMotion, ObjectSpec
 from blender_scenes.trajectories import (
     camera_poses,
-    deformed,
     euler_matrices,
     evaluate,
     fit_curve,
@@ -124,17 +123,6 @@ def test_a_baked_camera_is_where_it_says():
     poses[:, :3, 3] = rng.normal(size=(3, 3))
     camera = CameraSpec(motion=BakedMotion(poses=poses.tolist()), fov=0.75)
     assert np.allclose(camera_poses(camera, 3) @ poses, np.eye(4))
-
-
-def test_a_deformation_waves_and_twists_and_is_nothing_by_default():
-    vertices = rng_for("shape").uniform(-0.5, 0.5, (50, 3)).astype(np.float32)
-    assert np.allclose(deformed(vertices, Deformation(), 0.3), vertices)
-    twisted = deformed(vertices, Deformation(twist=(0.0, 2.0)), 0.5)  # one radian a unit of height, by then
-    for before, after in zip(vertices, twisted, strict=True):
-        assert np.allclose(rotation(2, before[2]) @ before, after, atol=1e-6)
-    waved = deformed(vertices, Deformation(wave=(0.1,), wavelength=0.5, phase=(0.25,)), 0.9)
-    assert np.allclose(waved[:, 0] - vertices[:, 0], 0.1 * np.cos(4 * np.pi * vertices[:, 2]), atol=1e-6)
-    assert np.allclose(waved[:, 1:], vertices[:, 1:])
 
 
 def test_shifted_poses_lie_between_those_of_the_frames():

@@ -8,7 +8,7 @@ import numpy as np
 
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.spec import Deformation, ObjectSpec, SceneSpec
+from blender_scenes.spec import Deformation, ObjectSpec, SceneSpec, Swing
 from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 
 # Cycles takes its first sample 0.0005 pixels to the right of the centre (measured with edges at known places).
@@ -42,9 +42,7 @@ def cast(
     surfaces = []
     for number, item in (*enumerate(spec.objects, start=1), *((0, item) for item in spec.distractors)):
         mesh = store.mesh(item.mesh)
-        vertices = mesh.vertices.astype(float)
-        if item.deformation is not None:
-            vertices = bent(vertices, item.deformation, t / (frames - 1))
+        vertices = shape(item, mesh, t / (frames - 1))
         pose = to_camera @ object_poses(item, frames)[t]
         surfaces.append((number, vertices[mesh.faces], pose, opacity(item, mesh, store)))
     for plane, upright in ((spec.backdrop, True), (spec.ground, False)):
@@ -91,14 +89,56 @@ def opacity(item: ObjectSpec, mesh: PreparedMesh, store: AssetStore) -> Callable
     return alpha
 
 
+def shape(item: ObjectSpec, mesh: PreparedMesh, u: float) -> np.ndarray:
+    """The vertices of an object's mesh at time ``u``: its joints turn, then it deforms."""
+    vertices = mesh.vertices.astype(float)
+    if item.joints:
+        vertices = np.array([skinned(vertex, item, mesh, place, u) for place, vertex in enumerate(vertices)])
+    return vertices if item.deformation is None else bent(vertices, item.deformation, u)
+
+
+def skinned(vertex: np.ndarray, item: ObjectSpec, mesh: PreparedMesh, place: int, u: float) -> np.ndarray:
+    """The mean of where each joint takes a vertex: turned about it, then about all that it hangs on."""
+    total = np.zeros(3)
+    for joint in np.flatnonzero(mesh.skin[place]):
+        at_joint, here = vertex, joint
+        while here >= 0:
+            for motion in item.joints:
+                if motion.joint == here:
+                    # Rodrigues' formula
+                    k, angle = np.array(motion.axis) / np.linalg.norm(motion.axis), at(motion.angle, u)
+                    arm = at_joint - mesh.joints[here]
+                    arm = arm * np.cos(angle) + np.cross(k, arm) * np.sin(angle) + k * (k @ arm) * (1 - np.cos(angle))
+                    at_joint = mesh.joints[here] + arm
+            here = mesh.parents[here]
+        total = total + mesh.skin[place, joint] * at_joint
+    return total
+
+
+def at(course, u: float) -> float:
+    """A number of a deformation at time ``u``."""
+    if isinstance(course, Swing):
+        return course.mean + course.size * np.sin(2 * np.pi * (course.turns * u + course.phase))
+    return sum(c * u**n for n, c in enumerate(course))
+
+
 def bent(vertices: np.ndarray, how: Deformation, u: float) -> np.ndarray:
-    """Each vertex on its own: along the wave, then turned about z."""
-    twist, wave, phase = (sum(c * u**n for n, c in enumerate(curve)) for curve in (how.twist, how.wave, how.phase))
-    result = []
-    for x, y, z in vertices:
+    """Each vertex on its own: along the wave, turned about the axis, then carried along the arc the axis becomes."""
+    twist, wave, phase, bend = (at(course, u) for course in (how.twist, how.wave, how.phase, how.bend))
+    extents = vertices.max(axis=0) - vertices.min(axis=0)
+    up = int(np.argmax(extents)) if how.axis == "longest" else "xyz".index(how.axis)
+    result = np.empty(vertices.shape)
+    for place, vertex in enumerate(vertices):
+        x, y, z = (vertex[(up + k) % 3] for k in (1, 2, 3))
         moved = complex(x + wave * np.sin(2 * np.pi * (z / how.wavelength + phase)), y) * np.exp(1j * twist * z)
-        result.append([moved.real, moved.imag, z])
-    return np.array(result)
+        x, y = moved.real, moved.imag
+        if bend:
+            # A circle of radius 1 / bend about (1 / bend, 0), which the axis touches at the origin.
+            on_arc = 1 / bend - (1 / bend - x) * np.exp(-1j * bend * z)
+            x, z = on_arc.real, on_arc.imag
+        for k, value in zip((1, 2, 3), (x, y, z), strict=True):
+            result[place, (up + k) % 3] = value
+    return result
 
 
 def hit(

@@ -10,7 +10,7 @@ import numpy as np
 from assets.store import AssetStore
 from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
-from tests.render.raycast import bent, opacity
+from tests.render.raycast import opacity, shape
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ class Truth:
         if t not in self.kept:
             corners, numbers = [np.zeros((0, 3, 3))], [np.zeros(0, int)]
             for number, item, mesh in self.meshes:
-                vertices = mesh.vertices.astype(float)
-                if item.deformation is not None:
-                    vertices = bent(vertices, item.deformation, t / (self.T - 1))
+                vertices = shape(item, mesh, t / (self.T - 1))
                 pose = object_poses(item, self.T)[t]
                 corners.append((vertices @ pose[:3, :3].T + pose[:3, 3])[mesh.faces])
                 numbers.append(np.full(len(mesh.faces), number))

@@ -62,6 +62,8 @@ class SceneRecord:
     """float64 ``[T, K, 4, 4]``, object to world."""
     asset: tuple[str, ...]
     """K content hashes."""
+    baked: dict[str, np.ndarray] = field(default_factory=dict)
+    """Arrays that the spec names by content hash, beside it."""
 
 
 class VideoRow(Record):

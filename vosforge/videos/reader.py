@@ -100,6 +100,11 @@ def shard_rows(path: Place) -> list[VideoRow]:
     return sorted(rows, key=lambda row: row.id)
 
 
+def _baked(opened: "Opened") -> dict[str, np.ndarray]:
+    names = list(opened.group["baked"]) if "baked" in opened.group else []
+    return {name: own_dataset(opened.group, f"baked/{name}")[()] for name in names}
+
+
 class ShardVideo:
     """One video of a shard. Opened lazily in each process, so it may be pickled and forked."""
 
@@ -125,6 +130,14 @@ class ShardVideo:
     def spec_json(self) -> str | None:
         """The SceneSpec the video was rendered from; None for an imported video."""
         return None if (text := self._text("spec", "")) == "" else text
+
+    @property
+    def baked(self) -> dict[str, np.ndarray]:
+        """The arrays that the spec names by content hash: what was simulated. To render the spec again, put them into
+        an asset store (`AssetStore.put_array`).
+        """
+        found: dict[str, np.ndarray] = self._told("'baked'", _baked)
+        return found
 
     @property
     def attributes(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from blender_scenes.modules import Modules
+from blender_scenes.modules.marks import amounts_of
 from blender_scenes.presets import preset_of
 from blender_scenes.sample import PRESETS, sample_scene
 from blender_scenes.spec import RenderSettings, SceneSpec

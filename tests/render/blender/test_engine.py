@@ -22,6 +22,7 @@ from vosforge.videos import ShardSet
 pytestmark = pytest.mark.blender
 
 SETTINGS = RenderSettings(width=120, height=80, frames=3, samples=2)
+BENT = Deformation(twist=(0.0, 3.0), wave=(0.1,), wavelength=0.4, bend=(1.5,))
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,9 @@ def rich(specs):
     return plain.model_copy(
         update={
             "objects": (
-                bent.model_copy(update={"deformation": Deformation(twist=(0.0, 3.0), wave=(0.1,), wavelength=0.4)}),
+                bent.model_copy(
+                    update={"deformation": Deformation(twist=(0.0, 3.0), wave=(0.1,), wavelength=0.4, bend=(1.5,))}
+                ),
                 baked.model_copy(
                     update={
                         "motion": BakedMotion(poses=poses.tolist()),

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from assets.procedural import made_mesh
 from blender_scenes.sample import SceneConfig, sample_scene
-from blender_scenes.spec import BakedMotion, Deformation, PlaneSpec, RenderSettings
+from blender_scenes.spec import BakedMotion, Deformation, JointMotion, MadeMesh, PlaneSpec, RenderSettings, Swing
 from blender_scenes.trajectories import object_poses
 from render.farm.events import Done
 from render.farm.process import BlenderProcess
@@ -25,11 +26,21 @@ LOOKED_AT = 250
 
 @pytest.fixture(scope="module")
 def specs(store, catalog):
-    """A bent object, a baked one with holes, a distractor; before a backdrop, on a ground, before nothing."""
+    """A bent object, a baked one with holes, a distractor; before a backdrop, on a ground, before nothing.
+
+    Before the backdrop, another one has joints.
+    """
     net, netted = cut_out(store, catalog)
     drawn = sample_scene(SceneConfig(objects=(4, 4)), SETTINGS, catalog, seed=5, index=1, split="train")
     bent, baked, plain, hidden = drawn.objects
-    how = Deformation(twist=(0.0, 3.0), wave=(0.1, 0.1), wavelength=0.4, phase=(0.0, 0.3))
+    how = Deformation(
+        twist=(0.0, 3.0),
+        wave=(0.1, 0.1),
+        wavelength=0.4,
+        phase=(0.0, 0.3),
+        bend=Swing(size=1.5, turns=0.8),
+        axis="longest",
+    )
     poses = BakedMotion(poses=object_poses(baked, SETTINGS.frames)[::-1].tolist())
     rich = drawn.model_copy(
         update={
@@ -43,10 +54,21 @@ def specs(store, catalog):
             "ground": None,
         }
     )
+    walker = MadeMesh(family="snake", seed=3)
+    mesh = store.put_mesh(made_mesh(walker.family, walker.seed, store))
+    turns = (
+        JointMotion(joint=2, axis=(0.0, 0.2, 1.0), angle=Swing(size=0.8, turns=1.3)),
+        JointMotion(joint=5, axis=(1.0, 0.0, 0.0), angle=(0.0, 1.0)),
+        JointMotion(joint=5, axis=(0.0, 1.0, 0.0), angle=(0.4,)),
+    )
+    jointed = plain.model_copy(update={"mesh": mesh, "made": walker, "texture": None, "joints": turns})
     image = next(asset.hash for asset in catalog.of_kind("texture"))
     return {
         "a backdrop": rich.model_copy(
-            update={"backdrop": PlaneSpec(texture=image, offset=9.0, size=9.0, emission=0.5)}
+            update={
+                "backdrop": PlaneSpec(texture=image, offset=9.0, size=9.0, emission=0.5),
+                "objects": (*rich.objects[:2], jointed),
+            }
         ),
         "a ground": rich.model_copy(update={"ground": PlaneSpec(texture=image, offset=-1.2, size=60.0)}),
         "nothing": rich,

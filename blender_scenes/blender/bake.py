@@ -1,0 +1,162 @@
+"""Bakes a drawn scene: makes its meshes, and simulates its physics by Blender's rigid bodies.
+
+What comes out is stored by content, and named in the spec: whoever renders that spec replays it.
+"""
+
+import bpy
+import numpy as np
+from scipy.spatial import ConvexHull, QhullError
+
+from assets.prepared import PreparedMesh
+from assets.store import AssetStore
+from blender_scenes.blender.build import clear_scene
+from blender_scenes.deforming import shaped
+from blender_scenes.making import unmade, with_meshes
+from blender_scenes.spec import ObjectSpec, PhysicsSpec, SceneSpec, SimulatedMotion, Vector
+from blender_scenes.trajectories import euler_matrices
+from vosforge.errors import VOSForgeError
+
+SUBSTEPS = 240.0
+"""At least so many steps a second."""
+ITERATIONS = 20
+START = 2
+"""Blender's frame that is the video's first: then objects are let go. Until then they are moved along, which gives them
+their speed.
+"""
+MARGIN = 0.005
+"""Metres that Bullet keeps between things; their hulls are smaller by it."""
+THINNEST = 0.02
+"""Metres; a flatter hull falls through others."""
+FLOOR = 400.0
+"""Metres; its sides and its depth."""
+
+
+def unbaked(spec: SceneSpec, store: AssetStore) -> bool:
+    """Whether something of ``spec`` is still to be made or simulated."""
+    return unmade(spec, store) or (spec.physics is not None and spec.physics.poses is None)
+
+
+def baked(spec: SceneSpec, store: AssetStore) -> SceneSpec:
+    """``spec`` with its meshes made and its physics simulated, all in ``store``.
+
+    Raises VOSForgeError when Blender gives no motion, or a mesh is made differently than before.
+    """
+    spec = with_meshes(spec, store)
+    if spec.physics is None or spec.physics.poses is not None:
+        return spec
+    bodies = [
+        (item.motion, _hull(item, item.motion.scale, store.mesh(item.mesh)))
+        for item in (*spec.objects, *spec.distractors)
+        if isinstance(item.motion, SimulatedMotion)
+    ]
+    poses = simulated(spec.physics, bodies, spec.render.frames)
+    return spec.model_copy(update={"physics": spec.physics.model_copy(update={"poses": store.put_array(poses)})})
+
+
+def simulated(
+    physics: PhysicsSpec, bodies: list[tuple[SimulatedMotion, tuple[np.ndarray, np.ndarray]]], frames: int
+) -> np.ndarray:
+    """Object to world of each of ``bodies`` at each frame, float64 ``[N, T, 4, 4]``.
+
+    ``bodies``: how each begins, and its hull's vertices and faces, scaled. It replaces what is in Blender.
+    """
+    clear_scene()
+    scene = bpy.context.scene
+    bpy.ops.rigidbody.world_add()
+    world = scene.rigidbody_world
+    world.collection = bpy.data.collections.new("bodies")
+    scene.gravity = (0.0, 0.0, -physics.gravity)
+    scene.render.fps, world.time_scale = 24, 24.0 / physics.rate
+    world.substeps_per_frame, world.solver_iterations = max(4, int(np.ceil(SUBSTEPS / physics.rate))), ITERATIONS
+    world.point_cache.frame_start, world.point_cache.frame_end = 1, START + frames
+    try:
+        _add_floor(world, physics)
+        objects = [_add_body(world, motion, *hull, physics.rate) for motion, hull in bodies]
+        places = []
+        for frame in range(1, START + frames):
+            scene.frame_set(frame)
+            graph = bpy.context.evaluated_depsgraph_get()
+            places.append([np.array(obj.evaluated_get(graph).matrix_world, np.float64) for obj in objects])
+    finally:
+        bpy.ops.rigidbody.world_remove()
+        scene.frame_set(1)
+        for action in list(bpy.data.actions):
+            bpy.data.actions.remove(action)
+        for collection in list(bpy.data.collections):
+            bpy.data.collections.remove(collection)
+        clear_scene()
+    poses = np.array(places[START - 1 :]).reshape(frames, len(bodies), 4, 4).swapaxes(0, 1).copy()
+    if not np.isfinite(poses).all():
+        raise VOSForgeError("Blender's physics gave places that are no numbers: draw the scene with other settings")
+    scales = np.array([motion.scale for motion, _ in bodies]).reshape(-1, 1, 1, 3)
+    poses[:, :, :3, :3] *= scales
+    return poses
+
+
+def _hull(item: ObjectSpec, scale: Vector, mesh: PreparedMesh) -> tuple[np.ndarray, np.ndarray]:
+    """The convex hull of an object at rest, scaled: vertices ``[V, 3]`` and triangles ``[F, 3]``."""
+    points = shaped(item, mesh, 0.0) * np.array(scale)
+    try:
+        hull = ConvexHull(points)
+        low, high = points.min(axis=0), points.max(axis=0)
+        if (high - low).min() >= THINNEST:
+            used, faces = np.unique(hull.simplices, return_inverse=True)
+            return points[used], faces.reshape(-1, 3)
+    except QhullError:  # a flat mesh
+        low, high = points.min(axis=0), points.max(axis=0)
+    middle, half = (low + high) / 2, np.maximum(high - low, THINNEST) / 2
+    return middle + half * _CORNERS, _SIDES
+
+
+_CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float64)
+_SIDES = ConvexHull(_CORNERS).simplices
+
+
+def _add(world: bpy.types.RigidBodyWorld, name: str, vertices: np.ndarray, faces: np.ndarray) -> bpy.types.Object:
+    mesh = bpy.data.meshes.new(name)
+    mesh.from_pydata(vertices.tolist(), [], faces.tolist())
+    obj = bpy.data.objects.new(name, mesh)
+    bpy.context.scene.collection.objects.link(obj)
+    world.collection.objects.link(obj)
+    obj.rigid_body.collision_shape = "CONVEX_HULL"
+    obj.rigid_body.use_margin, obj.rigid_body.collision_margin = True, MARGIN
+    return obj
+
+
+def _add_floor(world: bpy.types.RigidBodyWorld, physics: PhysicsSpec) -> None:
+    floor = _add(world, "floor", FLOOR / 2 * _CORNERS, _SIDES)
+    floor.location = (0.0, 0.0, physics.floor - MARGIN - FLOOR / 2)  # what rests on it touches the floor
+    body = floor.rigid_body
+    body.collision_shape = "BOX"  # Bullet rounds hulls to a ten-thousandth of their size
+    body.type, body.friction, body.restitution = "PASSIVE", physics.friction, physics.bounce
+
+
+def _add_body(
+    world: bpy.types.RigidBodyWorld, motion: SimulatedMotion, vertices: np.ndarray, faces: np.ndarray, rate: float
+) -> bpy.types.Object:
+    obj = _add(world, "body", vertices, faces)
+    body = obj.rigid_body
+    body.type, body.mass, body.friction, body.restitution = "ACTIVE", motion.mass, motion.friction, motion.bounce
+    body.linear_damping = body.angular_damping = 0.02
+    lowest = (vertices @ euler_matrices(np.array([motion.rotation]))[0].T)[:, 2].min()
+    start = np.array(motion.location) - [0.0, 0.0, lowest]
+    for frame in (START - 1, START, START + 1):
+        before = (frame - START) / rate
+        obj.location = start + before * np.array(motion.velocity)
+        obj.rotation_euler = np.array(motion.rotation) + before * np.array(motion.spin)
+        body.kinematic = frame <= START
+        obj.keyframe_insert("location", frame=frame)
+        obj.keyframe_insert("rotation_euler", frame=frame)
+        obj.keyframe_insert("rigid_body.kinematic", frame=frame)
+    for curve in _curves(obj):
+        for key in curve.keyframe_points:
+            key.interpolation = "LINEAR"
+    return obj
+
+
+def _curves(obj: bpy.types.Object) -> list[bpy.types.FCurve]:
+    """The animation curves of an object: in Blender 4.4 and later they lie in layers."""
+    action = obj.animation_data.action
+    return [
+        curve for layer in action.layers for strip in layer.strips for bag in strip.channelbags for curve in bag.fcurves
+    ]

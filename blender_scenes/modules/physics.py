@@ -1,0 +1,133 @@
+"""Physics: objects that fall, collide, bounce, slide and roll on a floor."""
+
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from assets.catalog import Catalog
+from blender_scenes.choose import assets_of, pick
+from blender_scenes.modules.marks import marked
+from blender_scenes.spec import CurveMotion, ObjectSpec, PhysicsSpec, PlaneSpec, SceneSpec, SimulatedMotion
+from blender_scenes.trajectories import camera_poses, evaluate
+from vosforge.config import Amount, Range, Record, Share
+
+KINDS = ("drop", "throw", "roll")
+NEAR, FAR = 3.0, 12.0
+"""Metres before the camera in which objects come by, where it sees the floor."""
+REACH = 0.4
+"""How far an object reaches from its middle, as a share of its largest scale: most do."""
+REDRAWS = 20
+Positive = Annotated[float, Field(gt=0)]
+
+
+def up(height: float) -> np.ndarray:
+    """So far up."""
+    return np.array([0.0, 0.0, height])
+
+
+def seen_on_floor(rng: np.random.Generator, scene: SceneSpec, floor: float) -> np.ndarray:
+    """A place on the floor that the camera sees halfway through the video; below the middle of its view if none."""
+    settings = scene.render
+    to_world = np.linalg.inv(camera_poses(scene.camera, settings.frames)[settings.frames // 2])
+    half = np.tan(scene.camera.fov / 2) * np.array([1.0, settings.height / settings.width])
+    for _ in range(REDRAWS):
+        x, y = rng.uniform([-0.8, 0.0], [0.8, 0.9]) * half
+        ray = to_world[:3, :3] @ [x, y, 1.0]
+        far = (floor - to_world[2, 3]) / ray[2] if ray[2] < 0 else np.inf
+        if NEAR < far < FAR:
+            return np.asarray(to_world[:3, 3] + far * ray)
+    place = to_world[:3, 3] + (NEAR + FAR) / 2 * to_world[:3, 2]
+    return np.array([place[0], place[1], floor])
+
+
+class Start(NamedTuple):
+    """A ball around an object when it is let go."""
+
+    middle: np.ndarray
+    reach: float
+
+
+class Physics(Record):
+    """In some scenes objects drop, are thrown or roll, on a floor; a worker simulates how they go on."""
+
+    share: Annotated[Share, Field(description="share of scenes with physics")] = 0.15
+    objects: Annotated[Share, Field(description="share of their objects that take part")] = 0.9
+    drop: Annotated[Amount, Field(description="weight of objects that drop")] = 1.0
+    throw: Annotated[Amount, Field(description="weight of objects that are thrown")] = 1.0
+    roll: Annotated[Amount, Field(description="weight of objects that roll or slide")] = 1.0
+    seconds: Annotated[Range[Positive], Field(description="how long a video is in the world it shows")] = (1.0, 3.0)
+    floor: Annotated[Range[float], Field(description="height of the floor; the camera is at about 0")] = (-1.7, -1.0)
+    height: Annotated[Range[Amount], Field(description="metres from which objects fall")] = (0.8, 3.0)
+    speed: Annotated[Range[Amount], Field(description="metres a second of thrown and rolling objects")] = (1.0, 4.0)
+    spin: Annotated[Amount, Field(description="spread of their spin about each axis, in radians a second")] = 2.0
+    friction: Annotated[Range[Amount], Field(description="friction of objects and floor")] = (0.2, 0.9)
+    bounce: Annotated[Range[Share], Field(description="bounce of objects and floor")] = (0.2, 0.8)
+
+    def draw(self, scene: SceneSpec, rng: np.random.Generator, assets: Catalog) -> SceneSpec:
+        """``scene``, or the same objects let go above a floor."""
+        if rng.random() >= self.share:
+            return scene
+        seconds, friction, bounce = (float(rng.uniform(*ends)) for ends in (self.seconds, self.friction, self.bounce))
+        ground = scene.ground
+        texture, offset = pick(rng, assets_of(assets, "texture", scene.split)).hash, float(rng.uniform(*self.floor))
+        if ground is None:
+            ground = PlaneSpec(texture=texture, offset=offset, size=60.0, repeat=12.0)
+        ground = ground.model_copy(update={"offset": offset})
+        rate = (scene.render.frames - 1) / seconds
+        physics = PhysicsSpec(floor=ground.offset, rate=rate, friction=friction, bounce=bounce)
+        items: list[ObjectSpec] = []
+        starts: list[Start] = []
+        for item, own in zip(scene.objects, rng.spawn(len(scene.objects)), strict=True):
+            items.append(self._object(item, own, scene, physics, starts))
+        if all(item.motion.kind != "simulated" for item in items):
+            return scene
+        scene = scene.model_copy(update={"objects": tuple(items), "ground": ground, "physics": physics})
+        amounts = {"seconds": round(seconds, 3), "friction": round(friction, 3), "bounce": round(bounce, 3)}
+        return marked(scene, "physics", (), **amounts)
+
+    def _object(
+        self, item: ObjectSpec, rng: np.random.Generator, scene: SceneSpec, physics: PhysicsSpec, starts: list[Start]
+    ) -> ObjectSpec:
+        """``item`` let go clear of ``starts``, to which it is added."""
+        if rng.random() >= self.objects:
+            return item
+        weights = np.array([self.drop, self.throw, self.roll])
+        kind = KINDS[int(rng.choice(len(KINDS), p=weights / weights.sum()))]
+        scale = np.abs(evaluate(item.motion.scale, 2)[0]) if isinstance(item.motion, CurveMotion) else np.full(3, 2.0)
+        for _ in range(REDRAWS):
+            start, velocity = self._start(rng, kind, physics, seen_on_floor(rng, scene, physics.floor))
+            own = Start(start + up(REACH * scale.max()), REACH * float(scale.max()))
+            if all(np.linalg.norm(own.middle - other.middle) > own.reach + other.reach for other in starts):
+                break
+        starts.append(own)
+        motion = SimulatedMotion.model_validate(
+            {
+                "location": start.tolist(),
+                "rotation": rng.uniform(0, 2 * np.pi, 3).tolist(),
+                "scale": scale.tolist(),
+                "velocity": velocity.tolist(),
+                "spin": rng.normal(0, self.spin, 3).tolist(),
+                "mass": float(np.prod(scale)),
+                "friction": float(rng.uniform(*self.friction)),
+                "bounce": float(rng.uniform(*self.bounce)),
+            }
+        )
+        amounts = {
+            "height": round(float(start[2]) - physics.floor, 3),
+            "speed": round(float(np.linalg.norm(velocity)), 3),
+        }
+        return marked(item.model_copy(update={"motion": motion}), "physics", (), kind=kind, **amounts)
+
+    def _start(
+        self, rng: np.random.Generator, kind: str, physics: PhysicsSpec, goal: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where an object's lowest point is let go, and how fast: such that it comes by ``goal``."""
+        height, speed = float(rng.uniform(*self.height)), float(rng.uniform(*self.speed))
+        angle = rng.choice([0.0, np.pi]) + rng.normal(0, 0.5)
+        ahead = np.array([np.cos(angle), np.sin(angle), 0.0])
+        if kind == "drop":
+            return goal + up(height), np.zeros(3)
+        if kind == "throw":
+            return goal + up(height) - speed * np.sqrt(2 * height / physics.gravity) * ahead, speed * ahead
+        return goal - 0.4 * speed * ahead, speed * ahead

@@ -1,0 +1,138 @@
+"""Objects fall as gravity says, stay on the floor and hit one another; what was simulated is replayed."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from assets.procedural import procedural_catalog
+from assets.store import AssetStore
+from blender_scenes.describe import scene_quantities
+from blender_scenes.geometry import SceneGeometry
+from blender_scenes.modules import Modules
+from blender_scenes.modules.physics import Physics
+from blender_scenes.spec import RenderSettings, SceneSpec
+from render.farm.events import Done, Working
+from render.farm.process import BlenderProcess
+from tests.blender_scenes.modules.test_modules import RENDER, draw
+from vosforge.errors import MachineError, VOSForgeError
+from vosforge.videos import ShardSet
+
+ALWAYS = Modules(physics=Physics(share=1.0))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return AssetStore(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def catalog(store, paper_catalog):
+    made = procedural_catalog(store, 10, 4, seed=3)
+    return made + type(made)(assets=paper_catalog.of_kind("hdri"))
+
+
+@pytest.fixture(scope="module")
+def blender(tmp_path_factory):
+    with BlenderProcess(tmp_path_factory.mktemp("log") / "blender.log") as process:
+        yield process
+
+
+def baked(blender, scene, store):
+    *_, last = blender.run({"do": "bake", "spec": scene.model_dump_json(), "store": str(store.root)})
+    assert isinstance(last, Done), last
+    return SceneSpec.model_validate_json(last.result)
+
+
+def test_some_scenes_have_physics_and_their_specs_say_how_it_starts(paper_catalog):
+    with_it = 0
+    for index in range(60):
+        on, off = (draw(paper_catalog, modules, index) for modules in (Modules(physics=Physics()), Modules()))
+        if on.physics is None:
+            assert on == off
+            continue
+        with_it += 1
+        assert on.ground.offset == on.physics.floor and on.traits[0].module == "physics"
+        for item, plain in zip(on.objects, off.objects, strict=True):
+            assert (item.mesh, item.texture) == (plain.mesh, plain.texture)
+            assert (item.motion.kind == "simulated") == bool(item.traits)
+            assert item.motion.kind == "curve" or item.motion.location[2] > on.physics.floor - 1e-9
+    assert pytest.approx(with_it, abs=6) == 0.15 * 60
+
+
+def test_scenes_that_are_not_baked_are_described_and_have_no_places(paper_catalog):
+    scene = next(scene for index in range(9) if (scene := draw(paper_catalog, ALWAYS, index)).physics)
+    found = scene_quantities([scene])
+    moved_by_curves = sum(item.motion.kind == "curve" for item in scene.objects)
+    assert len(found["n_objects"]) == 1 and len(found.get("obj_path_len", ())) == moved_by_curves
+    assert found["simulated_frac"].sum() == len(scene.objects) - moved_by_curves
+    with pytest.raises(VOSForgeError, match="once a worker has baked its scene"):
+        SceneGeometry(scene, {})
+
+
+@pytest.mark.blender
+def test_objects_fall_by_gravity_stay_on_the_floor_and_collide(blender, catalog, store):
+    falls, clashes, lowest = [], [], []
+    for index in range(20):
+        scene = draw(catalog, ALWAYS, index)
+        if scene.physics is None:
+            continue
+        complete = baked(blender, scene, store)
+        assert complete.model_copy(update={"physics": scene.physics}) == scene
+        geometry = SceneGeometry.load(complete, store)
+        for item, poses in zip(complete.objects, geometry.poses, strict=True):
+            if item.motion.kind != "simulated":
+                continue
+            path, rate = poses[1][:, :3, 3], complete.physics.rate
+            vertices = store.mesh(item.mesh).vertices
+            heights = np.array([(vertices @ p[:3, :3].T + p[:3, 3])[:, 2].min() for p in poses[1]])
+            lowest.append((heights - complete.physics.floor).min())
+            assert np.allclose(path[0, :2], item.motion.location[:2], atol=1e-5)
+            assert heights[0] == pytest.approx(item.motion.location[2], abs=1e-4)
+            assert np.allclose(np.linalg.norm(poses[1][:, :3, :3], axis=1), item.motion.scale, atol=1e-4)
+            # Before they can reach the floor: half of the time that falling takes.
+            free = int(0.5 * np.sqrt(2 * max(heights[0] - complete.physics.floor, 0) / 9.81) * rate)
+            if free >= 3:
+                falls.append(np.diff(path[: free + 1], n=2, axis=0)[:, 2].mean() * rate**2)
+            speeds = np.diff(path, axis=0) * rate
+            clashes.append(np.linalg.norm(np.diff(speeds[:, :2], axis=0), axis=1).max())
+    assert len(falls) > 10 and np.median(falls) == pytest.approx(-9.81, rel=0.03)
+    assert np.quantile(lowest, 0.1) > -0.02 and min(lowest) > -0.1
+    assert np.mean(np.array(clashes) > 0.5) > 0.3, "sideways, only a collision or the floor changes speed so fast"
+
+
+@pytest.mark.blender
+def test_a_stored_video_replays_its_physics_to_the_byte(blender, catalog, store, tmp_path):
+    settings = RenderSettings(width=64, height=48, frames=4, samples=1, passes=("flow",))
+    plain = {"world": None, "backdrop": None, "render": settings}
+    scene = next(scene for index in range(9) if (scene := draw(catalog, ALWAYS, index)).physics)
+    scene = scene.model_copy(update=plain)
+    catalog.save(tmp_path / "catalog.jsonl")
+    assert RENDER.frames != 4
+
+    def render(spec, place, name):
+        job = {"do": "render", "spec": spec, "store": str(place), "gates": False, "renderer": None}
+        job |= {"catalog": str(tmp_path / "catalog.jsonl"), "staged": str(tmp_path / f"{name}.h5")}
+        return list(blender.run(job)), tmp_path / f"{name}.h5"
+
+    events, first = render(scene.model_dump_json(), store.root, "first")
+    assert Working("baking") in events and isinstance(events[-1], Done)
+    video = ShardSet(first).video(scene.video_id)
+    video.verify()
+    physics = SceneSpec.model_validate_json(video.spec_json).physics
+    assert list(video.baked) == [physics.poses]
+    simulated = [item.motion.kind == "simulated" for item in scene.objects]
+    np.testing.assert_array_equal(
+        video.group["objects/pose"][()][:, simulated].swapaxes(0, 1), video.baked[physics.poses]
+    )
+
+    elsewhere = AssetStore(tmp_path / "store")
+    for folder in ("meshes", "images"):
+        shutil.copytree(store.root / folder, elsewhere.root / folder)
+    with pytest.raises(MachineError, match="put it there from the video's shard"):
+        render(video.spec_json, elsewhere.root, "lacking")
+    for content, array in video.baked.items():
+        assert elsewhere.put_array(array) == content
+    events, again = render(video.spec_json, elsewhere.root, "again")
+    assert Working("baking") not in events and isinstance(events[-1], Done)
+    assert again.read_bytes() == first.read_bytes()
