@@ -16,6 +16,8 @@ from vosforge.errors import VOSForgeError
 from vosforge.videos.format import boxes, visible_area
 from vosforge.videos.reader import ShardVideo
 
+CONDITIONS = ("night", "fog", "drift")
+"""Of a whole scene: darkness, haze, and exposure or white balance that drift."""
 RECORD = "amounts"
 """The record's name among a video's attributes."""
 
@@ -173,12 +175,9 @@ def amounts_of(video: ShardVideo) -> VideoAmounts:
 def conditions(scene: Mapping[str, Any]) -> tuple[str, ...]:
     """Which of night, fog and exposure drift a SceneSpec, as JSON, has."""
     drawn = {trait["module"]: trait.get("amounts", {}) for trait in scene.get("traits", ())}
-    there = {
-        "night": drawn.get("light", {}).get("kind") == "night",
-        "fog": scene.get("atmosphere") is not None,
-        "drift": "drift" in drawn,
-    }
-    return tuple(name for name, true in there.items() if true)
+    night = drawn.get("light", {}).get("kind") == "night"
+    there = night, scene.get("atmosphere") is not None, "drift" in drawn
+    return tuple(name for name, true in zip(CONDITIONS, there, strict=True) if true)
 
 
 def same_things(scene: Mapping[str, Any]) -> list[tuple[int, ...]]:
