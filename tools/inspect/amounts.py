@@ -60,6 +60,11 @@ class Tally:
         self._count("conditions", [None if video.conditions is None else bool(video.conditions)])
         self._count("blurred", [_over(video.blur, LONG_BLUR)])
 
+    def forget(self, *names: str) -> None:
+        """Leave out what was counted under these names."""
+        for name in names:
+            self.counts.pop(name, None)
+
     def mean(self, name: str) -> float:
         """The mean, or the share of what is true; NaN of nothing."""
         return self.sums[name] / self.counts[name] if self.counts[name] else np.nan
@@ -95,10 +100,10 @@ def _fifth(value: float) -> tuple[float, float]:
     return 0.8 * value, 1.2 * value
 
 
-LABELS, AMODAL, RECIPE = "objects", "amodal masks", "a recipe"
+LABELS, AMODAL, RECIPE = "labels", "amodal masks", "a recipe"
 LINES = (
     Line("objects absent in a frame after their first", "absent", 0.35, 0.55, "45 % ± 10", needs=LABELS),
-    Line("of these, those that return", "returns", 0.6, 0.8, "70 % ± 10", needs="absent objects"),
+    Line("of these, those that return", "returns", 0.6, 0.8, "70 % ± 10", needs="labels of absent objects"),
     Line("masks under 1 % of the image", "small", 0.33, 0.47, "40 % ± 7", needs=LABELS),
     Line("masks under 0.1 % of the image", "tiny", 0.05, 0.11, "8 % ± 3", needs=LABELS),
     Line("scenes with 0 look-alikes in frame 1", "like_none", *_fifth(0.4), "40 %", needs=RECIPE),

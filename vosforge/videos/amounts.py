@@ -129,7 +129,10 @@ def measure_video(
     facts: Sequence[Mapping[str, Any]] = [{}] * K
     if scene:
         columns["blur"] = amounts.blur(speed, scene.get("camera", {}).get("shutter", 0.0))
-        facts = _of_recipe(scene, K, seen[0], shown, deformation or {})
+        if shown is None:
+            distractors = range(K + 1, K + 1 + len(scene.get("distractors", ())))
+            shown = {*(np.flatnonzero(seen[0]) + 1).tolist(), *distractors}
+        facts = facts_of_recipe(scene, K, shown, deformation or {})
     objects = []
     for k in range(K):
         numbers = {name: _short(column[k]) for name, column in columns.items() if np.isfinite(column[k])}
@@ -193,17 +196,16 @@ def same_things(scene: Mapping[str, Any]) -> list[tuple[int, ...]]:
     ]
 
 
-def _of_recipe(
+def facts_of_recipe(
     scene: Mapping[str, Any],
     K: int,
-    in_first: np.ndarray,
-    shown: Collection[int] | None,
+    shown: Collection[int],
     deformation: Mapping[int, float],
 ) -> list[dict[str, Any]]:
-    """What the recipe says of each of K objects. in_first: bool ``[K]``, which of them frame 0 shows."""
-    if shown is None:
-        distractors = range(K + 1, K + 1 + len(scene.get("distractors", ())))
-        shown = {*(np.flatnonzero(in_first) + 1).tolist(), *distractors}
+    """What a SceneSpec, as JSON, says of each of K objects, as fields of `ObjectAmounts`.
+
+    shown: numbers of the objects and distractors in frame 0; deformation: misfits of what may change its shape.
+    """
     planes = {plane["texture"] for name in ("backdrop", "ground") if (plane := scene.get(name))}
     facts = []
     for k, (item, like) in enumerate(zip(scene.get("objects", ()), same_things(scene), strict=False)):
