@@ -11,7 +11,6 @@ from blender_scenes.modules.lookalikes import Lookalikes
 from blender_scenes.modules.occluders import Occluders
 from blender_scenes.modules.paths import Paths
 from blender_scenes.modules.sizes import Sizes
-from blender_scenes.modules.speeds import Speeds
 from blender_scenes.spec import SceneSpec
 from vosforge.config import Record
 from vosforge.seeding import rng_for
@@ -23,8 +22,7 @@ class Modules(Record):
     lookalikes: Annotated[Lookalikes | None, Field(description="more of the same model and material")] = None
     distractors: Annotated[Distractors | None, Field(description="things without a label")] = None
     sizes: Annotated[Sizes | None, Field(description="tiny, thin and large objects; scale change")] = None
-    speeds: Annotated[Speeds | None, Field(description="motion in the image")] = None
-    paths: Annotated[Paths | None, Field(description="objects that vanish and return")] = None
+    paths: Annotated[Paths | None, Field(description="motion in the image; objects that vanish and return")] = None
     camouflage: Annotated[Camouflage | None, Field(description="objects in their background's texture")] = None
     occluders: Annotated[Occluders | None, Field(description="distractors that hide parts of objects")] = None
 
@@ -51,7 +49,6 @@ DIVERSE = Modules(
     lookalikes=Lookalikes(),
     distractors=Distractors(),
     sizes=Sizes(),
-    speeds=Speeds(),
     paths=Paths(),
     camouflage=Camouflage(),
     occluders=Occluders(),

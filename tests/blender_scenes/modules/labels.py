@@ -83,7 +83,7 @@ def labels_of(scene: SceneSpec, rows: int = 128) -> Labels:
 
 
 def absences(labels: Labels) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each object is absent in a frame after its first, and whether it returns after that: bool ``[K]`` both."""
+    """Whether each object is absent in a frame after its first, and whether it returns then: bool ``[K]``."""
     seen = labels.visible > 0
     absent, returns = [], []
     for column in seen.T:
