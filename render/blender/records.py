@@ -1,5 +1,6 @@
 """Builds the record of a rendered video from its scene and pixels."""
 
+import json
 import platform
 from collections.abc import Collection, Sequence
 
@@ -9,7 +10,7 @@ from assets.catalog import Catalog
 from blender_scenes.geometry import SceneGeometry
 from vosforge import __version__
 from vosforge.amounts import misfit
-from vosforge.videos.amounts import RECORD, measure_video
+from vosforge.videos.amounts import RECORD, changes_shape, measure_video
 from vosforge.videos.format import SceneRecord, VideoRecord
 
 SHAPES, SHAPE_POINTS = 16, 256
@@ -44,7 +45,7 @@ def video_record(
         pose=geometry.to_camera[:, None] @ poses,
         visibility=(passes or {}).get("objects/visibility"),
         contrast=contrast,
-        deformation=_deformation(geometry),
+        deformation=_deformation(geometry, text),
     )
     return VideoRecord(
         id=spec.video_id,
@@ -74,9 +75,9 @@ def video_record(
     )
 
 
-def _deformation(geometry: SceneGeometry) -> dict[int, float]:
+def _deformation(geometry: SceneGeometry, recipe: str) -> dict[int, float]:
     """How far each object that changes its shape is from the best rigid fit, by its place."""
-    changing = [k for k, item in enumerate(geometry.spec.objects) if item.deformation is not None]
+    changing = [k for k, item in enumerate(json.loads(recipe)["objects"]) if changes_shape(item)]
     if not changing:
         return {}
     times = np.unique(np.linspace(0, geometry.frames - 1, SHAPES).round().astype(int)).tolist()

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from blender_scenes.geometry import SceneGeometry
-from blender_scenes.spec import SceneSpec
+from blender_scenes.spec import ObjectSpec, SceneSpec
+from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 from tools.inspect.amounts import COLUMNS, Tally, amount_rows
 from vosforge import amounts
 from vosforge.videos.amounts import ObjectAmounts, VideoAmounts, conditions, facts_of_recipe
@@ -15,14 +15,15 @@ def drawn_amounts(spec: SceneSpec) -> VideoAmounts:
     """The amounts that follow from a scene's poses and settings. An object is seen where its centre is in the image.
 
     Of each object: motion and blur of its centre, scale change by its poses, look-alikes with centres in frame 0,
-    camouflage and whether it deforms. Occlusion, areas and absences need labels.
+    camouflage and whether it deforms. Occlusion, areas and absences need labels, and so does motion by physics.
     """
-    geometry, K = SceneGeometry(spec, {}), len(spec.objects)
-    poses = geometry.to_camera[:, None] @ np.stack([each[1] for each in geometry.poses], axis=1)
-    height, width = geometry.size
+    K, T, height, width = len(spec.objects), spec.render.frames, spec.render.height, spec.render.width
+    placed = [_poses(item, T) for item in (*spec.objects, *spec.distractors)]
+    poses = camera_poses(spec.camera, T)[:, None] @ np.stack(placed, axis=1)
     z = np.maximum(poses[..., 2, 3:4], amounts.NEAREST)
-    centres = (poses[..., :3, 3] / z @ geometry.K.T)[..., :2]
+    centres = (poses[..., :3, 3] / z @ intrinsics(spec.camera, width, height).T)[..., :2]
     seen = ((centres >= 0) & (centres < [width, height])).all(axis=2) & (poses[..., 2, 3] > amounts.NEAREST)
+    seen[0] |= np.isnan(centres[0, :, 0])
     motion = amounts.motion(np.where(seen[..., None], centres, np.nan)[:, :K], height)
     scale = amounts.scale_change(np.where(seen, amounts.apparent_area(poses), np.nan)[:, :K])
     columns = {"motion": motion, "scale": scale, "blur": amounts.blur(motion, spec.camera.shutter)}
@@ -34,6 +35,12 @@ def drawn_amounts(spec: SceneSpec) -> VideoAmounts:
         first = int(seen[:, k].argmax()) if seen[:, k].any() else None
         objects.append(ObjectAmounts.model_validate({"seen": seen[:, k].mean(), "first": first, **known, **facts[k]}))
     return VideoAmounts(objects=tuple(objects), distractors=len(spec.distractors), conditions=conditions(recipe))
+
+
+def _poses(item: ObjectSpec, frames: int) -> np.ndarray:
+    """An object's poses ``[T, 4, 4]``; NaN for one that moves by physics, which is simulated when it is rendered."""
+    simulated = item.motion.kind not in ("curve", "baked")
+    return np.full((frames, 4, 4), np.nan) if simulated else object_poses(item, frames)
 
 
 class Drawn:

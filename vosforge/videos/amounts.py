@@ -53,9 +53,9 @@ class ObjectAmounts(Record):
     lookalikes: Annotated[int | None, Field(exclude_if=lambda value: value is None)] = None
     """How many others of the same model and material frame 0 shows, labelled or not."""
     camouflaged: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
-    """Whether it wears the texture of the backdrop or the ground."""
+    """Whether it wears the texture of the backdrop, the ground or a wall."""
     deforming: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
-    """Whether its recipe changes its shape."""
+    """Whether its recipe changes its shape: it deforms, or has joints that turn."""
 
     @property
     def absent(self) -> bool:
@@ -179,7 +179,7 @@ def conditions(scene: Mapping[str, Any]) -> tuple[str, ...]:
     """Which of night, fog and exposure drift a SceneSpec, as JSON, has."""
     drawn = {trait["module"]: trait.get("amounts", {}) for trait in scene.get("traits", ())}
     night = drawn.get("light", {}).get("kind") == "night"
-    there = night, scene.get("atmosphere") is not None, "drift" in drawn
+    there = night, scene.get("atmosphere") is not None, scene.get("drift") is not None
     return tuple(name for name, true in zip(CONDITIONS, there, strict=True) if true)
 
 
@@ -189,11 +189,17 @@ def same_things(scene: Mapping[str, Any]) -> list[tuple[int, ...]]:
     Look-alikes have the same mesh, material, texture and way of putting it on; their sizes may differ.
     """
     items = (*scene.get("objects", ()), *scene.get("distractors", ()))
-    looks = [json.dumps([item.get(name) for name in ("mesh", "material", "texture", "wrap")]) for item in items]
+    names = ("mesh", "made", "material", "texture", "wrap")
+    looks = [json.dumps([item.get(name) for name in names]) for item in items]
     return [
         tuple(number for number, other in enumerate(looks, 1) if other == look and number != own)
         for own, look in enumerate(looks, 1)
     ]
+
+
+def changes_shape(item: Mapping[str, Any]) -> bool:
+    """Whether an ObjectSpec, as JSON, deforms or has joints that turn."""
+    return item.get("deformation") is not None or bool(item.get("joints"))
 
 
 def facts_of_recipe(
@@ -206,13 +212,14 @@ def facts_of_recipe(
 
     shown: numbers of the objects and distractors in frame 0; deformation: misfits of what may change its shape.
     """
-    planes = {plane["texture"] for name in ("backdrop", "ground") if (plane := scene.get(name))}
+    planes = (scene.get("backdrop"), scene.get("ground"), *scene.get("walls", ()))
+    behind = {plane["texture"] for plane in planes if plane}
     facts = []
     for k, (item, like) in enumerate(zip(scene.get("objects", ()), same_things(scene), strict=False)):
-        bends = item.get("deformation") is not None
+        bends = changes_shape(item)
         told = {
             "lookalikes": sum(number in shown for number in like),
-            "camouflaged": item.get("texture") is not None and item["texture"] in planes,
+            "camouflaged": item.get("texture") is not None and item["texture"] in behind,
             "deforming": bends,
         }
         misfit = deformation.get(k) if bends else 0.0

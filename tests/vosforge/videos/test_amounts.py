@@ -74,8 +74,8 @@ def test_look_alikes_are_those_that_frame_0_shows():
 
 
 def test_camouflage_is_the_texture_of_what_is_behind():
-    for plane in ("backdrop", "ground"):
-        found = measure_video(two_objects(), 2, recipe=scene(**{plane: {"texture": "t"}}))
+    for planes in ({"backdrop": {"texture": "t"}}, {"ground": {"texture": "t"}}, {"walls": [{"texture": "t"}]}):
+        found = measure_video(two_objects(), 2, recipe=scene(**planes))
         assert [item.camouflaged for item in found.objects] == [False, True]
 
 
@@ -84,13 +84,15 @@ def test_what_may_deform_is_known_only_when_measured():
     assert [item.deformation for item in measure_video(two_objects(), 2, recipe=recipe).objects] == [0, None]
     found = measure_video(two_objects(), 2, recipe=recipe, deformation={1: 0.123456})
     assert [(item.deformation, item.deforming) for item in found.objects] == [(0, False), (0.1235, True)]
+    jointed = scene(objects=[THING | {"joints": []}, THING | {"joints": [{"joint": 0}]}])
+    assert [item.deforming for item in measure_video(two_objects(), 2, recipe=jointed).objects] == [False, True]
 
 
 def test_conditions_are_those_of_the_recipe():
     night = {"module": "light", "amounts": {"kind": "night"}}
     sun = {"module": "light", "amounts": {"kind": "sun"}}
     assert conditions({"traits": [sun], "atmosphere": None}) == ()
-    all_three = {"traits": [night, {"module": "drift"}], "atmosphere": {"density": 1}}
+    all_three = {"traits": [night], "drift": {"knots": []}, "atmosphere": {"density": 1}}
     assert conditions(all_three) == ("night", "fog", "drift")
 
 
