@@ -119,10 +119,11 @@ def scenes_sample(
 def scenes_describe(
     path: Annotated[Path, typer.Argument(help="Specs as JSON lines, from 'scenes sample'.")],
 ) -> None:
-    """Summarise scenes: a table of quantities with means and quantiles."""
-    from tools.commands.scenes import quantities_table, read_scenes
+    """Summarise scenes: a table of quantities, and what the recipes say of the amounts that 'stats' measures."""
+    from tools.commands.scenes import description, read_scenes
 
-    console.print(quantities_table(read_scenes(path)))
+    for table in description(read_scenes(path)):
+        console.print(table)
 
 
 @scenes_app.command("schema", epilog=example("scenes schema > scene.schema.json"))

@@ -35,6 +35,8 @@ from render.farm.places import STORE_PATIENCE, Places
 from render.farm.process import MISSING_ASSET, Job
 from render.labels.passes import PassMaker
 from render.labels.tracks import make_tracks
+from vosforge.amounts import contrast as contrast_of
+from vosforge.amounts import contrast_times
 from vosforge.errors import MachineError, VOSForgeError
 from vosforge.processes import end_with_owner
 from vosforge.trouble import NOT_ENOUGH, attempting, patiently
@@ -114,9 +116,16 @@ def _rendered(engine: Engine, job: Job) -> Iterator[Event]:
     masks = np.empty((settings.frames, settings.height, settings.width), np.uint8)
     maker = PassMaker(geometry, store) if settings.passes else None
     passes: dict[str, np.ndarray] = {}
+    contrasts: list[np.ndarray] = []
+    shown: list[int] = []
+    measured = contrast_times(settings.frames)
     for t, frame in enumerate(engine.render(geometry, store)):
         masks[t] = frame.mask
+        if t == 0:
+            shown = np.flatnonzero(np.bincount(frame.seen.ravel())).tolist()
         if frame.rgb is not None:
+            if t in measured:
+                contrasts.append(contrast_of(frame.rgb, frame.mask, len(spec.objects)))
             jpeg = settings.jpeg_quality, settings.jpeg_subsampling, settings.jpeg_tables
             rgb.append(encode(frame.rgb, settings.encoding, *jpeg))
             brightness.append(float(frame.rgb.mean()))
@@ -139,7 +148,8 @@ def _rendered(engine: Engine, job: Job) -> Iterator[Event]:
     if maker is not None and "tracks" in settings.passes:
         passes |= make_tracks(maker.surfaces, masks)
     darkest = min(brightness, default=None)
-    record = video_record(geometry, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.cycles.version, passes)
+    made = geometry, _catalog(job["catalog"]), tuple(rgb), masks, darkest, engine.cycles.version, passes
+    record = video_record(*made, contrasts, shown)
     staged = Path(job["staged"])
     with attempting(f"write to {staged.parent}"):
         _check_there(job)

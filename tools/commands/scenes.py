@@ -1,6 +1,6 @@
 """Draws specs without Blender, and describes them in numbers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from blender_scenes.describe import DESCRIBED_QUANTILES, scene_quantities
 from blender_scenes.presets import check_preset, preset_of
 from blender_scenes.spec import SceneSpec
 from render.farm.jobs import DatasetConfig, scene_of, split_assets
+from tools.inspect.drawn import Drawn
 from vosforge.config import explain, read_config
 from vosforge.errors import InputError
 
@@ -36,17 +37,26 @@ def read_scenes(path: Path) -> Iterator[SceneSpec]:
         raise InputError(f"cannot read the scenes {path}: {error}") from None
 
 
-def quantities_table(scenes: Iterator[SceneSpec]) -> Table:
-    """A table of the quantities of ``scenes``: how many values, their mean, their quantiles."""
-    table = Table("quantity", "n", "mean", *(f"q{round(100 * share):02d}" for share in DESCRIBED_QUANTILES))
-    for column in table.columns[1:]:
-        column.justify = "right"
+def description(scenes: Iterable[SceneSpec]) -> list[Table]:
+    """Tables of ``scenes``: their quantities (how many values, mean, quantiles), and what they ask of trackers."""
+    drawn = Drawn()
+    table = _table(None, "quantity", "n", "mean", *(f"q{round(100 * share):02d}" for share in DESCRIBED_QUANTILES))
     table.columns[0].no_wrap = True
-    for name, values in scene_quantities(scenes).items():
+    for name, values in scene_quantities(drawn.counting(scenes)).items():
         shown = (f"{value:.4g}" for value in (values.mean(), *np.quantile(values, DESCRIBED_QUANTILES)))
         table.add_row(name, str(len(values)), *shown)
     if not table.row_count:
         raise InputError("there are no scenes to describe")
+    asked = _table("what they ask of trackers, by the centres of objects, whatever hides them", *drawn.columns)
+    for row in drawn.rows():
+        asked.add_row(*row)
+    return [table, asked]
+
+
+def _table(title: str | None, *columns: str) -> Table:
+    table = Table(*columns, title=title, title_justify="left", title_style="bold")
+    for column in table.columns[1:]:
+        column.justify = "right"
     return table
 
 

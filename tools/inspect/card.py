@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tools.inspect.amounts import REAL_SETS, beside_real_sets
 from tools.inspect.overlay import contact_sheet, evenly_spaced, labelled_picture
 from tools.inspect.stats import GROUP_COLUMNS, QUANTITY_COLUMNS, Distribution, Stats, group_rows, quantities_rows
 from vosforge.errors import VOSForgeError
@@ -23,8 +24,27 @@ with extra("report", "the card's plots need matplotlib"):
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 CARD = "DATASET_CARD.md"
-COLOUR = "#3b6fb6"
-PLOTTED = ("size", "seen", "relative_motion", "objects", "border", "visibility", "camera_path", "darkest")
+COLOUR, GREY = "#3b6fb6", "#b8bec8"
+PLOTTED = (
+    "size",
+    "seen",
+    "gap",
+    "occlusion",
+    "lookalikes",
+    "speed",
+    "scale_change",
+    "contrast",
+    "blur",
+    "deformation",
+    "relative_motion",
+    "objects",
+    "distractors",
+    "border",
+    "visibility",
+    "camera_path",
+    "darkest",
+)
+REAL = "beside-real-sets.png"
 SHEET_VIDEOS, SHEET_FRAMES, TILE = 6, 4, 240
 MAX_CATEGORIES, MAX_GAPS, MAX_CREATORS = 25, 50, 50
 HUB_LICENCES = {"CC0-1.0": "cc0-1.0", "CC-BY-4.0": "cc-by-4.0", "CC-BY-SA-4.0": "cc-by-sa-4.0", "MIT": "mit"}
@@ -63,6 +83,11 @@ def _lines(stats: Stats, plots: dict[str, str]) -> Iterable[str]:
     yield "n counts videos, objects, or moments of objects; NN % of the values are not above qNN (to 1.5 % or better)."
     yield ""
     yield from (f"![{title}]({name})" for title, name in plots.items())
+    yield from _section("What it asks of trackers", _table(stats.amount_columns, stats.amount_rows()))
+    yield ""
+    yield f"![Beside real data sets](card/{REAL})"
+    yield ""
+    yield f"Figures of real data sets: {REAL_SETS['source']}"
     for name, groups in stats.groups.items():
         if groups:
             yield from _section(f"By {name}", _table((name, *GROUP_COLUMNS), group_rows(groups)))
@@ -190,7 +215,29 @@ def _write_plots(stats: Stats, folder: Path) -> dict[str, str]:
         if found.count:
             _save(_histogram(found), folder / f"{name}.png")
             plots[found.quantity.title] = f"card/{name}.png"
+    _save(_beside_real_sets(stats), folder / REAL)
     return plots
+
+
+def _beside_real_sets(stats: Stats) -> Figure:
+    """A panel for each published quantity: bars of the real sets and of this one."""
+    own = beside_real_sets(stats.tally, stats.whole.distributions["frames"].mean)
+    quantities = REAL_SETS["quantities"]
+    figure = Figure(figsize=(8.4, 7.2), layout="constrained")
+    panels = figure.subplots(4, 2).ravel()
+    for (name, quantity), axes in zip(quantities.items(), panels, strict=False):
+        pairs = [*zip(REAL_SETS["sets"], quantity["values"], strict=True), ("this data set", own.get(name))]
+        names, values = zip(*(pair for pair in pairs if pair[1] is not None), strict=True)
+        bars = axes.barh(names, values, color=[COLOUR if each == "this data set" else GREY for each in names])
+        axes.bar_label(bars, fmt="%.3g", fontsize=7, padding=2)
+        axes.invert_yaxis()
+        axes.margins(x=0.15)
+        axes.set_title(quantity["title"], fontsize=9)
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(quantities) :]:
+        axes.axis("off")
+    return figure
 
 
 def _histogram(found: Distribution) -> Figure:

@@ -1,4 +1,4 @@
-"""Statistics of a data set: one pass over its tables in constant memory, no frame decoded.
+"""Statistics of a data set: one pass over its tables in constant memory, no frame decoded where amounts are recorded.
 
 Every quantity is counted into the bins of a histogram, from which quantiles are read: to 1.5 % of their value, or
 1/400 of the range of a share.
@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from tools.inspect.amounts import COLUMNS, Tally, amount_rows
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.progress import progress
 from vosforge.videos import Place, ShardSet, ShardVideo
+from vosforge.videos.amounts import VideoAmounts, amounts_of
 from vosforge.videos.reader import DAMAGE
 from vosforge.videos.texts import read_texts
 from vosforge.videos.verify import check_tables
@@ -61,6 +63,15 @@ QUANTITIES = {
     "rgb_bytes": Quantity("bytes a frame, colours", 10, 1e9),
     "mask_bytes": Quantity("bytes a frame, masks", 1, 1e9),
     "darkest": Quantity("mean brightness of the darkest frame, of 255", 0, 255, "even"),
+    "gap": Quantity("frames an object is away before it returns", 1, 1e5),
+    "occlusion": Quantity("hidden share of an object, mean over its frames", 0, 1, "even"),
+    "lookalikes": Quantity("look-alikes in frame 1, of the object with most", 0, 255, "whole"),
+    "distractors": Quantity("distractors a scene", 0, 255, "whole"),
+    "speed": Quantity("motion of an object, pixels a frame at 480 rows", STANDSTILL, 1e4),
+    "scale_change": Quantity("scale change: area, relative to the first", 1e-3, 1e3),
+    "contrast": Quantity("colour difference to the 15 pixels around, of 255", 0, 255, "even"),
+    "deformation": Quantity("deviation of a deforming object from a rigid fit", 0, 1, "even"),
+    "blur": Quantity("blur length where shutters are open, pixels at 480 rows", STANDSTILL, 1e4),
 }
 
 
@@ -134,9 +145,25 @@ class Stats:
     """Videos by renderer, VOSForge version and processor."""
     credits: Counter[Credit] = field(default_factory=Counter)
     """Videos in which each asset is seen."""
+    tally: Tally = field(default_factory=Tally)
+    """What it asks of trackers."""
     gaps: dict[str, str] = field(default_factory=dict)
     """Missing or unreadable videos, and why."""
     rendered: int = 0
+
+    @property
+    def diverse(self) -> bool:
+        """Whether all its videos are of the preset whose targets are known."""
+        return self.rendered == self.whole.videos and set(self.groups["preset"]) == {"diverse"}
+
+    def amount_rows(self) -> list[list[str]]:
+        """The table of its amounts, with targets if it is ``diverse``."""
+        return amount_rows(self.tally, lambda name: self.whole.distributions[name].quantile(0.5), self.diverse)
+
+    @property
+    def amount_columns(self) -> tuple[str, ...]:
+        """The table's titles."""
+        return COLUMNS if self.diverse else COLUMNS[:3]
 
 
 def collect_stats(path: Place) -> Stats:
@@ -196,8 +223,27 @@ def measure(video: ShardVideo) -> dict[str, np.ndarray]:
     return {name: np.asarray(values, float) for name, values in measured.items()}
 
 
+def measured_amounts(found: VideoAmounts) -> dict[str, np.ndarray]:
+    """The values of the quantities that a video's amounts have, as ``measure``."""
+    objects = found.objects
+    measured: dict[str, list[float | None]] = {
+        "gap": [gap for item in objects for gap in item.gaps],
+        "occlusion": [item.occlusion for item in objects],
+        "lookalikes": [found.lookalikes],
+        "distractors": [found.distractors],
+        "speed": [item.motion for item in objects],
+        "scale_change": [item.scale for item in objects],
+        "contrast": [item.contrast for item in objects],
+        "deformation": [item.deformation for item in objects if item.deforming],
+        "blur": [item.blur or None for item in objects],
+    }
+    return {name: np.array([value for value in values if value is not None]) for name, values in measured.items()}
+
+
 def _add(stats: Stats, video: ShardVideo) -> None:
     measured, attributes = measure(video), video.attributes
+    found = amounts_of(video)
+    measured |= measured_amounts(found)
     scene = json.loads(video.spec_json) if video.spec_json else {}
     labels = {"split": str(video.row.split)}
     if scene:
@@ -205,6 +251,7 @@ def _add(stats: Stats, video: ShardVideo) -> None:
         labels |= {"preset": str(scene.get("preset", ""))}
         labels |= {name: _label(value) for name, value in scene.get("attributes", {}).items()}
     stats.whole.add(video, measured)
+    stats.tally.add(found, measured["size"])
     for name, label in labels.items():
         _add_to_group(stats, name, label, video, measured)
     stats.sizes[f"{video.width}×{video.height}"] += 1
@@ -267,6 +314,7 @@ QUANTITY_COLUMNS = ("quantity", "n", "mean", *(f"q{round(100 * share):02d}" for 
 def stats_tables(stats: Stats) -> list[Table]:
     """Tables for the terminal: the quantities, then one table per grouping."""
     tables = [_table(None, QUANTITY_COLUMNS, quantities_rows(stats.whole))]
+    tables.append(_table("what it asks of trackers", stats.amount_columns, stats.amount_rows()))
     for name, groups in stats.groups.items():
         if groups:
             tables.append(_table(f"means by {name}", (name, *GROUP_COLUMNS), group_rows(groups)))

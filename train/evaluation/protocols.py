@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import computed_field
+from pydantic import Field, computed_field
 
 from train.evaluation.metrics import (
     BOUND_TH,
@@ -99,6 +99,8 @@ class ObjectScore(ScoreValues):
     object: int
     category: str | None = None
     frames: int
+    attributes: dict[str, str] = Field(default_factory=dict)
+    """What it asks of a tracker, in the classes of `train.evaluation.attributes`."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ class Protocol:
     radii: Callable[[np.ndarray], Sequence[float]]
     averages: str = "objects"
     """What the headline is the mean of: objects, or the four groups of YouTube-VOS."""
+    merges: bool = False
+    """Whether all objects are scored as one, which has no attributes of its own."""
 
 
 def score_sample(protocol: Protocol, sample: Sample) -> tuple[list[ObjectScore], np.ndarray]:
@@ -331,6 +335,7 @@ PROTOCOLS = {
             _inner,
             _means,
             _davis_radii,
+            merges=True,
         ),
         Protocol(
             "vos-benchmark",

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from train.evaluation.attributes import CLASSES, object_classes
 from train.evaluation.protocols import PROTOCOLS, ObjectScore, Sample, ScoreValues, score_sample
 from train.evaluation.results import Result
 from train.evaluation.truth import Truth
@@ -119,6 +120,8 @@ def score_video(protocol: str, truth: Truth, result: Result, allow_missing: bool
     labels = objects_in(rules.prepare(sample).truth)
     found, missing = result.read(truth, needed, allow_missing, labels)
     objects, per_frame = score_sample(rules, sample._replace(found=found))
+    if not rules.merges:
+        objects = _with_classes(objects, object_classes(truth.amounts(masks)))
     order = [t for t in np.argsort(per_frame, kind="stable").tolist() if not np.isnan(per_frame[t])]
     return VideoScore(
         video=truth.id,
@@ -128,6 +131,12 @@ def score_video(protocol: str, truth: Truth, result: Result, allow_missing: bool
         missing=missing,
         absent=result.folder is None,
     )
+
+
+def _with_classes(objects: Sequence[ObjectScore], classes: Sequence[dict[str, str]]) -> list[ObjectScore]:
+    """The scores with the attributes of their objects; a label that the truth never shows has none."""
+    known = dict(enumerate(classes, start=1))
+    return [score.model_copy(update={"attributes": known.get(score.object, {})}) for score in objects]
 
 
 def summarise(
@@ -177,7 +186,7 @@ def _mean(scores: Sequence[ScoreValues], objects: int) -> Average:
 
 
 def _groups(videos: Sequence[VideoScore]) -> dict[str, dict[str, Average]]:
-    """Averages by category and by each attribute of the scenes that has several values, but not too many."""
+    """Averages by category and by each attribute of scenes or objects with several values, but not too many."""
     members: Mapping[str, dict[str, list[ObjectScore]]] = defaultdict(lambda: defaultdict(list))
     for video in videos:
         for name, value in video.attributes.items():
@@ -185,11 +194,19 @@ def _groups(videos: Sequence[VideoScore]) -> dict[str, dict[str, Average]]:
         for score in video.objects:
             if score.category is not None:
                 members["category"][score.category].append(score)
+            for name, value in score.attributes.items():
+                members[name][value].append(score)
     return {
-        name: {value: average(scores) for value, scores in sorted(values.items())}
+        name: {value: average(values[value]) for value in _in_order(name, values)}
         for name, values in sorted(members.items())
         if 1 < len(values) <= MAX_GROUPS
     }
+
+
+def _in_order(name: str, values: Iterable[str]) -> list[str]:
+    """The values of an attribute: of one of ours from easy to hard, else by the alphabet."""
+    order = CLASSES.get(name, ())
+    return sorted(values, key=lambda value: (order.index(value) if value in order else len(order), value))
 
 
 def _seen_and_unseen(objects: Sequence[ObjectScore], seen: frozenset[str] | None) -> dict[str, Average]:

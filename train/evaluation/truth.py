@@ -13,6 +13,7 @@ import numpy as np
 from vosforge.errors import InputError
 from vosforge.log import logger
 from vosforge.videos import Place, ShardSet, ShardVideo
+from vosforge.videos.amounts import VideoAmounts, amounts_of, measure_video
 from vosforge.videos.codec import image_size
 from vosforge.videos.folders import (
     FRAMES,
@@ -28,7 +29,7 @@ from vosforge.videos.folders import (
 from vosforge.videos.manifest import has_manifest
 from vosforge.videos.masks import MaskFiles
 from vosforge.videos.names import categories, frame_names, original_names
-from vosforge.videos.video import Video
+from vosforge.videos.video import Video, objects_in
 
 META_FILES = ("meta.json", "META.json")
 
@@ -62,6 +63,9 @@ class Truth(Protocol):
 
     def video(self) -> Video:
         """The video with its frames; InputError if there are none."""
+
+    def amounts(self, masks: np.ndarray) -> VideoAmounts:
+        """What the video asks of a tracker, as far as it is known; ``masks``: those of `masks`."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,10 @@ class ShardTruth:
         """The video itself."""
         return self.shard_video
 
+    def amounts(self, masks: np.ndarray) -> VideoAmounts:
+        """As recorded, else measured."""
+        return amounts_of(self.shard_video)
+
 
 @dataclass
 class FolderTruth:
@@ -156,6 +164,11 @@ class FolderTruth:
         if self.frames_folder is None:
             raise InputError(f"there are no frames beside the masks of {self.id}, {self.folder}: add {FRAMES}")
         return FolderVideo(self.frames_folder, self.folder, self.id)
+
+    def amounts(self, masks: np.ndarray) -> VideoAmounts:
+        """Measured by its masks alone; motion is unknown where masks leave frames out."""
+        every = self.frames is None or len(self.names) >= len(self.frames)
+        return measure_video(masks, max(objects_in(masks), default=0), in_time=every)
 
 
 def mask_files(folder: Path) -> dict[str, str]:

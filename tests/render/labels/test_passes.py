@@ -1,5 +1,7 @@
 """The optional passes of real renders, against what one ray at a time says, from the spec and the meshes alone."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -14,7 +16,8 @@ from tests.render.conftest import cut_out
 from tests.render.raycast import cast_mask
 from tests.render.truth import Truth
 from vosforge.seeding import rng_for
-from vosforge.videos import ShardSet
+from vosforge.videos import ShardSet, ShardVideo
+from vosforge.videos.amounts import RECORD, amounts_of, recorded_amounts
 
 pytestmark = pytest.mark.blender
 
@@ -236,3 +239,20 @@ def test_tracks_stay_on_their_surfaces_and_know_when_they_are_hidden(case, specs
             assert hidden == occluded[other, n]
     print(f"tracks are off by {max(off):.5f} pixels at most")
     assert max(off) < 0.01
+
+
+def test_amounts_are_recorded_as_they_are_measured_from_the_shard(videos):
+    for name, video in videos.items():
+        recorded = recorded_amounts(video)
+        attributes = {key: value for key, value in video.attributes.items() if key != RECORD}
+        with patch.object(ShardVideo, "attributes", attributes):
+            measured = amounts_of(video)
+        bent = recorded.objects[0]
+        assert bent.deforming and 0.02 < bent.deformation < 0.6
+        for own, again in zip(recorded.objects, measured.objects, strict=True):
+            # Encoded frames differ a little; what is in view of frame 0 and deformation only the renderer knows.
+            assert own.contrast == pytest.approx(again.contrast, abs=3)
+            unlike = {"contrast": None, "lookalikes": None, "deformation": None}
+            assert own.model_copy(update=unlike) == again.model_copy(update=unlike)
+            assert own.lookalikes <= again.lookalikes and own.occlusion is not None
+        assert recorded.distractors == 1, name

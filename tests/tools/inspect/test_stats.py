@@ -63,7 +63,8 @@ def test_a_rendered_data_set_gets_a_card(tmp_path):
     assert stats.groups["split"]["val"].videos == 2
     assert stats.groups["preset"]["basic"].videos == 5
     assert set(stats.gaps) == {"000001", "000004"}
-    assert [table.title for table in stats_tables(stats)][:3] == [None, "means by split", "means by preset"]
+    titles = [table.title for table in stats_tables(stats)]
+    assert titles[:4] == [None, "what it asks of trackers", "means by split", "means by preset"]
 
     card = write_card(stats, dataset.root).read_text()
     assert card.startswith('---\npretty_name: "painted"\nlicense: other\n')
