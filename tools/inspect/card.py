@@ -83,7 +83,7 @@ def _lines(stats: Stats, plots: dict[str, str]) -> Iterable[str]:
     yield "n counts videos, objects, or moments of objects; NN % of the values are not above qNN (to 1.5 % or better)."
     yield ""
     yield from (f"![{title}]({name})" for title, name in plots.items())
-    yield from _section("What it asks of trackers", _table(stats.amount_columns, stats.amount_rows()))
+    yield from _section(stats.amount_title.capitalize(), _table(stats.amount_columns, stats.amount_rows()))
     yield ""
     yield f"![Beside real data sets](card/{REAL})"
     yield ""

@@ -16,7 +16,7 @@ from tools.inspect.amounts import COLUMNS, Tally, amount_rows
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.progress import progress
 from vosforge.videos import Place, ShardSet, ShardVideo
-from vosforge.videos.amounts import VideoAmounts, amounts_of
+from vosforge.videos.amounts import VideoAmounts, amounts_of, recorded_amounts
 from vosforge.videos.reader import DAMAGE
 from vosforge.videos.texts import read_texts
 from vosforge.videos.verify import check_tables
@@ -25,6 +25,8 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS_A_DECADE = 80
 MAX_VALUES = 24
 """An attribute with more different values gets no group for each of them."""
+MOST_MEASURED = 1000
+"""Amounts that no record has are measured of about so many videos, spread evenly: it takes up to a second each."""
 STANDSTILL = 0.01
 """Moves below this, in pixels, count as none in a logarithmic histogram."""
 
@@ -147,6 +149,8 @@ class Stats:
     """Videos in which each asset is seen."""
     tally: Tally = field(default_factory=Tally)
     """What it asks of trackers."""
+    unmeasured: int = 0
+    """Videos without recorded amounts that are left out of it, see `MOST_MEASURED`."""
     gaps: dict[str, str] = field(default_factory=dict)
     """Missing or unreadable videos, and why."""
     rendered: int = 0
@@ -161,6 +165,12 @@ class Stats:
         return amount_rows(self.tally, lambda name: self.whole.distributions[name].quantile(0.5), self.diverse)
 
     @property
+    def amount_title(self) -> str:
+        """The table's title."""
+        left_out = f" ({self.unmeasured:,} videos without a record are left out)" if self.unmeasured else ""
+        return f"what it asks of trackers{left_out}"
+
+    @property
     def amount_columns(self) -> tuple[str, ...]:
         """The table's titles."""
         return COLUMNS if self.diverse else COLUMNS[:3]
@@ -172,10 +182,11 @@ def collect_stats(path: Place) -> Stats:
     if not shards.videos:
         raise InputError(f"{path} holds no finished video: render some first")
     stats.gaps = {row.id: row.reason or "no reason recorded" for row in shards.quarantined}
+    step = -(-len(shards.videos) // MOST_MEASURED)
     with progress("reading", len(shards.videos)) as bar:
-        for video in shards:
+        for place, video in enumerate(shards):
             try:
-                _add(stats, video)
+                _add(stats, video, place % step == 0)
             except VOSForgeError as error:
                 stats.gaps[video.id] = f"cannot be read: {error}"
             except DAMAGE as error:
@@ -240,10 +251,12 @@ def measured_amounts(found: VideoAmounts) -> dict[str, np.ndarray]:
     return {name: np.array([value for value in values if value is not None]) for name, values in measured.items()}
 
 
-def _add(stats: Stats, video: ShardVideo) -> None:
+def _add(stats: Stats, video: ShardVideo, chosen: bool) -> None:
+    """Count a video; ``chosen``: whether its amounts are measured if there is no record of them."""
     measured, attributes = measure(video), video.attributes
-    found = amounts_of(video)
-    measured |= measured_amounts(found)
+    found = amounts_of(video) if chosen else recorded_amounts(video)
+    if found is not None:
+        measured |= measured_amounts(found)
     scene = json.loads(video.spec_json) if video.spec_json else {}
     labels = {"split": str(video.row.split)}
     if scene:
@@ -251,7 +264,9 @@ def _add(stats: Stats, video: ShardVideo) -> None:
         labels |= {"preset": str(scene.get("preset", ""))}
         labels |= {name: _label(value) for name, value in scene.get("attributes", {}).items()}
     stats.whole.add(video, measured)
-    stats.tally.add(found, measured["size"])
+    if found is not None:
+        stats.tally.add(found, measured["size"])
+    stats.unmeasured += found is None
     for name, label in labels.items():
         _add_to_group(stats, name, label, video, measured)
     stats.sizes[f"{video.width}×{video.height}"] += 1
@@ -314,7 +329,7 @@ QUANTITY_COLUMNS = ("quantity", "n", "mean", *(f"q{round(100 * share):02d}" for 
 def stats_tables(stats: Stats) -> list[Table]:
     """Tables for the terminal: the quantities, then one table per grouping."""
     tables = [_table(None, QUANTITY_COLUMNS, quantities_rows(stats.whole))]
-    tables.append(_table("what it asks of trackers", stats.amount_columns, stats.amount_rows()))
+    tables.append(_table(stats.amount_title, stats.amount_columns, stats.amount_rows()))
     for name, groups in stats.groups.items():
         if groups:
             tables.append(_table(f"means by {name}", (name, *GROUP_COLUMNS), group_rows(groups)))

@@ -94,3 +94,14 @@ def test_stats_and_the_card_tell_targets_for_diverse_only(tmp_path):
         assert ("| 70 % ± 10 |" in card) == (preset == "diverse")
         assert "arXiv 2508.05630" in card and "card/speed.png" in card
         assert (tmp_path / preset / "card" / "beside-real-sets.png").stat().st_size > 10_000
+
+
+def test_of_many_videos_without_a_record_some_are_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr("tools.inspect.stats.MOST_MEASURED", 2)
+    paths = [tmp_path / f"{index:06d}.h5" for index in range(5)]
+    for index, path in enumerate(paths):
+        attributes = {RECORD: HARD.model_dump(mode="json", exclude_defaults=True)} if index == 1 else {}
+        stage_video(path, replace(make_record(index, height=8, width=8), attributes=attributes))
+    stats = collect_stats(pack_shard(tmp_path, 0, paths, {}))  # 0 and 3 are measured, 1 is recorded
+    assert (stats.whole.videos, stats.unmeasured, stats.tally.counts["objects"]) == (5, 2, 3)
+    assert "(2 videos without a record are left out)" in str(stats_tables(stats)[1].title)
