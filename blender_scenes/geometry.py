@@ -11,7 +11,7 @@ import numpy as np
 
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.spec import CameraSpec, ObjectSpec, SceneSpec
+from blender_scenes.spec import CameraSpec, ObjectSpec, PlaneSpec, SceneSpec
 from blender_scenes.trajectories import camera_poses, deformed, evaluate, intrinsics, object_poses
 
 
@@ -23,8 +23,7 @@ class SceneGeometry:
         settings = spec.render
         self.spec, self._meshes = spec, meshes
         self.items: tuple[ObjectSpec, ...] = (*spec.objects, *spec.distractors)
-        self.planes = tuple((plane, up) for plane, up in ((spec.backdrop, True), (spec.ground, False)) if plane)
-        """Each with whether it is upright."""
+        self.planes = planes_of(spec)
         self.frames, self.size = settings.frames, (settings.height, settings.width)
         self.K = intrinsics(spec.camera, settings.width, settings.height)
         self.instants = instants(spec.camera)
@@ -34,6 +33,10 @@ class SceneGeometry:
             np.stack([object_poses(item, self.frames, shift) for shift in self.instants]) for item in self.items
         )
         """Object to world, of each object, as ``cameras``."""
+        if spec.ground is not None:
+            for number in self.numbers:
+                if self.items[number - 1].stands:
+                    self._set_down(number, spec.ground.offset)
         drift = 0.0 if spec.drift is None else evaluate(spec.drift, self.frames)
         self.gains = 2.0 ** (spec.exposure + np.zeros((self.frames, 3)) + drift)
         """What the exposure makes of red, green and blue light in each frame: float64 ``[T, 3]``."""
@@ -64,6 +67,17 @@ class SceneGeometry:
         how = self.items[number - 1].deformation
         return vertices.astype(np.float64) if how is None else deformed(vertices, how, u)
 
+    def _set_down(self, number: int, ground: float) -> None:
+        """Let object ``number`` touch the ground at all instants of all frames."""
+        vertices = self.mesh(number).vertices
+        deforms = self.items[number - 1].deformation is not None
+        shape = vertices.astype(np.float64)
+        for shift, poses in zip(self.instants, self.poses[number - 1], strict=True):
+            for t, pose in enumerate(poses):
+                if deforms:
+                    shape = self.shaped(number, vertices, (t + shift) / (self.frames - 1))
+                pose[2, 3] = ground - (shape @ pose[2, :3]).min()
+
     def pose(self, number: int, t: int) -> np.ndarray:
         """From object ``number``'s own coordinates to camera axes at frame ``t``: float64 ``[4, 4]``."""
         pose: np.ndarray = self.to_camera[t] @ self.poses[number - 1][1, t]
@@ -89,6 +103,19 @@ class SceneGeometry:
         """The corners of the triangles ``face [N]`` of object ``number`` at frame ``t``: float64 ``[N, 3, 3]``."""
         mesh = self.mesh(number)
         return self.placed(number, t, mesh.vertices[mesh.faces[face]].reshape(-1, 3)).reshape(-1, 3, 3)
+
+
+def planes_of(spec: SceneSpec) -> tuple[tuple[PlaneSpec, int], ...]:
+    """The scene's planes, each with the axis that it faces: 0 for walls, 1 for the backdrop, 2 for the ground."""
+    planes = ((spec.backdrop, 1), (spec.ground, 2), *((wall, 0) for wall in spec.walls))
+    return tuple((plane, facing) for plane, facing in planes if plane is not None)
+
+
+def plane_corners(plane: PlaneSpec, facing: int) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of a plane around it: ``[4, 3]`` in the world, and ``[4, 2]`` as texture coordinates."""
+    half = np.array([plane.size, plane.size if plane.height is None else plane.height]) / 2
+    flat = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
+    return np.insert(flat, facing, plane.offset, axis=1), (flat / plane.size + 0.5) * plane.repeat
 
 
 def instants(camera: CameraSpec) -> tuple[float, float, float]:

@@ -110,6 +110,8 @@ class ObjectSpec(Record):
     """How it is applied: box projection, or new UVs (as in BL30K)."""
     motion: Annotated[CurveMotion | BakedMotion, Field(discriminator="kind")]
     deformation: Deformation | None = None
+    stands: Annotated[bool, Field(exclude_if=lambda stands: not stands)] = False
+    """Whether it is raised or lowered at every instant so that its lowest vertex touches the ground, if there is one."""
     traits: Traits = ()
     """What modules did to it."""
 
@@ -194,7 +196,8 @@ class WorldSpec(Record):
 
 
 class PlaneSpec(Record):
-    """A square textured plane: the backdrop (facing the camera at ``offset`` on y) or the ground (at ``offset`` on z).
+    """A square textured plane: the backdrop (facing the camera at ``offset`` on y), a wall at one side (at ``offset``
+    on x) or the ground (at ``offset`` on z).
 
     ``repeat`` copies of the image fit along a side; an emissive plane shines with ``emission``, a matt one has 0.
     """
@@ -204,6 +207,8 @@ class PlaneSpec(Record):
     size: Annotated[float, Field(gt=0)] = 40.0
     repeat: Annotated[float, Field(gt=0)] = 1.0
     emission: Annotated[float, Field(ge=0)] = 0.0
+    height: Annotated[float | None, Field(gt=0, exclude_if=lambda height: height is None)] = None
+    """Of an upright plane that is not square; ``size`` is then its width."""
 
 
 class AtmosphereSpec(Record):
@@ -275,6 +280,8 @@ class SceneSpec(Record):
     world: WorldSpec | None = None
     backdrop: PlaneSpec | None = None
     ground: PlaneSpec | None = None
+    walls: Annotated[tuple[PlaneSpec, ...], Field(exclude_if=lambda walls: not walls)] = ()
+    """At the sides."""
     atmosphere: AtmosphereSpec | None = None
     exposure: float = 0.0
     """In stops: one more makes the frames twice as bright."""
@@ -297,7 +304,7 @@ class SceneSpec(Record):
     @property
     def assets(self) -> frozenset[str]:
         """The content hashes of all catalog assets in the scene."""
-        items, planes = (*self.objects, *self.distractors), (self.backdrop, self.ground)
+        items, planes = (*self.objects, *self.distractors), (self.backdrop, self.ground, *self.walls)
         meshes = {item.mesh for item in items} | {item.texture for item in items if item.texture}
         return frozenset(
             meshes | {plane.texture for plane in planes if plane} | ({self.world.hdri} if self.world else set())

@@ -8,12 +8,14 @@ from assets.catalog import Catalog
 from blender_scenes.modules.blur import Blur
 from blender_scenes.modules.camera import Camera
 from blender_scenes.modules.camouflage import Camouflage
+from blender_scenes.modules.contact import Contact
 from blender_scenes.modules.distractors import Distractors
 from blender_scenes.modules.exposure import Exposure
 from blender_scenes.modules.light import Light
 from blender_scenes.modules.lookalikes import Lookalikes
 from blender_scenes.modules.occluders import Occluders
 from blender_scenes.modules.paths import Paths
+from blender_scenes.modules.rooms import Rooms
 from blender_scenes.modules.shake import Shake
 from blender_scenes.modules.sizes import Sizes
 from blender_scenes.modules.speeds import Speeds
@@ -29,6 +31,7 @@ class Modules(Record):
     light: Annotated[Light | None, Field(description="sun, panels, coloured light, night")] = None
     weather: Annotated[Weather | None, Field(description="fog")] = None
     exposure: Annotated[Exposure | None, Field(description="drift of exposure and white balance")] = None
+    rooms: Annotated[Rooms | None, Field(description="floors, walls and photo backdrops")] = None
     camera: Annotated[Camera | None, Field(description="pans and pushes")] = None
     lookalikes: Annotated[Lookalikes | None, Field(description="more of the same model and material")] = None
     distractors: Annotated[Distractors | None, Field(description="things without a label")] = None
@@ -37,6 +40,7 @@ class Modules(Record):
     paths: Annotated[Paths | None, Field(description="objects that vanish and return")] = None
     camouflage: Annotated[Camouflage | None, Field(description="objects in their background's texture")] = None
     occluders: Annotated[Occluders | None, Field(description="distractors that hide parts of objects")] = None
+    contact: Annotated[Contact | None, Field(description="objects that stand on the ground")] = None
     shake: Annotated[Shake | None, Field(description="a camera held by hand")] = None
     blur: Annotated[Blur | None, Field(description="motion blur")] = None
 
@@ -63,6 +67,7 @@ DIVERSE = Modules(
     light=Light(),
     weather=Weather(),
     exposure=Exposure(),
+    rooms=Rooms(),
     camera=Camera(),
     lookalikes=Lookalikes(),
     distractors=Distractors(),
@@ -71,6 +76,7 @@ DIVERSE = Modules(
     paths=Paths(),
     camouflage=Camouflage(),
     occluders=Occluders(),
+    contact=Contact(),
     shake=Shake(),
     blur=Blur(),
 )
