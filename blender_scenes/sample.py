@@ -228,6 +228,7 @@ def _dealt(meshes: tuple[Asset, ...], config: SceneConfig, seed: int, split: Spl
     return [meshes[_permutation(seed, split, lap, len(meshes))[at]] for lap, at in laps]
 
 
+@functools.lru_cache(maxsize=8)
 def _object_numbers(objects: tuple[int, int], median: float | None) -> np.ndarray:
     """The numbers of objects of a block of videos: each once, or 40 of them that fall off evenly about ``median``."""
     numbers = np.arange(objects[0], objects[1] + 1)

@@ -18,7 +18,6 @@ from blender_scenes.modules.paths import Paths
 from blender_scenes.modules.rooms import Rooms
 from blender_scenes.modules.shake import Shake
 from blender_scenes.modules.sizes import Sizes
-from blender_scenes.modules.speeds import Speeds
 from blender_scenes.modules.weather import Weather
 from blender_scenes.spec import SceneSpec
 from vosforge.config import Record
@@ -36,8 +35,7 @@ class Modules(Record):
     lookalikes: Annotated[Lookalikes | None, Field(description="more of the same model and material")] = None
     distractors: Annotated[Distractors | None, Field(description="things without a label")] = None
     sizes: Annotated[Sizes | None, Field(description="tiny, thin and large objects; scale change")] = None
-    speeds: Annotated[Speeds | None, Field(description="motion in the image")] = None
-    paths: Annotated[Paths | None, Field(description="objects that vanish and return")] = None
+    paths: Annotated[Paths | None, Field(description="motion in the image; objects that vanish and return")] = None
     camouflage: Annotated[Camouflage | None, Field(description="objects in their background's texture")] = None
     occluders: Annotated[Occluders | None, Field(description="distractors that hide parts of objects")] = None
     contact: Annotated[Contact | None, Field(description="objects that stand on the ground")] = None
@@ -72,7 +70,6 @@ DIVERSE = Modules(
     lookalikes=Lookalikes(),
     distractors=Distractors(),
     sizes=Sizes(),
-    speeds=Speeds(),
     paths=Paths(),
     camouflage=Camouflage(),
     occluders=Occluders(),

@@ -20,7 +20,7 @@ DRIFT = 0.03
 """Spread of its step on each axis, in metres a frame."""
 
 
-def stranger(rng: np.random.Generator, scene: SceneSpec, assets: Catalog) -> ObjectSpec:
+def stranger(rng: np.random.Generator, scene: SceneSpec, assets: Catalog, turn: float = TURN) -> ObjectSpec:
     """Any model, textured or as it is, at a random place in view that drifts and turns."""
     mesh = pick(rng, assets_of(assets, "mesh", scene.split))
     texture = pick(rng, assets_of(assets, "texture", scene.split)).hash
@@ -28,17 +28,17 @@ def stranger(rng: np.random.Generator, scene: SceneSpec, assets: Catalog) -> Obj
         mesh=mesh.hash,
         category=mesh.category,
         texture=texture if rng.random() < TEXTURED else None,
-        motion=wandering(rng, scene, rng.uniform(1.25, 3.0, 3)),
+        motion=wandering(rng, scene, rng.uniform(1.25, 3.0, 3), turn),
     )
 
 
-def wandering(rng: np.random.Generator, scene: SceneSpec, scale: np.ndarray) -> CurveMotion:
+def wandering(rng: np.random.Generator, scene: SceneSpec, scale: np.ndarray, turn: float = TURN) -> CurveMotion:
     """A slow walk from a random place in view, with turns, at one scale ``[3]``."""
     view, frames = View(scene), scene.render.frames / (CONTROL_POINTS - 1)
     x, y = rng.uniform(-0.85, 0.85, 2) * view.half
-    places = np.tile([x, y, rng.uniform(4.0, 10.0)], (view.moments, 1))
+    places = np.tile([x, y, rng.uniform(8.0, 12.5)], (view.moments, 1))
     steps = rng.normal(0, DRIFT * frames, (CONTROL_POINTS, 3))
-    turns = rng.normal(0, TURN * frames, (CONTROL_POINTS, 3))
+    turns = rng.normal(0, turn * frames, (CONTROL_POINTS, 3))
     turns[0] = rng.uniform(0, 2 * np.pi, 3)
     return CurveMotion(
         location=fit_curve(view.world(places)[0] + steps.cumsum(axis=0) - steps[0]),
@@ -58,7 +58,7 @@ def in_front(
     rng: np.random.Generator, scene: SceneSpec, assets: Catalog, view: View, places: np.ndarray, radius: np.ndarray
 ) -> ObjectSpec:
     """Any model along image places ``[N, 3]``, about as large as a disc of ``radius [N]`` in image heights."""
-    item = stranger(rng, scene, assets)
+    item = stranger(rng, scene, assets, turn=0.1 * TURN)
     shape = rng.uniform(0.8, 1.25, 3)
     size = radius * places[:, 2] / view.focal * np.sqrt(np.pi / MEAN_AREA / mean_square(shape))
     assert isinstance(item.motion, CurveMotion)

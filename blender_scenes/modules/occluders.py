@@ -10,7 +10,7 @@ from blender_scenes.modules.marks import marked
 from blender_scenes.modules.newcomers import NEAREST, in_front, with_distractor
 from blender_scenes.modules.view import View
 from blender_scenes.spec import ObjectSpec, SceneSpec
-from vosforge.config import Range, Record, Share
+from vosforge.config import Amount, Range, Record, Share
 
 SPOTS = 64
 """Points of a disc at which its occlusion is looked at."""
@@ -18,6 +18,8 @@ HEAVY = (0.64, 0.9)
 """How much of a heavily occluded object is hidden, by mean over time."""
 SPREAD = 0.25
 """Occlusion of the others is drawn as evenly about its mean."""
+EXCESS = 0.5
+"""How much of what is hidden, and how often much is, need be drawn: other objects hide some by chance."""
 SMALLEST = 0.015
 """Minimum radius of an occluder, in image heights."""
 
@@ -31,43 +33,48 @@ class Occluders(Record):
     mean: Annotated[Share, Field(description="mean hidden share of an object")] = 0.3
     heavy: Annotated[Share, Field(description="share of objects of which more than 60 % is hidden")] = 0.15
     free: Annotated[Share, Field(description="share of objects without an occluder of their own")] = 0.3
-    relative_size: Annotated[Range[float], Field(description="an occluder's radius, relative to its object's")] = (
-        0.9,
-        2.0,
-    )
+    relative_size: Annotated[Range[Amount], Field(description="their radii, relative to their objects'")] = (0.9, 2.0)
 
     def draw(self, scene: SceneSpec, rng: np.random.Generator, assets: Catalog) -> SceneSpec:
         """The scene with occluders, as long as it may have more distractors."""
-        objects = []
-        added: list[ObjectSpec] = []
+        objects, view = [], View(scene)
+        standing = [(view.places(item), view.radius(item)) for item in (*scene.objects, *scene.distractors)]
         for item, own in zip(scene.objects, rng.spawn(len(scene.objects)), strict=True):
             wanted = self._wanted(own)
             if wanted:
-                made = self._before(own, scene, assets, View(scene), item, wanted)
+                made = self._before(own, scene, assets, view, item, wanted, standing)
                 if made is not None:
-                    before = len(scene.distractors)
                     scene = with_distractor(scene, marked(made, "occluders"))
-                    added += scene.distractors[before:]
+                    standing.append((view.places(made), view.radius(made)))
             objects.append(marked(item, "occluders", hidden=wanted) if wanted else item)
         return scene.model_copy(update={"objects": tuple(objects)})
 
     def _wanted(self, rng: np.random.Generator) -> float:
         """How much of an object is to be hidden; 0 for one without an occluder of its own."""
         kind = rng.random()
-        if kind < self.heavy:
+        if kind < self.heavy * EXCESS:
             return float(rng.uniform(*HEAVY))
         if kind < self.heavy + self.free or self.heavy + self.free >= 1:
             return 0.0
-        rest = (self.mean - self.heavy * sum(HEAVY) / 2) / (1 - self.heavy - self.free)
+        rest = (EXCESS * self.mean - self.heavy * sum(HEAVY) / 2) / (1 - self.heavy - self.free)
         return float(np.clip(rng.uniform(rest - SPREAD, rest + SPREAD), 0.02, 0.6))
 
     def _before(
-        self, rng: np.random.Generator, scene: SceneSpec, assets: Catalog, view: View, item: ObjectSpec, wanted: float
+        self,
+        rng: np.random.Generator,
+        scene: SceneSpec,
+        assets: Catalog,
+        view: View,
+        item: ObjectSpec,
+        wanted: float,
+        standing: list[tuple[np.ndarray, np.ndarray]],
     ) -> ObjectSpec | None:
-        """An occluder that makes up for what is not hidden yet; None if enough is."""
+        """An occluder that makes up for what is not hidden yet; None if enough is.
+
+        standing: the places ``[N, 3]`` and radii ``[N]`` of all objects and distractors.
+        """
         places, radius = view.places(item), view.radius(item)
-        others = [(view.places(other), view.radius(other)) for other in (*scene.objects, *scene.distractors)]
-        nearer = [(at, size) for at, size in others if at[:, 2].mean() < places[:, 2].mean()]
+        nearer = [(at, size) for at, size in standing if at[:, 2].mean() < places[:, 2].mean()]
         spots = places[:, None, :2] + radius[:, None, None] * disc(SPOTS)
         hidden = np.zeros(spots.shape[:2], bool)
         for at, size in nearer:
@@ -76,7 +83,7 @@ class Occluders(Record):
         size = np.maximum(radius * rng.uniform(*self.relative_size) * (1.3 if heavy else 1.0), SMALLEST)
         angle, turn = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.5)
         u = np.linspace(0, 1, view.moments)
-        slide = rng.uniform(0.2, 0.6) if heavy else rng.uniform(0.5, 2.0)
+        slide = rng.uniform(0.05, 0.25) if heavy else rng.uniform(0.05, 0.5)
         along = slide * 2 * (u - rng.uniform(0.3, 0.7)) * rng.choice([-1.0, 1.0])
         heading = angle + turn * u
         across = rng.uniform(0.2, 1.0)

@@ -14,11 +14,13 @@ from blender_scenes.spec import CurveMotion, ObjectSpec, SceneSpec
 from blender_scenes.trajectories import evaluate, fit_spline
 from vosforge.config import Range, Record, Share
 
-SHRUNK = 0.72
+SHRUNK = 0.6
 """What occlusion and the image's border leave of a mask, by geometric mean (measured with all modules on)."""
+USUAL_NUMBER, CROWDED = 5, 0.5
+"""Among more objects than usual each is smaller, by this power."""
 NARROWED = 0.9
 """What masks of one object vary by themselves need not be drawn."""
-LARGEST = 0.3
+LARGEST = 0.18
 """No object is meant to cover more of the image than this."""
 NEAREST, FARTHEST = 3.0, 13.0
 """Range of an object's distance along the camera's axis, in metres, within which it comes and goes."""
@@ -36,13 +38,16 @@ class Sizes(Record):
     steady: Annotated[float, Field(ge=0, description="by how many doublings the others' changes at most")] = 0.7
 
     def draw(self, scene: SceneSpec, rng: np.random.Generator, assets: Catalog) -> SceneSpec:
-        """The scene with all its objects and distractors at new sizes; look-alikes are about as large as the original."""
+        """The scene with all its objects and distractors at new sizes; look-alikes are as large as the original."""
         view, of_originals = View(scene), rng.spawn(1)[0]
-        shares = [self._share(of_originals) for _ in scene.objects]
+        crowd = (USUAL_NUMBER / len(scene.objects)) ** CROWDED
+        shares = [crowd * self._share(of_originals) for _ in scene.objects]
 
         def sized(item: ObjectSpec, own: np.random.Generator) -> ObjectSpec:
             copied = amounts_of(item, "lookalikes")
-            share = shares[int(copied["original"]) - 1] * own.uniform(*SIMILAR) if copied else self._share(own)
+            share = crowd * self._share(own)
+            if copied:
+                share = shares[int(copied["original"]) - 1] * own.uniform(*SIMILAR)
             return self._sized(item, own, view, min(share, LARGEST))
 
         return each_changed(scene, rng, sized)
@@ -72,5 +77,4 @@ class Sizes(Record):
         scales *= np.sqrt(share / np.exp(np.log(areas).mean()))
         motion = item.motion.model_copy(update={"scale": fit_spline(scales)})
         sized = view.moved(item.model_copy(update={"motion": motion}), np.column_stack([places[:, :2], z]))
-        thinness = {"thickness": thickness} if thin else {}
-        return marked(sized, "sizes", share=share, doublings=doublings, **thinness)
+        return marked(sized, "sizes", share=share, doublings=doublings, thickness=thickness if thin else 1.0)

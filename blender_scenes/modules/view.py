@@ -13,7 +13,7 @@ from blender_scenes.spec import BakedMotion, CurveMotion, ObjectSpec, SceneSpec
 from blender_scenes.trajectories import camera_poses, evaluate, fit_spline, object_poses
 
 MEAN_AREA = 0.2
-"""A model's silhouette, averaged over models and directions, in squares of its box's diagonal (measured: 0.21 ± 0.08)."""
+"""A model's silhouette, averaged over models and directions, in squares of its box's diagonal (0.21 ± 0.08)."""
 ROWS = 480
 """Speeds are in pixels of an image of this height."""
 
