@@ -12,7 +12,7 @@ import numpy as np
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.deforming import ALL, shaped
-from blender_scenes.spec import CameraSpec, ObjectSpec, SceneSpec, SimulatedMotion
+from blender_scenes.spec import CameraSpec, ObjectSpec, PlaneSpec, SceneSpec, SimulatedMotion
 from blender_scenes.trajectories import camera_poses, evaluate, intrinsics, object_poses, replayed
 
 
@@ -30,8 +30,7 @@ class SceneGeometry:
         settings = spec.render
         self.spec, self._meshes = spec, meshes
         self.items: tuple[ObjectSpec, ...] = (*spec.objects, *spec.distractors)
-        self.planes = tuple((plane, up) for plane, up in ((spec.backdrop, True), (spec.ground, False)) if plane)
-        """Each with whether it is upright."""
+        self.planes = planes_of(spec)
         self.frames, self.size = settings.frames, (settings.height, settings.width)
         self.K = intrinsics(spec.camera, settings.width, settings.height)
         self.instants = instants(spec.camera)
@@ -44,6 +43,10 @@ class SceneGeometry:
             for item in self.items
         )
         """Object to world, of each object, as ``cameras``."""
+        if spec.ground is not None:
+            for number in self.numbers:
+                if self.items[number - 1].stands:
+                    self._set_down(number, spec.ground.offset)
         drift = 0.0 if spec.drift is None else evaluate(spec.drift, self.frames)
         self.gains = 2.0 ** (spec.exposure + np.zeros((self.frames, 3)) + drift)
         """What the exposure makes of red, green and blue light in each frame: float64 ``[T, 3]``."""
@@ -79,6 +82,16 @@ class SceneGeometry:
         """The vertices of object ``number``, or ``which`` of them, at time ``u``: float64 ``[V, 3]``, its own axes."""
         return shaped(self.items[number - 1], self.mesh(number), u, which)
 
+    def _set_down(self, number: int, ground: float) -> None:
+        """Let object ``number`` touch the ground at all instants of all frames."""
+        rigid = self.items[number - 1].rigid
+        shape = self.shaped(number, 0.0)
+        for shift, poses in zip(self.instants, self.poses[number - 1], strict=True):
+            for t, pose in enumerate(poses):
+                if not rigid:
+                    shape = self.shaped(number, (t + shift) / (self.frames - 1))
+                pose[2, 3] = ground - (shape @ pose[2, :3]).min()
+
     def pose(self, number: int, t: int) -> np.ndarray:
         """From object ``number``'s own coordinates to camera axes at frame ``t``: float64 ``[4, 4]``."""
         pose: np.ndarray = self.to_camera[t] @ self.poses[number - 1][1, t]
@@ -103,6 +116,19 @@ class SceneGeometry:
     def corners(self, number: int, t: int, face: np.ndarray) -> np.ndarray:
         """The corners of the triangles ``face [N]`` of object ``number`` at frame ``t``: float64 ``[N, 3, 3]``."""
         return self.placed(number, t, self.mesh(number).faces[face].ravel()).reshape(-1, 3, 3)
+
+
+def planes_of(spec: SceneSpec) -> tuple[tuple[PlaneSpec, int], ...]:
+    """The scene's planes, each with the axis that it faces: 0 for walls, 1 for the backdrop, 2 for the ground."""
+    planes = ((spec.backdrop, 1), (spec.ground, 2), *((wall, 0) for wall in spec.walls))
+    return tuple((plane, facing) for plane, facing in planes if plane is not None)
+
+
+def plane_corners(plane: PlaneSpec, facing: int) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of a plane around it: ``[4, 3]`` in the world, and ``[4, 2]`` as texture coordinates."""
+    half = np.array([plane.size, plane.size if plane.height is None else plane.height]) / 2
+    flat = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
+    return np.insert(flat, facing, plane.offset, axis=1), (flat / plane.size + 0.5) * plane.repeat
 
 
 def instants(camera: CameraSpec) -> tuple[float, float, float]:

@@ -193,6 +193,8 @@ class ObjectSpec(Record):
     deformation: Deformation | None = None
     joints: Annotated[tuple[JointMotion, ...], Field(exclude_if=lambda joints: not joints)] = ()
     """How the joints of its mesh turn, before any deformation; a joint's turns follow one another."""
+    stands: Annotated[bool, Field(exclude_if=lambda stands: not stands)] = False
+    """Whether it is raised or lowered at every instant so that its lowest vertex touches the ground."""
     traits: Traits = ()
     """What modules did to it."""
 
@@ -282,7 +284,8 @@ class WorldSpec(Record):
 
 
 class PlaneSpec(Record):
-    """A square textured plane: the backdrop (facing the camera at ``offset`` on y) or the ground (at ``offset`` on z).
+    """A square textured plane: the backdrop (facing the camera at ``offset`` on y), a wall at one side (at ``offset``
+    on x) or the ground (at ``offset`` on z).
 
     ``repeat`` copies of the image fit along a side; an emissive plane shines with ``emission``, a matt one has 0.
     """
@@ -292,6 +295,8 @@ class PlaneSpec(Record):
     size: Annotated[float, Field(gt=0)] = 40.0
     repeat: Annotated[float, Field(gt=0)] = 1.0
     emission: Annotated[float, Field(ge=0)] = 0.0
+    height: Annotated[float | None, Field(gt=0, exclude_if=lambda height: height is None)] = None
+    """Of an upright plane that is not square; ``size`` is then its width."""
 
 
 class AtmosphereSpec(Record):
@@ -363,6 +368,8 @@ class SceneSpec(Record):
     world: WorldSpec | None = None
     backdrop: PlaneSpec | None = None
     ground: PlaneSpec | None = None
+    walls: Annotated[tuple[PlaneSpec, ...], Field(exclude_if=lambda walls: not walls)] = ()
+    """At the sides."""
     atmosphere: AtmosphereSpec | None = None
     physics: Annotated[PhysicsSpec | None, Field(exclude_if=lambda physics: physics is None)] = None
     exposure: float = 0.0
@@ -388,7 +395,7 @@ class SceneSpec(Record):
     @property
     def assets(self) -> frozenset[str]:
         """The content hashes of all catalog assets in the scene."""
-        items, planes = (*self.objects, *self.distractors), (self.backdrop, self.ground)
+        items, planes = (*self.objects, *self.distractors), (self.backdrop, self.ground, *self.walls)
         meshes = {item.mesh for item in items if item.made is None} | {item.texture for item in items if item.texture}
         return frozenset(
             meshes | {plane.texture for plane in planes if plane} | ({self.world.hdri} if self.world else set())

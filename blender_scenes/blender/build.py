@@ -87,10 +87,8 @@ def build_scene(geometry: SceneGeometry, store: AssetStore) -> BuiltScene:
         _add_sun(scene, sun)
     for panel in spec.panels:
         _add_panel(scene, panel)
-    backdrop, _ = (
-        plane and _add_plane(scene, name, plane, upright, store)
-        for name, plane, upright in (("backdrop", spec.backdrop, True), ("ground", spec.ground, False))
-    )
+    planes = [_add_plane(scene, plane, facing, store) for plane, facing in geometry.planes]
+    backdrop = planes[0] if spec.backdrop is not None else None
     scene.world = _world(spec.world, store)
     return BuiltScene(scene, tuple(movers), tuple(deforming), backdrop, geometry)
 
@@ -151,10 +149,9 @@ def _share_mesh(scene: bpy.types.Scene, obj: bpy.types.Object) -> None:
     twin.visible_transmission = twin.visible_shadow = False
 
 
-def _add_plane(
-    scene: bpy.types.Scene, name: str, plane: PlaneSpec, upright: bool, store: AssetStore
-) -> bpy.types.Object:
-    mesh = plane_mesh(name, plane, upright)
+def _add_plane(scene: bpy.types.Scene, plane: PlaneSpec, facing: int, store: AssetStore) -> bpy.types.Object:
+    name = ("wall", "backdrop", "ground")[facing]
+    mesh = plane_mesh(name, plane, facing)
     mesh.materials.append(plane_material(name, store.image_path(plane.texture), plane.emission))
     return _link(scene, name, mesh)
 

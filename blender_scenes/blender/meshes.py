@@ -4,6 +4,7 @@ import bpy
 import numpy as np
 
 from assets.prepared import PreparedMesh
+from blender_scenes.geometry import plane_corners
 from blender_scenes.spec import PlaneSpec
 
 MAX_SMART_FACES = 1000
@@ -85,14 +86,10 @@ def _cylinder_uv(mesh: bpy.types.Mesh) -> np.ndarray:
     return np.stack([turn, height], axis=-1).astype(np.float32)
 
 
-def plane_mesh(name: str, plane: PlaneSpec, upright: bool) -> bpy.types.Mesh:
-    """A square centred on the origin's axis: upright it faces the camera at y = offset, flat it lies at z = offset."""
-    half = plane.size / 2
-    corners = np.array([[-half, -half], [half, -half], [half, half], [-half, half]])
-    offsets = np.full((4, 1), plane.offset)
-    vertices = np.hstack([corners[:, :1], offsets, corners[:, 1:]] if upright else [corners, offsets])
+def plane_mesh(name: str, plane: PlaneSpec, facing: int) -> bpy.types.Mesh:
+    """A plane that faces an axis, centred on it."""
+    vertices, uv = plane_corners(plane, facing)
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(vertices.tolist(), [], [(0, 1, 2, 3)])
-    uv = (corners / plane.size + 0.5) * plane.repeat
     mesh.uv_layers.new(name="uv").uv.foreach_set("vector", uv.astype(np.float32).ravel())
     return mesh

@@ -9,6 +9,7 @@ from blender_scenes.modules.articulation import Articulated
 from blender_scenes.modules.blur import Blur
 from blender_scenes.modules.camera import Camera
 from blender_scenes.modules.camouflage import Camouflage
+from blender_scenes.modules.contact import Contact
 from blender_scenes.modules.deformation import Deforming
 from blender_scenes.modules.distractors import Distractors
 from blender_scenes.modules.exposure import Exposure
@@ -17,6 +18,7 @@ from blender_scenes.modules.lookalikes import Lookalikes
 from blender_scenes.modules.occluders import Occluders
 from blender_scenes.modules.paths import Paths
 from blender_scenes.modules.physics import Physics
+from blender_scenes.modules.rooms import Rooms
 from blender_scenes.modules.shake import Shake
 from blender_scenes.modules.shapes import Shapes
 from blender_scenes.modules.sizes import Sizes
@@ -32,6 +34,7 @@ class Modules(Record):
     light: Annotated[Light | None, Field(description="sun, panels, coloured light, night")] = None
     weather: Annotated[Weather | None, Field(description="fog")] = None
     exposure: Annotated[Exposure | None, Field(description="drift of exposure and white balance")] = None
+    rooms: Annotated[Rooms | None, Field(description="floors, walls and photo backdrops")] = None
     camera: Annotated[Camera | None, Field(description="pans and pushes")] = None
     shapes: Annotated[Shapes | None, Field(description="shapes made for the scene")] = None
     articulation: Annotated[Articulated | None, Field(description="things with joints")] = None
@@ -42,6 +45,7 @@ class Modules(Record):
     paths: Annotated[Paths | None, Field(description="motion in the image; objects that vanish and return")] = None
     camouflage: Annotated[Camouflage | None, Field(description="objects in their background's texture")] = None
     occluders: Annotated[Occluders | None, Field(description="distractors that hide parts of objects")] = None
+    contact: Annotated[Contact | None, Field(description="objects that stand on the ground")] = None
     physics: Annotated[Physics | None, Field(description="objects that fall, collide and roll")] = None
     shake: Annotated[Shake | None, Field(description="a camera held by hand")] = None
     blur: Annotated[Blur | None, Field(description="motion blur")] = None
@@ -69,6 +73,7 @@ DIVERSE = Modules(
     light=Light(),
     weather=Weather(),
     exposure=Exposure(),
+    rooms=Rooms(),
     camera=Camera(),
     shapes=Shapes(),
     articulation=Articulated(),
@@ -79,6 +84,7 @@ DIVERSE = Modules(
     paths=Paths(),
     camouflage=Camouflage(),
     occluders=Occluders(),
+    contact=Contact(),
     physics=Physics(),
     shake=Shake(),
     blur=Blur(),

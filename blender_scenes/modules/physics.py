@@ -117,7 +117,7 @@ class Physics(Record):
             "height": round(float(start[2]) - physics.floor, 3),
             "speed": round(float(np.linalg.norm(velocity)), 3),
         }
-        return marked(item.model_copy(update={"motion": motion}), "physics", (), kind=kind, **amounts)
+        return marked(item.model_copy(update={"motion": motion, "stands": False}), "physics", (), kind=kind, **amounts)
 
     def _start(
         self, rng: np.random.Generator, kind: str, physics: PhysicsSpec, goal: np.ndarray

@@ -100,7 +100,8 @@ class Engine:
             lambda number: corner_geometry(meshes[number - 1]),
         )
         if fast is not None and fast.lays_background:
-            self.cycles.leave_out_background(built.backdrop)
+            backdrop = built.geometry.spec.backdrop
+            self.cycles.leave_out_background(built.backdrop if backdrop and backdrop.emission else None)
         if fast is not None and fast.splits_light:
             self.cycles.split_light()
         return fast

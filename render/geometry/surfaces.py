@@ -8,7 +8,7 @@ from PIL import Image
 
 from assets.prepared import SOLID, Material, PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.geometry import SceneGeometry
+from blender_scenes.geometry import SceneGeometry, plane_corners
 from blender_scenes.spec import LightSpec, ObjectSpec, PlaneSpec
 from render.geometry.raycast import CLIP_START, Hits, Points, cast
 
@@ -75,11 +75,13 @@ class Surfaces:
         return face, weights
 
 
-def square(plane: PlaneSpec) -> np.ndarray:
-    """A ground as two triangles: float64 ``[2, 3, 3]``."""
-    half = plane.size / 2
-    corners = np.array([[-half, -half], [half, -half], [half, half], [-half, half]])
-    return np.insert(corners, 2, plane.offset, axis=1)[[[0, 1, 2], [0, 2, 3]]]
+HALVES = [[0, 1, 2], [0, 2, 3]]
+"""The corners of a plane's two triangles."""
+
+
+def plane_triangles(plane: PlaneSpec, facing: int) -> np.ndarray:
+    """A plane as two triangles: float64 ``[2, 3, 3]``."""
+    return plane_corners(plane, facing)[0][HALVES]
 
 
 def lamp_box(light: LightSpec) -> np.ndarray:
@@ -108,24 +110,24 @@ def sampled(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
     return below * (1 - y + low) + above * (y - low)
 
 
-def plane_depth(plane: PlaneSpec, upright: bool, to_camera: np.ndarray, rays: np.ndarray) -> np.ndarray:
+def plane_depth(plane: PlaneSpec, facing: int, to_camera: np.ndarray, rays: np.ndarray) -> np.ndarray:
     """Where rays in camera axes ``[N, 3]``, one metre long along z, meet a plane: metres along z, inf where they miss.
 
-    ``upright``: a backdrop, facing y; otherwise a ground, facing z. to_camera: float64 ``[4, 4]``, world to camera.
+    facing: the axis that it faces; to_camera: float64 ``[4, 4]``, world to camera.
     """
     rotation = to_camera[:3, :3]
     origin, directions = -rotation.T @ to_camera[:3, 3], rays @ rotation
-    facing = 1 if upright else 2
+    reach = np.array([plane.size, plane.size if plane.height is None else plane.height]) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         z = (plane.offset - origin[facing]) / directions[:, facing]
         places = origin + z[:, None] * directions
-        met = (abs(np.delete(places, facing, axis=1)) <= plane.size / 2).all(axis=1) & (z > CLIP_START)
+        met = (abs(np.delete(places, facing, axis=1)) <= reach).all(axis=1) & (z > CLIP_START)
     return np.where(met, z, np.inf)
 
 
-def plane_normal(upright: bool, to_camera: np.ndarray) -> np.ndarray:
+def plane_normal(facing: int, to_camera: np.ndarray) -> np.ndarray:
     """The direction a plane faces, in camera axes, one of the two: float64 ``[3]``."""
-    return to_camera[:3, 1 if upright else 2]
+    return to_camera[:3, facing]
 
 
 def materials_shown(item: ObjectSpec, mesh: PreparedMesh) -> tuple[Material, ...]:

@@ -63,8 +63,8 @@ class _View:
         self.planes = np.zeros(len(seen), np.uint8)
         """Which plane a pixel shows, from 1 on; 0 for none."""
         to_camera = self.geometry.to_camera[t]
-        for number, (plane, upright) in enumerate(self.geometry.planes, start=1):
-            z = plane_depth(plane, upright, to_camera, self.points.rays[behind])
+        for number, (plane, facing) in enumerate(self.geometry.planes, start=1):
+            z = plane_depth(plane, facing, to_camera, self.points.rays[behind])
             nearer = behind[z < self.z[behind]]
             self.z[nearer], self.planes[nearer] = z[z < self.z[behind]], number
         self._faces: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -101,8 +101,8 @@ class _View:
     def normal(self) -> np.ndarray:
         """The normals of the triangles that are seen, turned to the camera: float64 ``[N, 3]``, 0 for nothing."""
         normals = np.zeros((len(self.z), 3))
-        for number, (_, upright) in enumerate(self.geometry.planes, start=1):
-            normals[self.planes == number] = plane_normal(upright, self.geometry.to_camera[self.t])
+        for number, (_, facing) in enumerate(self.geometry.planes, start=1):
+            normals[self.planes == number] = plane_normal(facing, self.geometry.to_camera[self.t])
         for number, pixels in self.pixels_of.items():
             face, weights = self.faces(number)
             a, b, c = self.geometry.corners(number, self.t, face).transpose(1, 0, 2)

@@ -71,8 +71,8 @@ def _occluded(surfaces: Surfaces, t: int, where: np.ndarray, size: tuple[int, in
     nearest = np.full(len(inside), np.inf)
     for number in surfaces.geometry.numbers:
         nearest = np.minimum(nearest, surfaces.first_hits(number, t, points)[0])
-    for plane, upright in surfaces.geometry.planes:
-        nearest = np.minimum(nearest, plane_depth(plane, upright, surfaces.geometry.to_camera[t], points.rays))
+    for plane, facing in surfaces.geometry.planes:
+        nearest = np.minimum(nearest, plane_depth(plane, facing, surfaces.geometry.to_camera[t], points.rays))
     occluded = np.ones(len(where), bool)
     occluded[inside] = nearest < where[inside, 2] * (1 - SAME_SURFACE)
     return occluded

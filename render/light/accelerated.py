@@ -126,7 +126,8 @@ def accelerated(
     if behind is None:
         return None
     albedo = Albedo(geometry, store, corners) if _splits(settings) else None
-    regions = Regions(geometry, numbers, settings.samples, spec.lights, spec.ground)
+    matt = [(plane, facing) for plane, facing in geometry.planes if not plane.emission]
+    regions = Regions(geometry, numbers, settings.samples, spec.lights, matt)
     return Accelerated(geometry, regions, behind, albedo)
 
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from assets.prepared import MATT, SPECULAR, Material
 from assets.store import AssetStore
-from blender_scenes.geometry import SceneGeometry, moved
+from blender_scenes.geometry import SceneGeometry, moved, plane_corners
 from blender_scenes.spec import PlaneSpec
-from render.geometry.surfaces import lamp_box, materials_shown, square
+from render.geometry.surfaces import HALVES, lamp_box, materials_shown, plane_triangles
 from render.light.raster import (
     BY_BOX,
     BY_MIRRORED_UV,
@@ -53,7 +53,7 @@ class Shown(NamedTuple):
 
 
 class Albedo:
-    """Rasterises the material colours of a scene's objects and ground at any frame."""
+    """Rasterises the material colours of a scene's objects and matt planes at any frame."""
 
     def __init__(self, geometry: SceneGeometry, store: AssetStore, corners: CornersOf) -> None:
         """Raises VOSForgeError when ``store`` lacks an image."""
@@ -62,9 +62,10 @@ class Albedo:
         looks = [self._object_looks(number, *corners(number)) for number in geometry.numbers]
         still = []
         """Static triangles: float64 ``[F, 3, 3]``, world axes."""
-        if spec.ground is not None:
-            still.append(square(spec.ground))
-            looks.append(self._ground_looks(spec.ground))
+        for plane, facing in geometry.planes:
+            if not plane.emission:  # what shines is laid under the objects
+                still.append(plane_triangles(plane, facing))
+                looks.append(self._plane_looks(plane, facing))
         for light in spec.lights:
             still.append(lamp_box(light))
             looks.append(_plain(len(still[-1]), 0.0))
@@ -131,11 +132,11 @@ class Albedo:
         looks.kind[here] = BY_UV
         looks.image[here], looks.known[here] = self._images.number(content)
 
-    def _ground_looks(self, plane: PlaneSpec) -> Painted:
+    def _plane_looks(self, plane: PlaneSpec, facing: int) -> Painted:
         looks = _plain(2, MATT)
         self._set_image(looks, slice(None), plane.texture)
         looks.kind[:] = BY_MIRRORED_UV
-        looks.place[:, :, :2] = (square(plane)[:, :, :2] / plane.size + 0.5) * plane.repeat
+        looks.place[:, :, :2] = plane_corners(plane, facing)[1][HALVES]
         return looks
 
 

@@ -43,7 +43,7 @@ class Backdrop:
         """
         spec = geometry.spec
         plane, camera = spec.backdrop, spec.camera
-        alone = spec.ground is None and spec.world is None and spec.atmosphere is None
+        alone = spec.ground is None and not spec.walls and spec.world is None and spec.atmosphere is None
         if plane is None or not plane.emission or not alone or camera.lens is not None or camera.shutter:
             return None
         texture = cv2.imread(str(store.image_path(plane.texture)), cv2.IMREAD_UNCHANGED)

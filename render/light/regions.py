@@ -13,7 +13,7 @@ import numpy as np
 from blender_scenes.geometry import SceneGeometry, moved
 from blender_scenes.spec import LightSpec, PlaneSpec, RenderSettings
 from render.geometry.raycast import CLIP_START
-from render.geometry.surfaces import lamp_box, square
+from render.geometry.surfaces import lamp_box, plane_triangles
 from render.light.raster import compiled
 from vosforge.videos.codec import Region
 
@@ -37,12 +37,12 @@ class Regions:
         numbers: Sequence[int],
         rays: int,
         lights: Sequence[LightSpec] = (),
-        ground: PlaneSpec | None = None,
+        planes: Sequence[tuple[PlaneSpec, int]] = (),
     ) -> None:
-        """``numbers``: the selected objects; ``rays``: rays per pixel."""
+        """``numbers``: the selected objects; ``rays``: rays per pixel; ``planes``: each with the axis that it faces."""
         self._geometry, self._numbers = geometry, numbers
         self._part = PART_RAYS / rays / CELL**2
-        still = [square(ground)] if ground is not None else []
+        still = [plane_triangles(plane, facing) for plane, facing in planes]
         still += [lamp_box(light) for light in lights]
         self._still = np.concatenate([np.zeros((0, 3, 3)), *still])
 

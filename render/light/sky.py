@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from blender_scenes.geometry import SceneGeometry
+from blender_scenes.geometry import SceneGeometry, planes_of
 from blender_scenes.spec import SceneSpec
 from render.light.raster import filtered, pixel_filter
 
@@ -22,9 +22,10 @@ class Sky:
 
     @staticmethod
     def fits(spec: SceneSpec) -> bool:
-        """Whether only surroundings lie behind the objects and the ground, in focus and without haze."""
+        """Whether only surroundings lie behind the objects and matt planes, in focus and without haze."""
         sharp = spec.camera.lens is None and not spec.camera.shutter
-        return spec.world is not None and spec.backdrop is None and spec.atmosphere is None and sharp
+        matt = not any(plane.emission for plane, _ in planes_of(spec))
+        return spec.world is not None and matt and spec.atmosphere is None and sharp
 
     def light(self, t: int) -> np.ndarray:
         """The surroundings in frame ``t``: scene-linear float32 ``[H, W, 3]``."""

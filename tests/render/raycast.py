@@ -43,19 +43,26 @@ def cast(
     for number, item in (*enumerate(spec.objects, start=1), *((0, item) for item in spec.distractors)):
         mesh = store.mesh(item.mesh)
         vertices = shape(item, mesh, t / (frames - 1))
-        pose = to_camera @ object_poses(item, frames)[t]
+        pose = to_camera @ standing(spec, item, vertices, object_poses(item, frames)[t])
         surfaces.append((number, vertices[mesh.faces], pose, opacity(item, mesh, store)))
-    for plane, upright in ((spec.backdrop, True), (spec.ground, False)):
+    for plane, axis in ((spec.backdrop, "y"), (spec.ground, "z"), *((wall, "x") for wall in spec.walls)):
         if plane is not None:
-            half = plane.size / 2
-            u = np.array([[-half, -half], [half, -half], [half, half], [-half, half]])
-            offset = np.full((4, 1), plane.offset)
-            corners = np.hstack([u[:, :1], offset, u[:, 1:]] if upright else [u, offset])
+            h, v, o = plane.size / 2, (plane.height or plane.size) / 2, plane.offset
+            flat = [(-h, -v), (h, -v), (h, v), (-h, v)]
+            corners = np.array([{"x": (o, a, b), "y": (a, o, b), "z": (a, b, o)}[axis] for a, b in flat])
             surfaces.append((0, corners[[[0, 1, 2], [0, 2, 3]]], to_camera, None))
     for number, triangles, pose, alpha in surfaces:
         for face, corners in enumerate(triangles @ pose[:3, :3].T + pose[:3, 3]):
             hit(corners, number, K, nearest, mask, alpha and partial(alpha, face))
     return mask, nearest
+
+
+def standing(spec: SceneSpec, item: ObjectSpec, vertices: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """The pose, with the lowest of the vertices on the ground if the object stands there."""
+    if item.stands and spec.ground is not None:
+        low = min((pose @ [*vertex, 1.0])[2] for vertex in vertices)
+        pose = pose + np.array([[0] * 4, [0] * 4, [0, 0, 0, spec.ground.offset - low], [0] * 4])
+    return pose
 
 
 def opacity(item: ObjectSpec, mesh: PreparedMesh, store: AssetStore) -> Callable[..., np.ndarray] | None:

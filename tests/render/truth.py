@@ -10,7 +10,7 @@ import numpy as np
 from assets.store import AssetStore
 from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
-from tests.render.raycast import opacity, shape
+from tests.render.raycast import opacity, shape, standing
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Truth:
             for number, item in enumerate((*spec.objects, *spec.distractors), start=1)
         ]
         self.alphas = {number: opacity(item, mesh, store) for number, item, mesh in self.meshes}
-        self.planes = [(spec.backdrop, True), (spec.ground, False)]
+        self.planes = [(spec.backdrop, "y"), (spec.ground, "z"), *((wall, "x") for wall in spec.walls)]
         self.cameras = camera_poses(spec.camera, self.T)
         self.K = intrinsics(spec.camera, spec.render.width, spec.render.height)
         self.kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -44,14 +44,14 @@ class Truth:
             corners, numbers = [np.zeros((0, 3, 3))], [np.zeros(0, int)]
             for number, item, mesh in self.meshes:
                 vertices = shape(item, mesh, t / (self.T - 1))
-                pose = object_poses(item, self.T)[t]
+                pose = standing(self.spec, item, vertices, object_poses(item, self.T)[t])
                 corners.append((vertices @ pose[:3, :3].T + pose[:3, 3])[mesh.faces])
                 numbers.append(np.full(len(mesh.faces), number))
-            for plane, upright in self.planes:
+            for plane, axis in self.planes:
                 if plane is not None:
-                    h, o = plane.size / 2, plane.offset
-                    square = [(-h, -h), (h, -h), (h, h), (-h, h)]
-                    square = np.array([(x, o, y) if upright else (x, y, o) for x, y in square])
+                    h, v, o = plane.size / 2, (plane.height or plane.size) / 2, plane.offset
+                    square = [(-h, -v), (h, -v), (h, v), (-h, v)]
+                    square = np.array([{"x": (o, a, b), "y": (a, o, b), "z": (a, b, o)}[axis] for a, b in square])
                     corners.append(square[[[0, 1, 2], [0, 2, 3]]])
                     numbers.append(np.zeros(2, int))
             self.kept[t] = np.concatenate(corners), np.concatenate(numbers)

@@ -9,9 +9,11 @@ import pytest
 from blender_scenes.modules import Modules
 from blender_scenes.modules.blur import Blur, fastest
 from blender_scenes.modules.camera import Camera
+from blender_scenes.modules.contact import Contact
 from blender_scenes.modules.exposure import Exposure
 from blender_scenes.modules.light import Light
 from blender_scenes.modules.paths import Paths
+from blender_scenes.modules.rooms import Rooms
 from blender_scenes.modules.shake import Shake
 from blender_scenes.modules.weather import Weather
 from blender_scenes.sample import PRESETS, sample_scene
@@ -40,12 +42,15 @@ def blender(tmp_path_factory):
 def show(blender, store, catalog, tmp_path):
     """Renders scene ``index`` of ``diverse`` with these modules only: its spec, frames and masks."""
 
-    def show(index, **modules):
+    def show(index, passes=(), **modules):
+        settings = SETTINGS.model_copy(update={"passes": passes})
         config = PRESETS["diverse"].model_copy(update={"modules": Modules(**modules), "objects": (3, 3)})
-        spec = sample_scene(config, SETTINGS, catalog, seed=2, index=index, split="train")
+        spec = sample_scene(config, settings, catalog, seed=2, index=index, split="train")
         events = list(blender.run(job(spec, store, catalog, tmp_path) | {"gates": False}))
         assert isinstance(events[-1], Done), events[-1]
         video = ShardSet(tmp_path / f"{spec.video_id}.h5").video(spec.video_id)
+        if passes:
+            return spec, video.masks(), *(video.group[name][()] for name in passes)
         return spec, video.frames().astype(float), video.masks()
 
     return show
@@ -129,3 +134,24 @@ def test_a_panned_and_shaken_camera(show, store):
     spec, on, moved = show(3, camera=Camera(pan=1.0, angle=(0.3, 0.3)), shake=Shake(share=1.0, pixels=(4.0, 4.0)))
     assert np.abs(on[-1] - off[-1]).mean() > 5 and not np.array_equal(moved, masks)
     check_masks(spec, store, moved)
+
+
+def test_a_room_with_standing_objects(show, store):
+    """Walls, floor and what stands on it are where the passes say."""
+    room = Rooms(share=1.0, walls=(2, 2), photos=0.0)
+    spec, masks, depth = show(3, passes=("depth",), rooms=room, contact=Contact(share=1.0, bend=1.0))
+    assert all(item.stands for item in spec.objects) and len(spec.walls) == 2
+    expected = check_masks(spec, store, masks)
+    assert np.isfinite(expected).mean() > 0.9
+    far = np.isfinite(expected) & np.isfinite(depth[0])
+    assert np.quantile(np.abs(depth[0][far] / expected[far] - 1), 0.99) < 0.002
+    assert (np.isfinite(expected) == np.isfinite(depth[0])).mean() > 0.995
+
+
+@pytest.mark.parametrize("photos", [0.0, 1.0])
+def test_a_room_is_seen(show, photos):
+    _, off, masks = show(3)
+    _, on, same = show(3, rooms=Rooms(share=1.0, photos=photos, raised=(0.0, 0.0)))
+    away = (masks == 0) & (same == 0)
+    assert np.abs(on - off)[away].mean() > 10
+    assert on[away].std() > 8

@@ -10,7 +10,7 @@ from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import Deformation, RenderSettings
 from blender_scenes.trajectories import camera_poses
 from render.geometry.raycast import CLIP_START
-from render.geometry.surfaces import lamp_box, square
+from render.geometry.surfaces import lamp_box, plane_triangles
 from render.light.regions import CELL, RIM, Regions, denoiser_for, enclosing, mark, neighbourhoods, parts
 from tests.render.raycast import cast_mask, hit
 from vosforge.videos.codec import Region
@@ -49,11 +49,11 @@ def test_a_ground_and_a_lamp_count_and_the_sky_does_not(store, catalog):
     for spec in [spec for spec in drawn if spec.ground is not None]:
         geometry = SceneGeometry.load(spec, store)
         to_camera = camera_poses(spec.camera, SETTINGS.frames)[1]
-        still = np.concatenate([square(spec.ground), *map(lamp_box, spec.lights)])
+        still = np.concatenate([plane_triangles(spec.ground, 2), *map(lamp_box, spec.lights)])
         seen, nearest = np.zeros((64, 96), np.uint8), np.full((64, 96), np.inf)
         for corners in still @ to_camera[:3, :3].T + to_camera[:3, 3]:
             hit(corners, 1, geometry.K, nearest, seen)
-        times = painted(Regions(geometry, (), 8, spec.lights, spec.ground).at(1))
+        times = painted(Regions(geometry, (), 8, spec.lights, [(spec.ground, 2)]).at(1))
         assert not seen[times == 0].any()
         skies += (times == 0).any()
     assert skies
