@@ -18,10 +18,10 @@ FAST, VERY_FAST = 20.0, 60.0
 """Pixels a frame at 480 rows."""
 SPEEDS = (0.2, 110.0)
 """Slowest and fastest."""
-SLOWED, FEWER = 0.12, 0.7
+SLOWED, FEWER = 0.09, 0.72
 """Turns, occlusion and leaving the view move what is seen of an object by themselves: so much lower a median is drawn,
 and so much less often fast objects."""
-TURNING = 10.0
+TURNING = 25.0
 """Objects slower than this turn less, in pixels a frame."""
 INNER = 0.5
 """How much of an object's mean radius stays inside the image where it turns back."""
