@@ -8,8 +8,8 @@ from blender_scenes.modules import DIVERSE, Modules
 from blender_scenes.modules.blur import Blur, fastest
 from blender_scenes.modules.camera import Camera
 from blender_scenes.modules.marks import amounts_of
+from blender_scenes.modules.paths import Paths
 from blender_scenes.modules.shake import Shake
-from blender_scenes.modules.speeds import Speeds
 from blender_scenes.trajectories import camera_poses
 from tests.blender_scenes.modules.test_modules import draw
 from vosforge.seeding import rng_for
@@ -69,7 +69,7 @@ def test_blur_is_as_long_as_asked_for_unless_all_objects_are_slow(paper_catalog)
     long = 0
     for n in range(20):
         off, on = (
-            draw(paper_catalog, Modules(speeds=Speeds(), blur=blur), n)
+            draw(paper_catalog, Modules(paths=Paths(), blur=blur), n)
             for blur in (None, Blur(share=1.0, length=(6.0, 30.0)))
         )
         length = amounts_of(on, "blur")["length"]

@@ -12,9 +12,9 @@ from blender_scenes.modules.camera import Camera
 from blender_scenes.modules.contact import Contact
 from blender_scenes.modules.exposure import Exposure
 from blender_scenes.modules.light import Light
+from blender_scenes.modules.paths import Paths
 from blender_scenes.modules.rooms import Rooms
 from blender_scenes.modules.shake import Shake
-from blender_scenes.modules.speeds import Speeds
 from blender_scenes.modules.weather import Weather
 from blender_scenes.sample import PRESETS, sample_scene
 from blender_scenes.spec import RenderSettings
@@ -113,9 +113,9 @@ def test_exposure(show):
 
 def test_blur(show, store):
     """What moves smears; its mask is that of the instant."""
-    speeds = Speeds(median=15.0, fast=0.4)
-    _, off, masks = show(3, speeds=speeds)
-    spec, on, blurred = show(3, speeds=speeds, blur=Blur(share=1.0, length=(25.0, 25.0)))
+    paths = Paths(median=15.0, fast=0.4, absent=0.0)
+    _, off, masks = show(3, paths=paths)
+    spec, on, blurred = show(3, paths=paths, blur=Blur(share=1.0, length=(25.0, 25.0)))
     assert np.array_equal(blurred, masks)
     check_masks(spec, store, masks)
     assert spec.camera.shutter * fastest(spec) > 5
