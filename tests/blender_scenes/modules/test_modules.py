@@ -44,7 +44,9 @@ def test_a_module_leaves_all_other_draws_as_they_were(paper_catalog, name):
 def test_a_module_alone_does_something_and_says_so(paper_catalog, name):
     alone = Modules.model_validate({name: getattr(ALL, name)})
     changed = 0
-    for index in range(8):
+    for index in range(100):  # rare ones change few scenes
+        if index >= 8 and changed:
+            break
         on, off = draw(paper_catalog, alone, index), draw(paper_catalog, Modules(), index)
         assert {trait.module for trait in on.all_traits} <= {name}
         assert bool(on.all_traits) == (on != off)

@@ -113,7 +113,7 @@ def test_exposure(show):
 
 def test_blur(show, store):
     """What moves smears; its mask is that of the instant."""
-    paths = Paths(median=15.0, fast=0.4)
+    paths = Paths(median=15.0, fast=0.4, absent=0.0)
     _, off, masks = show(3, paths=paths)
     spec, on, blurred = show(3, paths=paths, blur=Blur(share=1.0, length=(25.0, 25.0)))
     assert np.array_equal(blurred, masks)

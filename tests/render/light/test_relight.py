@@ -191,7 +191,16 @@ def test_surroundings_are_laid_only_where_they_are_seen_sharp_and_clear(catalog)
     assert Sky.fits(spec)
     lens = spec.camera.model_copy(update={"lens": LensSpec(f_number=1.0, focus=(5.0,))})
     haze = AtmosphereSpec(density=0.1, color=(1.0, 1.0, 1.0))
-    for change in ({"world": None}, {"backdrop": spec.ground}, {"atmosphere": haze}, {"camera": lens}):
+    shining = spec.ground.model_copy(update={"emission": 0.5})
+    matt = {"backdrop": spec.ground, "walls": (spec.ground, spec.ground)}
+    assert Sky.fits(spec.model_copy(update=matt))
+    for change in (
+        {"world": None},
+        {"backdrop": shining},
+        {"walls": (shining,)},
+        {"atmosphere": haze},
+        {"camera": lens},
+    ):
         assert not Sky.fits(spec.model_copy(update=change)), change
 
 
