@@ -84,7 +84,7 @@ class Physics(Record):
             return scene
         scene = scene.model_copy(update={"objects": tuple(items), "ground": ground, "physics": physics})
         amounts = {"seconds": round(seconds, 3), "friction": round(friction, 3), "bounce": round(bounce, 3)}
-        return marked(scene, "physics", (), **amounts)
+        return marked(scene, "physics", ("hidden",), **amounts)
 
     def _object(
         self, item: ObjectSpec, rng: np.random.Generator, scene: SceneSpec, physics: PhysicsSpec, starts: list[Start]
