@@ -18,10 +18,10 @@ FAST, VERY_FAST = 20.0, 60.0
 """Pixels a frame at 480 rows."""
 SPEEDS = (0.2, 110.0)
 """Slowest and fastest."""
-SLOWED, FEWER = 0.12, 0.7
+SLOWED, FEWER = 0.09, 0.72
 """Turns, occlusion and leaving the view move what is seen of an object by themselves: so much lower a median is drawn,
 and so much less often fast objects."""
-TURNING = 10.0
+TURNING = 25.0
 """Objects slower than this turn less, in pixels a frame."""
 INNER = 0.5
 """How much of an object's mean radius stays inside the image where it turns back."""
@@ -106,7 +106,7 @@ class Paths(Record):
 
     def _speed(self, number: float) -> float:
         """The mean speed that belongs to a normal ``number``: its logarithm is piecewise linear in it."""
-        fast, very_fast = (NormalDist().inv_cdf(1 - share) for share in (FEWER * self.fast, self.very_fast))
+        fast, very_fast = (NormalDist().inv_cdf(1 - FEWER * share) for share in (self.fast, self.very_fast))
         known = np.log([SLOWED * self.median, FAST, VERY_FAST])
         slope = (known[1] - known[0]) / fast if number < 0 else (known[2] - known[1]) / (very_fast - fast)
         inside = np.interp(number, [0, fast, very_fast], known)

@@ -9,6 +9,7 @@ from assets.procedural import procedural_catalog
 from assets.store import AssetStore
 from blender_scenes.describe import scene_quantities
 from blender_scenes.geometry import SceneGeometry
+from blender_scenes.making import with_meshes
 from blender_scenes.modules import Modules
 from blender_scenes.modules.articulation import Articulated
 from blender_scenes.modules.physics import Physics
@@ -16,6 +17,7 @@ from blender_scenes.spec import RenderSettings, SceneSpec
 from render.farm.events import Done, Working
 from render.farm.process import BlenderProcess
 from tests.blender_scenes.modules.test_modules import RENDER, draw
+from tests.render.raycast import cast_mask, replayed
 from vosforge.errors import MachineError, VOSForgeError
 from vosforge.videos import ShardSet
 
@@ -130,6 +132,11 @@ def test_a_stored_video_replays_its_physics_to_the_byte(blender, catalog, store,
     np.testing.assert_array_equal(
         video.group["objects/pose"][()][:, simulated].swapaxes(0, 1), video.baked[physics.poses]
     )
+
+    with_meshes(recorded, store)
+    for t in (0, 3):
+        different = video.mask(t) != cast_mask(replayed(recorded, store), store, t)
+        assert different.sum() <= 2, "masks equal an independent ray cast"
 
     elsewhere = AssetStore(tmp_path / "store")
     for folder in ("meshes", "images"):
