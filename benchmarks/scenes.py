@@ -99,6 +99,7 @@ def _object(item: ObjectSpec, part: Polynomial, start: int, frames: int) -> Obje
         courses = ("twist", "wave", "phase", "bend")
         moved = {name: _course(getattr(item.deformation, name), part) for name in courses}
         changes["deformation"] = item.deformation.model_copy(update=moved)
+    changes["joints"] = tuple(turn.model_copy(update={"angle": _course(turn.angle, part)}) for turn in item.joints)
     return item.model_copy(update=changes)
 
 

@@ -41,6 +41,17 @@ def seen_on_floor(rng: np.random.Generator, scene: SceneSpec, floor: float) -> n
     return np.array([place[0], place[1], floor])
 
 
+def heading(rng: np.random.Generator) -> np.ndarray:
+    """A direction along the floor, mostly across the view."""
+    angle = rng.choice([0.0, np.pi]) + rng.normal(0, 0.5)
+    return np.array([np.cos(angle), np.sin(angle), 0.0])
+
+
+def flight(kind: str, height: float, physics: PhysicsSpec) -> float:
+    """Seconds from when an object is let go until it comes by its place on the floor."""
+    return float(np.sqrt(2 * height / physics.gravity)) if kind == "throw" else 0.4
+
+
 class Start(NamedTuple):
     """A ball around an object when it is let go."""
 
@@ -84,7 +95,7 @@ class Physics(Record):
             return scene
         scene = scene.model_copy(update={"objects": tuple(items), "ground": ground, "physics": physics})
         amounts = {"seconds": round(seconds, 3), "friction": round(friction, 3), "bounce": round(bounce, 3)}
-        return marked(scene, "physics", (), **amounts)
+        return marked(scene, "physics", ("hidden",), **amounts)
 
     def _object(
         self, item: ObjectSpec, rng: np.random.Generator, scene: SceneSpec, physics: PhysicsSpec, starts: list[Start]
@@ -94,9 +105,13 @@ class Physics(Record):
             return item
         weights = np.array([self.drop, self.throw, self.roll])
         kind = KINDS[int(rng.choice(len(KINDS), p=weights / weights.sum()))]
+        height = 0.0 if kind == "roll" else float(rng.uniform(*self.height))
+        velocity = np.zeros(3) if kind == "drop" else float(rng.uniform(*self.speed)) * heading(rng)
+        before = up(height) - flight(kind, height, physics) * velocity
         scale = np.abs(evaluate(item.motion.scale, 2)[0]) if isinstance(item.motion, CurveMotion) else np.full(3, 2.0)
+        places = rng.spawn(1)[0]  # how many are drawn depends on the scene
         for _ in range(REDRAWS):
-            start, velocity = self._start(rng, kind, physics, seen_on_floor(rng, scene, physics.floor))
+            start = seen_on_floor(places, scene, physics.floor) + before
             own = Start(start + up(REACH * scale.max()), REACH * float(scale.max()))
             if all(np.linalg.norm(own.middle - other.middle) > own.reach + other.reach for other in starts):
                 break
@@ -113,21 +128,5 @@ class Physics(Record):
                 "bounce": float(rng.uniform(*self.bounce)),
             }
         )
-        amounts = {
-            "height": round(float(start[2]) - physics.floor, 3),
-            "speed": round(float(np.linalg.norm(velocity)), 3),
-        }
+        amounts = {"height": round(height, 3), "speed": round(float(np.linalg.norm(velocity)), 3)}
         return marked(item.model_copy(update={"motion": motion, "stands": False}), "physics", (), kind=kind, **amounts)
-
-    def _start(
-        self, rng: np.random.Generator, kind: str, physics: PhysicsSpec, goal: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Where an object's lowest point is let go, and how fast: such that it comes by ``goal``."""
-        height, speed = float(rng.uniform(*self.height)), float(rng.uniform(*self.speed))
-        angle = rng.choice([0.0, np.pi]) + rng.normal(0, 0.5)
-        ahead = np.array([np.cos(angle), np.sin(angle), 0.0])
-        if kind == "drop":
-            return goal + up(height), np.zeros(3)
-        if kind == "throw":
-            return goal + up(height) - speed * np.sqrt(2 * height / physics.gravity) * ahead, speed * ahead
-        return goal - 0.4 * speed * ahead, speed * ahead

@@ -8,7 +8,7 @@ import numpy as np
 
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.spec import Deformation, ObjectSpec, SceneSpec, Swing
+from blender_scenes.spec import BakedMotion, Deformation, ObjectSpec, SceneSpec, Swing
 from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 
 # Cycles takes its first sample 0.0005 pixels to the right of the centre (measured with edges at known places).
@@ -94,6 +94,21 @@ def opacity(item: ObjectSpec, mesh: PreparedMesh, store: AssetStore) -> Callable
         return found if material.cutoff is None else (found > material.cutoff).astype(float)
 
     return alpha
+
+
+def replayed(spec: SceneSpec, store: AssetStore) -> SceneSpec:
+    """The spec with its simulated motion written out, pose by pose."""
+    if spec.physics is None:
+        return spec
+    results = iter(store.array(spec.physics.poses))
+    items = [
+        item.model_copy(update={"motion": BakedMotion(poses=next(results).tolist())})
+        if item.motion.kind == "simulated"
+        else item
+        for item in (*spec.objects, *spec.distractors)
+    ]
+    K = len(spec.objects)
+    return spec.model_copy(update={"objects": tuple(items[:K]), "distractors": tuple(items[K:]), "physics": None})
 
 
 def shape(item: ObjectSpec, mesh: PreparedMesh, u: float) -> np.ndarray:

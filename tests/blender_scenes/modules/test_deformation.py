@@ -9,6 +9,7 @@ from blender_scenes.deforming import misfit
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.modules import Modules
 from blender_scenes.modules.deformation import Deforming
+from blender_scenes.sample import PRESETS
 from tests.blender_scenes.modules.test_modules import draw
 
 
@@ -44,6 +45,12 @@ def test_a_fifth_of_the_objects_deform_visibly_and_the_others_keep_their_shape(c
     # 20 scenes have about 70 objects: two standard deviations are 0.1.
     assert np.mean(found > 0.03) == pytest.approx(0.2, abs=0.1)
     assert np.median(found[found > 0.03]) > 0.1
+
+
+def test_three_in_ten_objects_of_diverse_deform_or_are_articulated(paper_catalog):
+    items = [item for index in range(150) for item in draw(paper_catalog, PRESETS["diverse"].modules, index).objects]
+    # About 500 objects: two standard deviations are 0.04, and look-alikes come in groups.
+    assert np.mean([not item.rigid for item in items]) == pytest.approx(0.3, abs=0.06)
 
 
 def test_twice_as_large_a_share_deforms_the_same_objects_and_more(catalog):
