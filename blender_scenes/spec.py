@@ -111,7 +111,7 @@ class ObjectSpec(Record):
     motion: Annotated[CurveMotion | BakedMotion, Field(discriminator="kind")]
     deformation: Deformation | None = None
     stands: Annotated[bool, Field(exclude_if=lambda stands: not stands)] = False
-    """Whether it is raised or lowered at every instant so that its lowest vertex touches the ground, if there is one."""
+    """Whether its height is such that its lowest vertex always touches the ground, if there is one."""
     traits: Traits = ()
     """What modules did to it."""
 
