@@ -15,6 +15,9 @@ from vosforge.config import Range, Record, Share
 SIMILAR = (0.85, 1.2)
 """A look-alike's size, as a multiple of the original's."""
 
+UNSEEN = 0.93
+"""Some look-alikes are hidden in frame 0, so fewer scenes are drawn without any."""
+
 
 class Lookalikes(Record):
     """One labelled object of a scene has look-alikes: other labelled objects become them, and distractors join."""
@@ -28,9 +31,10 @@ class Lookalikes(Record):
     def draw(self, scene: SceneSpec, rng: np.random.Generator, assets: Catalog) -> SceneSpec:
         """The scene with look-alikes of one of its objects; most are in view in frame 0."""
         kind = rng.random()
-        if kind < self.none:
+        none = UNSEEN * self.none
+        if kind < none:
             return scene
-        least, most = self.few_numbers if kind < self.none + self.few else self.many_numbers
+        least, most = self.few_numbers if kind < none + self.few else self.many_numbers
         number = int(np.floor(np.exp(rng.uniform(np.log(least), np.log(most + 1)))))  # each doubling as likely
         objects = list(scene.objects)
         k = int(rng.integers(len(objects)))

@@ -18,7 +18,7 @@ HEAVY = (0.64, 0.9)
 """How much of a heavily occluded object is hidden, by mean over time."""
 SPREAD = 0.25
 """Occlusion of the others is drawn as evenly about its mean."""
-EXCESS = 0.5
+EXCESS = 0.48
 """How much of what is hidden, and how often much is, need be drawn: other objects hide some by chance."""
 SMALLEST = 0.015
 """Minimum radius of an occluder, in image heights."""
@@ -83,7 +83,7 @@ class Occluders(Record):
         size = np.maximum(radius * rng.uniform(*self.relative_size) * (1.3 if heavy else 1.0), SMALLEST)
         angle, turn = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.5)
         u = np.linspace(0, 1, view.moments)
-        slide = rng.uniform(0.05, 0.25) if heavy else rng.uniform(0.05, 0.5)
+        slide = rng.uniform(0.03, 0.15) if heavy else rng.uniform(0.03, 0.3)
         along = slide * 2 * (u - rng.uniform(0.3, 0.7)) * rng.choice([-1.0, 1.0])
         heading = angle + turn * u
         across = rng.uniform(0.2, 1.0)

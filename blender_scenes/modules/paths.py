@@ -18,10 +18,10 @@ FAST, VERY_FAST = 20.0, 60.0
 """Pixels a frame at 480 rows."""
 SPEEDS = (0.2, 110.0)
 """Slowest and fastest."""
-SLOWED, FEWER = 0.12, 0.7
+SLOWED, FEWER = 0.09, 0.8
 """Turns, occlusion and leaving the view move what is seen of an object by themselves: so much lower a median is drawn,
 and so much less often fast objects."""
-TURNING = 10.0
+TURNING = 25.0
 """Objects slower than this turn less, in pixels a frame."""
 INNER = 0.5
 """How much of an object's mean radius stays inside the image where it turns back."""
@@ -29,7 +29,7 @@ WAVES = (0.5, 3.0)
 """How often it speeds up and slows down in a video."""
 BEYOND = 0.9
 """How far outside of the image a centre goes, in reaches of the object."""
-ANYWAY = 0.06
+ANYWAY = 0.02
 """Share of objects that are absent in some frame behind others, whatever their paths."""
 LATE = 1.08
 """Some do not return before the video ends."""
@@ -61,7 +61,7 @@ class Paths(Record):
     median: Annotated[float, Field(gt=0, lt=20, description="median of the mean speeds")] = 4.0
     fast: Annotated[Share, Field(gt=0, lt=0.5, description="share of objects over 20")] = 0.2
     very_fast: Annotated[Share, Field(gt=0, lt=0.5, description="share of objects over 60; less than fast")] = 0.03
-    distractors: Annotated[Amount, Field(description="speed of distractors, relative to that of objects")] = 0.4
+    distractors: Annotated[Amount, Field(description="speed of distractors, relative to that of objects")] = 0.3
     absent: Annotated[Share, Field(description="share of objects that are absent in some frame")] = 0.45
     returning: Annotated[Share, Field(description="share of these that return")] = 0.7
     behind: Annotated[Share, Field(description="share of these that hide behind a distractor, if small enough")] = 0.3

@@ -18,7 +18,7 @@ SHRUNK = 0.6
 """What occlusion and the image's border leave of a mask, by geometric mean (measured with all modules on)."""
 USUAL_NUMBER, CROWDED = 5, 0.5
 """Among more objects than usual each is smaller, by this power."""
-NARROWED = 0.9
+NARROWED = 0.84
 """What masks of one object vary by themselves need not be drawn."""
 LARGEST = 0.18
 """No object is meant to cover more of the image than this."""

@@ -17,4 +17,4 @@ def test_what_is_hidden_follows_what_was_drawn(drawn):
     assert with_occluders.mean() > without.mean() + 0.05
     heavy, free = wanted > 0.6, wanted == 0
     assert with_occluders[heavy].mean() > 0.5 > with_occluders[free].mean() + 0.15
-    assert np.corrcoef(wanted, with_occluders)[0, 1] > 0.4
+    assert np.corrcoef(wanted, with_occluders)[0, 1] > 0.3

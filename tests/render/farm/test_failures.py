@@ -216,6 +216,20 @@ def test_where_no_worker_ever_comes_the_run_ends(dataset, impatient):
     assert dataset.missing() == [0, 1, 2]
 
 
+def test_refusals_are_counted_by_kind_and_module(dataset):
+    def rendering(number, job):
+        if job["attempt"] == 0:
+            yield Refused("frame 0 is black", "black")
+        elif job["index"] == 1 and job["attempt"] == 1:
+            yield Refused("no object is seen in frame 0", "hidden", ("occluders", "paths"))
+        else:
+            yield rendered(job)
+
+    done = render_inline(dataset, rendering)
+    assert done.refusals == {"black": 3, "hidden (occluders, paths)": 1}
+    assert done.redrawn == 4
+
+
 def test_a_refused_scene_is_drawn_again_until_its_attempts_are_used_up(dataset):
     drawn = []
 

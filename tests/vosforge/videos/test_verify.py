@@ -7,6 +7,7 @@ import pytest
 from tests.render.conftest import make_record, without_colors
 from tests.vosforge.videos.damage import PASSES, PIXELS, TABLES, damage_video, reseal, row_says
 from vosforge import InputError
+from vosforge.gates import GateLimits
 from vosforge.videos import pack_shard, stage_video
 from vosforge.videos.texts import read_text, write_text
 from vosforge.videos.verify import find_problem, list_videos
@@ -93,6 +94,10 @@ def test_the_gates_hold_only_where_they_are_asked_for(tmp_path):
 
     damage_video(path, "000000", darken)
     assert "a frame is black" in problems(path, gates=True, decode=False)["000000"]
+    of_preset = GateLimits(min_coverage=0.0, max_empty=0.9)
+    assert "a frame is black" in problems(path, gates=True, decode=False, limits_of=lambda spec: of_preset)["000000"]
+    excused = of_preset.without({"black"})
+    assert problems(path, gates=True, decode=False, limits_of=lambda spec: excused) == {}
 
 
 def test_a_video_without_colours_is_good_and_no_gate_asks_for_them(tmp_path):
