@@ -194,7 +194,7 @@ class ObjectSpec(Record):
     joints: Annotated[tuple[JointMotion, ...], Field(exclude_if=lambda joints: not joints)] = ()
     """How the joints of its mesh turn, before any deformation; a joint's turns follow one another."""
     stands: Annotated[bool, Field(exclude_if=lambda stands: not stands)] = False
-    """Whether it is raised or lowered at every instant so that its lowest vertex touches the ground."""
+    """Whether its height is such that its lowest vertex always touches the ground, if there is one."""
     traits: Traits = ()
     """What modules did to it."""
 

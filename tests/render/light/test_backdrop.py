@@ -54,6 +54,8 @@ def test_the_light_is_the_texture_where_each_pixels_ray_meets_the_plane(store, c
 def test_only_a_plane_that_alone_fills_the_frame_is_laid_under(store, catalog):
     spec = scenes(catalog, 1)[0]
     assert spec.backdrop is not None and backdrop_of(spec, store) is not None
+    lit = WorldSpec(hdri="0" * 32, turn=0.0, strength=1.0)
+    assert backdrop_of(spec.model_copy(update={"world": lit}), store) is not None, "surroundings behind it are not seen"
     near = spec.backdrop.model_copy(update={"offset": 0.0})
     small = spec.backdrop.model_copy(update={"size": 2.0})
     matt = spec.backdrop.model_copy(update={"emission": 0.0})
@@ -64,7 +66,7 @@ def test_only_a_plane_that_alone_fills_the_frame_is_laid_under(store, catalog):
         {"backdrop": small},
         {"backdrop": matt},
         {"ground": spec.backdrop},
-        {"world": WorldSpec(hdri="0" * 32, turn=0.0, strength=1.0)},
+        {"walls": (spec.backdrop,)},
         {"atmosphere": AtmosphereSpec(density=0.1, color=(1, 1, 1))},
         {"camera": camera.model_copy(update={"lens": LensSpec(f_number=1.0, focus=(5.0,))})},
         {"camera": camera.model_copy(update={"shutter": 0.5})},
