@@ -107,10 +107,11 @@ def apparent_area(pose: np.ndarray) -> np.ndarray:
     """How large objects look by their poses, in any unit: poses to camera axes ``[T, K, 4, 4]`` to float64 ``[T, K]``.
 
     |det A|^(2/3) / z²: the area of an object of its mean scale at the distance of its centre. Turns, borders and
-    occlusion leave it as it is. NaN for what is not in front of the camera.
+    occlusion leave it as it is. NaN for what is not in front of the camera, or whose pose is NaN.
     """
     z = pose[..., 2, 3]
-    volume = np.abs(np.linalg.det(pose[..., :3, :3]))
+    with np.errstate(invalid="ignore"):
+        volume = np.abs(np.linalg.det(pose[..., :3, :3]))
     return np.asarray(np.where(z > NEAREST, volume ** (2 / 3) / np.maximum(z, NEAREST) ** 2, np.nan))
 
 

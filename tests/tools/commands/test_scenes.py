@@ -64,7 +64,9 @@ def test_scenes_of_diverse_are_described_beside_its_targets(catalog: Path) -> No
     cells = {title: row for title, *row in zip(*(column.cells for column in asked.columns), strict=True)}
     for title in ("objects absent in a frame after their first", "masks under 1 % of the image"):
         assert cells[title] == ["0", "– (needs labels)", cells[title][2], "–"]
-    assert cells["camouflaged objects"][1].endswith("%") and cells["distractors a scene"][1] == "2–15"
+    assert cells["camouflaged objects"][1].endswith("%")
+    few, many = map(int, cells["distractors a scene"][1].split("–"))
+    assert 0 <= few < many <= 20
     assert float(cells["motion, median, px a frame at 480 rows"][1]) > 0
 
 
