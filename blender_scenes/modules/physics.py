@@ -15,6 +15,8 @@ from vosforge.config import Amount, Range, Record, Share
 KINDS = ("drop", "throw", "roll")
 NEAR, FAR = 3.0, 12.0
 """Metres before the camera in which objects come by, where it sees the floor."""
+BEFORE_WALL = 0.8
+"""Metres from walls within which none is let go."""
 REACH = 0.4
 """How far an object reaches from its middle, as a share of its largest scale: most do."""
 REDRAWS = 20
@@ -26,6 +28,12 @@ def up(height: float) -> np.ndarray:
     return np.array([0.0, 0.0, height])
 
 
+def before_walls(scene: SceneSpec, place: np.ndarray) -> bool:
+    """Whether a place is on the camera's side of the backdrop and of all walls."""
+    before = scene.backdrop is None or place[1] < scene.backdrop.offset - BEFORE_WALL
+    return before and all(np.sign(wall.offset) * place[0] < abs(wall.offset) - BEFORE_WALL for wall in scene.walls)
+
+
 def seen_on_floor(rng: np.random.Generator, scene: SceneSpec, floor: float) -> np.ndarray:
     """A place on the floor that the camera sees halfway through the video; below the middle of its view if none."""
     settings = scene.render
@@ -35,8 +43,9 @@ def seen_on_floor(rng: np.random.Generator, scene: SceneSpec, floor: float) -> n
         x, y = rng.uniform([-0.8, 0.0], [0.8, 0.9]) * half
         ray = to_world[:3, :3] @ [x, y, 1.0]
         far = (floor - to_world[2, 3]) / ray[2] if ray[2] < 0 else np.inf
-        if NEAR < far < FAR:
-            return np.asarray(to_world[:3, 3] + far * ray)
+        place = to_world[:3, 3] + far * ray if NEAR < far < FAR else None
+        if place is not None and before_walls(scene, place):
+            return np.asarray(place)
     place = to_world[:3, 3] + (NEAR + FAR) / 2 * to_world[:3, 2]
     return np.array([place[0], place[1], floor])
 
@@ -113,7 +122,8 @@ class Physics(Record):
         for _ in range(REDRAWS):
             start = seen_on_floor(places, scene, physics.floor) + before
             own = Start(start + up(REACH * scale.max()), REACH * float(scale.max()))
-            if all(np.linalg.norm(own.middle - other.middle) > own.reach + other.reach for other in starts):
+            clear = all(np.linalg.norm(own.middle - other.middle) > own.reach + other.reach for other in starts)
+            if clear and before_walls(scene, start):
                 break
         starts.append(own)
         motion = SimulatedMotion.model_validate(
