@@ -6,24 +6,32 @@ import cv2
 import numpy as np
 import pytest
 
-from blender_scenes.modules import Modules
+from blender_scenes.making import with_meshes
+from blender_scenes.modules import DIVERSE, Modules
+from blender_scenes.modules.articulation import Articulated
 from blender_scenes.modules.blur import Blur, fastest
 from blender_scenes.modules.camera import Camera
+from blender_scenes.modules.camouflage import Camouflage
 from blender_scenes.modules.contact import Contact
+from blender_scenes.modules.deformation import Deforming
+from blender_scenes.modules.distractors import Distractors
 from blender_scenes.modules.exposure import Exposure
 from blender_scenes.modules.light import Light
+from blender_scenes.modules.lookalikes import Lookalikes
 from blender_scenes.modules.paths import Paths
+from blender_scenes.modules.physics import Physics
 from blender_scenes.modules.rooms import Rooms
 from blender_scenes.modules.shake import Shake
+from blender_scenes.modules.shapes import Shapes
 from blender_scenes.modules.weather import Weather
 from blender_scenes.sample import PRESETS, sample_scene
-from blender_scenes.spec import RenderSettings
+from blender_scenes.spec import RenderSettings, SceneSpec
 from blender_scenes.trajectories import evaluate
 from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from render.qualities import QUALITIES
 from tests.render.blender.test_engine import job, light
-from tests.render.raycast import cast, undecided
+from tests.render.raycast import cast, replayed, undecided
 from vosforge.videos import ShardSet
 
 pytestmark = pytest.mark.blender
@@ -49,6 +57,7 @@ def show(blender, store, catalog, tmp_path):
         events = list(blender.run(job(spec, store, catalog, tmp_path) | {"gates": False}))
         assert isinstance(events[-1], Done), events[-1]
         video = ShardSet(tmp_path / f"{spec.video_id}.h5").video(spec.video_id)
+        spec = with_meshes(SceneSpec.model_validate_json(video.spec_json), store)
         if passes:
             return spec, video.masks(), *(video.group[name][()] for name in passes)
         return spec, video.frames().astype(float), video.masks()
@@ -58,6 +67,7 @@ def show(blender, store, catalog, tmp_path):
 
 def check_masks(spec, store, masks):
     """Hold the first frame's mask against an independent ray cast: the depth of what is seen, ``[H, W]``."""
+    spec = replayed(spec, store)
     expected, depth = cast(spec, store, 0)
     different = masks[0] != expected
     assert different.sum() <= 2 and (not different.any() or undecided(spec, store, 0, masks[0])[different].all())
@@ -155,3 +165,29 @@ def test_a_room_is_seen(show, photos):
     away = (masks == 0) & (same == 0)
     assert np.abs(on - off)[away].mean() > 10
     assert on[away].std() > 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("physics", [0.0, 1.0])
+def test_masks_of_a_scene_with_all_modules(show, store, physics):
+    """Everything at once: what is made and simulated, stands in a room, is camouflaged, hidden, foggy and blurred."""
+    always = {
+        "weather": Weather(fog=1.0),
+        "exposure": Exposure(drift=1.0),
+        "rooms": Rooms(share=1.0),
+        "shapes": Shapes(share=0.4),
+        "articulation": Articulated(share=0.5),
+        "deformation": Deforming(share=0.5),
+        "lookalikes": Lookalikes(none=1.0, few=0.0),
+        "distractors": Distractors(mean=1.0),
+        "camouflage": Camouflage(share=0.5),
+        "physics": Physics(share=physics, objects=0.7),
+        "shake": Shake(share=1.0),
+        "blur": Blur(share=1.0),
+    }
+    spec, _, masks = show(3, **dict(DIVERSE) | always)
+    drawn = {trait.module for trait in spec.all_traits}
+    assert {"rooms", "weather", "exposure", "shake", "blur", "shapes"} <= drawn
+    assert ("physics" in drawn) == bool(physics)
+    check_masks(spec, store, masks)
+    assert len(np.unique(masks)) > 1
