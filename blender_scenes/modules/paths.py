@@ -106,7 +106,7 @@ class Paths(Record):
 
     def _speed(self, number: float) -> float:
         """The mean speed that belongs to a normal ``number``: its logarithm is piecewise linear in it."""
-        fast, very_fast = (NormalDist().inv_cdf(1 - share) for share in (FEWER * self.fast, self.very_fast))
+        fast, very_fast = (NormalDist().inv_cdf(1 - FEWER * share) for share in (self.fast, self.very_fast))
         known = np.log([SLOWED * self.median, FAST, VERY_FAST])
         slope = (known[1] - known[0]) / fast if number < 0 else (known[2] - known[1]) / (very_fast - fast)
         inside = np.interp(number, [0, fast, very_fast], known)

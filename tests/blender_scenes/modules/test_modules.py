@@ -5,6 +5,7 @@ import json
 import pytest
 
 from blender_scenes.modules import Modules
+from blender_scenes.modules.marks import amounts_of
 from blender_scenes.presets import preset_of
 from blender_scenes.sample import PRESETS, sample_scene
 from blender_scenes.spec import RenderSettings, SceneSpec
@@ -29,7 +30,7 @@ def drawn_by(scene, module, but=()):
 @pytest.mark.parametrize("name", Modules.model_fields)
 def test_a_module_leaves_all_other_draws_as_they_were(paper_catalog, name):
     without = ALL.model_copy(update={name: None})
-    for index in range(20):
+    for index in range(6):
         on, off = draw(paper_catalog, ALL, index), draw(paper_catalog, without, index)
         assert len(on.objects) == len(off.objects)
         # The size of a look-alike follows from the original's.
@@ -43,7 +44,7 @@ def test_a_module_leaves_all_other_draws_as_they_were(paper_catalog, name):
 def test_a_module_alone_does_something_and_says_so(paper_catalog, name):
     alone = Modules.model_validate({name: getattr(ALL, name)})
     changed = 0
-    for index in range(20):
+    for index in range(8):
         on, off = draw(paper_catalog, alone, index), draw(paper_catalog, Modules(), index)
         assert {trait.module for trait in on.all_traits} <= {name}
         assert bool(on.all_traits) == (on != off)
