@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from assets.store import ASSETS, AssetStore
 from blender_scenes.presets import check_preset
-from render.farm.jobs import Dataset, DatasetConfig, begun_with, catalog_of
+from render.farm.jobs import RUN_PATIENCE, Dataset, DatasetConfig, begun_with, catalog_of
 from render.farm.layout import WHOLE_MACHINE, Resources
 from render.farm.ledger import PREPARING
 from render.farm.parts import WHOLE, Part
@@ -26,7 +26,7 @@ from vosforge.log import console
 from vosforge.progress import progress, shown
 from vosforge.ray_head import check_head
 from vosforge.ray_local import check_metrics
-from vosforge.trouble import attempting
+from vosforge.trouble import attempting, patiently
 from vosforge.videos import Place, ShardSet, VideoRow
 from vosforge.videos.format import shard_name
 
@@ -109,7 +109,7 @@ def render_to(
             dataset = open_dataset(out, wanted, store, address=resources.address)
         on_note = hook.note if hook else untold
         render_with_progress(dataset, store, resources, retry_quarantined, part is not None, on_note)
-    shards, names = ShardSet(out), set(map(shard_name, dataset.shards()))
+    shards, names = patiently(lambda: ShardSet(out), RUN_PATIENCE), set(map(shard_name, dataset.shards()))
     quarantined = tuple(row for row in shards.quarantined if row.shard in names)
     return Rendered(sum(row.shard in names for row in shards.videos), quarantined, len(dataset.missing()))
 
