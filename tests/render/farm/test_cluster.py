@@ -87,7 +87,7 @@ def test_what_another_renderer_began_is_not_gone_on_with_unless_allowed(tmp_path
     assert len({video.attributes["renderer"] for video in ShardSet(dataset.root)}) == 2
 
 
-@pytest.mark.parametrize("room", [8_000, 60_000, 110_000])
+@pytest.mark.parametrize("room", [60_000, *(pytest.param(room, marks=pytest.mark.slow) for room in (8_000, 110_000))])
 def test_a_full_disk_quarantines_nothing_and_with_room_the_run_goes_on(
     small_disk, small_config, catalog, store, room, monkeypatch
 ):
@@ -127,7 +127,13 @@ PART = ("--part", "1/1")
 
 @pytest.mark.parametrize(
     ("how", "part"),
-    [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGKILL, ()), (signal.SIGINT, PART), (signal.SIGTERM, PART)],
+    [
+        (signal.SIGTERM, ()),
+        (signal.SIGKILL, ()),
+        (signal.SIGTERM, PART),
+        pytest.param(signal.SIGINT, (), marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, PART, marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_run_leaves_no_process_and_whole_files_and_goes_on(
     tmp_path, small_config, catalog, store, how, part

