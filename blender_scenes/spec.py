@@ -90,7 +90,7 @@ class SimulatedMotion(Record):
 
 
 class PhysicsSpec(Record):
-    """The physics of a scene: gravity, and a floor that goes on for ever."""
+    """The physics of a scene: gravity, and a floor without end."""
 
     floor: float
     """At this z."""

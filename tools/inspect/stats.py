@@ -25,7 +25,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS_A_DECADE = 80
 MAX_VALUES = 24
 """An attribute with more different values gets no group for each of them."""
-MOST_MEASURED = 1000
+MEASURED_VIDEOS = 1000
 """Amounts that no record has are measured of about so many videos, spread evenly: it takes up to a second each."""
 STANDSTILL = 0.01
 """Moves below this, in pixels, count as none in a logarithmic histogram."""
@@ -150,7 +150,7 @@ class Stats:
     tally: Tally = field(default_factory=Tally)
     """What it asks of trackers."""
     unmeasured: int = 0
-    """Videos without recorded amounts that are left out of it, see `MOST_MEASURED`."""
+    """Videos without recorded amounts that are left out of it, see `MEASURED_VIDEOS`."""
     gaps: dict[str, str] = field(default_factory=dict)
     """Missing or unreadable videos, and why."""
     rendered: int = 0
@@ -182,7 +182,7 @@ def collect_stats(path: Place) -> Stats:
     if not shards.videos:
         raise InputError(f"{path} holds no finished video: render some first")
     stats.gaps = {row.id: row.reason or "no reason recorded" for row in shards.quarantined}
-    step = -(-len(shards.videos) // MOST_MEASURED)
+    step = -(-len(shards.videos) // MEASURED_VIDEOS)
     with progress("reading", len(shards.videos)) as bar:
         for place, video in enumerate(shards):
             try:

@@ -97,7 +97,7 @@ def test_stats_and_the_card_tell_targets_for_diverse_only(tmp_path):
 
 
 def test_of_many_videos_without_a_record_some_are_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr("tools.inspect.stats.MOST_MEASURED", 2)
+    monkeypatch.setattr("tools.inspect.stats.MEASURED_VIDEOS", 2)
     paths = [tmp_path / f"{index:06d}.h5" for index in range(5)]
     for index, path in enumerate(paths):
         attributes = {RECORD: HARD.model_dump(mode="json", exclude_defaults=True)} if index == 1 else {}
