@@ -46,7 +46,7 @@ def test_a_killed_run_resumes_bit_for_bit(videos: Any, tmp_path: Path) -> None:
     train_s2m(videos, undisturbed, out, basis=settings.model_dump_json())
     assert runs.losses(out, "s2m") == runs.losses(tmp_path / "whole", "s2m")
     assert equal_weights(tmp_path / "whole/s2m.pth", out / "s2m.pth")
-    assert not list(out.glob("*.checkpoint-*"))
+    assert not list(out.glob("[!.]*.checkpoint-*"))
 
 
 @pytest.fixture(scope="module")
