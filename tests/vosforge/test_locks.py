@@ -131,6 +131,7 @@ def test_processes_take_turns(tmp_path, monkeypatch, locks_work):
     if not locks_work:
         refuse_locks(monkeypatch)
     monkeypatch.setattr(locks, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "SETTLE_SECONDS", 0.25)  # longer than a busy machine keeps a thread from running
     inside, most = [], []
 
     def work(number):
