@@ -97,7 +97,7 @@ def test_the_shipped_networks_are_shown_beside_the_demos_or_skipped_in_a_line(de
     shown, [own] = (list((root / "results").glob(f"000004-{state}-*.npz")) for state in ("shipped", "trained"))
     with np.load(own) as file:
         masks = file["masks"]
-    # Another result may be of the networks that ship; and with another number of threads, a near tie goes the other way.
+    # Another result may be of the networks that ship; a near tie may turn with the number of threads.
     assert max(np.mean(np.load(path)["masks"] == masks) for path in shown) > 0.999
     assert beside == verdict
 
