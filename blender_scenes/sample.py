@@ -13,6 +13,8 @@ from pydantic import Field
 from assets.catalog import Asset, Catalog
 from blender_scenes.choose import assets_of, pick
 from blender_scenes.modules import DIVERSE, Modules, apply_modules
+from blender_scenes.modules.physics import Physics
+from blender_scenes.modules.toss import Toss
 from blender_scenes.spec import (
     CameraSpec,
     Curve,
@@ -50,6 +52,8 @@ LIGHT_DISTANCE = 11.0
 MAX_SCENE_OBJECTS = 255
 """Per video: a mask label is one byte."""
 REDRAWS = 50
+LOWEST_CAMERA = 0.1
+"""Metres above the origin of a camera that looks at it."""
 MIN_ANGLE = 0.15
 """Objects whose projected centres are closer than this are assumed to occlude one another."""
 
@@ -81,6 +85,16 @@ class SceneConfig(Record):
     ] = "every_frame"
     in_view: Annotated[Share, Field(description="share of the frames an object's centre must be seen in")] = 0.5
     camera_speed: Annotated[float, Field(ge=0, description="spread of the camera's step on each axis")] = 0.06
+    camera_distance: Annotated[
+        Range[Annotated[float, Field(gt=0)]] | None,
+        Field(
+            exclude_if=lambda distance: distance is None,
+            description="distance of a camera above that looks at the origin; null: a camera before the scene",
+        ),
+    ] = None
+    camera_path: Annotated[
+        Amount, Field(exclude_if=lambda path: path == 0, description="maximum length of its straight path, in metres")
+    ] = 0.0
     fov: Range[Annotated[float, Field(gt=0, lt=3)]] = (0.7, 0.8)
     lights: Range[Annotated[int, Field(ge=0)]] = (1, 3)
     light_energy: Range[Amount] = (500.0, 4000.0)
@@ -107,6 +121,34 @@ class SceneConfig(Record):
         str | None,
         Field(exclude_if=lambda name: name is None, description="the preset that a user's own preset extends"),
     ] = None
+
+
+# What MOVi-C, -D and -E have in common (Greff et al., CVPR 2022; Kubric's challenges/movi; docs/modules.md).
+_MOVI = SceneConfig(
+    scale=(0.9, 3.75),
+    least_distance=0.0,
+    in_view=0.0,
+    fov=(0.8576, 0.8576),
+    lights=(0, 0),
+    world_strength=(1.0, 1.0),
+    backdrop=0.0,
+    ground=1.0,
+    retexture=0.0,
+    camera_distance=(7.0, 9.0),
+    gate_limits=GateLimits(min_coverage=0.0, min_area=0.0, first_frame=True, max_empty=0.5),
+)
+
+
+def _movi(preset: str, tossed: tuple[int, int], **changes: object) -> SceneConfig:
+    physics = Physics(
+        share=1.0,
+        seconds=(23 / 12, 23 / 12),
+        floor=(0.0, 0.0),
+        friction=(0.3, 0.5),
+        bounce=(0.5, 0.5),
+        toss=Toss(number=tossed),
+    )
+    return _MOVI.model_copy(update={"preset": preset, "modules": Modules(physics=physics), **changes})
 
 
 PRESETS: dict[str, SceneConfig] = {
@@ -151,6 +193,9 @@ PRESETS: dict[str, SceneConfig] = {
         gate_limits=GateLimits(min_coverage=0.0, max_coverage=1.0, min_area=0.0, first_frame=True, max_empty=0.5),
         modules=DIVERSE,
     ),
+    "movi_c": _movi("movi_c", (10, 10), objects=(3, 10)),
+    "movi_d": _movi("movi_d", (1, 3), objects=(13, 21)),
+    "movi_e": _movi("movi_e", (1, 3), objects=(13, 21), camera_distance=(8.0, 12.0), camera_path=4.0),
 }
 
 
@@ -305,6 +350,8 @@ def _shows(
 
 
 def _camera(rng: np.random.Generator, config: SceneConfig, frames: int) -> CameraSpec:
+    if config.camera_distance is not None:
+        return _camera_above(rng, config, *config.camera_distance)
     sigma = _step_sigma(config.camera_speed, frames)
     paused = sample_pauses(rng)
 
@@ -316,6 +363,24 @@ def _camera(rng: np.random.Generator, config: SceneConfig, frames: int) -> Camer
 
     motion = LookAtMotion(location=walk(0.3, (-6.0, -5.0), 0.3), look_at=walk(0.5, (3.0, 4.0), 0.5))
     return CameraSpec(motion=motion, fov=float(rng.uniform(*config.fov)))
+
+
+def _camera_above(rng: np.random.Generator, config: SceneConfig, near: float, far: float) -> CameraSpec:
+    """A camera that looks at the origin, still or on a straight path between two places at allowed distances."""
+    for _ in range(1 + REDRAWS):
+        direction = _direction(rng)
+        start = np.cbrt(rng.uniform(near**3, far**3)) * np.array([*direction[:2], abs(direction[2])])
+        end = start + rng.uniform(0, config.camera_path) * _direction(rng)
+        if min(start[2], end[2]) > LOWEST_CAMERA and near <= np.linalg.norm(end) <= far:
+            break
+    x, y, z = ((float(a), float(b)) for a, b in zip(start, end - start, strict=True))
+    motion = LookAtMotion(location=Curve(axes=(x, y, z)), look_at=Curve(axes=((0.0,), (0.0,), (0.0,))))
+    return CameraSpec(motion=motion, fov=float(rng.uniform(*config.fov)))
+
+
+def _direction(rng: np.random.Generator) -> np.ndarray:
+    direction = rng.normal(size=3)
+    return np.asarray(direction / np.linalg.norm(direction))
 
 
 def _light(rng: np.random.Generator, config: SceneConfig) -> LightSpec:

@@ -87,6 +87,8 @@ class SimulatedMotion(Record):
     friction: Annotated[float, Field(ge=0)] = 0.5
     bounce: Annotated[float, Field(ge=0, le=1)] = 0.3
     """The share of its speed that a collision gives back, multiplied by that of what it meets."""
+    settled: Annotated[bool, Field(exclude_if=lambda settled: not settled)] = False
+    """Whether it has come to rest, from that start, when the video begins; the others are not there meanwhile."""
 
 
 class PhysicsSpec(Record):

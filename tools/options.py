@@ -51,7 +51,9 @@ NumTextures = Annotated[
 Hdris = Annotated[
     Path | None, typer.Option(help="A folder of HDRIs; default: those shipped with bpy.", show_default=False)
 ]
-Preset = Annotated[str, typer.Option(help="Scene preset: basic, bl30k, clips or diverse, or a YAML file.")]
+Preset = Annotated[
+    str, typer.Option(help="Scene preset: basic, bl30k, clips, diverse, movi_c, movi_d, movi_e or a YAML file.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of the data set.")]
 CatalogPath = Annotated[
     Path | None, typer.Option(help="A catalog.jsonl or its data set; default: from --assets.", show_default=False)
@@ -115,7 +117,10 @@ Frames = Annotated[int | None, typer.Option(min=2, help="Frames per video.", sho
 DatasetSeed = Annotated[int | None, typer.Option(help="Seed of the data set.", show_default=False)]
 DatasetPreset = Annotated[
     str | None,
-    typer.Option(help="Scene preset: basic (default), bl30k, clips or diverse, or a YAML file.", show_default=False),
+    typer.Option(
+        help="Scene preset: basic (default), bl30k, clips, diverse, movi_c, movi_d, movi_e or a YAML file.",
+        show_default=False,
+    ),
 ]
 Quality = Annotated[
     str | None,

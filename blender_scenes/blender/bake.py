@@ -6,6 +6,7 @@ What comes out is stored by content, and named in the spec: whoever renders that
 import bpy
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
+from scipy.spatial.transform import Rotation
 
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
@@ -29,6 +30,13 @@ THINNEST = 0.02
 """Metres; a flatter hull falls through others."""
 FLOOR = 400.0
 """Metres; its sides and its depth."""
+SETTLING = 5.0
+"""Seconds in which things come to rest."""
+DAMPING, SETTLING_DAMPING = 0.02, 0.5
+"""The share of its speed that a body loses in a second, without and while things come to rest."""
+
+Body = tuple[SimulatedMotion, tuple[np.ndarray, np.ndarray]]
+"""How something begins, and its hull's vertices and faces, scaled."""
 
 
 def unbaked(spec: SceneSpec, store: AssetStore) -> bool:
@@ -49,16 +57,34 @@ def baked(spec: SceneSpec, store: AssetStore) -> SceneSpec:
         for item in (*spec.objects, *spec.distractors)
         if isinstance(item.motion, SimulatedMotion)
     ]
-    poses = simulated(spec.physics, bodies, spec.render.frames)
+    poses = simulated(spec.physics, _settled(spec.physics, bodies), spec.render.frames)
     return spec.model_copy(update={"physics": spec.physics.model_copy(update={"poses": store.put_array(poses)})})
 
 
-def simulated(
-    physics: PhysicsSpec, bodies: list[tuple[SimulatedMotion, tuple[np.ndarray, np.ndarray]]], frames: int
-) -> np.ndarray:
+def _settled(physics: PhysicsSpec, bodies: list[Body]) -> list[Body]:
+    """``bodies``, those that lie still when the video begins where they come to rest, by grip and without bouncing."""
+    lying = [number for number, (motion, _) in enumerate(bodies) if motion.settled]
+    if not lying:
+        return bodies
+    grip = {"friction": 1.0, "bounce": 0.0}
+    rough = [(bodies[number][0].model_copy(update=grip), bodies[number][1]) for number in lying]
+    frames = 1 + int(np.ceil(SETTLING * physics.rate))
+    ends = simulated(physics.model_copy(update=grip), rough, frames, SETTLING_DAMPING)[:, -1]
+    begun = list(bodies)
+    for number, pose in zip(lying, ends, strict=True):
+        motion, (vertices, faces) = bodies[number]
+        turn = pose[:3, :3] / np.array(motion.scale)
+        low = float(pose[2, 3] + (vertices @ turn.T)[:, 2].min())
+        x, y, z = Rotation.from_matrix(turn).as_euler("xyz").tolist()
+        start = {"location": (float(pose[0, 3]), float(pose[1, 3]), low), "rotation": (x, y, z)}
+        begun[number] = motion.model_copy(update=start), (vertices, faces)
+    return begun
+
+
+def simulated(physics: PhysicsSpec, bodies: list[Body], frames: int, damping: float = DAMPING) -> np.ndarray:
     """Object to world of each of ``bodies`` at each frame, float64 ``[N, T, 4, 4]``.
 
-    ``bodies``: how each begins, and its hull's vertices and faces, scaled. It replaces what is in Blender.
+    It replaces what is in Blender.
     """
     clear_scene()
     scene = bpy.context.scene
@@ -71,7 +97,7 @@ def simulated(
     world.point_cache.frame_start, world.point_cache.frame_end = 1, START + frames
     try:
         _add_floor(world, physics)
-        objects = [_add_body(world, motion, *hull, physics.rate) for motion, hull in bodies]
+        objects = [_add_body(world, motion, *hull, physics.rate, damping) for motion, hull in bodies]
         places = []
         for frame in range(1, START + frames):
             scene.frame_set(frame)
@@ -132,12 +158,17 @@ def _add_floor(world: bpy.types.RigidBodyWorld, physics: PhysicsSpec) -> None:
 
 
 def _add_body(
-    world: bpy.types.RigidBodyWorld, motion: SimulatedMotion, vertices: np.ndarray, faces: np.ndarray, rate: float
+    world: bpy.types.RigidBodyWorld,
+    motion: SimulatedMotion,
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    rate: float,
+    damping: float,
 ) -> bpy.types.Object:
     obj = _add(world, "body", vertices, faces)
     body = obj.rigid_body
     body.type, body.mass, body.friction, body.restitution = "ACTIVE", motion.mass, motion.friction, motion.bounce
-    body.linear_damping = body.angular_damping = 0.02
+    body.linear_damping = body.angular_damping = damping
     lowest = (vertices @ euler_matrices(np.array([motion.rotation]))[0].T)[:, 2].min()
     start = np.array(motion.location) - [0.0, 0.0, lowest]
     for frame in (START - 1, START, START + 1):

@@ -8,6 +8,7 @@ from pydantic import Field
 from assets.catalog import Catalog
 from blender_scenes.choose import assets_of, pick
 from blender_scenes.modules.marks import marked
+from blender_scenes.modules.toss import Toss
 from blender_scenes.spec import CurveMotion, ObjectSpec, PhysicsSpec, PlaneSpec, SceneSpec, SimulatedMotion
 from blender_scenes.trajectories import camera_poses, evaluate
 from vosforge.config import Amount, Range, Record, Share
@@ -83,6 +84,12 @@ class Physics(Record):
     spin: Annotated[Amount, Field(description="spread of their spin about each axis, in radians a second")] = 2.0
     friction: Annotated[Range[Amount], Field(description="friction of objects and floor")] = (0.2, 0.9)
     bounce: Annotated[Range[Share], Field(description="bounce of objects and floor")] = (0.2, 0.8)
+    toss: Annotated[
+        Toss | None,
+        Field(
+            exclude_if=lambda toss: toss is None, description="all objects are tossed or lie, and none goes otherwise"
+        ),
+    ] = None
 
     def draw(self, scene: SceneSpec, rng: np.random.Generator, assets: Catalog) -> SceneSpec:
         """``scene``, or the same objects let go above a floor."""
@@ -98,8 +105,11 @@ class Physics(Record):
         physics = PhysicsSpec(floor=ground.offset, rate=rate, friction=friction, bounce=bounce)
         items: list[ObjectSpec] = []
         starts: list[Start] = []
-        for item, own in zip(scene.objects, rng.spawn(len(scene.objects)), strict=True):
-            items.append(self._object(item, own, scene, physics, starts))
+        if self.toss is not None:
+            items += self.toss.objects(scene, rng, physics, self.friction, self.bounce)
+        else:
+            for item, own in zip(scene.objects, rng.spawn(len(scene.objects)), strict=True):
+                items.append(self._object(item, own, scene, physics, starts))
         if all(item.motion.kind != "simulated" for item in items):
             return scene
         scene = scene.model_copy(update={"objects": tuple(items), "ground": ground, "physics": physics})
