@@ -151,6 +151,7 @@ PRESETS: dict[str, SceneConfig] = {
         preset="diverse",
         objects=(1, 12),
         median_objects=3,
+        camera_speed=0.02,
         least_distance=0.0,
         in_view=0.0,
         gate_limits=GateLimits(min_coverage=0.0, max_coverage=1.0, min_area=0.0, first_frame=True, max_empty=0.5),
