@@ -23,9 +23,8 @@ def skeleton_of(
     hold: vertices without weights, too many bones.
     """
     sums = weights.sum(axis=1)
-    loose = int((~still & (sums <= 0)).sum())
-    if loose:
-        raise InputError(f"{loose} of its vertices have no bone: it stays rigid; give them weights to move it")
+    if (~still & (sums <= 0)).any():
+        raise InputError("some of its vertices have no bone: it stays rigid; give all of them weights to move it")
     kept = _carrying(parents, weights.sum(axis=0) > 0)
     number = np.full(len(parents) + 1, -1)  # the last is that of no parent
     number[kept] = np.arange(len(kept))

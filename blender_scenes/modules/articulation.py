@@ -161,7 +161,7 @@ def opening(rng: np.random.Generator) -> tuple[Turn, ...]:
     )
 
 
-SWAY, MAX_SWAY = 0.9, 0.45
+SWAY, MAX_SWAY = 1.4, 0.45
 """How far a chain of joints turns in all, and the most that a joint of a short one does."""
 
 
