@@ -58,6 +58,7 @@ for path in sorted(folder.glob("*.glb")):
 # Blender's own bend of the same file.
 mesh_import.IMPORTERS[".glb"](str(folder / "chain.glb"))
 bpy.ops.export_scene.fbx(filepath=str(folder / "chain.fbx"), add_leaf_bones=False)
+bpy.ops.wm.usd_export(filepath=str(folder / "chain.usdc"))
 [skinned] = [obj for obj in bpy.data.objects if any(each.type == "ARMATURE" for each in obj.modifiers)]
 armature = skinned.find_armature()
 
@@ -81,6 +82,7 @@ for group in skinned.vertex_groups:
 bpy.ops.export_scene.fbx(filepath=str(folder / "loose.fbx"), add_leaf_bones=False)
 bpy.data.batch_remove([*bpy.data.objects, *bpy.data.meshes, *bpy.data.armatures])
 take(folder / "chain.fbx")
+take(folder / "chain.usdc")
 take(folder / "loose.fbx")
 
 # The file, with a copy of all that it has elsewhere.
@@ -243,7 +245,7 @@ def test_the_rest_is_the_pose_in_which_the_file_is(imported):
     np.testing.assert_allclose(mesh.joints, at, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["chain.glb", "chain.fbx"])
+@pytest.mark.parametrize("name", ["chain.glb", "chain.fbx", "chain.usdc"])
 def test_an_imported_mesh_bends_as_in_blender(imported, name):
     get, bent_there = imported
     assert get(name)[1] == []
