@@ -92,7 +92,7 @@ class SimulatedMotion(Record):
 
 
 class PhysicsSpec(Record):
-    """The physics of a scene: gravity, and a floor without end."""
+    """The physics of a scene: gravity, a floor without end, and the scene's backdrop and walls."""
 
     floor: float
     """At this z."""
@@ -100,9 +100,9 @@ class PhysicsSpec(Record):
     """Frames a second."""
     gravity: Annotated[float, Field(ge=0)] = 9.81
     friction: Annotated[float, Field(ge=0)] = 0.5
-    """Of the floor."""
+    """Of floor, backdrop and walls."""
     bounce: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Of the floor."""
+    """Of floor, backdrop and walls."""
     poses: Hash | None = None
     """The result, once a worker has simulated it: the content hash of an array float64 ``[N, T, 4, 4]``, object to
     world of all objects and distractors that move so, in order. The asset store has it, and the shard, as

@@ -52,7 +52,7 @@ Hdris = Annotated[
     Path | None, typer.Option(help="A folder of HDRIs; default: those shipped with bpy.", show_default=False)
 ]
 Preset = Annotated[
-    str, typer.Option(help="Scene preset: basic, bl30k, clips, diverse, movi_c, movi_d, movi_e or a YAML file.")
+    str, typer.Option(help="Scene preset: diverse, basic, bl30k, clips, movi_c, movi_d, movi_e or a YAML file.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the data set.")]
 CatalogPath = Annotated[
@@ -118,7 +118,7 @@ DatasetSeed = Annotated[int | None, typer.Option(help="Seed of the data set.", s
 DatasetPreset = Annotated[
     str | None,
     typer.Option(
-        help="Scene preset: basic (default), bl30k, clips, diverse, movi_c, movi_d, movi_e or a YAML file.",
+        help="Scene preset: diverse (default), basic, bl30k, clips, movi_c, movi_d, movi_e or a YAML file.",
         show_default=False,
     ),
 ]

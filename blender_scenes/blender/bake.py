@@ -3,6 +3,8 @@
 What comes out is stored by content, and named in the spec: whoever renders that spec replays it.
 """
 
+from collections.abc import Sequence
+
 import bpy
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
@@ -12,8 +14,9 @@ from assets.prepared import PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.blender.build import clear_scene
 from blender_scenes.deforming import shaped
+from blender_scenes.geometry import plane_corners, planes_of
 from blender_scenes.making import unmade, with_meshes
-from blender_scenes.spec import ObjectSpec, PhysicsSpec, SceneSpec, SimulatedMotion, Vector
+from blender_scenes.spec import ObjectSpec, PhysicsSpec, PlaneSpec, SceneSpec, SimulatedMotion, Vector
 from blender_scenes.trajectories import euler_matrices
 from vosforge.errors import VOSForgeError
 
@@ -29,14 +32,18 @@ MARGIN = 0.005
 THINNEST = 0.02
 """Metres; a flatter hull falls through others."""
 FLOOR = 400.0
-"""Metres; its sides and its depth."""
+"""Metres; its sides and its depth, and the depth of walls."""
 SETTLING = 5.0
 """Seconds in which things come to rest."""
 DAMPING, SETTLING_DAMPING = 0.02, 0.5
 """The share of its speed that a body loses in a second, without and while things come to rest."""
 
-Body = tuple[SimulatedMotion, tuple[np.ndarray, np.ndarray]]
-"""How something begins, and its hull's vertices and faces, scaled."""
+UP = 2
+"""The axis that a ground faces."""
+Bodies = list[tuple[SimulatedMotion, tuple[np.ndarray, np.ndarray]]]
+"""How each begins, and its hull's vertices and faces, scaled."""
+Walls = Sequence[tuple[PlaneSpec, int]]
+"""Upright planes that hold bodies back, each with the axis that it faces."""
 
 
 def unbaked(spec: SceneSpec, store: AssetStore) -> bool:
@@ -57,11 +64,12 @@ def baked(spec: SceneSpec, store: AssetStore) -> SceneSpec:
         for item in (*spec.objects, *spec.distractors)
         if isinstance(item.motion, SimulatedMotion)
     ]
-    poses = simulated(spec.physics, _settled(spec.physics, bodies), spec.render.frames)
+    walls = [(plane, facing) for plane, facing in planes_of(spec) if facing != UP]
+    poses = simulated(spec.physics, _settled(spec.physics, bodies, walls), spec.render.frames, walls)
     return spec.model_copy(update={"physics": spec.physics.model_copy(update={"poses": store.put_array(poses)})})
 
 
-def _settled(physics: PhysicsSpec, bodies: list[Body]) -> list[Body]:
+def _settled(physics: PhysicsSpec, bodies: Bodies, walls: Walls) -> Bodies:
     """``bodies``, those that lie still when the video begins where they come to rest, by grip and without bouncing."""
     lying = [number for number, (motion, _) in enumerate(bodies) if motion.settled]
     if not lying:
@@ -69,7 +77,7 @@ def _settled(physics: PhysicsSpec, bodies: list[Body]) -> list[Body]:
     grip = {"friction": 1.0, "bounce": 0.0}
     rough = [(bodies[number][0].model_copy(update=grip), bodies[number][1]) for number in lying]
     frames = 1 + int(np.ceil(SETTLING * physics.rate))
-    ends = simulated(physics.model_copy(update=grip), rough, frames, SETTLING_DAMPING)[:, -1]
+    ends = simulated(physics.model_copy(update=grip), rough, frames, walls, SETTLING_DAMPING)[:, -1]
     begun = list(bodies)
     for number, pose in zip(lying, ends, strict=True):
         motion, (vertices, faces) = bodies[number]
@@ -81,11 +89,10 @@ def _settled(physics: PhysicsSpec, bodies: list[Body]) -> list[Body]:
     return begun
 
 
-def simulated(physics: PhysicsSpec, bodies: list[Body], frames: int, damping: float = DAMPING) -> np.ndarray:
-    """Object to world of each of ``bodies`` at each frame, float64 ``[N, T, 4, 4]``.
-
-    It replaces what is in Blender.
-    """
+def simulated(
+    physics: PhysicsSpec, bodies: Bodies, frames: int, walls: Walls = (), damping: float = DAMPING
+) -> np.ndarray:
+    """Object to world of each of ``bodies`` at each frame, float64 ``[N, T, 4, 4]``. It replaces what is in Blender."""
     clear_scene()
     scene = bpy.context.scene
     bpy.ops.rigidbody.world_add()
@@ -96,7 +103,9 @@ def simulated(physics: PhysicsSpec, bodies: list[Body], frames: int, damping: fl
     world.substeps_per_frame, world.solver_iterations = max(4, int(np.ceil(SUBSTEPS / physics.rate))), ITERATIONS
     world.point_cache.frame_start, world.point_cache.frame_end = 1, START + frames
     try:
-        _add_floor(world, physics)
+        _add_block(world, physics, np.full(3, FLOOR / 2), UP, physics.floor, -1)
+        for plane, facing in walls:
+            _add_wall(world, physics, plane, facing, bodies)
         objects = [_add_body(world, motion, *hull, physics.rate, damping) for motion, hull in bodies]
         places = []
         for frame in range(1, START + frames):
@@ -149,12 +158,32 @@ def _add(world: bpy.types.RigidBodyWorld, name: str, vertices: np.ndarray, faces
     return obj
 
 
-def _add_floor(world: bpy.types.RigidBodyWorld, physics: PhysicsSpec) -> None:
-    floor = _add(world, "floor", FLOOR / 2 * _CORNERS, _SIDES)
-    floor.location = (0.0, 0.0, physics.floor - MARGIN - FLOOR / 2)  # what rests on it touches the floor
-    body = floor.rigid_body
+def _add_block(
+    world: bpy.types.RigidBodyWorld, physics: PhysicsSpec, half: np.ndarray, facing: int, offset: float, side: int
+) -> None:
+    """A block that ends at ``offset`` on an axis, on that ``side`` of it."""
+    block = _add(world, "block", half * _CORNERS, _SIDES)
+    block.location[facing] = offset + side * (MARGIN + half[facing])  # what rests on it touches its end
+    body = block.rigid_body
     body.collision_shape = "BOX"  # Bullet rounds hulls to a ten-thousandth of their size
     body.type, body.friction, body.restitution = "PASSIVE", physics.friction, physics.bounce
+
+
+def _add_wall(
+    world: bpy.types.RigidBodyWorld, physics: PhysicsSpec, plane: PlaneSpec, facing: int, bodies: Bodies
+) -> None:
+    """A wall. It stands behind all that begins in it or beyond: Bullet would hurl that away."""
+    side = -1 if facing == 0 and plane.offset < 0 else 1
+    begins = [(side * np.add(*_begun(motion, vertices))[:, facing]).max() for motion, (vertices, _) in bodies]
+    half = np.abs(plane_corners(plane, facing)[0][0])
+    half[facing] = FLOOR / 2
+    _add_block(world, physics, half, facing, side * max([side * plane.offset, *begins]), side)
+
+
+def _begun(motion: SimulatedMotion, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where an object is let go: its origin, and its hull's vertices about it."""
+    turned = vertices @ euler_matrices(np.array([motion.rotation]))[0].T
+    return np.array(motion.location) - [0.0, 0.0, turned[:, 2].min()], turned
 
 
 def _add_body(
@@ -169,8 +198,7 @@ def _add_body(
     body = obj.rigid_body
     body.type, body.mass, body.friction, body.restitution = "ACTIVE", motion.mass, motion.friction, motion.bounce
     body.linear_damping = body.angular_damping = damping
-    lowest = (vertices @ euler_matrices(np.array([motion.rotation]))[0].T)[:, 2].min()
-    start = np.array(motion.location) - [0.0, 0.0, lowest]
+    start, _ = _begun(motion, vertices)
     for frame in (START - 1, START, START + 1):
         before = (frame - START) / rate
         obj.location = start + before * np.array(motion.velocity)

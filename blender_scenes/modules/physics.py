@@ -29,10 +29,11 @@ def up(height: float) -> np.ndarray:
     return np.array([0.0, 0.0, height])
 
 
-def before_walls(scene: SceneSpec, place: np.ndarray) -> bool:
-    """Whether a place is on the camera's side of the backdrop and of all walls."""
-    before = scene.backdrop is None or place[1] < scene.backdrop.offset - BEFORE_WALL
-    return before and all(np.sign(wall.offset) * place[0] < abs(wall.offset) - BEFORE_WALL for wall in scene.walls)
+def before_walls(scene: SceneSpec, place: np.ndarray, reach: float = 0.0) -> bool:
+    """Whether a place, and ``reach`` around it, is on the camera's side of the backdrop and of all walls."""
+    by = max(BEFORE_WALL, reach)
+    before = scene.backdrop is None or place[1] < scene.backdrop.offset - by
+    return before and all(np.sign(wall.offset) * place[0] < abs(wall.offset) - by for wall in scene.walls)
 
 
 def seen_on_floor(rng: np.random.Generator, scene: SceneSpec, floor: float) -> np.ndarray:
@@ -77,8 +78,8 @@ class Physics(Record):
     drop: Annotated[Amount, Field(description="weight of objects that drop")] = 1.0
     throw: Annotated[Amount, Field(description="weight of objects that are thrown")] = 1.0
     roll: Annotated[Amount, Field(description="weight of objects that roll or slide")] = 1.0
-    seconds: Annotated[Range[Positive], Field(description="how long a video is in the world it shows")] = (1.0, 3.0)
-    floor: Annotated[Range[float], Field(description="height of the floor; the camera is at about 0")] = (-1.7, -1.0)
+    seconds: Annotated[Range[Positive], Field(description="how long a video is in the world it shows")] = (0.8, 1.8)
+    floor: Annotated[Range[float], Field(description="height of the floor where no room has one")] = (-1.7, -1.0)
     height: Annotated[Range[Amount], Field(description="metres from which objects fall")] = (0.8, 3.0)
     speed: Annotated[Range[Amount], Field(description="metres a second of thrown and rolling objects")] = (1.0, 4.0)
     spin: Annotated[Amount, Field(description="spread of their spin about each axis, in radians a second")] = 2.0
@@ -100,7 +101,8 @@ class Physics(Record):
         texture, offset = pick(rng, assets_of(assets, "texture", scene.split)).hash, float(rng.uniform(*self.floor))
         if ground is None:
             ground = PlaneSpec(texture=texture, offset=offset, size=60.0, repeat=12.0)
-        ground = ground.model_copy(update={"offset": offset})
+        elif scene.backdrop is None:  # in a room, things fall on the room's floor
+            ground = ground.model_copy(update={"offset": offset})
         rate = (scene.render.frames - 1) / seconds
         physics = PhysicsSpec(floor=ground.offset, rate=rate, friction=friction, bounce=bounce)
         items: list[ObjectSpec] = []
@@ -133,7 +135,7 @@ class Physics(Record):
             start = seen_on_floor(places, scene, physics.floor) + before
             own = Start(start + up(REACH * scale.max()), REACH * float(scale.max()))
             clear = all(np.linalg.norm(own.middle - other.middle) > own.reach + other.reach for other in starts)
-            if clear and before_walls(scene, start):
+            if clear and before_walls(scene, start, own.reach):
                 break
         starts.append(own)
         motion = SimulatedMotion.model_validate(

@@ -13,6 +13,7 @@ from blender_scenes.making import with_meshes
 from blender_scenes.modules import Modules
 from blender_scenes.modules.articulation import Articulated
 from blender_scenes.modules.physics import Physics
+from blender_scenes.modules.rooms import Rooms
 from blender_scenes.spec import RenderSettings, SceneSpec
 from render.farm.events import Done, Working
 from render.farm.process import BlenderProcess
@@ -63,6 +64,15 @@ def test_some_scenes_have_physics_and_their_specs_say_how_it_starts(paper_catalo
     assert pytest.approx(with_it, abs=6) == 0.15 * 60
 
 
+def test_what_falls_in_a_room_falls_on_the_rooms_floor(paper_catalog):
+    rooms = Rooms(share=1.0)
+    for index in range(6):
+        on, off = (
+            draw(paper_catalog, Modules(rooms=rooms, physics=physics), index) for physics in (Physics(share=1.0), None)
+        )
+        assert on.ground == off.ground and (on.physics is None or on.physics.floor == on.ground.offset)
+
+
 def test_scenes_that_are_not_baked_are_described_and_have_no_places(paper_catalog):
     scene = next(scene for index in range(9) if (scene := draw(paper_catalog, ALWAYS, index)).physics)
     found = scene_quantities([scene])
@@ -102,6 +112,44 @@ def test_objects_fall_by_gravity_stay_on_the_floor_and_collide(blender, catalog,
     assert len(falls) > 10 and np.median(falls) == pytest.approx(-9.81, rel=0.03)
     assert np.quantile(lowest, 0.1) > -0.02 and min(lowest) > -0.1
     assert np.mean(np.array(clashes) > 0.5) > 0.3, "sideways, only a collision or the floor changes speed so fast"
+
+
+def beyond(scene, store, facing, side):
+    """How far each simulated object reaches at each frame along an axis, to one side: ``[N, T]``."""
+    geometry = SceneGeometry.load(scene, store)
+    return np.array(
+        [
+            [(side * (store.mesh(item.mesh).vertices @ p[:3, :3].T + p[:3, 3])[:, facing]).max() for p in poses[1]]
+            for item, poses in zip(scene.objects, geometry.poses, strict=True)
+            if item.motion.kind == "simulated"
+        ]
+    )
+
+
+@pytest.mark.blender
+@pytest.mark.parametrize(("facing", "side"), [(0, -1), (0, 1), (1, 1)])
+def test_walls_and_the_backdrop_hold_back_what_flies_at_them(blender, catalog, store, facing, side):
+    """A wall stands where it is drawn, or just behind what begins in it, which else would be hurled away."""
+    modules = Modules(rooms=Rooms(share=1.0, walls=(2, 2)), physics=Physics(share=1.0, objects=1.0))
+    velocity = tuple((np.eye(3)[facing] * side * 12.0).tolist())
+    for index, within in ((0, False), (1, True), (2, False), (3, True)):
+        scene = draw(catalog, modules, index)
+        wall = max(side * plane.offset for plane in (scene.walls if facing == 0 else (scene.backdrop,)))
+        items = []
+        for k, item in enumerate(scene.objects):
+            update = {"velocity": velocity}
+            if within and k == 0:
+                at = [*item.motion.location]
+                at[facing] = side * wall
+                update = {"velocity": (0.0, 0.0, 0.0), "location": tuple(at)}
+            items.append(item.model_copy(update={"motion": item.motion.model_copy(update=update)}))
+        scene = scene.model_copy(update={"objects": tuple(items)})
+        reached = beyond(baked(blender, scene, store), store, facing, side)
+        stands = max(wall, reached[:, 0].max())
+        assert within == (stands > wall + 0.01)
+        assert reached.max() < stands + 0.05 and np.abs(np.diff(reached)).max() < 2.0
+        without = scene.model_copy(update={"walls": (), "backdrop": None})
+        assert beyond(baked(blender, without, store), store, facing, side).max() > stands + 1
 
 
 @pytest.mark.blender
