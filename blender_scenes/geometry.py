@@ -32,7 +32,8 @@ class SceneGeometry:
         self.items: tuple[ObjectSpec, ...] = (*spec.objects, *spec.distractors)
         self.planes = planes_of(spec)
         self.frames, self.size = settings.frames, (settings.height, settings.width)
-        self.K = intrinsics(spec.camera, settings.width, settings.height)
+        self.K = intrinsics(spec.camera, settings.width, settings.height, self.frames)
+        """The camera's matrix at each frame's own instant: float64 ``[T, 3, 3]``."""
         self.instants = instants(spec.camera)
         self.cameras = np.stack([camera_poses(spec.camera, self.frames, shift) for shift in self.instants])
         """World to camera at the instants of each frame: float64 ``[3, T, 4, 4]``."""

@@ -235,6 +235,8 @@ class CameraSpec(Record):
     motion: Annotated[LookAtMotion | BakedMotion, Field(discriminator="kind")]
     fov: Annotated[float, Field(gt=0, lt=3)]
     """Horizontal field of view."""
+    zoom: Annotated[Polynomial | None, Field(exclude_if=lambda zoom: zoom is None)] = None
+    """By how many doublings the focal length differs from that of ``fov``, over u."""
     lens: LensSpec | None = None
     """None: a pinhole camera, sharp everywhere."""
     shutter: Annotated[float, Field(ge=0, le=1)] = 0.0

@@ -144,7 +144,15 @@ def camera_poses(spec: CameraSpec, frames: int, shift: float = 0.0) -> np.ndarra
     return poses
 
 
-def intrinsics(spec: CameraSpec, width: int, height: int) -> np.ndarray:
-    """The pinhole matrix ``[3, 3]`` in pixels, square pixels, with pixel centres at half-integers."""
-    focal = width / (2 * np.tan(spec.fov / 2))
-    return np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+def focal_lengths(spec: CameraSpec, width: float, frames: int, shift: float = 0.0) -> np.ndarray:
+    """Focal lengths over the video, or ``shift`` frames later, in the unit of the image's width: float64 ``[T]``."""
+    u = np.linspace(0.0, 1.0, frames) + shift / (frames - 1)
+    doublings = np.polynomial.polynomial.polyval(u, np.asarray(spec.zoom or (0.0,)))
+    return np.asarray(width * 2.0**doublings / (2 * np.tan(spec.fov / 2)))
+
+
+def intrinsics(spec: CameraSpec, width: int, height: int, frames: int) -> np.ndarray:
+    """Pinhole matrices ``[T, 3, 3]`` in pixels, square pixels, with pixel centres at half-integers."""
+    K = np.tile([[0.0, 0, width / 2], [0, 0, height / 2], [0, 0, 1]], (frames, 1, 1))
+    K[:, 0, 0] = K[:, 1, 1] = focal_lengths(spec, width, frames)
+    return K

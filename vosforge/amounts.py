@@ -103,16 +103,18 @@ def blur(motion: np.ndarray, shutter: float) -> np.ndarray:
     return shutter * motion if shutter else np.zeros_like(motion)
 
 
-def apparent_area(pose: np.ndarray) -> np.ndarray:
+def apparent_area(pose: np.ndarray, focal: np.ndarray | None = None) -> np.ndarray:
     """How large objects look by their poses, in any unit: poses to camera axes ``[T, K, 4, 4]`` to float64 ``[T, K]``.
 
-    |det A|^(2/3) / z²: the area of an object of its mean scale at the distance of its centre. Turns, borders and
-    occlusion leave it as it is. NaN for what is not in front of the camera, or whose pose is NaN.
+    ``focal``: the camera's focal lengths ``[T]``, if they change. |det A|^(2/3) f² / z²: the area of an object of its
+    mean scale at the distance of its centre. Turns, borders and occlusion leave it as it is. NaN for what is not in
+    front of the camera, or whose pose is NaN.
     """
     z = pose[..., 2, 3]
     with np.errstate(invalid="ignore"):
         volume = np.abs(np.linalg.det(pose[..., :3, :3]))
-    return np.asarray(np.where(z > NEAREST, volume ** (2 / 3) / np.maximum(z, NEAREST) ** 2, np.nan))
+    larger = 1.0 if focal is None else (focal[:, None] / focal[0]) ** 2
+    return np.asarray(np.where(z > NEAREST, larger * volume ** (2 / 3) / np.maximum(z, NEAREST) ** 2, np.nan))
 
 
 def whole_area(area: np.ndarray, box: np.ndarray, visibility: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:

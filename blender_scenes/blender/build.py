@@ -13,6 +13,7 @@ from blender_scenes.blender.materials import image_material, plane_material, pre
 from blender_scenes.blender.meshes import mesh_from_arrays, plane_mesh, unwrap
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.spec import CameraSpec, LightSpec, ObjectSpec, PanelSpec, PlaneSpec, SunSpec, WorldSpec
+from blender_scenes.trajectories import focal_lengths
 
 # Blender's cameras look along -z with y up; ours along +z with y down.
 CAMERA_FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -104,6 +105,9 @@ def pose_scene(built: BuiltScene, frame: int, instant: int = 1) -> None:
     u = (frame + geometry.instants[instant]) / (geometry.frames - 1)
     if lens is not None:
         built.scene.camera.data.dof.focus_distance = float(np.polynomial.polynomial.polyval(u, lens.focus))
+    if geometry.spec.camera.zoom is not None:
+        focal = focal_lengths(geometry.spec.camera, 1.0, geometry.frames, geometry.instants[instant])[frame]
+        built.scene.camera.data.angle = float(2 * np.arctan(0.5 / focal))
     for mesh, shape, number in built.deforming:
         vertices = geometry.shaped(number, u)
         shape.points.foreach_set("co", vertices.astype(np.float32).ravel())

@@ -37,7 +37,7 @@ class Shake(Record):
         location, target = evaluate(motion.location, view.moments), evaluate(motion.look_at, view.moments)
         distance = np.linalg.norm(target - location, axis=1, keepdims=True)
         axes = view.to_camera[:, :2, :3]  # right and down, in the world
-        target = target + np.einsum("nk,nkd->nd", swings / ROWS * distance / view.focal, axes)
+        target = target + np.einsum("nk,nkd->nd", swings / ROWS * distance / view.focal[:, None], axes)
         swayed = np.einsum("nk,nkd->nd", sways * self.sway, axes)
         moved = LookAtMotion(location=fit_spline(location + swayed), look_at=fit_spline(target + swayed))
         changed = scene.model_copy(update={"camera": scene.camera.model_copy(update={"motion": moved})})

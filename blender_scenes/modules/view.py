@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from blender_scenes.spec import BakedMotion, CurveMotion, ObjectSpec, SceneSpec
-from blender_scenes.trajectories import camera_poses, evaluate, fit_spline, object_poses
+from blender_scenes.trajectories import camera_poses, evaluate, fit_spline, focal_lengths, object_poses
 
 MEAN_AREA = 0.2
 """A model's silhouette, averaged over models and directions, in squares of its box's diagonal (0.21 ± 0.08)."""
@@ -40,11 +40,11 @@ class View:
         """World to camera at each moment: float64 ``[N, 4, 4]``."""
         return camera_poses(self.scene.camera, self.moments)
 
-    @property
-    def focal(self) -> float:
-        """The focal length in image heights."""
+    @cached_property
+    def focal(self) -> np.ndarray:
+        """The focal length in image heights at each moment: float64 ``[N]``."""
         render = self.scene.render
-        return float(render.width / render.height / (2 * np.tan(self.scene.camera.fov / 2)))
+        return focal_lengths(self.scene.camera, render.width / render.height, self.moments)
 
     @property
     def half(self) -> np.ndarray:
@@ -55,12 +55,12 @@ class View:
         """World places ``[N, 3]`` at the moments as image places ``[N, 3]``; z is at least 0.1."""
         places = np.einsum("tij,tj->ti", self.to_camera[:, :3, :3], world) + self.to_camera[:, :3, 3]
         z = np.maximum(places[:, 2:], 0.1)
-        return np.concatenate([places[:, :2] / z * self.focal, z], axis=1)
+        return np.concatenate([places[:, :2] / z * self.focal[:, None], z], axis=1)
 
     def world(self, places: np.ndarray) -> np.ndarray:
         """Image places ``[N, 3]`` at the moments as world places ``[N, 3]``."""
         z = places[:, 2:]
-        points = np.concatenate([places[:, :2] * z / self.focal, z], axis=1) - self.to_camera[:, :3, 3]
+        points = np.concatenate([places[:, :2] * z / self.focal[:, None], z], axis=1) - self.to_camera[:, :3, 3]
         return np.einsum("tji,tj->ti", self.to_camera[:, :3, :3], points)
 
     def places(self, item: ObjectSpec) -> np.ndarray:

@@ -37,7 +37,7 @@ def video_record(
     sets of its optional passes; ``contrast``: that of the objects in some frames, ``[K]`` each; ``shown``: numbers of
     the objects and distractors in frame 0. Raises VOSForgeError when ``catalog`` lacks one of the scene's assets.
     """
-    spec, T = geometry.spec, geometry.frames
+    spec = geometry.spec
     poses, text = np.stack([poses[1] for poses in geometry.poses[: len(spec.objects)]], axis=1), spec.model_dump_json()
     measured = measure_video(
         mask,
@@ -45,6 +45,7 @@ def video_record(
         recipe=text,
         shown=shown,
         pose=geometry.to_camera[:, None] @ poses,
+        focal=geometry.K[:, 0, 0],
         visibility=(passes or {}).get("objects/visibility"),
         contrast=contrast,
         deformation=_deformation(geometry, text),
@@ -60,7 +61,7 @@ def video_record(
         darkest=None if darkest is None else round(darkest, 3),
         scene=SceneRecord(
             spec=text,
-            intrinsics=np.tile(geometry.K, (T, 1, 1)),
+            intrinsics=geometry.K,
             world_to_camera=geometry.to_camera,
             pose=poses,
             asset=tuple(item.mesh for item in spec.objects),

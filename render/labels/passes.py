@@ -23,7 +23,12 @@ class PassMaker:
         """``store``: has the images of ``geometry``'s scene."""
         self.spec, self.surfaces, self.size = geometry.spec, Surfaces(geometry, store), geometry.size
         self.pixels = pixel_centres(*self.size)
-        self.points = Points(self.pixels, geometry.K, self.size)
+        self._points = Points(self.pixels, geometry.K[0], self.size)
+
+    def points(self, t: int) -> Points:
+        """The centres of frame ``t``'s pixels."""
+        zooms, K = self.spec.camera.zoom is not None, self.surfaces.geometry.K[t]
+        return Points(self.pixels, K, self.size) if zooms else self._points
 
     def frame(self, t: int, seen: np.ndarray, depth: np.ndarray) -> dict[str, np.ndarray]:
         """The passes of frame ``t`` by the names and types of their data sets, without their T.
@@ -52,7 +57,7 @@ class _View:
     """One frame: which surface each of its N pixels shows, and where."""
 
     def __init__(self, maker: PassMaker, t: int, seen: np.ndarray, depth: np.ndarray) -> None:
-        self.surfaces, self.points, self.pixels, self.t = maker.surfaces, maker.points, maker.pixels, t
+        self.surfaces, self.points, self.pixels, self.t = maker.surfaces, maker.points(t), maker.pixels, t
         self.geometry = maker.surfaces.geometry
         self.size = maker.size
         shown = np.flatnonzero(np.bincount(seen)[1:]) + 1
@@ -73,7 +78,7 @@ class _View:
         """Which triangles of object ``number`` its pixels show, and where on them, as ``Surfaces.seen_faces``."""
         if number not in self._faces:
             pixels = self.pixels_of[number]
-            points = Points(self.pixels[pixels], self.geometry.K, self.size)
+            points = Points(self.pixels[pixels], self.geometry.K[self.t], self.size)
             self._faces[number] = self.surfaces.seen_faces(number, self.t, points, self.z[pixels])
         return self._faces[number]
 
@@ -96,7 +101,7 @@ class _View:
             else:
                 face, weights = self.faces(number)
                 places[pixels] = np.einsum("nk,nkd->nd", weights, geometry.corners(number, other, face))
-        return project(places, geometry.K) - self.pixels
+        return project(places, geometry.K[other]) - self.pixels
 
     def normal(self) -> np.ndarray:
         """The normals of the triangles that are seen, turned to the camera: float64 ``[N, 3]``, 0 for nothing."""

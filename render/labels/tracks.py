@@ -39,7 +39,7 @@ def make_tracks(surfaces: Surfaces, masks: np.ndarray) -> dict[str, np.ndarray]:
             for number, (face, weights) in places.items()
         ]
         where = np.concatenate([*at, np.zeros((0, 3))])
-        points[t] = project(where, geometry.K)
+        points[t] = project(where, geometry.K[t])
         occluded[t] = _occluded(surfaces, t, where, (masks.shape[1], masks.shape[2]))
     return {"tracks/points": points, "tracks/occluded": occluded, "tracks/object": owner}
 
@@ -55,7 +55,7 @@ def _places(
         before = upto[t - 1] if t else 0
         here = drawn[(drawn >= before) & (drawn < upto[t])] - before
         pixels = np.argwhere(masks[t] == number)[here]
-        points = Points(pixels[:, ::-1] + 0.5, surfaces.geometry.K, (masks.shape[1], masks.shape[2]))
+        points = Points(pixels[:, ::-1] + 0.5, surfaces.geometry.K[t], (masks.shape[1], masks.shape[2]))
         z, face, weight = surfaces.first_hits(number, int(t), points)
         met = np.isfinite(z)  # a pixel in 100,000 shows an outline that its centre's ray passes by
         faces.append(face[met])
@@ -65,9 +65,9 @@ def _places(
 
 def _occluded(surfaces: Surfaces, t: int, where: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Whether places ``[N, 3]`` in camera axes are hidden or outside the frame at frame ``t``: bool ``[N]``."""
-    xy = project(where.astype(np.float64), surfaces.geometry.K)
+    xy = project(where.astype(np.float64), surfaces.geometry.K[t])
     inside = np.flatnonzero((xy >= 0).all(axis=1) & (xy < [size[1], size[0]]).all(axis=1) & (where[:, 2] > CLIP_START))
-    points = Points(xy[inside], surfaces.geometry.K, size)
+    points = Points(xy[inside], surfaces.geometry.K[t], size)
     nearest = np.full(len(inside), np.inf)
     for number in surfaces.geometry.numbers:
         nearest = np.minimum(nearest, surfaces.first_hits(number, t, points)[0])

@@ -78,10 +78,10 @@ class Albedo:
     def shown(self, t: int, regions: Sequence[Region]) -> list[Shown]:
         """The surfaces of frame ``t`` in each of ``regions``."""
         parts = list(self._corners(t))
-        return [self._shown(parts, region) for region in regions]
+        return [self._shown(parts, self._geometry.K[t], region) for region in regions]
 
-    def _shown(self, parts: Sequence[np.ndarray], region: Region) -> Shown:
-        K, origin = self._geometry.K, (region.top - 1, region.left - 1)  # the filter extends one pixel further
+    def _shown(self, parts: Sequence[np.ndarray], K: np.ndarray, region: Region) -> Shown:
+        origin = (region.top - 1, region.left - 1)  # the filter extends one pixel further
         size = (region.bottom - region.top + 2) * GRID, (region.right - region.left + 2) * GRID
         z, face = np.full(size, np.inf), np.full(size, NOTHING, np.int32)
         for first, corners in zip(self._first, parts, strict=False):

@@ -80,13 +80,13 @@ class Backdrop:
         matrix = self._to_camera[t]
         to_camera = matrix[:3, :3] @ to_world
         to_camera[:, 2] += matrix[:3, 3]
-        return np.linalg.inv(self._intrinsics @ to_camera)
+        return np.linalg.inv(self._intrinsics[t] @ to_camera)
 
     @property
     def _pixels_per_metre(self) -> float:
-        """Pixels per metre of the plane at the camera's closest approach."""
+        """Pixels per metre of the plane at the camera's closest approach, by its longest focal length."""
         distance = self._plane.offset - np.linalg.inv(self._to_camera)[:, 1, 3].max()
-        return float(self._intrinsics[0, 0] / max(distance, CLIP_START))
+        return float(self._intrinsics[:, 0, 0].max() / max(distance, CLIP_START))
 
     @property
     def _fills_the_frame(self) -> bool:
@@ -94,7 +94,7 @@ class Backdrop:
         plane, (height, width) = self._plane, self._size
         to_world = np.linalg.inv(self._to_camera)
         corners = np.array([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]])
-        rays = corners @ np.linalg.inv(self._intrinsics).T @ to_world[:, :3, :3].swapaxes(1, 2)
+        rays = corners @ (to_world[:, :3, :3] @ np.linalg.inv(self._intrinsics)).swapaxes(1, 2)
         origins = to_world[:, None, :3, 3]
         with np.errstate(divide="ignore", invalid="ignore"):
             distance = (plane.offset - origins[..., 1]) / rays[..., 1]

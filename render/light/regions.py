@@ -52,9 +52,9 @@ class Regions:
         height, width = geometry.size
         cells = np.zeros((-(-height // CELL), -(-width // CELL)), bool)
         for number in self._numbers:
-            mark(geometry.vertices(number, t), geometry.mesh(number).faces, geometry.K, cells)
+            mark(geometry.vertices(number, t), geometry.mesh(number).faces, geometry.K[t], cells)
         corners = moved(self._still.reshape(-1, 3), geometry.to_camera[t])
-        mark(corners, np.arange(len(corners)).reshape(-1, 3), geometry.K, cells)
+        mark(corners, np.arange(len(corners)).reshape(-1, 3), geometry.K[t], cells)
         return [
             Region(CELL * part.top, CELL * part.left, min(CELL * part.bottom, height), min(CELL * part.right, width))
             for part in parts(cells, self._part)

@@ -17,7 +17,7 @@ class Sky:
         world = geometry.spec.world
         assert world is not None
         self._turn, self._hdri = world.turn, np.float32(world.strength) * np.array(world.tint, np.float32) * hdri
-        texels = hdri.shape[1] / (2 * np.pi * float(self._intrinsics[0, 0]))
+        texels = hdri.shape[1] / (2 * np.pi * float(self._intrinsics[:, 0, 0].min()))
         self._samples = 1 if texels <= 0.3 else 3 if texels <= 1.2 else 5
 
     @staticmethod
@@ -36,7 +36,7 @@ class Sky:
         turn = np.array(
             [[np.cos(self._turn), -np.sin(self._turn), 0], [np.sin(self._turn), np.cos(self._turn), 0], [0, 0, 1]]
         )
-        to_world = turn @ self._to_camera[t, :3, :3].T @ np.linalg.inv(self._intrinsics)
+        to_world = turn @ self._to_camera[t, :3, :3].T @ np.linalg.inv(self._intrinsics[t])
         right, ahead, up = (row[0] * x + row[1] * y + row[2] for row in to_world.astype(np.float32))
         rows, columns = self._hdri.shape[:2]
         # Cycles' mapping: the image centre is +x, its left half is towards +y (kernel/camera/projection.h).

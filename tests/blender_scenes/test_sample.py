@@ -59,7 +59,7 @@ def test_objects_are_in_view_half_of_the_time_and_keep_their_distance(paper_cata
     in_view, apart = [], []
     for index in range(40):
         spec = draw(paper_catalog, index)
-        poses, K = camera_poses(spec.camera, RENDER.frames), intrinsics(spec.camera, RENDER.width, RENDER.height)
+        poses, K = camera_poses(spec.camera, RENDER.frames), intrinsics(spec.camera, RENDER.width, RENDER.height, 2)[0]
         paths = [evaluate(item.motion.location, RENDER.frames) for item in spec.objects]
         for path in paths:
             seen = np.einsum("ij,tjk,tk->ti", K, poses[:, :3], np.c_[path, np.ones(len(path))])

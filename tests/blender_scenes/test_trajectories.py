@@ -87,7 +87,7 @@ def test_the_camera_sees_what_it_looks_at_in_the_middle_and_up_is_up():
     location = fit_curve(rng.uniform([-0.3, -6, -0.3], [0.3, -5, 0.3], (5, 3)))
     camera = CameraSpec(motion=LookAtMotion(location=location, look_at=look), fov=0.75)
     poses, targets = camera_poses(camera, 9), evaluate(look, 9)
-    K = intrinsics(camera, 384, 256)
+    K = intrinsics(camera, 384, 256, 2)[0]
     for pose, target in zip(poses, targets, strict=True):
         seen = K @ (pose[:3, :3] @ target + pose[:3, 3])
         assert seen[2] > 0

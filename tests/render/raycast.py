@@ -9,7 +9,7 @@ import numpy as np
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.spec import BakedMotion, Deformation, ObjectSpec, SceneSpec, Swing
-from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
+from blender_scenes.trajectories import camera_poses, object_poses
 
 # Cycles takes its first sample 0.0005 pixels to the right of the centre (measured with edges at known places).
 SLACK = 0.002
@@ -35,7 +35,7 @@ def cast(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The mask, and the distance along the camera's axis of what is seen, float64 ``[H, W]``, inf where nothing is."""
     width, height, frames = spec.render.width, spec.render.height, spec.render.frames
-    to_camera, K = camera_poses(spec.camera, frames)[t], intrinsics(spec.camera, width, height)
+    to_camera, K = camera_poses(spec.camera, frames)[t], camera_matrix(spec, t)
     K[:2, 2] -= shift
     nearest = np.full((height, width), np.inf)
     mask = np.zeros((height, width), np.uint8)
@@ -55,6 +55,14 @@ def cast(
         for face, corners in enumerate(triangles @ pose[:3, :3].T + pose[:3, 3]):
             hit(corners, number, K, nearest, mask, alpha and partial(alpha, face))
     return mask, nearest
+
+
+def camera_matrix(spec: SceneSpec, t: int) -> np.ndarray:
+    """The pinhole matrix of frame ``t``, ``[3, 3]`` in pixels."""
+    width, height, u = spec.render.width, spec.render.height, t / (spec.render.frames - 1)
+    half = np.tan(spec.camera.fov / 2) / 2 ** sum(c * u**n for n, c in enumerate(spec.camera.zoom or ()))
+    focal = width / 2 / half
+    return np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
 
 
 def standing(spec: SceneSpec, item: ObjectSpec, vertices: np.ndarray, pose: np.ndarray) -> np.ndarray:

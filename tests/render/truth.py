@@ -9,8 +9,8 @@ import numpy as np
 
 from assets.store import AssetStore
 from blender_scenes.spec import SceneSpec
-from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
-from tests.render.raycast import opacity, shape, standing
+from blender_scenes.trajectories import camera_poses, object_poses
+from tests.render.raycast import camera_matrix, opacity, shape, standing
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Truth:
         self.alphas = {number: opacity(item, mesh, store) for number, item, mesh in self.meshes}
         self.planes = [(spec.backdrop, "y"), (spec.ground, "z"), *((wall, "x") for wall in spec.walls)]
         self.cameras = camera_poses(spec.camera, self.T)
-        self.K = intrinsics(spec.camera, spec.render.width, spec.render.height)
+        self.K = [camera_matrix(spec, t) for t in range(self.T)]
         self.kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def triangles(self, t: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +62,7 @@ class Truth:
         corners, numbers = self.triangles(t)
         rotation, shift = self.cameras[t][:3, :3], self.cameras[t][:3, 3]
         origin = -rotation.T @ shift
-        ray = rotation.T @ np.linalg.solve(self.K, [x, y, 1.0])
+        ray = rotation.T @ np.linalg.solve(self.K[t], [x, y, 1.0])
         e1, e2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
         p = np.cross(ray, e2)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -91,13 +91,13 @@ class Truth:
 
     def pixel(self, where: np.ndarray, t: int) -> np.ndarray:
         """World coordinates in pixels at frame ``t``."""
-        x, y, z = self.K @ (self.cameras[t] @ [*where, 1.0])[:3]
+        x, y, z = self.K[t] @ (self.cameras[t] @ [*where, 1.0])[:3]
         return np.array([x, y]) / z
 
     def pixel_of_direction(self, x: float, y: float, t: int, other: int) -> np.ndarray:
         """Where what is infinitely far away behind a point of frame ``t`` is seen at frame ``other``."""
-        world = self.cameras[t][:3, :3].T @ np.linalg.solve(self.K, [x, y, 1.0])
-        x, y, z = self.K @ self.cameras[other][:3, :3] @ world
+        world = self.cameras[t][:3, :3].T @ np.linalg.solve(self.K[t], [x, y, 1.0])
+        x, y, z = self.K[other] @ self.cameras[other][:3, :3] @ world
         return np.array([x, y]) / z
 
     def normal(self, place: Place, t: int) -> np.ndarray:

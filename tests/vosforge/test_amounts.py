@@ -81,6 +81,12 @@ def test_objects_behind_the_camera_have_no_scale():
     assert np.isnan(amounts.scale_change(amounts.apparent_area(pose))).all()
 
 
+def test_a_zoom_changes_the_scale():
+    pose = np.tile(np.eye(4), (3, 1, 1, 1))
+    pose[..., 2, 3] = 2.0
+    assert amounts.scale_change(amounts.apparent_area(pose, np.array([1.0, 1.2, 1.5]))) == pytest.approx([1.5**2])
+
+
 def test_areas_at_the_border_do_not_count_and_occluded_ones_count_whole():
     area = np.array([[50], [20], [100], [0]])
     box = np.array([[[0, 5, 10, 9]], [[3, 5, 9, 9]], [[3, 5, 9, 9]], [[np.nan] * 4]])

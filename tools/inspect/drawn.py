@@ -21,11 +21,12 @@ def drawn_amounts(spec: SceneSpec) -> VideoAmounts:
     placed = [_poses(item, T) for item in (*spec.objects, *spec.distractors)]
     poses = camera_poses(spec.camera, T)[:, None] @ np.stack(placed, axis=1)
     z = np.maximum(poses[..., 2, 3:4], amounts.NEAREST)
-    centres = (poses[..., :3, 3] / z @ intrinsics(spec.camera, width, height).T)[..., :2]
+    K_of = intrinsics(spec.camera, width, height, T)
+    centres = (poses[..., :3, 3] / z @ K_of.swapaxes(1, 2))[..., :2]
     seen = ((centres >= 0) & (centres < [width, height])).all(axis=2) & (poses[..., 2, 3] > amounts.NEAREST)
     seen[0] |= np.isnan(centres[0, :, 0])
     motion = amounts.motion(np.where(seen[..., None], centres, np.nan)[:, :K], height)
-    scale = amounts.scale_change(np.where(seen, amounts.apparent_area(poses), np.nan)[:, :K])
+    scale = amounts.scale_change(np.where(seen, amounts.apparent_area(poses, K_of[:, 0, 0]), np.nan)[:, :K])
     columns = {"motion": motion, "scale": scale, "blur": amounts.blur(motion, spec.camera.shutter)}
     recipe = spec.model_dump(mode="json")
     facts = facts_of_recipe(recipe, K, (np.flatnonzero(seen[0]) + 1).tolist(), {})

@@ -96,6 +96,7 @@ def measure_video(
     recipe: str | None = None,
     shown: Collection[int] | None = None,
     pose: np.ndarray | None = None,
+    focal: np.ndarray | None = None,
     visibility: np.ndarray | None = None,
     contrast: Sequence[np.ndarray] = (),
     deformation: Mapping[int, float] | None = None,
@@ -104,16 +105,16 @@ def measure_video(
     """Measure a video by its masks ``[T, H, W]`` uint8 and whatever else is known.
 
     recipe: its SceneSpec as JSON; shown: numbers of the objects and distractors in frame 0 (default: all distractors);
-    pose: objects to camera axes ``[T, K, 4, 4]``; visibility: ``[T, K]``; contrast: that of some frames, ``[K]`` each;
-    deformation: misfits of the objects that may change their shape, by their places; in_time: whether no frame is left
-    out between the masks.
+    pose: objects to camera axes ``[T, K, 4, 4]``; focal: focal lengths ``[T]``, if they change; visibility: ``[T, K]``;
+    contrast: that of some frames, ``[K]`` each; deformation: misfits of the objects that may change their shape, by
+    their places; in_time: whether no frame is left out between the masks.
     """
     K, (height, width) = num_objects, mask.shape[1:]
     area = visible_area(mask, K)
     seen = area > 0
     away = amounts.absences(seen)
     speed = amounts.motion(amounts.centroids(mask, K), height) if in_time else np.full(K, np.nan)
-    size = amounts.apparent_area(pose) if pose is not None else None
+    size = amounts.apparent_area(pose, focal) if pose is not None else None
     if size is None:
         size = amounts.whole_area(area, boxes(mask, K), visibility, (height, width))
     columns: dict[str, np.ndarray] = {
@@ -160,8 +161,9 @@ def amounts_of(video: ShardVideo) -> VideoAmounts:
     """The amounts of a shard's video, as recorded, else measured now. Raises VOSForgeError when it cannot be read."""
     if (recorded := recorded_amounts(video)) is not None:
         return recorded
-    pose = None
+    pose = focal = None
     if "objects/pose" in video.group and "camera/world_to_camera" in video.group:
+        focal = video.group["camera/intrinsics"][()][:, 0, 0]
         pose = video.group["camera/world_to_camera"][()][:, None] @ video.group["objects/pose"][()]
     masks = video.masks()
     times = amounts.contrast_times(video.num_frames) if video.has_colors else []
@@ -170,6 +172,7 @@ def amounts_of(video: ShardVideo) -> VideoAmounts:
         video.num_objects,
         recipe=video.spec_json,
         pose=pose,
+        focal=focal,
         visibility=video.visibility() if "amodal" in video.passes else None,
         contrast=[amounts.contrast(video.frame(t), masks[t], video.num_objects) for t in times],
     )

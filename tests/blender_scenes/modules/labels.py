@@ -67,7 +67,7 @@ def labels_of(scene: SceneSpec, rows: int = 96) -> Labels:
             corners = np.ascontiguousarray(geometry.vertices(number, t)[geometry.mesh(number).faces])
             if number <= K:
                 alone, hit = np.full((rows, columns), np.inf), np.full((rows, columns), -1, np.int32)
-                draw_triangles(corners, 0, geometry.K, (0, 0), 1, alone, hit)
+                draw_triangles(corners, 0, geometry.K[t], (0, 0), 1, alone, hit)
                 amodal[t, number - 1] = (hit >= 0).sum()
                 shown[alone < z] = number
                 z = np.minimum(z, alone)
@@ -75,7 +75,7 @@ def labels_of(scene: SceneSpec, rows: int = 96) -> Labels:
                 apparent[t, number - 1] = abs(np.linalg.det(pose[:3, :3])) ** (1 / 3) / max(pose[2, 3], 1e-3)
             else:
                 drawn = np.full((rows, columns), -1, np.int32)
-                draw_triangles(corners, 0, geometry.K, (0, 0), 1, z, drawn)
+                draw_triangles(corners, 0, geometry.K[t], (0, 0), 1, z, drawn)
                 shown[drawn >= 0] = number
         counts = np.bincount(shown.ravel() + 1, minlength=len(items) + 2)[2:]
         visible[t] = counts[:K]

@@ -10,11 +10,14 @@ from blender_scenes.modules.camera import Camera
 from blender_scenes.modules.marks import amounts_of
 from blender_scenes.modules.paths import Paths
 from blender_scenes.modules.shake import Shake
+from blender_scenes.modules.sizes import Sizes
+from blender_scenes.modules.view import View
 from blender_scenes.trajectories import camera_poses
 from tests.blender_scenes.modules.test_modules import draw
 from vosforge.seeding import rng_for
 
 FRAMES = 24
+ZOOM = Camera(pan=0.0, push=0.0, zoom=1.0, doublings=(1.5, 1.5))
 
 
 def pairs(catalog, **modules):
@@ -50,6 +53,31 @@ def test_a_push_moves_the_camera_by_its_length(paper_catalog):
     assert min(ways) < -1 and max(ways) > 0.3
 
 
+def test_a_zoom_changes_the_focal_length_by_its_doublings_and_objects_stay_where_they_are(paper_catalog):
+    amounts = []
+    for on, off in pairs(paper_catalog, camera=Camera(pan=0.0, push=0.0, zoom=1.0, doublings=(-1.0, 1.5))):
+        focal, usual = (SceneGeometry(scene, {}).K[:, 0, 0] for scene in (on, off))
+        amounts.append(amounts_of(on, "camera")["amount"])
+        assert np.log2(focal[-1] / focal[0]) == pytest.approx(amounts[-1])
+        assert focal[FRAMES // 2 - 1 : FRAMES // 2 + 1].mean() == pytest.approx(usual[0], rel=0.01)
+        assert (np.diff(focal) * np.sign(amounts[-1]) >= 0).all() and np.ptp(usual) == 0
+        assert np.array_equal(cameras(on), cameras(off)) and same_but_for_the_camera(on, off)
+        assert "zoom" not in off.model_dump_json()
+    assert min(amounts) < -0.3 and 1 < max(amounts) <= 1.5
+
+
+def test_objects_are_placed_in_what_a_zooming_camera_sees(paper_catalog):
+    """At the sizes that are drawn for them, whatever the focal length is."""
+    sizes, modules = [], {"sizes": Sizes(), "paths": Paths()}
+    for on, off in zip(
+        *([draw(paper_catalog, Modules(camera=camera, **modules), n) for n in range(20)] for camera in (ZOOM, None)),
+        strict=True,
+    ):
+        areas = [[View(scene).radius(item).mean() for item in scene.objects] for scene in (on, off)]
+        sizes += list(np.log(areas[0]) - np.log(areas[1]))
+    assert np.abs(np.mean(sizes)) < 0.05 and np.std(sizes) < 0.3
+
+
 def test_a_shaken_image_moves_by_so_many_pixels(paper_catalog):
     """A point that the steady camera keeps in the middle, far enough away for the camera's own sway not to count."""
     ratios = []
@@ -57,7 +85,7 @@ def test_a_shaken_image_moves_by_so_many_pixels(paper_catalog):
         far = cameras(off)[:, :3, 3] + 9 * cameras(off)[:, :3, 2]
         place = np.einsum("tij,tj->ti", np.linalg.inv(cameras(on))[:, :3, :], np.c_[far, np.ones(FRAMES)])
         geometry = SceneGeometry(on, {})
-        pixels = np.linalg.norm(place[:, :2] / place[:, 2:] * geometry.K[0, 0], axis=1) * 480 / geometry.size[0]
+        pixels = np.linalg.norm(place[:, :2] / place[:, 2:] * geometry.K[0, 0, 0], axis=1) * 480 / geometry.size[0]
         amount = amounts_of(on, "shake")["pixels"]
         assert 1.0 <= amount <= 6.0 and same_but_for_the_camera(on, off)
         ratios.append(np.sqrt(np.square(pixels).mean()) / amount)

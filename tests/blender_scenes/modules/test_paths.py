@@ -28,7 +28,7 @@ def test_objects_move_at_the_speed_that_was_drawn(drawn):
         geometry = SceneGeometry(scene, {})
         for number, item in enumerate(scene.objects, start=1):
             places = np.stack([geometry.pose(number, t)[:3, 3] for t in range(geometry.frames)])
-            pixels = places[:, :2] / places[:, 2:] * geometry.K[0, 0] * 480 / geometry.size[0]
+            pixels = places[:, :2] / places[:, 2:] * geometry.K[0, 0, 0] * 480 / geometry.size[0]
             speeds.append(np.linalg.norm(np.diff(pixels, axis=0), axis=1).mean())
             drawn_speeds.append(amounts_of(item, "paths")["speed"])
     ratio = np.array(speeds) / np.array(drawn_speeds)

@@ -22,7 +22,7 @@ SCENES = range(20)
 def seen_planes(scene):
     """The share of the first frame that shows walls, the backdrop and the ground (by the axis each faces)."""
     geometry = SceneGeometry(scene, {item.mesh: mesh_named(item.mesh) for item in (*scene.objects, *scene.distractors)})
-    directions = rays(pixel_centres(16, 24) * 16, geometry.K)
+    directions = rays(pixel_centres(16, 24) * 16, geometry.K[0])
     depth = [plane_depth(plane, facing, geometry.to_camera[0], directions) for plane, facing in geometry.planes]
     first = np.argmin(depth, axis=0)
     met = np.isfinite(np.min(depth, axis=0))

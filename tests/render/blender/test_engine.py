@@ -192,13 +192,46 @@ def test_an_open_shutter_shows_the_mean_of_its_instants_and_leaves_the_masks_exa
     assert np.array_equal(blurred.masks(), sharp.masks())
 
 
+def test_a_zoom_blurs_what_stands_still_and_leaves_the_masks_exact(blender, specs, store, catalog, tmp_path):
+    """Against sharp renders of many instants."""
+    frames = SETTINGS.frames
+
+    def still(poses):
+        return BakedMotion(poses=[poses[0].tolist()] * frames)
+
+    camera = specs[0].camera
+    fixed = still(np.linalg.inv(camera_poses(camera, frames)))
+    items = [item.model_copy(update={"motion": still(object_poses(item, frames))}) for item in specs[0].objects]
+    many = SETTINGS.model_copy(update={"samples": 48})
+    spec = specs[0].model_copy(update={"objects": tuple(items), "render": many})
+
+    def zooming(shift, shutter=0.0):
+        zoom = (-0.2 + 0.6 * shift / (frames - 1), 0.6)
+        changes = {"motion": fixed, "zoom": zoom, "shutter": shutter}
+        return spec.model_copy(update={"camera": camera.model_copy(update=changes)})
+
+    blurred = rendered(blender, zooming(0.0, 0.6), store, catalog, tmp_path / "blurred")
+    instants = 0.6 * ((np.arange(9) + 0.5) / 9 - 0.5)
+    seen = [light(rendered(blender, zooming(shift), store, catalog, tmp_path).frames()) for shift in instants]
+    sharp = rendered(blender, zooming(0.0), store, catalog, tmp_path / "sharp")
+    for t, mean in enumerate(np.mean(seen, axis=0)):
+        off, unblurred = (
+            np.square(cv2.blur(light(video.frame(t)) - mean, (5, 5))).mean() for video in (blurred, sharp)
+        )
+        assert off < 0.25 * unblurred
+        assert (sharp.mask(t) != cast_mask(zooming(0.0), store, t)).sum() <= 2
+    assert np.array_equal(blurred.masks(), sharp.masks())
+    focal = sharp.group["camera/intrinsics"][()][:, 0, 0] / SETTINGS.width
+    assert np.log2(2 * focal * np.tan(camera.fov / 2)) == pytest.approx(np.linspace(-0.2, 0.4, frames))
+
+
 def test_haze_grows_with_the_distance_to_the_camera(blender, specs, store, catalog, tmp_path):
     """Nothing shines but the haze, so that each pixel says how much of it lies before what is seen."""
     dark = {"lights": (), "world": None, "backdrop": None, "atmosphere": AtmosphereSpec(density=0.1, color=(1, 0.5, 0))}
     spec = next(spec for spec in specs if spec.ground).model_copy(update=dark)
     linear = light(rendered(blender, spec, store, catalog, tmp_path).frame(0))
     _, depth = cast(spec, store, 0)
-    K = intrinsics(spec.camera, SETTINGS.width, SETTINGS.height)
+    K = intrinsics(spec.camera, SETTINGS.width, SETTINGS.height, 2)[0]
     x, y = np.meshgrid(np.arange(SETTINGS.width) + 0.5, np.arange(SETTINGS.height) + 0.5)
     distance = depth * np.sqrt(1 + ((x - K[0, 2]) / K[0, 0]) ** 2 + ((y - K[1, 2]) / K[1, 1]) ** 2)
     expected = (1 - np.exp(-0.1 * distance))[..., None] * [1, 0.5, 0]

@@ -37,7 +37,7 @@ def test_the_light_is_the_texture_where_each_pixels_ray_meets_the_plane(store, c
             light = backdrop.light(t)
             assert light.shape == (64, 96, 3) and light.dtype == np.float32
             to_world = np.linalg.inv(camera_poses(spec.camera, SETTINGS.frames)[t])
-            inverse = np.linalg.inv(intrinsics(spec.camera, 96, 64))
+            inverse = np.linalg.inv(intrinsics(spec.camera, 96, 64, 2)[0])
             for x, y in ((0, 0), (95, 0), (10, 50), (48, 32), (95, 63)):
                 ray = to_world[:3, :3] @ inverse @ [x + 0.5, y + 0.5, 1]
                 point = to_world[:3, 3] + ray * (plane.offset - to_world[1, 3]) / ray[1]

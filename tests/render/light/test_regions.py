@@ -52,7 +52,7 @@ def test_a_ground_and_a_lamp_count_and_the_sky_does_not(store, catalog):
         still = np.concatenate([plane_triangles(spec.ground, 2), *map(lamp_box, spec.lights)])
         seen, nearest = np.zeros((64, 96), np.uint8), np.full((64, 96), np.inf)
         for corners in still @ to_camera[:3, :3].T + to_camera[:3, 3]:
-            hit(corners, 1, geometry.K, nearest, seen)
+            hit(corners, 1, geometry.K[1], nearest, seen)
         times = painted(Regions(geometry, (), 8, spec.lights, [(spec.ground, 2)]).at(1))
         assert not seen[times == 0].any()
         skies += (times == 0).any()

@@ -122,7 +122,7 @@ def test_amodal_masks_and_poses_of_older_videos_are_used(tmp_path):
     pose = np.tile(np.eye(4), (4, 2, 1, 1))
     pose[:, 0, 2, 3], pose[:, 1, 2, 3] = [4, 3, 2, 2], 5
     still = np.tile(np.eye(4), (4, 1, 1))
-    posed = replace(record, scene=replace(record.scene, pose=pose, world_to_camera=still))
+    posed = replace(record, scene=replace(record.scene, pose=pose, world_to_camera=still, intrinsics=still[:, :3, :3]))
     found = amounts_of(staged(tmp_path / "posed.h5", posed))
     assert [(item.scale, item.varies) for item in found.objects] == [(4, True), (1, False)]
 
