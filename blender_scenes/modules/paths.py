@@ -21,7 +21,7 @@ SPEEDS = (0.2, 110.0)
 SLOWED, FEWER = 0.06, 0.8
 """Turns, occlusion and leaving the view move what is seen of an object by themselves: so much slower than the median is
 what is drawn for the share ``CALM``, and so much less often are objects fast."""
-CALM = NormalDist().inv_cdf(0.68)
+CALM = NormalDist().inv_cdf(0.72)
 """As a normal number."""
 TURNING = 25.0
 """Objects slower than this turn less, in pixels a frame."""
@@ -63,7 +63,7 @@ class Paths(Record):
     median: Annotated[float, Field(gt=0, lt=20, description="median of the mean speeds")] = 4.0
     fast: Annotated[Share, Field(gt=0, lt=0.5, description="share of objects over 20")] = 0.2
     very_fast: Annotated[Share, Field(gt=0, lt=0.5, description="share of objects over 60; less than fast")] = 0.03
-    distractors: Annotated[Amount, Field(description="speed of distractors, relative to that of objects")] = 0.3
+    distractors: Annotated[Amount, Field(description="speed of distractors, relative to that of objects")] = 0.15
     absent: Annotated[Share, Field(description="share of objects that are absent in some frame")] = 0.45
     returning: Annotated[Share, Field(description="share of these that return")] = 0.7
     behind: Annotated[Share, Field(description="share of these that hide behind a distractor, if small enough")] = 0.3
@@ -80,9 +80,10 @@ class Paths(Record):
             item = _sent(item, own, view, drawn.speed, drawn.rank)
             told: dict[str, float | bool] = {"speed": drawn.speed, "absent": drawn.absent}
             if drawn.absent:
-                told |= {"start": drawn.start, "gap": drawn.gap, "returns": drawn.returns, "behind": drawn.behind}
+                hides = drawn.behind and bool(view.reach(item).mean() < self.hidden_radius)
+                told |= {"start": drawn.start, "gap": drawn.gap, "returns": drawn.returns, "behind": hides}
                 end = drawn.start + drawn.gap if drawn.returns else np.inf
-                if drawn.behind and view.reach(item).mean() < self.hidden_radius:
+                if hides:
                     screens.append(crossing(own, scene, assets, view, item, drawn.start, end))
                 else:
                     item = _outside(item, view, drawn.start, end)
