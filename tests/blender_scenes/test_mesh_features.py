@@ -160,39 +160,9 @@ def instanced(glb):
         glb.node(mesh=mesh, translation=[x, 0, 0])
 
 
-MADE = (
-    {
-        make.__name__: make
-        for make in (
-            plain,
-            factor,
-            unlit,
-            painted,
-            painted_picture,
-            white_paint,
-            bare_paint,
-            mask,
-            blend,
-            faint,
-            opaque,
-        )
-    }
-    | {
-        make.__name__: make
-        for make in (
-            second_uv,
-            transformed,
-            emission,
-            clamped,
-            two_scenes,
-            second_scene_first,
-            morphed,
-            skinned,
-            instanced,
-        )
-    }
-    | {"glass": glass}
-)
+LOOKS = (plain, factor, unlit, painted, painted_picture, white_paint, bare_paint, mask, blend, faint, opaque, glass)
+PLACES = (second_uv, transformed, emission, clamped, two_scenes, second_scene_first, morphed, skinned, instanced)
+MADE = {make.__name__: make for make in (*LOOKS, *PLACES)}
 TRIANGLE = "v 0 0 0\nv 1 0 0\nv 0 1 0\n"
 STL = "solid x\nfacet normal 0 0 1\nouter loop\nvertex {}\nvertex 1 0 0\nvertex 0 1 0\nendloop\nendfacet\nendsolid x\n"
 
