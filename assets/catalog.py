@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from scipy.cluster.hierarchy import DisjointSet
 
 from vosforge.config import Record, explain
@@ -36,6 +36,8 @@ class Asset(Record):
     creator: str
     textures: tuple[str, ...] = ()
     """Content hashes of the images inside a mesh."""
+    joints: Annotated[tuple[int, ...], Field(exclude_if=lambda joints: not joints)] = ()
+    """The joint that each joint of a mesh hangs on, an earlier one; -1: none. () without a skeleton."""
 
 
 class Catalog(Record):

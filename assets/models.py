@@ -47,6 +47,7 @@ def pick_models(models: Sequence[Model], count: int, rng: np.random.Generator) -
 
 def asset_of(model: Model, mesh: PreparedMesh, store: AssetStore) -> Asset:
     """The catalog's entry for a model whose mesh was imported; the mesh, set upright, is put into ``store``."""
+    skeleton = mesh.skeleton
     if model.rotation:
         turn = Z_UP @ np.array(model.rotation).reshape(3, 3) @ Z_UP.T
         mesh = prepare_mesh(
@@ -58,6 +59,7 @@ def asset_of(model: Model, mesh: PreparedMesh, store: AssetStore) -> Asset:
             mesh.material_index,
             mesh.materials,
             mesh.corner_color,
+            None if skeleton is None else skeleton._replace(places=skeleton.places @ turn.T),
         )
     return Asset(
         hash=store.put_mesh(mesh),
@@ -68,4 +70,5 @@ def asset_of(model: Model, mesh: PreparedMesh, store: AssetStore) -> Asset:
         licence=model.licence,
         creator=model.creator,
         textures=mesh.textures,
+        joints=() if skeleton is None else tuple(skeleton.parents.tolist()),
     )

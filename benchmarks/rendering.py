@@ -120,7 +120,7 @@ def _timed_job(blender: BlenderProcess, job: dict[str, Any]) -> Cost:
     """
 
     def now() -> np.ndarray:
-        return np.array([time.clock_gettime(_clock(blender)), time.perf_counter()])
+        return np.array([time.clock_gettime(clock(blender)), time.perf_counter()])
 
     begin = now()
     stamps = [now() for event in blender.run(job) if not isinstance(event, Working)]
@@ -132,7 +132,7 @@ def _timed_job(blender: BlenderProcess, job: dict[str, Any]) -> Cost:
     return Cost(cpu, wall)
 
 
-def _clock(blender: BlenderProcess) -> int:
+def clock(blender: BlenderProcess) -> int:
     """Linux's clock of the processor time a process has used (clock_getcpuclockid)."""
     assert blender.pid is not None
     return (~blender.pid << 3) | 2

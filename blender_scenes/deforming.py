@@ -35,8 +35,8 @@ def posed(mesh: PreparedMesh, motions: Sequence[JointMotion], u: float) -> np.nd
     if skeleton is None or max(motion.joint for motion in motions) >= len(skeleton.places):
         raise VOSForgeError("joints of an object turn that its mesh does not have: give it a mesh with a skeleton")
     moves = joint_moves(skeleton, motions, u)
-    turned = np.einsum("jab,vb->vja", moves[:, :, :3], mesh.vertices.astype(np.float64)) + moves[:, :, 3]
-    return np.einsum("vj,vja->va", skeleton.skin.astype(np.float64), turned)
+    blended = np.einsum("vj,ja->va", skeleton.skin.astype(np.float64), moves.reshape(-1, 12)).reshape(-1, 3, 4)
+    return np.einsum("vab,vb->va", blended[:, :, :3], mesh.vertices.astype(np.float64)) + blended[:, :, 3]
 
 
 def joint_moves(skeleton: Skeleton, motions: Sequence[JointMotion], u: float) -> np.ndarray:

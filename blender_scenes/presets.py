@@ -7,6 +7,8 @@ from vosforge.config import named, read_config, read_yaml
 from vosforge.errors import InputError
 
 SUFFIXES = (".yaml", ".yml")
+DEFAULT_PRESET = "diverse"
+"""Of new data sets that name none."""
 
 
 def preset_of(name: str) -> SceneConfig:

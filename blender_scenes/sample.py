@@ -26,6 +26,7 @@ from blender_scenes.spec import (
     WorldSpec,
     Wrap,
 )
+from blender_scenes.strides import every
 from blender_scenes.trajectories import (
     CONTROL_POINTS,
     Limits,
@@ -81,6 +82,10 @@ class SceneConfig(Record):
     ] = "every_frame"
     in_view: Annotated[Share, Field(description="share of the frames an object's centre must be seen in")] = 0.5
     camera_speed: Annotated[float, Field(ge=0, description="spread of the camera's step on each axis")] = 0.06
+    stride: Annotated[
+        Range[Annotated[int, Field(ge=1, le=100)]],
+        Field(exclude_if=lambda stride: stride == (1, 1), description="only every n-th frame of the motion is shown"),
+    ] = (1, 1)
     fov: Range[Annotated[float, Field(gt=0, lt=3)]] = (0.7, 0.8)
     lights: Range[Annotated[int, Field(ge=0)]] = (1, 3)
     light_energy: Range[Amount] = (500.0, 4000.0)
@@ -146,6 +151,7 @@ PRESETS: dict[str, SceneConfig] = {
         preset="diverse",
         objects=(1, 12),
         median_objects=3,
+        camera_speed=0.02,
         least_distance=0.0,
         in_view=0.0,
         gate_limits=GateLimits(min_coverage=0.0, max_coverage=1.0, min_area=0.0, first_frame=True, max_empty=0.5),
@@ -173,6 +179,8 @@ def sample_scene(
     HDRIs.
     """
     rng = rng_for(seed, "scene", index, attempt)
+    stride = int(rng_for(seed, "stride", index, attempt).integers(config.stride[0], config.stride[1] + 1))
+    render = render.model_copy(update={"frames": (render.frames - 1) * stride + 1})
     meshes, textures = assets_of(catalog, "mesh", split), assets_of(catalog, "texture", split)
     camera = _camera(rng, config, render.frames)
     objects: list[ObjectSpec] = []
@@ -211,7 +219,7 @@ def sample_scene(
         ground=ground,
         render=render,
     )
-    return apply_modules(config.modules, scene, catalog)
+    return every(stride, apply_modules(config.modules, scene, catalog))
 
 
 def _dealt(meshes: tuple[Asset, ...], config: SceneConfig, seed: int, split: Split, place: int) -> list[Asset]:

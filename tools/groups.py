@@ -82,7 +82,7 @@ def assets_list(
 
 @scenes_app.command("sample", epilog=example("scenes sample --preset bl30k --count 1000 --out scenes.jsonl"))
 def scenes_sample(
-    preset: Preset = "basic",
+    preset: Preset = "diverse",
     count: Annotated[int, typer.Option(min=1, help="Number of scenes.")] = 10,
     seed: Seed = 0,
     catalog: CatalogPath = None,

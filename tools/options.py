@@ -51,7 +51,7 @@ NumTextures = Annotated[
 Hdris = Annotated[
     Path | None, typer.Option(help="A folder of HDRIs; default: those shipped with bpy.", show_default=False)
 ]
-Preset = Annotated[str, typer.Option(help="Scene preset: basic, bl30k, clips or diverse, or a YAML file.")]
+Preset = Annotated[str, typer.Option(help="Scene preset: diverse, basic, bl30k or clips, or a YAML file.")]
 Seed = Annotated[int, typer.Option(help="Seed of the data set.")]
 CatalogPath = Annotated[
     Path | None, typer.Option(help="A catalog.jsonl or its data set; default: from --assets.", show_default=False)
@@ -115,7 +115,7 @@ Frames = Annotated[int | None, typer.Option(min=2, help="Frames per video.", sho
 DatasetSeed = Annotated[int | None, typer.Option(help="Seed of the data set.", show_default=False)]
 DatasetPreset = Annotated[
     str | None,
-    typer.Option(help="Scene preset: basic (default), bl30k, clips or diverse, or a YAML file.", show_default=False),
+    typer.Option(help="Scene preset: diverse (default), basic, bl30k or clips, or a YAML file.", show_default=False),
 ]
 Quality = Annotated[
     str | None,

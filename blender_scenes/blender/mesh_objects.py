@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.creases import split_creases
+from blender_scenes.blender.mesh_joints import Hung, hung
 from blender_scenes.blender.mesh_materials import ImportedSurface
 
 SURFACES = ("MESH", "CURVE", "SURFACE", "FONT", "META")
@@ -30,6 +31,8 @@ class Piece(NamedTuple):
     blocks: list[bpy.types.Material | None]
     reach: float
     """Its largest single-precision coordinate, in world metres."""
+    hung: Hung
+    """How its vertices hang on bones."""
 
 
 def read_objects(
@@ -119,6 +122,7 @@ def _read(
         if here.any():
             corner_uv[here] = _uv(mesh, surface, corners[here], warnings)
             corner_color[here] = _colors(mesh, surface, faces[here], corners[here], warnings)
+    hanging = hung(obj, mesh, world, warnings)
     obj.to_mesh_clear()
     points = vertices @ world[:3, :3].T + world[:3, 3]
     owner, faces = split_creases(faces, normals)
@@ -126,7 +130,8 @@ def _read(
         faces, corner_uv, corner_color = faces[:, ::-1], corner_uv[:, ::-1], corner_color[:, ::-1]
     scale = np.linalg.norm(world[:3, :3], axis=0).max()
     reach = max(float(abs(vertices).max(initial=0)) * scale, float(abs(world[:3, 3]).max()))
-    return Piece(points[owner], faces, corner_uv, corner_color, material.astype(np.int64), blocks, reach)
+    hanging = hanging._replace(weights=hanging.weights[owner])
+    return Piece(points[owner], faces, corner_uv, corner_color, material.astype(np.int64), blocks, reach, hanging)
 
 
 def _uv(

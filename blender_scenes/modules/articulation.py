@@ -1,4 +1,7 @@
-"""Objects with joints: figures and beasts that walk, snakes that wind, chains that swing, hinged things that open."""
+"""Objects with joints: figures and beasts that walk, snakes that wind, chains that swing, hinged things that open.
+
+Models of the catalog that have bones move in these.
+"""
 
 from typing import Annotated, NamedTuple
 
@@ -55,7 +58,7 @@ VERTEBRAE, LINKS, LEAVES = 9, 7, 2
 
 
 class Articulated(Record):
-    """Labelled objects are replaced by things with joints, made for the scene, whose joints swing."""
+    """Labelled objects are replaced by things with joints, made for the scene; models that have joints swing theirs."""
 
     share: Annotated[Share, Field(description="share of labelled objects that are articulated")] = 0.125
     figure: Annotated[Amount, Field(description="weight of figures that walk on two legs")] = 3.0
@@ -63,42 +66,59 @@ class Articulated(Record):
     snake: Annotated[Amount, Field(description="weight of snakes and ribbons")] = 1.5
     chain: Annotated[Amount, Field(description="weight of chains")] = 1.5
     hinged: Annotated[Amount, Field(description="weight of hinged things")] = 2.0
+    armatures: Annotated[Share, Field(description="share of the other objects with bones that move in them")] = 0.5
     reach: Annotated[Range[Amount], Field(description="how far joints swing, 1: as in a walk")] = (0.7, 1.4)
     period: Annotated[Range[Annotated[float, Field(gt=0)]], Field(description="frames of a cycle")] = (12.0, 48.0)
 
     def draw(self, scene: SceneSpec, rng: np.random.Generator, assets: Catalog) -> SceneSpec:
         """``scene`` with some of its objects articulated."""
         frames = scene.render.frames
-        return each_changed(scene, rng, lambda item, own: self._object(item, own, frames), distractors=False)
+        return each_changed(scene, rng, lambda item, own: self._object(item, own, frames, assets), distractors=False)
 
-    def _object(self, item: ObjectSpec, rng: np.random.Generator, frames: int) -> ObjectSpec:
+    def _object(self, item: ObjectSpec, rng: np.random.Generator, frames: int, assets: Catalog) -> ObjectSpec:
         if rng.random() >= self.share:
-            return item
+            parents = () if item.made else assets.by_hash(item.mesh).joints
+            return item if not parents or rng.random() >= self.armatures else self._own(item, parents, rng, frames)
         weights = {name: getattr(self, name) for name in ("figure", "beast", "snake", "chain", "hinged")}
         shares = np.array(list(weights.values())) / sum(weights.values())
         family, seed = str(rng.choice(list(weights), p=shares)), int(rng.integers(2**53))
-        reach, period = float(rng.uniform(*self.reach)), float(np.exp(rng.uniform(*np.log(self.period))))
+        reach, period = self._pace(rng)
         turns = GAITS.get(family, lambda _: WALK[family])(rng)
-        cycles, start = (frames - 1) / period, float(rng.random())
-        joints = tuple(
-            JointMotion(
-                joint=turn.joint,
-                axis=turn.axis,
-                angle=Swing(
-                    mean=turn.mean,
-                    size=reach * turn.size,
-                    turns=cycles * turn.often,
-                    phase=start * turn.often + turn.phase,
-                ),
-            )
-            for turn in turns
-        )
+        joints = swings(turns, reach, (frames - 1) / period, float(rng.random()))
         changes: dict[str, object] = {"mesh": UNMADE, "made": MadeMesh(family=family, seed=seed), "category": family}
         changes |= {"joints": joints, "material": None}
         if family in UPRIGHT and isinstance(item.motion, CurveMotion):
             changes["motion"] = item.motion.model_copy(update={"rotation": upright(item.motion.rotation)})
         amounts = {"reach": round(reach, 4), "period": round(period, 2)}
         return marked(item.model_copy(update=changes), "articulation", (), family=family, **amounts)
+
+    def _own(self, item: ObjectSpec, parents: tuple[int, ...], rng: np.random.Generator, frames: int) -> ObjectSpec:
+        """The object with its own joints swinging."""
+        reach, period = self._pace(rng)
+        joints = swings(swaying(parents, rng), reach, (frames - 1) / period, float(rng.random()))
+        amounts = {"reach": round(reach, 4), "period": round(period, 2)}
+        return marked(item.model_copy(update={"joints": joints}), "articulation", (), family="armature", **amounts)
+
+    def _pace(self, rng: np.random.Generator) -> tuple[float, float]:
+        """How far and how slowly the joints of an object swing: drawn from ``reach`` and ``period``."""
+        return float(rng.uniform(*self.reach)), float(np.exp(rng.uniform(*np.log(self.period))))
+
+
+def swings(turns: tuple[Turn, ...], reach: float, cycles: float, start: float) -> tuple[JointMotion, ...]:
+    """The joints' motion in a video of this many ``cycles`` of a gait, which begins at ``start`` in one."""
+    return tuple(
+        JointMotion(
+            joint=turn.joint,
+            axis=turn.axis,
+            angle=Swing(
+                mean=turn.mean,
+                size=reach * turn.size,
+                turns=cycles * turn.often,
+                phase=start * turn.often + turn.phase,
+            ),
+        )
+        for turn in turns
+    )
 
 
 def upright(rotation: Trajectory) -> Trajectory:
@@ -139,6 +159,34 @@ def opening(rng: np.random.Generator) -> tuple[Turn, ...]:
     return tuple(
         Turn(joint, axis, float(size[joint - 1]), phase, float(mean[joint - 1])) for joint, axis, phase in sides
     )
+
+
+SWAY, MAX_SWAY = 1.4, 0.45
+"""How far a chain of joints turns in all, and the most that a joint of a short one does."""
+
+
+def swaying(parents: tuple[int, ...], rng: np.random.Generator) -> tuple[Turn, ...]:
+    """Joints of any skeleton: each after the joint that it hangs on, and opposite to the one beside it.
+
+    The first joint stays, as it would turn the whole object. Axes scatter about one, often x: across most figures.
+    """
+    main = np.array(X) if rng.random() < 0.6 else rng.normal(size=3)
+    late = float(rng.uniform(0.05, 0.2))
+    count = len(parents)
+    depth, beside, below = [0] * count, [0] * count, [0] * count
+    for joint, parent in enumerate(parents):
+        if parent >= 0:
+            depth[joint], beside[joint] = depth[parent] + 1, parents[:joint].count(parent)
+    for joint in reversed(range(1, count)):
+        if parents[joint] >= 0:
+            below[parents[joint]] = max(below[parents[joint]], below[joint] + 1)
+    turns = []
+    for joint, parent in enumerate(parents):
+        x, y, z = main / np.linalg.norm(main) + rng.normal(0, 0.3, 3)
+        size = float(rng.uniform(0.5, 1.0)) * min(MAX_SWAY, SWAY / max(depth[joint] + below[joint], 1))
+        if parent >= 0:
+            turns.append(Turn(joint, (float(x), float(y), float(z)), size, 0.5 * beside[joint] - late * depth[joint]))
+    return tuple(turns)
 
 
 GAITS = {"snake": winding, "chain": swinging, "hinged": opening}

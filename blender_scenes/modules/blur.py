@@ -16,7 +16,7 @@ from vosforge.config import Amount, Range, Record, Share
 class Blur(Record):
     """Opens the shutter of some scenes for as long as blurs their fastest labelled object by so many pixels."""
 
-    share: Annotated[Share, Field(description="share of scenes with motion blur")] = 0.285
+    share: Annotated[Share, Field(description="share of scenes with motion blur")] = 0.33
     length: Annotated[Range[Amount], Field(description="pixels at 480 rows; slow objects blur less")] = (6.0, 30.0)
     shutter: Annotated[Share, Field(description="longest exposure, as a share of the time between frames")] = 1.0
 

@@ -14,7 +14,7 @@ from vosforge.config import Record, Share
 class Camouflage(Record):
     """Some objects wear the texture of the backdrop or of the ground. Scenes without either have none."""
 
-    share: Annotated[Share, Field(description="share of objects, in scenes that have a backdrop or a ground")] = 0.12
+    share: Annotated[Share, Field(description="share of objects, in scenes that have a backdrop or a ground")] = 0.08
 
     def draw(self, scene: SceneSpec, rng: np.random.Generator, assets: Catalog) -> SceneSpec:
         """The scene with some of its objects in another texture."""

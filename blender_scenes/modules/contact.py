@@ -18,18 +18,22 @@ NEAR, FAR = 2.5, 13.0
 """Range of the distance at which objects may stand, in metres along the camera's axis."""
 BEFORE_WALL = 0.8
 """Metres that they keep away from the back wall."""
+LOWERED = 9
+"""How many heights a path is tried at."""
+CLOSE = 0.01
+"""How far the path on the ground may be from the one in the image, in image heights."""
 RESIZED = (0.4, 2.5)
 """Range of the factor that keeps an object as large in the image where it stands."""
 
 
 class Contact(Record):
-    """Sets objects of scenes with a ground down on it, along the paths they have in the image.
+    """Sets objects of scenes with a ground down on it, along the paths they have in the image, or some way below.
 
-    Those whose path would have to change by more than ``bend`` go on floating.
+    Those whose path would have to be more than ``bend`` lower go on floating.
     """
 
     share: Annotated[Share, Field(description="share of objects and distractors that stand where they can")] = 0.7
-    bend: Annotated[Share, Field(description="by how much a path may change, in image heights")] = 0.2
+    bend: Annotated[Share, Field(description="by how much a path may be lowered, in image heights")] = 0.3
 
     def draw(self, scene: SceneSpec, rng: np.random.Generator, assets: Catalog) -> SceneSpec:
         """The scene with objects on its ground."""
@@ -45,9 +49,12 @@ class Contact(Record):
             return item
         places = view.places(item)
         level = ground.offset + RISE * evaluate(motion.scale, view.moments)[:, 2]
-        world = self._on_ground(view, places, level)
-        moved = view.seen(world)
-        if np.linalg.norm(moved[:, :2] - places[:, :2], axis=1).max() > self.bend:
+        for lower in np.linspace(0, self.bend, LOWERED):  # all of a path that is lowered goes as it went
+            world = self._on_ground(view, places + np.array([0.0, lower, 0.0]), level)
+            moved = view.seen(world)
+            if np.linalg.norm(moved[:, :2] - places[:, :2] - np.array([0.0, lower]), axis=1).max() < CLOSE:
+                break
+        else:
             return item
         larger = float(np.clip(np.median(moved[:, 2] / places[:, 2]), *RESIZED))
         turned = evaluate(motion.rotation, view.moments) * [0, 0, 1]  # upright

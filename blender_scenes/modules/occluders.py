@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from assets.catalog import Catalog
-from blender_scenes.modules.marks import marked
+from blender_scenes.modules.marks import amounts_of, marked
 from blender_scenes.modules.newcomers import NEAREST, in_front, with_distractor
 from blender_scenes.modules.view import View
 from blender_scenes.spec import ObjectSpec, SceneSpec
@@ -20,6 +20,8 @@ SPREAD = 0.25
 """Occlusion of the others is drawn as evenly about its mean."""
 EXCESS = 0.48
 """How much of what is hidden, and how often much is, need be drawn: other objects hide some by chance."""
+UNHURRIED = 4.0
+"""Occluders of slower objects are slower, too; in pixels a frame."""
 SMALLEST = 0.015
 """Minimum radius of an occluder, in image heights."""
 
@@ -84,6 +86,7 @@ class Occluders(Record):
         angle, turn = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.5)
         u = np.linspace(0, 1, view.moments)
         slide = rng.uniform(0.03, 0.15) if heavy else rng.uniform(0.03, 0.3)
+        slide *= _pace(item)
         along = slide * 2 * (u - rng.uniform(0.3, 0.7)) * rng.choice([-1.0, 1.0])
         heading = angle + turn * u
         across = rng.uniform(0.2, 1.0)
@@ -104,6 +107,12 @@ class Occluders(Record):
         depth = np.maximum(places[:, 2] * rng.uniform(0.5, 0.85), NEAREST)
         course = np.column_stack([places[:, :2] + near * course, depth])
         return in_front(rng, scene, assets, view, course, size)
+
+
+def _pace(item: ObjectSpec) -> float:
+    """How fast an occluder moves across its object: slowly if that is slow, whose visible part it would move."""
+    speed = (amounts_of(item, "paths") or {}).get("speed", UNHURRIED)
+    return float(np.clip(float(speed) / UNHURRIED, 0.1, 1.0))
 
 
 def disc(count: int) -> np.ndarray:

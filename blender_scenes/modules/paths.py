@@ -18,9 +18,11 @@ FAST, VERY_FAST = 20.0, 60.0
 """Pixels a frame at 480 rows."""
 SPEEDS = (0.2, 110.0)
 """Slowest and fastest."""
-SLOWED, FEWER = 0.09, 0.8
-"""Turns, occlusion and leaving the view move what is seen of an object by themselves: so much lower a median is drawn,
-and so much less often fast objects."""
+SLOWED, FEWER = 0.06, 0.8
+"""Turns, occlusion and leaving the view move what is seen of an object by themselves: so much slower than the median is
+what is drawn for the share ``CALM``, and so much less often are objects fast."""
+CALM = NormalDist().inv_cdf(0.68)
+"""As a normal number."""
 TURNING = 25.0
 """Objects slower than this turn less, in pixels a frame."""
 INNER = 0.5
@@ -29,9 +31,9 @@ WAVES = (0.5, 3.0)
 """How often it speeds up and slows down in a video."""
 BEYOND = 0.9
 """How far outside of the image a centre goes, in reaches of the object."""
-ANYWAY = 0.02
+ANYWAY = 0.08
 """Share of objects that are absent in some frame behind others, whatever their paths."""
-LATE = 1.08
+LATE = 1.15
 """Some do not return before the video ends."""
 DEPTHS = (4.0, 11.0)
 """Distances of the slowest and the fastest. What passes in front of an object moves what is seen of it."""
@@ -97,20 +99,29 @@ class Paths(Record):
     def _drawn(self, rng: np.random.Generator) -> Draw:
         number = rng.normal()
         rank = NormalDist().cdf(number)
-        likelier = 3 * rank**2  # 1 by mean; a slow one would take longer to leave than the video lasts
-        absent = bool(rng.random() < max(0.0, self.absent - ANYWAY) / (1 - ANYWAY) * likelier)
+        absent = bool(rng.random() < self._leaving(rank))
         returns, behind = rng.random() < min(1.0, LATE * self.returning), rng.random() < self.behind
         gap = float(np.exp(rng.uniform(*np.log(np.maximum(self.gap, 1e-3)))))
         start = float(rng.uniform(0.2, max(0.2, 0.85 - gap)) if returns else rng.uniform(0.5, 0.85))
         return Draw(self._speed(number), rank, absent, bool(behind), start, gap, bool(returns))
 
+    def _leaving(self, rank: float) -> float:
+        """The share of objects of this ``rank`` that leave: most are fast, as slow ones would take too long.
+
+        It is min(1, a rank⁵) with an ``a`` that makes its mean over all ranks what is wanted.
+        """
+        mean = max(0.0, self.absent - ANYWAY) / (1 - ANYWAY)
+        largest = 6 * mean if mean < 1 / 6 else (1.2 * max(1e-3, 1 - mean)) ** -5
+        return min(1.0, largest * rank**5)
+
     def _speed(self, number: float) -> float:
         """The mean speed that belongs to a normal ``number``: its logarithm is piecewise linear in it."""
         fast, very_fast = (NormalDist().inv_cdf(1 - FEWER * share) for share in (self.fast, self.very_fast))
         known = np.log([SLOWED * self.median, FAST, VERY_FAST])
-        slope = (known[1] - known[0]) / fast if number < 0 else (known[2] - known[1]) / (very_fast - fast)
-        inside = np.interp(number, [0, fast, very_fast], known)
-        return float(np.clip(np.exp(inside + slope * (min(number, 0) + max(number - very_fast, 0))), *SPEEDS))
+        calm = min(CALM, 0.9 * fast)
+        slope = (known[2] - known[1]) / (very_fast - fast)
+        inside = np.interp(number, [calm, fast, very_fast], known)
+        return float(np.clip(np.exp(inside + slope * max(number - very_fast, 0)), *SPEEDS))
 
 
 def _sent(item: ObjectSpec, rng: np.random.Generator, view: View, speed: float, rank: float | None) -> ObjectSpec:

@@ -77,7 +77,7 @@ class Physics(Record):
     drop: Annotated[Amount, Field(description="weight of objects that drop")] = 1.0
     throw: Annotated[Amount, Field(description="weight of objects that are thrown")] = 1.0
     roll: Annotated[Amount, Field(description="weight of objects that roll or slide")] = 1.0
-    seconds: Annotated[Range[Positive], Field(description="how long a video is in the world it shows")] = (1.0, 3.0)
+    seconds: Annotated[Range[Positive], Field(description="how long a video is in the world it shows")] = (0.8, 1.8)
     floor: Annotated[Range[float], Field(description="height of the floor where no room has one")] = (-1.7, -1.0)
     height: Annotated[Range[Amount], Field(description="metres from which objects fall")] = (0.8, 3.0)
     speed: Annotated[Range[Amount], Field(description="metres a second of thrown and rolling objects")] = (1.0, 4.0)

@@ -18,6 +18,8 @@ SHRUNK = 0.6
 """What occlusion and the image's border leave of a mask, by geometric mean (measured with all modules on)."""
 USUAL_NUMBER, CROWDED = 5, 0.5
 """Among more objects than usual each is smaller, by this power."""
+COMMONER = 1.15
+"""Objects that stand on a floor, or fall, come and go less than is drawn."""
 NARROWED = 0.84
 """What masks of one object vary by themselves need not be drawn."""
 LARGEST = 0.18
@@ -60,7 +62,7 @@ class Sizes(Record):
 
     def _sized(self, item: ObjectSpec, rng: np.random.Generator, view: View, share: float) -> ObjectSpec:
         """The object so that it covers ``share`` of the image by geometric mean over time, and comes or goes."""
-        thin, changing, nearer = rng.random() < self.thin, rng.random() < self.change, rng.random() < 0.5
+        thin, changing, nearer = rng.random() < self.thin, rng.random() < COMMONER * self.change, rng.random() < 0.5
         thickness, flat = float(np.exp(rng.uniform(*np.log(self.thinness)))), rng.random() < 0.4
         doublings = float(rng.uniform(*(self.changes if changing else (0.0, self.steady))))
         doublings *= 1 if nearer and share * 2**doublings < LARGEST else -1

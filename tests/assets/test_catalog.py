@@ -113,3 +113,19 @@ def test_a_bad_catalog_is_named(tmp_path, line, reason):
 def test_sum_lists_equal_content_once():
     both = Catalog.of([asset("a"), asset("b")]) + Catalog.of([asset("b", "texture"), asset("c")])
     assert [(each.hash, each.kind) for each in both.assets] == [("a", "mesh"), ("b", "mesh"), ("c", "mesh")]
+
+
+def test_joints_are_written_where_there_are_any_and_old_lines_stay_as_they_are(tmp_path):
+    line = (
+        '{"hash":"m","kind":"mesh","name":"the m","category":"thing","source":"test/m","licence":"CC0-1.0",'
+        '"creator":"someone","textures":[]}\n'
+    )
+    path = tmp_path / "catalog.jsonl"
+    path.write_text(line)
+    catalog = Catalog.load(path)
+    assert catalog == Catalog.of([asset("m")])
+    catalog.save(path)
+    assert path.read_text() == line
+    jointed = Catalog.of([asset("m").model_copy(update={"joints": (-1, 0, 1)})])
+    jointed.save(path)
+    assert path.read_text() == line.replace("[]}", '[],"joints":[-1,0,1]}') and Catalog.load(path) == jointed

@@ -11,7 +11,7 @@ import pytest
 from assets import packs
 from assets.models import asset_of, pick_models
 from assets.packs import install_pack, pack_models, unpack_model
-from assets.prepared import prepare_mesh
+from assets.prepared import Skeleton, prepare_mesh
 from assets.store import AssetStore
 from assets.surroundings import bundled_hdris, hdri_catalog
 from vosforge.errors import InputError, VOSForgeError
@@ -214,7 +214,15 @@ def test_an_asset_is_set_upright(tmp_path):
     # (x, y, z) -> (x, z, -y) in y-up axes, which are (x, z, -y) of ours: together a quarter turn about x.
     turned = store.mesh(asset_of(chair, mesh, store).hash)
     assert np.allclose(np.ptp(turned.vertices, axis=0), np.ptp(mesh.vertices, axis=0)[[0, 2, 1]], atol=1e-6)
-    assert np.allclose(turned.vertices, mesh.vertices @ np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]]).T, atol=1e-6)
+    turn = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
+    assert np.allclose(turned.vertices, mesh.vertices @ turn.T, atol=1e-6)
+    # Its joints turn with it, and its entry tells how they hang together.
+    skeleton = Skeleton(mesh.vertices[:2] / 2, np.array([-1, 0]), np.eye(2)[[0, 1, 0, 1]])
+    jointed = prepare_mesh("m", mesh.vertices, mesh.faces, skeleton=skeleton)
+    entry = asset_of(chair, jointed, store)
+    assert plain.joints == () and entry.joints == asset_of(lamp, jointed, store).joints == (-1, 0)
+    assert np.allclose(store.mesh(entry.hash).joints, jointed.joints @ turn.T, atol=1e-6)
+    assert np.array_equal(store.mesh(entry.hash).skin, jointed.skin)
 
 
 def test_hdris_are_found_without_bpy(tmp_path):

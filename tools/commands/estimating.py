@@ -11,9 +11,8 @@ from render.farm.jobs import DatasetConfig, begun_with, catalog_of
 from render.farm.layout import Layout, Resources, layout_for, worker_memory
 from render.farm.prepare import build_catalog
 from render.farm.process import BLENDER, BlenderUnusableError, cards_of
-from tools.commands.rendering import check_place
+from tools.commands.rendering import check_place, dataset_settings
 from tools.commands.status import duration
-from vosforge.config import read_config
 from vosforge.errors import InputError
 from vosforge.log import console
 from vosforge.processes import cores, free_memory
@@ -36,7 +35,7 @@ def estimate_lines(
     if out is not None:
         check_place(out)
     begun = begun_with(out) if out is not None else None
-    wanted = read_config(DatasetConfig, config, overrides, None if config else begun)
+    wanted = dataset_settings(out, config, overrides)
     try:
         layout = _layout(wanted, resources)
     except BlenderUnusableError as error:

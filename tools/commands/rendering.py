@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from assets.store import ASSETS, AssetStore
-from blender_scenes.presets import check_preset
+from blender_scenes.presets import DEFAULT_PRESET, check_preset
+from blender_scenes.sample import PRESETS
 from render.farm.jobs import RUN_PATIENCE, Dataset, DatasetConfig, begun_with, catalog_of
 from render.farm.layout import WHOLE_MACHINE, Resources
 from render.farm.ledger import PREPARING
@@ -19,7 +20,7 @@ from render.farm.process import BlenderUnusableError, cards_of
 from render.farm.runlog import Note, untold
 from render.farm.webhook import Webhook
 from tools.convert.importing import PIN
-from vosforge.config import read_config
+from vosforge.config import read_config, read_yaml
 from vosforge.errors import InputError
 from vosforge.locks import in_turn
 from vosforge.log import console
@@ -89,7 +90,7 @@ def render_to(
     Raises InputError, before anything is written, if ``out`` is unsuitable, the device is missing, or no Ray cluster
     answers.
     """
-    wanted = _settings(out, config, overrides)
+    wanted = dataset_settings(out, config, overrides)
     check_place(out)
     hook = Webhook(webhook, str(out), f"{part.number}/{part.of}" if part else None) if webhook is not None else None
     if resources.metrics_port is not None:
@@ -123,7 +124,7 @@ def open_part(
     address: str | None = None,
 ) -> Dataset:
     """`open_dataset` for a data set that several processes may start at once: one prepares it, the others wait."""
-    wanted = _settings(out, config, overrides)
+    wanted = dataset_settings(out, config, overrides)
     check_place(out)
     if begun_with(out):
         return open_dataset(out, wanted, store, part, address)
@@ -134,11 +135,18 @@ def open_part(
     with attempting(f"write to {out}"):
         out.mkdir(parents=True, exist_ok=True)
     with in_turn(out, "preparing", PREPARING):
-        return open_dataset(out, _settings(out, config, overrides), store, part, address)
+        return open_dataset(out, dataset_settings(out, config, overrides), store, part, address)
 
 
-def _settings(out: Place, config: Path | None, overrides: Mapping[str, object]) -> DatasetConfig:
-    return read_config(DatasetConfig, config, overrides, None if config else begun_with(out))
+def dataset_settings(out: Place | None, config: Path | None, overrides: Mapping[str, object]) -> DatasetConfig:
+    """The settings of a data set: those it was started with, or a file's, or the defaults, changed by ``overrides``.
+
+    A file that has a ``scene`` says what differs from the preset ``basic``, as those of data sets do.
+    """
+    base = begun_with(out) if out is not None and config is None else None
+    if base is None and (config is None or "scene" not in read_yaml(config)):
+        base = DatasetConfig(scene=PRESETS[DEFAULT_PRESET])
+    return read_config(DatasetConfig, config, overrides, base)
 
 
 def open_dataset(

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from assets.catalog import Catalog
+from assets.procedural import made_mesh
 from blender_scenes.making import with_meshes
 from blender_scenes.modules import DIVERSE, Modules
 from blender_scenes.modules.articulation import Articulated
@@ -50,7 +52,7 @@ def blender(tmp_path_factory):
 def show(blender, store, catalog, tmp_path):
     """Renders scene ``index`` of ``diverse`` with these modules only: its spec, frames and masks."""
 
-    def show(index, passes=(), **modules):
+    def show(index, passes=(), catalog=catalog, **modules):
         settings = SETTINGS.model_copy(update={"passes": passes})
         config = PRESETS["diverse"].model_copy(update={"modules": Modules(**modules), "objects": (3, 3)})
         spec = sample_scene(config, settings, catalog, seed=2, index=index, split="train")
@@ -156,6 +158,20 @@ def test_a_room_with_standing_objects(show, store):
     far = np.isfinite(expected) & np.isfinite(depth[0])
     assert np.quantile(np.abs(depth[0][far] / expected[far] - 1), 0.99) < 0.002
     assert (np.isfinite(expected) == np.isfinite(depth[0])).mean() > 0.995
+
+
+def test_models_that_move_in_their_bones(show, store, catalog):
+    """A model of the catalog bends as its joints say, and its mask is that of the bent model."""
+    mesh = made_mesh("hinged", 3, store)
+    bones = {"hash": store.put_mesh(mesh), "textures": mesh.textures, "joints": tuple(mesh.parents.tolist())}
+    others = [asset for asset in catalog.assets if asset.kind != "mesh"]
+    with_bones = Catalog.of([catalog.of_kind("mesh")[0].model_copy(update=bones), *others])
+    _, still, masks = show(3, catalog=with_bones)
+    swinging = Articulated(share=0.0, armatures=1.0, reach=(2.0, 2.0))
+    spec, moving, bent = show(3, catalog=with_bones, articulation=swinging)
+    assert all(item.mesh == bones["hash"] and item.joints for item in spec.objects)
+    check_masks(spec, store, bent)
+    assert (bent != masks).sum() > 0.05 * (masks > 0).sum() and np.abs(moving - still).max() > 30
 
 
 @pytest.mark.parametrize("photos", [0.0, 1.0])
