@@ -31,7 +31,7 @@ WAVES = (0.5, 3.0)
 """How often it speeds up and slows down in a video."""
 BEYOND = 0.9
 """How far outside of the image a centre goes, in reaches of the object."""
-ANYWAY = 0.08
+ANYWAY = 0.12
 """Share of objects that are absent in some frame behind others, whatever their paths."""
 LATE = 1.15
 """Some do not return before the video ends."""
@@ -109,11 +109,11 @@ class Paths(Record):
     def _leaving(self, rank: float) -> float:
         """The share of objects of this ``rank`` that leave: most are fast, as slow ones would take too long.
 
-        It is min(1, a rank⁵) with an ``a`` that makes its mean over all ranks what is wanted.
+        It is min(1, a rank⁸) with an ``a`` that makes its mean over all ranks what is wanted.
         """
         mean = max(0.0, self.absent - ANYWAY) / (1 - ANYWAY)
-        largest = 6 * mean if mean < 1 / 6 else (1.2 * max(1e-3, 1 - mean)) ** -5
-        return min(1.0, largest * rank**5)
+        largest = 9 * mean if mean < 1 / 9 else (9 / 8 * max(1e-3, 1 - mean)) ** -8
+        return min(1.0, largest * rank**8)
 
     def _speed(self, number: float) -> float:
         """The mean speed that belongs to a normal ``number``: its logarithm is piecewise linear in it."""
