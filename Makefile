@@ -15,8 +15,8 @@ BLENDER_VENV := $(VENV)-blender-$(BLENDER)
 # Extra words for `vosforge demo`, for example ARGS="--video path/to/JPEGImages/480p/car", or for `bench-render`.
 ARGS ?=
 
-.PHONY: help demo small test test-all test-blender bench bench-loading bench-remote bench-render bench-scaling bench-memory bench-farm \
-  bench-faults bench-networks bench-long-video bench-training lint setup clean
+.PHONY: help demo small test test-all test-blender bench bench-loading bench-remote bench-render bench-scaling bench-modules \
+  bench-memory bench-farm bench-faults bench-networks bench-long-video bench-training lint setup clean
 
 help:
 	@echo "make demo   [ASSETS=sweethome3d] [ARGS=...]  set up, then render, train a little, segment, report"
@@ -27,6 +27,7 @@ help:
 	@echo "make bench                                   the benchmarks: they produce the figures in docs/figures.md"
 	@echo "make bench-render [ASSETS=...] [ARGS=...]    only what rendering costs (the first time hours, for references)"
 	@echo "make bench-scaling [ARGS=...]                frames a second by processes and threads, and their memory"
+	@echo "make bench-modules [ARGS=...]                what clips of each preset cost, and each module of diverse"
 	@echo "make bench-memory [ARGS=...]                 whether a Blender process grows over many videos"
 	@echo "make bench-farm [ARGS=...]                   what a farm costs beside Blender: 30,000 videos that render nothing"
 	@echo "make bench-faults [ARGS=...]                 45 minutes of rendering while everything is killed, again and again"
@@ -69,7 +70,7 @@ $(BLENDER_VENV)/.ready: requirements.txt
 	$(@D)/bin/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r $(@D)/requirements.txt
 	@touch $@
 
-bench: bench-loading bench-remote bench-render bench-scaling bench-memory bench-farm bench-networks bench-long-video bench-training
+bench: bench-loading bench-remote bench-render bench-scaling bench-modules bench-memory bench-farm bench-networks bench-long-video bench-training
 
 bench-loading: setup
 	$(BIN)/python -m benchmarks.loading
@@ -85,6 +86,9 @@ endif
 
 bench-scaling: setup
 	$(BIN)/python -m benchmarks.scaling --assets $(ASSETS) $(ARGS)
+
+bench-modules: setup
+	$(BIN)/python -m benchmarks.modules --assets $(ASSETS) $(ARGS)
 
 bench-memory: setup
 	$(BIN)/python -m benchmarks.memory --assets $(ASSETS) $(ARGS)

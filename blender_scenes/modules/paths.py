@@ -21,7 +21,7 @@ SPEEDS = (0.2, 110.0)
 SLOWED, FEWER = 0.06, 0.8
 """Turns, occlusion and leaving the view move what is seen of an object by themselves: so much slower than the median is
 what is drawn for the share ``CALM``, and so much less often are objects fast."""
-CALM = NormalDist().inv_cdf(0.68)
+CALM = NormalDist().inv_cdf(0.72)
 """As a normal number."""
 TURNING = 25.0
 """Objects slower than this turn less, in pixels a frame."""
@@ -31,7 +31,7 @@ WAVES = (0.5, 3.0)
 """How often it speeds up and slows down in a video."""
 BEYOND = 0.9
 """How far outside of the image a centre goes, in reaches of the object."""
-ANYWAY = 0.08
+ANYWAY = 0.12
 """Share of objects that are absent in some frame behind others, whatever their paths."""
 LATE = 1.15
 """Some do not return before the video ends."""
@@ -63,7 +63,7 @@ class Paths(Record):
     median: Annotated[float, Field(gt=0, lt=20, description="median of the mean speeds")] = 4.0
     fast: Annotated[Share, Field(gt=0, lt=0.5, description="share of objects over 20")] = 0.2
     very_fast: Annotated[Share, Field(gt=0, lt=0.5, description="share of objects over 60; less than fast")] = 0.03
-    distractors: Annotated[Amount, Field(description="speed of distractors, relative to that of objects")] = 0.3
+    distractors: Annotated[Amount, Field(description="speed of distractors, relative to that of objects")] = 0.15
     absent: Annotated[Share, Field(description="share of objects that are absent in some frame")] = 0.45
     returning: Annotated[Share, Field(description="share of these that return")] = 0.7
     behind: Annotated[Share, Field(description="share of these that hide behind a distractor, if small enough")] = 0.3
@@ -80,9 +80,10 @@ class Paths(Record):
             item = _sent(item, own, view, drawn.speed, drawn.rank)
             told: dict[str, float | bool] = {"speed": drawn.speed, "absent": drawn.absent}
             if drawn.absent:
-                told |= {"start": drawn.start, "gap": drawn.gap, "returns": drawn.returns, "behind": drawn.behind}
+                hides = drawn.behind and bool(view.reach(item).mean() < self.hidden_radius)
+                told |= {"start": drawn.start, "gap": drawn.gap, "returns": drawn.returns, "behind": hides}
                 end = drawn.start + drawn.gap if drawn.returns else np.inf
-                if drawn.behind and view.reach(item).mean() < self.hidden_radius:
+                if hides:
                     screens.append(crossing(own, scene, assets, view, item, drawn.start, end))
                 else:
                     item = _outside(item, view, drawn.start, end)
@@ -108,11 +109,11 @@ class Paths(Record):
     def _leaving(self, rank: float) -> float:
         """The share of objects of this ``rank`` that leave: most are fast, as slow ones would take too long.
 
-        It is min(1, a rank⁵) with an ``a`` that makes its mean over all ranks what is wanted.
+        It is min(1, a rank⁸) with an ``a`` that makes its mean over all ranks what is wanted.
         """
         mean = max(0.0, self.absent - ANYWAY) / (1 - ANYWAY)
-        largest = 6 * mean if mean < 1 / 6 else (1.2 * max(1e-3, 1 - mean)) ** -5
-        return min(1.0, largest * rank**5)
+        largest = 9 * mean if mean < 1 / 9 else (9 / 8 * max(1e-3, 1 - mean)) ** -8
+        return min(1.0, largest * rank**8)
 
     def _speed(self, number: float) -> float:
         """The mean speed that belongs to a normal ``number``: its logarithm is piecewise linear in it."""

@@ -73,12 +73,12 @@ class Start(NamedTuple):
 class Physics(Record):
     """In some scenes objects drop, are thrown or roll, on a floor; a worker simulates how they go on."""
 
-    share: Annotated[Share, Field(description="share of scenes with physics")] = 0.15
+    share: Annotated[Share, Field(description="share of scenes with physics")] = 0.12
     objects: Annotated[Share, Field(description="share of their objects that take part")] = 0.9
     drop: Annotated[Amount, Field(description="weight of objects that drop")] = 1.0
     throw: Annotated[Amount, Field(description="weight of objects that are thrown")] = 1.0
     roll: Annotated[Amount, Field(description="weight of objects that roll or slide")] = 1.0
-    seconds: Annotated[Range[Positive], Field(description="how long a video is in the world it shows")] = (0.8, 1.8)
+    seconds: Annotated[Range[Positive], Field(description="how long a video is in the world it shows")] = (0.6, 1.4)
     floor: Annotated[Range[float], Field(description="height of the floor where no room has one")] = (-1.7, -1.0)
     height: Annotated[Range[Amount], Field(description="metres from which objects fall")] = (0.8, 3.0)
     speed: Annotated[Range[Amount], Field(description="metres a second of thrown and rolling objects")] = (1.0, 4.0)

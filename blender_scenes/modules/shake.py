@@ -22,7 +22,7 @@ class Shake(Record):
     share: Annotated[Share, Field(description="share of scenes with a hand-held camera")] = 0.35
     pixels: Annotated[
         Range[Amount], Field(description="root mean square of how far the image moves, in pixels at 480 rows")
-    ] = (0.5, 4.0)
+    ] = (0.5, 3.0)
     period: Annotated[Range[Amount], Field(description="frames that one swing takes; at least 4")] = (5.0, 24.0)
     sway: Annotated[Amount, Field(description="metres that the camera moves by for each pixel")] = 0.004
 

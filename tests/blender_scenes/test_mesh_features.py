@@ -98,6 +98,11 @@ def opaque(glb):
     glb.node(mesh=glb.mesh(pbr(glb, glb.texture(PICTURE))))
 
 
+def glass(glb):
+    glb.json["extensionsUsed"] = ["KHR_materials_transmission"]
+    glb.node(mesh=glb.mesh(pbr(glb, extensions={"KHR_materials_transmission": {"transmissionFactor": 1.0}})))
+
+
 def second_uv(glb):
     picture = {"index": glb.texture(RGB), "texCoord": 1}
     glb.node(mesh=glb.mesh(pbr(glb, picture), (QUAD_UV, QUAD_UV / 4)))
@@ -155,13 +160,9 @@ def instanced(glb):
         glb.node(mesh=mesh, translation=[x, 0, 0])
 
 
-MADE = {
-    make.__name__: make
-    for make in (plain, factor, unlit, painted, painted_picture, white_paint, bare_paint, mask, blend, faint, opaque)
-} | {
-    make.__name__: make
-    for make in (second_uv, transformed, emission, clamped, two_scenes, second_scene_first, morphed, skinned, instanced)
-}
+LOOKS = (plain, factor, unlit, painted, painted_picture, white_paint, bare_paint, mask, blend, faint, opaque, glass)
+PLACES = (second_uv, transformed, emission, clamped, two_scenes, second_scene_first, morphed, skinned, instanced)
+MADE = {make.__name__: make for make in (*LOOKS, *PLACES)}
 TRIANGLE = "v 0 0 0\nv 1 0 0\nv 0 1 0\n"
 STL = "solid x\nfacet normal 0 0 1\nouter loop\nvertex {}\nvertex 1 0 0\nvertex 0 1 0\nendloop\nendfacet\nendsolid x\n"
 
@@ -305,6 +306,10 @@ def test_alpha_cuts_out_where_the_file_says_so(imported):
     assert mesh.materials[0].cutout and mesh.materials[0].cutoff is None and np.array_equal(picture, PICTURE)
     mesh, picture, _ = get("faint")
     assert mesh.materials[0].cutout and np.allclose(picture[..., 3], PICTURE[..., 3] / 2, atol=0.6)
+
+
+def test_glass_is_a_surface_with_its_own_label(imported):
+    assert imported[0]("glass")[0].materials[0].solid
 
 
 def test_texture_coordinates_are_those_of_the_picture(imported):

@@ -2,16 +2,18 @@ import numpy as np
 import pytest
 
 from blender_scenes.modules.marks import amounts_of
+from blender_scenes.modules.physics import Physics
 from blender_scenes.sample import PRESETS, sample_scene
 from blender_scenes.spec import BakedMotion, RenderSettings
 from blender_scenes.strides import every
 from blender_scenes.trajectories import camera_poses, object_poses
 
 DIVERSE = PRESETS["diverse"]
+OFTEN = DIVERSE.modules.model_copy(update={"physics": Physics(share=0.4)})
 
 
 def draw(catalog, frames, index, **changes):
-    config = DIVERSE.model_copy(update=changes)
+    config = DIVERSE.model_copy(update={"modules": OFTEN} | changes)
     render = RenderSettings(width=96, height=64, frames=frames)
     return sample_scene(config, render, catalog, seed=8, index=index, split="train")
 

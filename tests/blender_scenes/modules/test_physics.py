@@ -61,7 +61,7 @@ def test_some_scenes_have_physics_and_their_specs_say_how_it_starts(paper_catalo
             assert (item.mesh, item.texture) == (plain.mesh, plain.texture)
             assert (item.motion.kind == "simulated") == bool(item.traits)
             assert item.motion.kind == "curve" or item.motion.location[2] > on.physics.floor - 1e-9
-    assert pytest.approx(with_it, abs=6) == 0.15 * 60
+    assert pytest.approx(with_it, abs=6) == 0.12 * 60
 
 
 def test_what_falls_in_a_room_falls_on_the_rooms_floor(paper_catalog):

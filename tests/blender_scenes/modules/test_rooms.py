@@ -77,7 +77,8 @@ def test_what_stands_touches_the_ground_in_every_frame_and_is_upright(paper_cata
                 lowest = (geometry.mesh(number).vertices @ pose[:3, :3].T + pose[:3, 3])[:, 2].min()
                 assert lowest == pytest.approx(on.ground.offset, abs=1e-9)
                 assert np.allclose(pose[2, :2], 0, atol=1e-6) and np.allclose(pose[:2, 2], 0, atol=1e-6)
-            moved = View(on).places(item)[:, :2] - View(off).places(before)[:, :2]
-            assert np.linalg.norm(moved, axis=1).max() < 0.21
+                moved = View(on).places(item)[:, :2] - View(off).places(before)[:, :2]
+                assert np.ptp(moved, axis=0).max() < 0.021  # it goes as it went, there or some way below
+                assert -0.011 < moved[:, 1].min() <= moved[:, 1].max() < 0.311
     objects = sum(len(draw(paper_catalog, Modules(), n).objects) for n in SCENES)
     assert wanted / objects == pytest.approx(0.7, abs=0.15) and stands > 0.3 * wanted
