@@ -38,7 +38,7 @@ GRID = 4
 
 CornersOf = Callable[[int], tuple[np.ndarray | None, np.ndarray]]
 """From an object's number (from 1) to data that only Blender has: corner UVs, possibly generated, float32
-``[F, 3, 2]``, and shading normals ``[F, 3, 3]`` in mesh axes."""
+``[F, 3, 2]``, and shading normals ``[F, 3, 3]`` in mesh axes, of its shape in the current frame."""
 
 
 class Shown(NamedTuple):
@@ -57,7 +57,7 @@ class Albedo:
 
     def __init__(self, geometry: SceneGeometry, store: AssetStore, corners: CornersOf) -> None:
         """Raises VOSForgeError when ``store`` lacks an image."""
-        self._geometry, spec = geometry, geometry.spec
+        self._geometry, self._corners_of, spec = geometry, corners, geometry.spec
         self._images = _Images(store)
         looks = [self._object_looks(number, *corners(number)) for number in geometry.numbers]
         still = []
@@ -73,11 +73,19 @@ class Albedo:
         self._still = still
         self._first = np.cumsum([0, *(len(each.known) for each in looks)])
         self._looks = Painted(*(np.concatenate(parts) for parts in zip(*looks, strict=True)))
+        self._bending = [
+            number
+            for number, item in enumerate(geometry.items, start=1)
+            if item.texture is not None and item.wrap == "box" and not item.rigid
+        ]
+        """Objects whose textures are laid by normals that change with their shape."""
         self._texels = self._images.together()
 
     def shown(self, t: int, regions: Sequence[Region]) -> list[Shown]:
-        """The surfaces of frame ``t`` in each of ``regions``."""
+        """The surfaces of frame ``t``, current in Blender, in each of ``regions``."""
         parts = list(self._corners(t))
+        for number in self._bending:
+            self._looks.normal[self._first[number - 1] : self._first[number]] = self._corners_of(number)[1]
         return [self._shown(parts, region) for region in regions]
 
     def _shown(self, parts: Sequence[np.ndarray], region: Region) -> Shown:
@@ -109,7 +117,6 @@ class Albedo:
                 looks.kind[:] = BY_BOX
                 looks.place[:] = mesh.box_places[mesh.faces]
                 looks.normal[:] = normals
-                looks.known[:] &= item.rigid  # deformation rotates the normals
         else:
             materials = materials_shown(item, mesh)
             place = mesh.material_index if len(materials) > 1 else np.zeros(len(mesh.faces), np.int64)
