@@ -47,7 +47,7 @@ class Sheet(NamedTuple):
 
 
 IN_ROOMS: dict[str, dict[str, object]] = {"rooms": {"share": 1.0}}
-FAST: dict[str, dict[str, object]] = {"paths": {"median": 12.0, "absent": 0.0}}
+FAST: dict[str, dict[str, object]] = {"paths": {"median": 18.0, "fast": 0.45, "absent": 0.0}}
 SHEETS = {
     "light": Sheet({"light": {"sun": 0.3, "panels": 0.3, "colored": 0.2, "night": 0.2}}),
     "weather": Sheet({"weather": {"fog": 1.0}}),
@@ -65,10 +65,9 @@ SHEETS = {
     "occluders": Sheet({"occluders": {"free": 0.0}}, moves=True),
     "contact": Sheet(IN_ROOMS | {"contact": {"share": 1.0, "bend": 1.0}}),
     "physics": Sheet({"physics": {"share": 1.0, "objects": 1.0}}, moves=True),
-    "shake": Sheet({"shake": {"share": 1.0}}, moves=True),
-    "blur": Sheet(FAST | {"blur": {"share": 1.0}}),
+    "blur": Sheet(FAST | {"blur": {"share": 1.0, "length": (20.0, 40.0)}}),
 }
-"""By the module they show; ``diverse`` is one more."""
+"""By the module they show; ``diverse`` is one more. Shake is too little to be seen in three frames."""
 
 
 def drawn(name: str, seed: int, catalog: Catalog) -> Iterator[SceneSpec]:
@@ -109,7 +108,7 @@ def rendered(blender: BlenderProcess, spec: SceneSpec, store: AssetStore, folder
 def arranged(name: str, videos: list[list[np.ndarray]]) -> np.ndarray:
     """The sheet: five draws a row, or two where three frames of each are shown."""
     moves = name in SHEETS and SHEETS[name].moves
-    pictures = [np.hstack(frames) if moves else frames[0] for frames in videos]
+    pictures = [contact_sheet([frames], [[""] * len(frames)], gap=1) if moves else frames[0] for frames in videos]
     columns = 2 if moves else 5
     rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
     return contact_sheet(rows, [[""] * len(row) for row in rows])
