@@ -175,6 +175,15 @@ UNMADE = "0" * 32
 """Stands for the content hash of a mesh that is still to be made."""
 
 
+class Patch(Record):
+    """The part of an image that a box projection lays on an object, in copies of the image."""
+
+    corner: Vector
+    """Where the box's lowest corner is on the image, by the box's axes."""
+    side: Annotated[float, Field(gt=0)]
+    """How much of the image lies along each of its sides."""
+
+
 class ObjectSpec(Record):
     """A prepared mesh that moves, and may change its shape. A labelled object's instance id is its place + 1."""
 
@@ -189,6 +198,8 @@ class ObjectSpec(Record):
     """An image that replaces the mesh's own materials."""
     wrap: Wrap = "box"
     """How it is applied: box projection, or new UVs (as in BL30K)."""
+    patch: Annotated[Patch | None, Field(exclude_if=lambda patch: patch is None)] = None
+    """What box projection shows of it; None: all of it on each side."""
     motion: Annotated[CurveMotion | BakedMotion | SimulatedMotion, Field(discriminator="kind")]
     deformation: Deformation | None = None
     joints: Annotated[tuple[JointMotion, ...], Field(exclude_if=lambda joints: not joints)] = ()

@@ -9,7 +9,7 @@ import bpy
 from assets.prepared import MATT, REFLECTANCE, SOLID, SPECULAR, Material, PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.blender.meshes import PAINTED, REST
-from blender_scenes.spec import BOX_BLEND, Wrap
+from blender_scenes.spec import BOX_BLEND, Patch, Wrap
 
 LABEL_ALPHA = "label alpha"
 """Name of the node that routes the alpha of partly transparent surfaces, so that label renders can threshold it."""
@@ -20,8 +20,11 @@ def prepared_materials(mesh: PreparedMesh, store: AssetStore) -> list[bpy.types.
     return [principled_material(material, store, mesh.corner_color is not None) for material in mesh.materials]
 
 
-def image_material(image: Path, wrap: Wrap) -> bpy.types.Material:
-    """A matte material that maps ``image`` onto any mesh: by box projection, which needs no UVs, or by UVs."""
+def image_material(image: Path, wrap: Wrap, patch: Patch | None) -> bpy.types.Material:
+    """A matte material that maps ``image`` onto any mesh: by box projection, which needs no UVs, or by UVs.
+
+    ``patch``: what box projection shows of it.
+    """
     material, shader = _new("replacement texture")
     shader.inputs["Roughness"].default_value = 0.6
     nodes, links = material.node_tree.nodes, material.node_tree.links
@@ -30,7 +33,14 @@ def image_material(image: Path, wrap: Wrap) -> bpy.types.Material:
         texture.projection, texture.projection_blend = "BOX", BOX_BLEND
         rest = nodes.new("ShaderNodeAttribute")  # undeformed coordinates, so that the image follows the surface
         rest.attribute_name = REST
-        links.new(rest.outputs["Vector"], texture.inputs["Vector"])
+        place = rest.outputs["Vector"]
+        if patch is not None:
+            scaled = nodes.new("ShaderNodeVectorMath")
+            scaled.operation = "MULTIPLY_ADD"
+            scaled.inputs[1].default_value, scaled.inputs[2].default_value = [patch.side] * 3, patch.corner
+            links.new(place, scaled.inputs[0])
+            place = scaled.outputs["Vector"]
+        links.new(place, texture.inputs["Vector"])
     links.new(texture.outputs["Color"], shader.inputs["Base Color"])
     _give_reflectance(material, shader, SPECULAR)
     return material

@@ -116,6 +116,8 @@ class Albedo:
             if item.wrap == "box":
                 looks.kind[:] = BY_BOX
                 looks.place[:] = mesh.box_places[mesh.faces]
+                if item.patch is not None:
+                    looks.place[:] = looks.place * item.patch.side + np.array(item.patch.corner)
                 looks.normal[:] = normals
         else:
             materials = materials_shown(item, mesh)

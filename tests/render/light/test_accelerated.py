@@ -8,7 +8,7 @@ import pytest
 
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
-from blender_scenes.spec import Deformation, LensSpec, RenderSettings
+from blender_scenes.spec import Deformation, LensSpec, Patch, RenderSettings
 from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from render.light.accelerated import accelerated
@@ -92,7 +92,8 @@ def test_what_deforms_is_no_noisier_than_what_does_not(blender, scenes, store, c
     """Textures are laid on both without noise, as their shape is in each frame."""
     texture = catalog.of_kind("texture")[0].hash
     spec = scenes["on a ground"]
-    worn = {"texture": texture, "wrap": "box", "material": None, "deformation": None}
+    patch = Patch(corner=(0.3, 0.4, 1.6), side=0.6)
+    worn = {"texture": texture, "wrap": "box", "patch": patch, "material": None, "deformation": None}
     items = [item.model_copy(update=worn) for item in spec.objects]
     bent = [item.model_copy(update={"deformation": Deformation(bend=(0.3, 1.0))}) for item in items]
     off_by = []
@@ -106,7 +107,7 @@ def test_what_deforms_is_no_noisier_than_what_does_not(blender, scenes, store, c
         )
         at = truth.masks() > 0
         off_by.append(np.abs(seen.frames().astype(float) - truth.frames())[at].mean())
-    assert off_by[1] < 1.3 * off_by[0]
+    assert off_by[0] < 12 and off_by[1] < 1.3 * off_by[0]
 
 
 @pytest.mark.blender
