@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import bpy
+import numpy as np
 
 from assets.prepared import MATT, REFLECTANCE, SOLID, SPECULAR, Material, PreparedMesh
 from assets.store import AssetStore
@@ -23,7 +24,7 @@ def prepared_materials(mesh: PreparedMesh, store: AssetStore) -> list[bpy.types.
 def image_material(image: Path, wrap: Wrap, patch: Patch | None) -> bpy.types.Material:
     """A matte material that maps ``image`` onto any mesh: by box projection, which needs no UVs, or by UVs.
 
-    ``patch``: what box projection shows of it.
+    ``patch``: the part of it that box projection shows.
     """
     material, shader = _new("replacement texture")
     shader.inputs["Roughness"].default_value = 0.6
@@ -33,17 +34,23 @@ def image_material(image: Path, wrap: Wrap, patch: Patch | None) -> bpy.types.Ma
         texture.projection, texture.projection_blend = "BOX", BOX_BLEND
         rest = nodes.new("ShaderNodeAttribute")  # undeformed coordinates, so that the image follows the surface
         rest.attribute_name = REST
-        place = rest.outputs["Vector"]
+        links.new(rest.outputs["Vector"], texture.inputs["Vector"])
         if patch is not None:
-            scaled = nodes.new("ShaderNodeVectorMath")
-            scaled.operation = "MULTIPLY_ADD"
-            scaled.inputs[1].default_value, scaled.inputs[2].default_value = [patch.side] * 3, patch.corner
-            links.new(place, scaled.inputs[0])
-            place = scaled.outputs["Vector"]
-        links.new(place, texture.inputs["Vector"])
+            texture.image = _cut(texture.image, patch)
     links.new(texture.outputs["Color"], shader.inputs["Base Color"])
     _give_reflectance(material, shader, SPECULAR)
     return material
+
+
+def _cut(image: bpy.types.Image, patch: Patch) -> bpy.types.Image:
+    width, height = image.size
+    pixels = np.empty((height, width, 4), np.float32)
+    image.pixels.foreach_get(pixels.ravel())
+    part = np.ascontiguousarray(patch.of(pixels))
+    cut = bpy.data.images.new(f"part of {image.name}", part.shape[1], part.shape[0], alpha=True)
+    cut.pixels.foreach_set(part.ravel())
+    cut.pack()
+    return cut
 
 
 def plane_material(name: str, image: Path, emission: float) -> bpy.types.Material:

@@ -38,8 +38,8 @@ class Camouflage(Record):
         return each_changed(scene, rng, worn, distractors=False)
 
 
-def hidden(plane: PlaneSpec, item: ObjectSpec, view: View) -> Patch:
-    """The part of the image on the scene's backdrop, or else its ground, that the object hides halfway."""
+def hidden(plane: PlaneSpec, item: ObjectSpec, view: View) -> Patch | None:
+    """The part of the image on the scene's backdrop, or else its ground, that the object hides halfway; None: all."""
     middle, facing = view.moments // 2, 1 if view.scene.backdrop is not None else 2
     camera = np.linalg.inv(view.to_camera[middle])[:3, 3]
     ray = view.world(view.places(item))[middle] - camera
@@ -47,11 +47,10 @@ def hidden(plane: PlaneSpec, item: ObjectSpec, view: View) -> Patch:
     farther = (plane.offset - camera[facing]) / ray[facing] if ray[facing] else most
     farther = float(np.clip(farther, least, most)) if farther > 0 else most
     scale = plane.repeat / plane.size
-    side = SIDE * view.scales(item)[middle].mean() * farther * scale
-    u, v = np.delete(camera + farther * ray, facing) * scale + plane.repeat / 2
-    u, v = (1 - abs(1 - place % 2) for place in (u, v))  # the plane's images are mirrored
-    if side < 1:
-        u, v = np.clip([u, v], side / 2, 1 - side / 2)
-    # Box projection shows x and z on the side that faces the camera, and x from right to left (as Blender has it).
-    across, up = float(1 - u - side / 2), float(v - side / 2)
-    return Patch(corner=(across, across, up), side=float(side))
+    side = float(SIDE * view.scales(item)[middle].mean() * farther * scale)
+    if side >= 1:
+        return None
+    places = np.delete(camera + farther * ray, facing) * scale + plane.repeat / 2
+    places = 1 - np.abs(1 - places % 2)  # every second copy of the image is mirrored
+    left, bottom = np.clip(places - side / 2, 0, 1 - side).tolist()
+    return Patch(left=left, bottom=bottom, side=side)

@@ -14,7 +14,7 @@ from PIL import Image
 from assets.prepared import MATT, SPECULAR, Material
 from assets.store import AssetStore
 from blender_scenes.geometry import SceneGeometry, moved, plane_corners
-from blender_scenes.spec import PlaneSpec
+from blender_scenes.spec import Patch, PlaneSpec
 from render.geometry.surfaces import HALVES, lamp_box, materials_shown, plane_triangles
 from render.light.raster import (
     BY_BOX,
@@ -112,12 +112,10 @@ class Albedo:
         item, mesh = self._geometry.items[number - 1], self._geometry.mesh(number)
         looks = _plain(len(mesh.faces), SPECULAR)
         if item.texture is not None:
-            self._set_image(looks, slice(None), item.texture)
+            self._set_image(looks, slice(None), item.texture, item.patch if item.wrap == "box" else None)
             if item.wrap == "box":
                 looks.kind[:] = BY_BOX
                 looks.place[:] = mesh.box_places[mesh.faces]
-                if item.patch is not None:
-                    looks.place[:] = looks.place * item.patch.side + np.array(item.patch.corner)
                 looks.normal[:] = normals
         else:
             materials = materials_shown(item, mesh)
@@ -137,9 +135,9 @@ class Albedo:
             self._set_image(looks, here, material.texture)
         looks.known[here] &= material.alpha == 1.0 and not material.cutout
 
-    def _set_image(self, looks: Painted, here: np.ndarray | slice, content: str) -> None:
+    def _set_image(self, looks: Painted, here: np.ndarray | slice, content: str, patch: Patch | None = None) -> None:
         looks.kind[here] = BY_UV
-        looks.image[here], looks.known[here] = self._images.number(content)
+        looks.image[here], looks.known[here] = self._images.number(content, patch)
 
     def _plane_looks(self, plane: PlaneSpec, facing: int) -> Painted:
         looks = _plain(2, MATT)
@@ -162,20 +160,21 @@ def _plain(faces: int, besides: float) -> Painted:
 
 
 class _Images:
-    """Images by content hash, each loaded once."""
+    """Images, or parts of them, by content hash, each loaded once."""
 
     def __init__(self, store: AssetStore) -> None:
         self._store = store
-        self._numbers: dict[str, tuple[int, bool]] = {}
+        self._numbers: dict[tuple[str, Patch | None], tuple[int, bool]] = {}
         self._levels: list[list[np.ndarray]] = []
 
-    def number(self, content: str) -> tuple[int, bool]:
+    def number(self, content: str, patch: Patch | None) -> tuple[int, bool]:
         """The image's index, and whether it is 8-bit and opaque; for others, Pillow and Cycles can disagree."""
-        if content not in self._numbers:
+        if (content, patch) not in self._numbers:
             with Image.open(self._store.image_path(content)) as image:
-                self._numbers[content] = len(self._levels), image.mode in ("RGB", "L")
-                self._levels.append(_levels(np.asarray(image.convert("RGB"))[::-1]))
-        return self._numbers[content]
+                self._numbers[content, patch] = len(self._levels), image.mode in ("RGB", "L")
+                pixels = np.asarray(image.convert("RGB"))[::-1]
+                self._levels.append(_levels(pixels if patch is None else patch.of(pixels)))
+        return self._numbers[content, patch]
 
     def together(self) -> Images:
         """All images in one array."""

@@ -92,7 +92,7 @@ def test_what_deforms_is_no_noisier_than_what_does_not(blender, scenes, store, c
     """Textures are laid on both without noise, as their shape is in each frame."""
     texture = catalog.of_kind("texture")[0].hash
     spec = scenes["on a ground"]
-    patch = Patch(corner=(0.3, 0.4, 1.6), side=0.6)
+    patch = Patch(left=0.3, bottom=0.55, side=0.4)
     worn = {"texture": texture, "wrap": "box", "patch": patch, "material": None, "deformation": None}
     items = [item.model_copy(update=worn) for item in spec.objects]
     bent = [item.model_copy(update={"deformation": Deformation(bend=(0.3, 1.0))}) for item in items]
