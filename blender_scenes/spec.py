@@ -6,10 +6,11 @@ stands at u = t / (T - 1). Assets are named by content hash.
 
 from typing import Annotated, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from assets.prepared import Material
-from vosforge.config import Record
+from vosforge.config import Record, Share
 from vosforge.terms import Split
 
 Vector = tuple[float, float, float]
@@ -177,6 +178,20 @@ UNMADE = "0" * 32
 """Stands for the content hash of a mesh that is still to be made."""
 
 
+class Patch(Record):
+    """A square part of an image, in shares of its width and height."""
+
+    left: Share
+    bottom: Share
+    side: Annotated[Share, Field(gt=0)]
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        """This part of ``image [H, W, ...]``, bottom row first; at least one pixel."""
+        (height, width), side = image.shape[:2], self.side
+        low, left = min(int(self.bottom * height), height - 1), min(int(self.left * width), width - 1)
+        return image[low : low + max(round(side * height), 1), left : left + max(round(side * width), 1)]
+
+
 class ObjectSpec(Record):
     """A prepared mesh that moves, and may change its shape. A labelled object's instance id is its place + 1."""
 
@@ -191,6 +206,8 @@ class ObjectSpec(Record):
     """An image that replaces the mesh's own materials."""
     wrap: Wrap = "box"
     """How it is applied: box projection, or new UVs (as in BL30K)."""
+    patch: Annotated[Patch | None, Field(exclude_if=lambda patch: patch is None)] = None
+    """The part of it that box projection lays on each side; None: all of it."""
     motion: Annotated[CurveMotion | BakedMotion | SimulatedMotion, Field(discriminator="kind")]
     deformation: Deformation | None = None
     joints: Annotated[tuple[JointMotion, ...], Field(exclude_if=lambda joints: not joints)] = ()

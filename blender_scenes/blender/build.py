@@ -128,7 +128,7 @@ def _add_object(
 ) -> bpy.types.Object:
     mesh = mesh_from_arrays(name, prepared)
     if item.texture is not None:
-        materials = [image_material(store.image_path(item.texture), item.wrap)]
+        materials = [image_material(store.image_path(item.texture), item.wrap, item.patch)]
     elif item.material is not None:
         materials = [principled_material(item.material, store)]
     else:

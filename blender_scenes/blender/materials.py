@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import bpy
+import numpy as np
 
 from assets.prepared import MATT, REFLECTANCE, SOLID, SPECULAR, Material, PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.blender.meshes import PAINTED, REST
-from blender_scenes.spec import BOX_BLEND, Wrap
+from blender_scenes.spec import BOX_BLEND, Patch, Wrap
 
 LABEL_ALPHA = "label alpha"
 """Name of the node that routes the alpha of partly transparent surfaces, so that label renders can threshold it."""
@@ -20,8 +21,11 @@ def prepared_materials(mesh: PreparedMesh, store: AssetStore) -> list[bpy.types.
     return [principled_material(material, store, mesh.corner_color is not None) for material in mesh.materials]
 
 
-def image_material(image: Path, wrap: Wrap) -> bpy.types.Material:
-    """A matte material that maps ``image`` onto any mesh: by box projection, which needs no UVs, or by UVs."""
+def image_material(image: Path, wrap: Wrap, patch: Patch | None) -> bpy.types.Material:
+    """A matte material that maps ``image`` onto any mesh: by box projection, which needs no UVs, or by UVs.
+
+    ``patch``: the part of it that box projection shows.
+    """
     material, shader = _new("replacement texture")
     shader.inputs["Roughness"].default_value = 0.6
     nodes, links = material.node_tree.nodes, material.node_tree.links
@@ -31,9 +35,22 @@ def image_material(image: Path, wrap: Wrap) -> bpy.types.Material:
         rest = nodes.new("ShaderNodeAttribute")  # undeformed coordinates, so that the image follows the surface
         rest.attribute_name = REST
         links.new(rest.outputs["Vector"], texture.inputs["Vector"])
+        if patch is not None:
+            texture.image = _cut(texture.image, patch)
     links.new(texture.outputs["Color"], shader.inputs["Base Color"])
     _give_reflectance(material, shader, SPECULAR)
     return material
+
+
+def _cut(image: bpy.types.Image, patch: Patch) -> bpy.types.Image:
+    width, height = image.size
+    pixels = np.empty((height, width, 4), np.float32)
+    image.pixels.foreach_get(pixels.ravel())
+    part = np.ascontiguousarray(patch.of(pixels))
+    cut = bpy.data.images.new(f"part of {image.name}", part.shape[1], part.shape[0], alpha=True)
+    cut.pixels.foreach_set(part.ravel())
+    cut.pack()
+    return cut
 
 
 def plane_material(name: str, image: Path, emission: float) -> bpy.types.Material:

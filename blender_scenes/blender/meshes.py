@@ -61,8 +61,14 @@ def unwrap(obj: bpy.types.Object) -> None:
     obj.select_set(False)
 
 
-def corner_geometry(mesh: bpy.types.Mesh) -> tuple[np.ndarray | None, np.ndarray]:
-    """The UVs of a triangle mesh's corners, float32 ``[F, 3, 2]`` or None, and their normals, ``[F, 3, 3]``."""
+def corner_geometry(obj: bpy.types.Object) -> tuple[np.ndarray | None, np.ndarray]:
+    """The UVs of a triangle mesh's corners, float32 ``[F, 3, 2]`` or None, and their normals, ``[F, 3, 3]``.
+
+    The normals are those of its present shape, in its own axes.
+    """
+    mesh = obj.data
+    if mesh.shape_keys:
+        mesh = obj.evaluated_get(bpy.context.evaluated_depsgraph_get()).data
     faces, uv = len(mesh.polygons), None
     if mesh.uv_layers:
         uv = np.empty((faces, 3, 2), np.float32)

@@ -18,11 +18,11 @@ FAST, VERY_FAST = 20.0, 60.0
 """Pixels a frame at 480 rows."""
 SPEEDS = (0.2, 110.0)
 """Slowest and fastest."""
-SLOWED, FEWER = 0.06, 0.8
-"""Turns, occlusion and leaving the view move what is seen of an object by themselves: so much slower than the median is
-what is drawn for the share ``CALM``, and so much less often are objects fast."""
+ANYWAY_MOVED, FEWER = 3.99, 0.8
+"""Turns, occlusion and leaving the view move what is seen of an object by themselves: by about so many pixels a frame,
+and so much less often need objects be fast."""
 CALM = NormalDist().inv_cdf(0.72)
-"""As a normal number."""
+"""The share of objects that are no faster than the median, as a normal number."""
 TURNING = 25.0
 """Objects slower than this turn less, in pixels a frame."""
 INNER = 0.5
@@ -31,7 +31,7 @@ WAVES = (0.5, 3.0)
 """How often it speeds up and slows down in a video."""
 BEYOND = 0.9
 """How far outside of the image a centre goes, in reaches of the object."""
-ANYWAY = 0.12
+ANYWAY_ABSENT = 0.12
 """Share of objects that are absent in some frame behind others, whatever their paths."""
 LATE = 1.15
 """Some do not return before the video ends."""
@@ -111,14 +111,15 @@ class Paths(Record):
 
         It is min(1, a rank⁸) with an ``a`` that makes its mean over all ranks what is wanted.
         """
-        mean = max(0.0, self.absent - ANYWAY) / (1 - ANYWAY)
+        mean = max(0.0, self.absent - ANYWAY_ABSENT) / (1 - ANYWAY_ABSENT)
         largest = 9 * mean if mean < 1 / 9 else (9 / 8 * max(1e-3, 1 - mean)) ** -8
         return min(1.0, largest * rank**8)
 
     def _speed(self, number: float) -> float:
         """The mean speed that belongs to a normal ``number``: its logarithm is piecewise linear in it."""
         fast, very_fast = (NormalDist().inv_cdf(1 - FEWER * share) for share in (self.fast, self.very_fast))
-        known = np.log([SLOWED * self.median, FAST, VERY_FAST])
+        calm_speed = max(SPEEDS[0], np.sqrt(max(0.0, self.median**2 - ANYWAY_MOVED**2)))
+        known = np.log([calm_speed, FAST, VERY_FAST])
         calm = min(CALM, 0.9 * fast)
         slope = (known[2] - known[1]) / (very_fast - fast)
         inside = np.interp(number, [calm, fast, very_fast], known)

@@ -1,6 +1,6 @@
 """Rooms: a floor, a back wall and side walls around the objects, lit through the open top, or wearing photos."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -19,6 +19,8 @@ HEIGHT = 12.0
 """Metres that walls are high, half of it above the camera's usual height: most of the sky still lights the room."""
 BEHIND = -7.0
 """Lamps stand farther back than this, behind the camera."""
+BRIGHTEST = 1.0
+"""Brightness of white paper at the origin that lamps together give at most: more would burn walls and floors."""
 
 
 class Rooms(Record):
@@ -64,7 +66,7 @@ class Rooms(Record):
             "ground": ground,
             "backdrop": backdrop,
             "walls": walls,
-            "lights": tuple(_lamp_inside(light, walls) for light in scene.lights),
+            "lights": _not_too_bright([_lamp_inside(light, walls) for light in scene.lights]),
             "panels": tuple(_lamp_inside(panel, walls) for panel in scene.panels),
             "camera": scene.camera.model_copy(update={"motion": _raised(scene, motion, raised)}),
         }
@@ -86,7 +88,14 @@ def _raised(scene: SceneSpec, motion: LookAtMotion, by: float) -> LookAtMotion:
     return LookAtMotion(location=fit_spline(location), look_at=fit_spline(target))
 
 
-Lamp = LightSpec | PanelSpec
+Lamp = TypeVar("Lamp", LightSpec, PanelSpec)
+
+
+def _not_too_bright(lamps: list[LightSpec]) -> tuple[LightSpec, ...]:
+    """The lamps, all dimmed by the same factor where they are brighter than `BRIGHTEST` together."""
+    total = sum(lamp.energy / (4 * np.pi**2 * np.square(lamp.location).sum()) for lamp in lamps)
+    factor = min(1.0, BRIGHTEST / max(float(total), 1e-6))
+    return tuple(lamp.model_copy(update={"energy": lamp.energy * factor}) for lamp in lamps)
 
 
 def _lamp_inside(lamp: Lamp, walls: tuple[PlaneSpec, ...]) -> Lamp:

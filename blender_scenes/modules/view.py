@@ -73,14 +73,14 @@ class View:
 
     def radius(self, item: ObjectSpec) -> np.ndarray:
         """The radius of a disc as large as its silhouette on average, in image heights: ``[N]``."""
-        area = MEAN_AREA * mean_square(self._scales(item))
+        area = MEAN_AREA * mean_square(self.scales(item))
         return np.asarray(np.sqrt(area / np.pi) * self.focal / self.places(item)[:, 2])
 
     def reach(self, item: ObjectSpec) -> np.ndarray:
         """How far it reaches from its centre at most, in image heights: ``[N]``."""
-        return np.asarray(self._scales(item).max(axis=1) / 2 * self.focal / self.places(item)[:, 2])
+        return np.asarray(self.scales(item).max(axis=1) / 2 * self.focal / self.places(item)[:, 2])
 
-    def _scales(self, item: ObjectSpec) -> np.ndarray:
+    def scales(self, item: ObjectSpec) -> np.ndarray:
         """Its scale on each axis: ``[N, 3]``."""
         if isinstance(item.motion, CurveMotion):
             return np.abs(evaluate(item.motion.scale, self.moments))
@@ -97,7 +97,7 @@ class View:
             return item
         world, ground = self.world(places), self.scene.ground
         if ground is not None:
-            world[:, 2] = np.maximum(world[:, 2], ground.offset + self._scales(item).max(axis=1) * 0.3)
+            world[:, 2] = np.maximum(world[:, 2], ground.offset + self.scales(item).max(axis=1) * 0.3)
         return item.model_copy(update={"motion": item.motion.model_copy(update={"location": fit_spline(world)})})
 
 

@@ -92,12 +92,11 @@ class Engine:
 
     def _accelerated(self, built: BuiltScene, store: AssetStore) -> Accelerated | None:
         """The fast way to render the scene, if there is one, with Cycles told what it leaves to it."""
-        meshes = [obj.data for obj, _ in built.movers]
         fast = accelerated(
             built.geometry,
             store,
             lambda: surroundings(built.scene.world),
-            lambda number: corner_geometry(meshes[number - 1]),
+            lambda number: corner_geometry(built.movers[number - 1][0]),
         )
         if fast is not None and fast.lays_background:
             backdrop = built.geometry.spec.backdrop

@@ -14,7 +14,7 @@ from PIL import Image
 from assets.prepared import MATT, SPECULAR, Material
 from assets.store import AssetStore
 from blender_scenes.geometry import SceneGeometry, moved, plane_corners
-from blender_scenes.spec import PlaneSpec
+from blender_scenes.spec import Patch, PlaneSpec
 from render.geometry.surfaces import HALVES, lamp_box, materials_shown, plane_triangles
 from render.light.raster import (
     BY_BOX,
@@ -38,7 +38,7 @@ GRID = 4
 
 CornersOf = Callable[[int], tuple[np.ndarray | None, np.ndarray]]
 """From an object's number (from 1) to data that only Blender has: corner UVs, possibly generated, float32
-``[F, 3, 2]``, and shading normals ``[F, 3, 3]`` in mesh axes."""
+``[F, 3, 2]``, and shading normals ``[F, 3, 3]`` in mesh axes, of its shape in the current frame."""
 
 
 class Shown(NamedTuple):
@@ -57,7 +57,7 @@ class Albedo:
 
     def __init__(self, geometry: SceneGeometry, store: AssetStore, corners: CornersOf) -> None:
         """Raises VOSForgeError when ``store`` lacks an image."""
-        self._geometry, spec = geometry, geometry.spec
+        self._geometry, self._corners_of, spec = geometry, corners, geometry.spec
         self._images = _Images(store)
         looks = [self._object_looks(number, *corners(number)) for number in geometry.numbers]
         still = []
@@ -73,11 +73,19 @@ class Albedo:
         self._still = still
         self._first = np.cumsum([0, *(len(each.known) for each in looks)])
         self._looks = Painted(*(np.concatenate(parts) for parts in zip(*looks, strict=True)))
+        self._bending = [
+            number
+            for number, item in enumerate(geometry.items, start=1)
+            if item.texture is not None and item.wrap == "box" and not item.rigid
+        ]
+        """Objects whose textures are laid by normals that change with their shape."""
         self._texels = self._images.together()
 
     def shown(self, t: int, regions: Sequence[Region]) -> list[Shown]:
-        """The surfaces of frame ``t`` in each of ``regions``."""
+        """The surfaces of frame ``t``, current in Blender, in each of ``regions``."""
         parts = list(self._corners(t))
+        for number in self._bending:
+            self._looks.normal[self._first[number - 1] : self._first[number]] = self._corners_of(number)[1]
         return [self._shown(parts, self._geometry.K[t], region) for region in regions]
 
     def _shown(self, parts: Sequence[np.ndarray], K: np.ndarray, region: Region) -> Shown:
@@ -104,12 +112,11 @@ class Albedo:
         item, mesh = self._geometry.items[number - 1], self._geometry.mesh(number)
         looks = _plain(len(mesh.faces), SPECULAR)
         if item.texture is not None:
-            self._set_image(looks, slice(None), item.texture)
+            self._set_image(looks, slice(None), item.texture, item.patch if item.wrap == "box" else None)
             if item.wrap == "box":
                 looks.kind[:] = BY_BOX
                 looks.place[:] = mesh.box_places[mesh.faces]
                 looks.normal[:] = normals
-                looks.known[:] &= item.rigid  # deformation rotates the normals
         else:
             materials = materials_shown(item, mesh)
             place = mesh.material_index if len(materials) > 1 else np.zeros(len(mesh.faces), np.int64)
@@ -128,9 +135,9 @@ class Albedo:
             self._set_image(looks, here, material.texture)
         looks.known[here] &= material.alpha == 1.0 and not material.cutout
 
-    def _set_image(self, looks: Painted, here: np.ndarray | slice, content: str) -> None:
+    def _set_image(self, looks: Painted, here: np.ndarray | slice, content: str, patch: Patch | None = None) -> None:
         looks.kind[here] = BY_UV
-        looks.image[here], looks.known[here] = self._images.number(content)
+        looks.image[here], looks.known[here] = self._images.number(content, patch)
 
     def _plane_looks(self, plane: PlaneSpec, facing: int) -> Painted:
         looks = _plain(2, MATT)
@@ -153,20 +160,21 @@ def _plain(faces: int, besides: float) -> Painted:
 
 
 class _Images:
-    """Images by content hash, each loaded once."""
+    """Images, or parts of them, by content hash, each loaded once."""
 
     def __init__(self, store: AssetStore) -> None:
         self._store = store
-        self._numbers: dict[str, tuple[int, bool]] = {}
+        self._numbers: dict[tuple[str, Patch | None], tuple[int, bool]] = {}
         self._levels: list[list[np.ndarray]] = []
 
-    def number(self, content: str) -> tuple[int, bool]:
+    def number(self, content: str, patch: Patch | None) -> tuple[int, bool]:
         """The image's index, and whether it is 8-bit and opaque; for others, Pillow and Cycles can disagree."""
-        if content not in self._numbers:
+        if (content, patch) not in self._numbers:
             with Image.open(self._store.image_path(content)) as image:
-                self._numbers[content] = len(self._levels), image.mode in ("RGB", "L")
-                self._levels.append(_levels(np.asarray(image.convert("RGB"))[::-1]))
-        return self._numbers[content]
+                self._numbers[content, patch] = len(self._levels), image.mode in ("RGB", "L")
+                pixels = np.asarray(image.convert("RGB"))[::-1]
+                self._levels.append(_levels(pixels if patch is None else patch.of(pixels)))
+        return self._numbers[content, patch]
 
     def together(self) -> Images:
         """All images in one array."""

@@ -60,6 +60,18 @@ def test_lamps_stand_inside_and_out_of_sight(paper_catalog):
         assert all(lamp.location[1] < -6 for lamp in scene.lights)
 
 
+def test_lamps_of_a_room_give_white_paper_no_more_than_white(paper_catalog):
+    def brightness(scene):
+        return sum(lamp.energy / (4 * np.pi**2 * np.square(lamp.location).sum()) for lamp in scene.lights)
+
+    pairs = [
+        (draw(paper_catalog, Modules(rooms=Rooms(share=1.0)), n), draw(paper_catalog, Modules(), n)) for n in SCENES
+    ]
+    assert any(brightness(off) > 1.2 for _, off in pairs)
+    for on, off in pairs:
+        assert brightness(on) == pytest.approx(min(brightness(off), 1.0))
+
+
 def test_what_stands_touches_the_ground_in_every_frame_and_is_upright(paper_catalog):
     wanted = stands = 0
     for n in SCENES:

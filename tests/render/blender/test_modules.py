@@ -8,8 +8,7 @@ import pytest
 
 from assets.catalog import Catalog
 from assets.procedural import made_mesh
-from blender_scenes.making import with_meshes
-from blender_scenes.modules import DIVERSE, Modules
+from blender_scenes.modules import DIVERSE
 from blender_scenes.modules.articulation import Articulated
 from blender_scenes.modules.blur import Blur, fastest
 from blender_scenes.modules.camera import Camera
@@ -26,53 +25,22 @@ from blender_scenes.modules.rooms import Rooms
 from blender_scenes.modules.shake import Shake
 from blender_scenes.modules.shapes import Shapes
 from blender_scenes.modules.weather import Weather
-from blender_scenes.sample import PRESETS, sample_scene
-from blender_scenes.spec import RenderSettings, SceneSpec
 from blender_scenes.trajectories import evaluate
-from render.farm.events import Done
-from render.farm.process import BlenderProcess
-from render.qualities import QUALITIES
-from tests.render.blender.test_engine import job, light
+from tests.render.blender.test_engine import light
 from tests.render.raycast import cast, replayed, undecided
-from vosforge.videos import ShardSet
 
 pytestmark = pytest.mark.blender
 
-SETTINGS = RenderSettings(width=96, height=64, frames=2, **QUALITIES["fast"])
+FRAMES = 2
 OTHER_LIGHT = {"sun": 0.0, "panels": 0.0, "colored": 0.0, "night": 0.0}
 
 
-@pytest.fixture(scope="module")
-def blender(tmp_path_factory):
-    with BlenderProcess(tmp_path_factory.mktemp("log") / "blender.log") as process:
-        yield process
-
-
-@pytest.fixture
-def show(blender, store, catalog, tmp_path):
-    """Renders scene ``index`` of ``diverse`` with these modules only: its spec, frames and masks."""
-
-    def show(index, passes=(), catalog=catalog, **modules):
-        settings = SETTINGS.model_copy(update={"passes": passes})
-        config = PRESETS["diverse"].model_copy(update={"modules": Modules(**modules), "objects": (3, 3)})
-        spec = sample_scene(config, settings, catalog, seed=2, index=index, split="train")
-        events = list(blender.run(job(spec, store, catalog, tmp_path) | {"gates": False}))
-        assert isinstance(events[-1], Done), events[-1]
-        video = ShardSet(tmp_path / f"{spec.video_id}.h5").video(spec.video_id)
-        spec = with_meshes(SceneSpec.model_validate_json(video.spec_json), store)
-        if passes:
-            return spec, video.masks(), *(video.group[name][()] for name in passes)
-        return spec, video.frames().astype(float), video.masks()
-
-    return show
-
-
-def check_masks(spec, store, masks):
-    """Hold the first frame's mask against an independent ray cast: the depth of what is seen, ``[H, W]``."""
+def check_masks(spec, store, masks, t=0):
+    """Hold the mask of frame ``t`` against an independent ray cast: the depth of what is seen, ``[H, W]``."""
     spec = replayed(spec, store)
-    expected, depth = cast(spec, store, 0)
-    different = masks[0] != expected
-    assert different.sum() <= 2 and (not different.any() or undecided(spec, store, 0, masks[0])[different].all())
+    expected, depth = cast(spec, store, t)
+    different = masks[t] != expected
+    assert different.sum() <= 2 and (not different.any() or undecided(spec, store, t, masks[t])[different].all())
     return depth
 
 
@@ -114,8 +82,8 @@ def test_exposure(show):
     _, off, masks = show(3)
     spec, on, drifting = show(3, exposure=Exposure(drift=1.0, stops=(1.5, 1.5), balance=(0.6, 0.6)))
     assert np.array_equal(drifting, masks)
-    stops = evaluate(spec.drift, SETTINGS.frames)
-    for t in range(SETTINGS.frames):
+    stops = evaluate(spec.drift, FRAMES)
+    for t in range(FRAMES):
         middle = (np.minimum(on[t], off[t]) > 40) & (np.maximum(on[t], off[t]) < 240)
         for channel in range(3):
             here = middle[:, :, channel]
@@ -166,9 +134,9 @@ def test_models_that_move_in_their_bones(show, store, catalog):
     bones = {"hash": store.put_mesh(mesh), "textures": mesh.textures, "joints": tuple(mesh.parents.tolist())}
     others = [asset for asset in catalog.assets if asset.kind != "mesh"]
     with_bones = Catalog.of([catalog.of_kind("mesh")[0].model_copy(update=bones), *others])
-    _, still, masks = show(3, catalog=with_bones)
+    _, still, masks = show(3, assets=with_bones)
     swinging = Articulated(share=0.0, armatures=1.0, reach=(2.0, 2.0))
-    spec, moving, bent = show(3, catalog=with_bones, articulation=swinging)
+    spec, moving, bent = show(3, assets=with_bones, articulation=swinging)
     assert all(item.mesh == bones["hash"] and item.joints for item in spec.objects)
     check_masks(spec, store, bent)
     assert (bent != masks).sum() > 0.05 * (masks > 0).sum() and np.abs(moving - still).max() > 30

@@ -8,7 +8,7 @@ import pytest
 
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
-from blender_scenes.spec import Deformation, LensSpec, RenderSettings
+from blender_scenes.spec import Deformation, LensSpec, Patch, RenderSettings
 from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from render.light.accelerated import accelerated
@@ -89,6 +89,29 @@ def test_frames_and_labels_are_those_of_plain_cycles(blender, scenes, store, cat
         assert not difference.any(), "there is no faster way"
     else:
         assert difference.any(), "the fast way was taken"
+
+
+@pytest.mark.blender
+def test_what_deforms_is_no_noisier_than_what_does_not(blender, scenes, store, catalog, tmp_path):
+    """Textures are laid on both without noise, as their shape is in each frame."""
+    texture = catalog.of_kind("texture")[0].hash
+    spec = scenes["on a ground"]
+    patch = Patch(left=0.3, bottom=0.55, side=0.4)
+    worn = {"texture": texture, "wrap": "box", "patch": patch, "material": None, "deformation": None}
+    items = [item.model_copy(update=worn) for item in spec.objects]
+    bent = [item.model_copy(update={"deformation": Deformation(bend=(0.3, 1.0))}) for item in items]
+    off_by = []
+    for name, objects in (("rigid", items), ("bent", bent)):
+        changed = spec.model_copy(update={"objects": tuple(objects)})
+        seen, truth = (
+            rendered(
+                blender, with_render(changed, samples=samples, plain=plain), store, catalog, tmp_path / f"{name}{plain}"
+            )
+            for samples, plain in ((2, False), (64, True))
+        )
+        at = truth.masks() > 0
+        off_by.append(np.abs(seen.frames().astype(float) - truth.frames())[at].mean())
+    assert off_by[0] < 12 and off_by[1] < 1.3 * off_by[0]
 
 
 @pytest.mark.blender
