@@ -112,8 +112,9 @@ def main() -> None:
         warm_up(blender, drawn(configs["basic"], catalog, 0), store, folder)
         for index in range(arguments.videos):
             for name, config in configs.items():
-                costs[name].append(rendered(blender, drawn(config, catalog, index), store, folder))
-            console.print(f"video {index}: diverse {costs['diverse'][-1].whole:.2f} CPU s")
+                clip = rendered(blender, drawn(config, catalog, index), store, folder)
+                costs[name].append(clip)
+                console.print(f"video {index}, {name}: {clip.whole:.2f} CPU s")
     console.print(result_table(costs))
 
 
