@@ -30,11 +30,11 @@ class Light(Record):
     panel_size: Annotated[Range[Amount], Field(description="a panel's side in metres")] = (0.5, 5.0)
     dimmed: Annotated[Range[Amount], Field(description="factor on the HDRI under a sun or panels")] = (0.15, 0.7)
     night_level: Annotated[Range[Amount], Field(description="factor on the HDRI and the backdrop at night")] = (
-        0.01,
-        0.08,
+        0.03,
+        0.12,
     )
-    night_lamps: Annotated[Range[int], Field(description="number of lamps at night")] = (0, 2)
-    lamp_brightness: Annotated[Range[Amount], Field(description="brightness of what faces one")] = (0.03, 0.25)
+    night_lamps: Annotated[Range[int], Field(description="number of lamps at night")] = (1, 3)
+    lamp_brightness: Annotated[Range[Amount], Field(description="brightness of what faces one")] = (0.06, 0.35)
 
     @model_validator(mode="after")
     def _shares_fit(self) -> "Light":

@@ -71,4 +71,4 @@ def test_nights_are_dark_and_may_be_black(paper_catalog):
         assert on.world.strength == pytest.approx(off.world.strength * amounts["level"])
         if off.backdrop is not None:
             assert on.backdrop.emission == pytest.approx(off.backdrop.emission * amounts["level"])
-        assert all(paper(panel) <= 0.25 for panel in on.panels) and not on.lights
+        assert on.panels and all(paper(panel) <= 0.35 for panel in on.panels) and not on.lights
