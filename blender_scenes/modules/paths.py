@@ -22,7 +22,7 @@ ANYWAY_MOVED, FEWER = 3.99, 0.8
 """Turns, occlusion and leaving the view move what is seen of an object by themselves: by about so many pixels a frame,
 and so much less often need objects be fast."""
 CALM = NormalDist().inv_cdf(0.72)
-"""The share of objects that are no faster than the median, as a normal number."""
+"""The share of objects that are drawn as slow as that, as a normal number."""
 TURNING = 25.0
 """Objects slower than this turn less, in pixels a frame."""
 INNER = 0.5
