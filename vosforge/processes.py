@@ -47,6 +47,17 @@ def short_folder(preferred: str = "") -> Path:
     raise InputError(f"sockets need a folder with a path of at most {LONGEST_FOLDER} characters: set TMPDIR to one")
 
 
+def same_arithmetic(root: Path = Path("/")) -> dict[str, str]:
+    """Environment of processes that must compute the same, to the last bit, on all machines of one kind.
+
+    OpenBLAS (numpy's matrix products) knows CPUs by name. It takes one newer than itself for one without fused
+    multiply-add, which rounds differently. Numpy reads this when it is imported. ``root``: where ``proc`` is.
+    """
+    info = root / "proc/cpuinfo"
+    flags = info.read_text().partition("\nflags")[2].partition("\n")[0].split() if info.exists() else []
+    return {"OPENBLAS_CORETYPE": "Haswell"} if {"avx2", "fma"} <= set(flags) else {}
+
+
 def cores(root: Path = Path("/")) -> int:
     """Usable cores: this process's affinity, or its control group's quota if lower.
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from render.farm.events import Done, Event, Failed, Refused, Trouble, Working
 from vosforge.errors import MachineError, VOSForgeError
+from vosforge.processes import same_arithmetic
 from vosforge.trouble import NO_MEMORY, attempting
 
 Job = dict[str, Any]
@@ -152,7 +153,12 @@ class BlenderProcess:
                 self._device,
             ]
             self._process = subprocess.Popen(
-                command, pass_fds=[there.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                pass_fds=[there.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | same_arithmetic(),
             )
             there.close()
         self._connection = here

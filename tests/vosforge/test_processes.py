@@ -13,6 +13,7 @@ from vosforge.processes import (
     end_on_sigterm,
     free_memory,
     resident_memory,
+    same_arithmetic,
     sigterm_kept,
 )
 
@@ -32,6 +33,13 @@ def confine(root, version, most, used, idle):
     (root / folder).mkdir(parents=True)
     for name, text in ((limit, most), (usage, used), ("memory.stat", f"anon 1\n{reclaimable} {idle}")):
         (root / folder / name).write_text(f"{text}\n")
+
+
+def test_processors_with_fused_multiply_add_use_it(root):
+    assert same_arithmetic(root) == {}
+    for flags, expected in (("fpu sse2 avx2 fma f16c", {"OPENBLAS_CORETYPE": "Haswell"}), ("fpu sse2 avx", {})):
+        (root / "proc/cpuinfo").write_text(f"model name\t: X\nflags\t\t: {flags}\nbugs\t: none\n")
+        assert same_arithmetic(root) == expected
 
 
 def test_without_a_limit_it_is_what_linux_has_left(root):
