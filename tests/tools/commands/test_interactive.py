@@ -136,8 +136,10 @@ def test_the_ablation_has_four_rows_of_one_checkpoint(tree: Path, networks: Path
     assert [each.name for each in report.settings] == ["no top-k", "+ top-k", "+ fusion", "+ difference-aware fusion"]
     assert sorted(path.parent.name for path in tmp_path.glob("*/summary.json")) == [f"row-{n}" for n in (1, 2, 3, 4)]
     # 12 grid cells are fewer than top-k reads: without fusion the first two rows are one. Fusion shows in round 2.
-    assert report.settings[0].j_and_f == report.settings[1].j_and_f
-    assert len({each.j_and_f[0] for each in report.settings}) == 1
+    # (Their sums run in another order, so a pixel at the threshold may flip.)
+    assert report.settings[0].j_and_f == pytest.approx(report.settings[1].j_and_f, abs=1e-3)
+    first = [each.j_and_f[0] for each in report.settings]
+    assert max(first) - min(first) < 1e-3
     text = io.StringIO()
     Console(file=text, width=200).print(report.tables()[-1])
     assert all(each.name in text.getvalue() for each in report.settings)
