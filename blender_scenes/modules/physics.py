@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from assets.catalog import Catalog
+from assets.interiors import FLOORS
 from blender_scenes.choose import assets_of, pick
 from blender_scenes.modules.marks import marked
 from blender_scenes.modules.toss import Toss
@@ -98,7 +99,8 @@ class Physics(Record):
             return scene
         seconds, friction, bounce = (float(rng.uniform(*ends)) for ends in (self.seconds, self.friction, self.bounce))
         ground = scene.ground
-        texture, offset = pick(rng, assets_of(assets, "texture", scene.split)).hash, float(rng.uniform(*self.floor))
+        textures = assets_of(assets, "texture", scene.split)
+        texture, offset = pick(rng, textures, FLOORS).hash, float(rng.uniform(*self.floor))
         if ground is None:
             ground = PlaneSpec(texture=texture, offset=offset, size=60.0, repeat=12.0)
         elif scene.backdrop is None:  # in a room, things fall on the room's floor
