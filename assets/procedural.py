@@ -7,7 +7,8 @@ from assets.interiors import FLOORS, WALLS
 from assets.prepared import Material, PreparedMesh, Skeleton, prepare_mesh
 from assets.shapes import FAMILIES as SHAPES
 from assets.shapes import Surface
-from assets.shapes.compound import ENDLESS
+from assets.shapes.carved import carved
+from assets.shapes.compound import compound, landscape
 from assets.shapes.jointed import JOINTED
 from assets.store import AssetStore
 from assets.textures import PATTERNS, SCENIC, encode_jpeg, family_image, hsv_to_rgb, palette
@@ -15,6 +16,8 @@ from vosforge.seeding import rng_for
 
 LICENCE = "CC0-1.0"
 CREATOR = "VOSForge"
+ENDLESS = {family.__name__: family for family in (compound, landscape, carved)}
+"""Families that no catalog has, only single scenes."""
 MESH_IMAGE_SIZE = 256
 TEXTURE_SIZE = 512
 TEXTURES = PATTERNS | SCENIC | FLOORS | WALLS
@@ -41,7 +44,7 @@ def procedural_catalog(store: AssetStore, num_meshes: int, num_textures: int, se
 def procedural_mesh(family: str, rng: np.random.Generator, store: AssetStore) -> PreparedMesh:
     """A random mesh of one family, its images put into ``store``.
 
-    ``family``: a key of `assets.shapes.FAMILIES`, of `assets.shapes.compound.ENDLESS` or, with a skeleton, of
+    ``family``: a key of `assets.shapes.FAMILIES`, of `ENDLESS` or, with a skeleton, of
     `assets.shapes.jointed.JOINTED`.
     """
     surface, skeleton = _shape(family, rng)

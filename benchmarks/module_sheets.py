@@ -54,7 +54,7 @@ SHEETS = {
     "exposure": Sheet({"exposure": {"drift": 1.0}}, moves=True),
     "rooms": Sheet(IN_ROOMS),
     "camera": Sheet({"camera": {"pan": 0.5, "push": 1.0}}, moves=True),
-    "shapes": Sheet({"shapes": {"share": 1.0}}),
+    "shapes": Sheet({"shapes": {"share": 1.0, "carved": 1.0}}),
     "articulation": Sheet({"articulation": {"share": 1.0}}, moves=True),
     "deformation": Sheet({"deformation": {"share": 1.0}}, moves=True),
     "lookalikes": Sheet({"lookalikes": {"none": 0.0, "few": 0.5}}),

@@ -75,7 +75,7 @@ DIVERSE = Modules(
     exposure=Exposure(),
     rooms=Rooms(),
     camera=Camera(),
-    shapes=Shapes(),
+    shapes=Shapes(carved=1.0),
     articulation=Articulated(),
     deformation=Deforming(),
     lookalikes=Lookalikes(),
