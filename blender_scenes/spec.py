@@ -167,6 +167,14 @@ class JointMotion(Record):
     angle: Course
 
 
+class MorphMotion(Record):
+    """How much of a shape key is added to a mesh."""
+
+    morph: Annotated[int, Field(ge=0)]
+    weight: Course
+    """0: none, 1: all of it."""
+
+
 class MadeMesh(Record):
     """A mesh made for one scene: what `assets.procedural.made_mesh` makes of a family and a seed."""
 
@@ -212,6 +220,8 @@ class ObjectSpec(Record):
     deformation: Deformation | None = None
     joints: Annotated[tuple[JointMotion, ...], Field(exclude_if=lambda joints: not joints)] = ()
     """How the joints of its mesh turn, before any deformation; a joint's turns follow one another."""
+    morphs: Annotated[tuple[MorphMotion, ...], Field(exclude_if=lambda morphs: not morphs)] = ()
+    """How the shape keys of its mesh come and go, before its joints turn."""
     stands: Annotated[bool, Field(exclude_if=lambda stands: not stands)] = False
     """Whether its height is such that its lowest vertex always touches the ground, if there is one."""
     traits: Traits = ()
@@ -220,7 +230,7 @@ class ObjectSpec(Record):
     @property
     def rigid(self) -> bool:
         """Whether it keeps its shape."""
-        return self.deformation is None and not self.joints
+        return self.deformation is None and not self.joints and not self.morphs
 
     @model_validator(mode="after")
     def _one_replacement(self) -> Self:
