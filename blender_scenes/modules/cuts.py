@@ -63,9 +63,9 @@ class _Stage:
         return cls(scene, np.stack([centres(item, scene) for item in items], axis=1), np.stack(scales, axis=1))
 
     def shown(self, poses: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """Which labelled objects' centres a camera shows, before what else is there: bool ``[len(times), K]``.
+        """Of which labelled objects a camera sees the centre: bool ``[len(times), K]``.
 
-        Others hide what is behind the middle of them. poses: world to camera ``[T, 4, 4]``.
+        Things hide what is behind them as discs would. poses: world to camera ``[T, 4, 4]``.
         """
         scene, K = self.scene, len(self.scene.objects)
         render = scene.render
@@ -143,13 +143,11 @@ class Cuts(Record):
         frames = self._frames(rng, scene.render.frames)
         stage = _Stage.of(scene)
         for frame, own in zip(frames, rng.spawn(len(frames)), strict=True):
-            found = self._cut(stage, scene.camera, frame, own)
-            if found is not None:
-                motion, amounts = found
+            motion = self._motion(stage, scene.camera, frame, own)
+            if motion is not None:
                 cuts = (*scene.camera.cuts, Cut(frame=frame, motion=motion))
                 scene = scene.model_copy(update={"camera": scene.camera.model_copy(update={"cuts": cuts})})
-                scene = marked(scene, "cuts", (), frame=frame, **amounts)
-        return scene
+        return marked(scene, "cuts", wanted=len(frames))
 
     def _frames(self, rng: np.random.Generator, frames: int) -> list[int]:
         """The first frames of the shots."""
@@ -159,10 +157,10 @@ class Cuts(Record):
         u = np.sort(rng.random(number)) * free + self.shortest * np.arange(1, number + 1)
         return np.unique(np.clip(np.round(u * frames), 1, frames - 1).astype(int)).tolist()
 
-    def _cut(
+    def _motion(
         self, stage: _Stage, camera: CameraSpec, frame: int, rng: np.random.Generator
-    ) -> tuple[LookAtMotion | BakedMotion, dict[str, float | bool]] | None:
-        """Another camera from ``frame`` on and what was drawn of it; None if there is nothing to see or no room."""
+    ) -> LookAtMotion | BakedMotion | None:
+        """That of another camera from ``frame`` on; None if there is nothing to see or no room."""
         T = stage.scene.render.frames
         times = np.unique(np.linspace(frame, T - 1, LOOKS).round().astype(int))
         before = motion_poses(camera.motions[-1], T)
@@ -175,13 +173,13 @@ class Cuts(Record):
             return bool(both[0].sum() >= self.stay * shown[0].sum() and both.sum() >= LATER * shown.sum())
 
         if camera.cuts and rng.random() < self.back and stays(motion_poses(camera.motions[-2], T)):
-            return camera.motions[-2], {"back": True}
+            return camera.motions[-2]
         u = np.arange(frame, T) / (T - 1)
         middles = stage.places[frame:, np.flatnonzero(shown[0])].mean(axis=1)
         trend, middle = np.polyfit(u - u[0], middles, 1) if len(u) > 1 else (np.zeros(3), middles[0])
         turned = bool(rng.random() < self.turned)
+        there = np.linalg.inv(before[frame])[:3, 3]
         for _ in range(REDRAWS):
-            there = np.linalg.inv(before[frame])[:3, 3]
             aim = middle + rng.normal(0, AIM, 3) * np.linalg.norm(middle - there)
             angle, factor = self._change(rng, turned)
             seen_from = _turned(rng, there - aim, angle) * factor
@@ -195,7 +193,7 @@ class Cuts(Record):
                 continue
             poses = motion_poses(motion, T)
             if stage.fits(poses, before, times) and stays(poses):
-                return motion, {"back": False, "angle": round(angle, 3), "factor": round(factor, 3)}
+                return motion
         return None
 
     def _change(self, rng: np.random.Generator, turned: bool) -> tuple[float, float]:

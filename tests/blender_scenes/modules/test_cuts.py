@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from blender_scenes.describe import scene_quantities
 from blender_scenes.geometry import SceneGeometry, plane_corners, planes_of
 from blender_scenes.modules import DIVERSE, Modules
 from blender_scenes.modules.blur import Blur, fastest
@@ -29,10 +30,6 @@ def cut_scenes(catalog, modules=NONE, preset="basic", count=20, **settings):
     """Draws with cuts wherever there is room, and without them."""
     on = modules.model_copy(update={"cuts": Cuts(share=1.0, **settings)})
     return [(draw(catalog, on, n, preset), draw(catalog, modules, n, preset)) for n in range(count)]
-
-
-def traits(scene):
-    return [trait.amounts for trait in scene.traits if trait.module == "cuts"]
 
 
 def of_each_cut(scene):
@@ -61,7 +58,7 @@ def test_cuts_come_as_often_as_it_says_and_no_shot_is_too_short(paper_catalog):
     frames, numbers = [], []
     for on, off in cut_scenes(paper_catalog, number=(1, 3), shortest=0.12):
         at = [cut.frame for cut in on.camera.cuts]
-        assert [amounts["frame"] for amounts in traits(on)] == at
+        assert amounts_of(on, "cuts")["wanted"] >= len(at)
         assert min(np.diff([0, *at, FRAMES])) >= 2
         assert on.model_dump(exclude={"camera", "traits"}) == off.model_dump(exclude={"camera", "traits"})
         assert on.camera.motion == off.camera.motion
@@ -73,19 +70,16 @@ def test_the_other_camera_is_elsewhere(paper_catalog):
     """At another angle, seen from what it looks at, or nearer or farther; some cuts return to the camera before."""
     angles, factors, back = [], [], []
     for on, _ in cut_scenes(paper_catalog):
-        drawn = traits(on)
-        for n, (amounts, (t, before, after)) in enumerate(zip(drawn, of_each_cut(on), strict=True)):
-            back.append(amounts["back"])
-            if amounts["back"]:
-                assert n and on.camera.motions[n + 1] == on.camera.motions[n - 1]
+        for n, (t, before, after) in enumerate(of_each_cut(on)):
+            back.append(n > 0 and on.camera.motions[n + 1] == on.camera.motions[n - 1])
+            if back[-1]:
                 continue
             target = evaluate(on.camera.cuts[n].motion.look_at, FRAMES)[t]
             one, other = eye(before[t]) - target, eye(after[t]) - target
             cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
             angles.append(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
             factors.append(np.linalg.norm(other) / np.linalg.norm(one))
-            assert np.radians(angles[-1]) == pytest.approx(amounts["angle"], abs=2e-3)
-            assert factors[-1] == pytest.approx(amounts["factor"], abs=2e-3)
+            assert angles[-1] < 86 and 0.39 < factors[-1] < 2.51
             assert angles[-1] >= 20 or not 1 / 1.499 < factors[-1] < 1.499
     angles, factors = np.array(angles), np.array(factors)
     turned = angles >= 20
@@ -143,6 +137,9 @@ def test_a_jump_at_a_cut_counts_as_no_motion(paper_catalog):
     for on, _ in cut_scenes(paper_catalog, number=(3, 3)):
         whole = on.model_copy(update={"camera": on.camera.model_copy(update={"motion": whole_motion(on), "cuts": ()})})
         assert fastest(on) < fastest(whole)
+        paths = [scene_quantities([scene])["cam_path_len"][0] for scene in (on, whole)]
+        jumps = sum(np.linalg.norm(eye(before[t - 1]) - eye(after[t])) for t, before, after in of_each_cut(on))
+        assert paths[1] - paths[0] == pytest.approx(jumps)
         speeds = [[item.motion or 0 for item in drawn_amounts(scene).objects] for scene in (on, whole)]
         slower.append(np.mean(speeds[0]) / np.mean(speeds[1]))
     assert np.mean(slower) < 0.7
