@@ -13,7 +13,7 @@ from assets.prepared import PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.deforming import ALL, shaped
 from blender_scenes.spec import CameraSpec, ObjectSpec, PlaneSpec, SceneSpec, SimulatedMotion
-from blender_scenes.trajectories import camera_poses, evaluate, intrinsics, object_poses, replayed
+from blender_scenes.trajectories import camera_poses, evaluate, intrinsics, object_poses, replayed, shots
 
 
 class SceneGeometry:
@@ -37,6 +37,8 @@ class SceneGeometry:
         self.instants = instants(spec.camera)
         self.cameras = np.stack([camera_poses(spec.camera, self.frames, shift) for shift in self.instants])
         """World to camera at the instants of each frame: float64 ``[3, T, 4, 4]``."""
+        self.shots = shots(spec.camera, self.frames)
+        """The shot that each frame belongs to: int64 ``[T]``. Between two of them nothing moves to anywhere."""
         self.simulated = simulated
         results = iter(() if simulated is None else simulated)
         self.poses = tuple(

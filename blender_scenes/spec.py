@@ -4,6 +4,7 @@ World frame: x right, y away from the camera, z up; metres and radians. Curves r
 stands at u = t / (T - 1). Assets are named by content hash.
 """
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -247,6 +248,18 @@ class LookAtMotion(Record):
     look_at: Trajectory
 
 
+CameraMotion = Annotated[LookAtMotion | BakedMotion, Field(discriminator="kind")]
+
+
+class Cut(Record):
+    """Where the video goes over to another camera, while objects move on. It has the same lens, zoom and shutter."""
+
+    frame: Annotated[int, Field(ge=1)]
+    """The first frame that this camera takes."""
+    motion: CameraMotion
+    """Where it is over the whole video, like the first camera's; what lies outside of its shot is not seen."""
+
+
 class LensSpec(Record):
     """A lens with depth of field. Labels stay those of a pinhole camera."""
 
@@ -259,7 +272,10 @@ class LensSpec(Record):
 class CameraSpec(Record):
     """The camera's pose and optics."""
 
-    motion: Annotated[LookAtMotion | BakedMotion, Field(discriminator="kind")]
+    motion: CameraMotion
+    cuts: Annotated[tuple[Cut, ...], Field(exclude_if=lambda cuts: not cuts)] = ()
+    """Where the video cuts to other cameras, in order: each takes the frames from its own on, ``motion`` those before.
+    """
     fov: Annotated[float, Field(gt=0, lt=3)]
     """Horizontal field of view."""
     zoom: Annotated[Polynomial | None, Field(exclude_if=lambda zoom: zoom is None)] = None
@@ -269,6 +285,18 @@ class CameraSpec(Record):
     shutter: Annotated[float, Field(ge=0, le=1)] = 0.0
     """How long it stays open, as a share of the time between frames, half of it before the frame's instant. What moves
     meanwhile is blurred; labels stay those of the instant."""
+
+    @model_validator(mode="after")
+    def _cuts_in_order(self) -> Self:
+        frames = [cut.frame for cut in self.cuts]
+        if any(later <= earlier for earlier, later in pairwise(frames)):
+            raise ValueError(f"cuts are at frames {frames}: give them in order, one a frame")
+        return self
+
+    @property
+    def motions(self) -> tuple[LookAtMotion | BakedMotion, ...]:
+        """Those of all cameras, in order of their shots."""
+        return (self.motion, *(cut.motion for cut in self.cuts))
 
 
 class LightSpec(Record):
@@ -416,11 +444,17 @@ class SceneSpec(Record):
     @model_validator(mode="after")
     def _baked_motion_is_as_long_as_the_video(self) -> Self:
         motions = [item.motion for item in (*self.objects, *self.distractors)]
-        for motion in (*motions, self.camera.motion):
+        for motion in (*motions, *self.camera.motions):
             if isinstance(motion, BakedMotion) and len(motion.poses) != self.render.frames:
                 raise ValueError(f"baked motion has {len(motion.poses)} poses for {self.render.frames} frames")
             if isinstance(motion, SimulatedMotion) and self.physics is None:
                 raise ValueError("an object moves by physics, but the scene has none: give it 'physics'")
+        return self
+
+    @model_validator(mode="after")
+    def _cuts_are_in_the_video(self) -> Self:
+        if self.camera.cuts and (last := self.camera.cuts[-1].frame) >= self.render.frames:
+            raise ValueError(f"a cut is at frame {last}, but the last frame is {self.render.frames - 1}")
         return self
 
     @property

@@ -10,6 +10,7 @@ from blender_scenes.modules.blur import Blur
 from blender_scenes.modules.camera import Camera
 from blender_scenes.modules.camouflage import Camouflage
 from blender_scenes.modules.contact import Contact
+from blender_scenes.modules.cuts import Cuts
 from blender_scenes.modules.deformation import Deforming
 from blender_scenes.modules.distractors import Distractors
 from blender_scenes.modules.exposure import Exposure
@@ -47,6 +48,7 @@ class Modules(Record):
     occluders: Annotated[Occluders | None, Field(description="distractors that hide parts of objects")] = None
     contact: Annotated[Contact | None, Field(description="objects that stand on the ground")] = None
     physics: Annotated[Physics | None, Field(description="objects that fall, collide and roll")] = None
+    cuts: Annotated[Cuts | None, Field(description="cuts to another camera")] = None
     shake: Annotated[Shake | None, Field(description="a camera held by hand")] = None
     blur: Annotated[Blur | None, Field(description="motion blur")] = None
 

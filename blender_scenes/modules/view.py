@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from blender_scenes.spec import BakedMotion, CurveMotion, ObjectSpec, SceneSpec
-from blender_scenes.trajectories import camera_poses, evaluate, fit_spline, focal_lengths, object_poses
+from blender_scenes.trajectories import evaluate, fit_spline, focal_lengths, motion_poses, object_poses
 
 MEAN_AREA = 0.2
 """A model's silhouette, averaged over models and directions, in squares of its box's diagonal (0.21 ± 0.08)."""
@@ -20,7 +20,7 @@ ROWS = 480
 
 @dataclass(frozen=True)
 class View:
-    """What a scene's camera sees, at ``moments`` moments."""
+    """What a scene's first camera sees, at ``moments`` moments."""
 
     scene: SceneSpec
 
@@ -38,7 +38,7 @@ class View:
     @cached_property
     def to_camera(self) -> np.ndarray:
         """World to camera at each moment: float64 ``[N, 4, 4]``."""
-        return camera_poses(self.scene.camera, self.moments)
+        return motion_poses(self.scene.camera.motion, self.moments)
 
     @cached_property
     def focal(self) -> np.ndarray:

@@ -85,11 +85,11 @@ class _View:
     def flow(self, other: int) -> np.ndarray:
         """How far what each pixel shows is seen from there at frame ``other``: float64 ``[N, 2]`` pixels.
 
-        NaN where there is no such frame, and for what is not in front of the camera then. Surroundings without any
-        surface are infinitely far away: the camera's turning moves them, its going does not.
+        NaN where there is no such frame or another camera took it, and for what is not in front of the camera then.
+        Surroundings without any surface are infinitely far away: the camera's turning moves them, its going does not.
         """
         geometry, t = self.geometry, self.t
-        if not 0 <= other < geometry.frames:
+        if not 0 <= other < geometry.frames or geometry.shots[other] != geometry.shots[t]:
             return np.full((len(self.z), 2), np.nan)
         camera = geometry.to_camera[other] @ np.linalg.inv(geometry.to_camera[t])
         still = np.where(np.isinf(self.z), 1.0, self.z)[:, None] * self.points.rays

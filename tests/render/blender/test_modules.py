@@ -14,6 +14,7 @@ from blender_scenes.modules.blur import Blur, fastest
 from blender_scenes.modules.camera import Camera
 from blender_scenes.modules.camouflage import Camouflage
 from blender_scenes.modules.contact import Contact
+from blender_scenes.modules.cuts import Cuts
 from blender_scenes.modules.deformation import Deforming
 from blender_scenes.modules.distractors import Distractors
 from blender_scenes.modules.exposure import Exposure
@@ -28,6 +29,7 @@ from blender_scenes.modules.weather import Weather
 from blender_scenes.trajectories import evaluate
 from tests.render.blender.test_engine import light
 from tests.render.raycast import cast, replayed, undecided
+from vosforge.videos.verify import find_problem
 
 pytestmark = pytest.mark.blender
 
@@ -140,6 +142,41 @@ def test_models_that_move_in_their_bones(show, store, catalog):
     assert all(item.mesh == bones["hash"] and item.joints for item in spec.objects)
     check_masks(spec, store, bent)
     assert (bent != masks).sum() > 0.05 * (masks > 0).sum() and np.abs(moving - still).max() > 30
+
+
+@pytest.mark.parametrize(("index", "length"), [(3, 0.0), (0, 0.0), (3, 25.0)])
+def test_each_shot_is_what_its_camera_takes(rendered_with, store, index, length):
+    """Byte by byte, as if that camera had taken the whole video: colours, also of long exposures, and labels."""
+    passes = ("depth", "flow", "normal", "amodal", "tracks")
+    settings = {"frames": 3, "passes": passes, "cuts": Cuts(share=1.0, number=(1, 1))}
+    if length:
+        settings |= {"shake": Shake(share=1.0), "blur": Blur(share=1.0, length=(length, length))}
+
+    def only(shot):
+        def change(spec):
+            changes = {"motion": spec.camera.motions[shot], "cuts": ()}
+            return spec.model_copy(update={"camera": spec.camera.model_copy(update=changes)})
+
+        return change
+
+    spec, video = rendered_with(index, **settings)
+    (cut,) = video.cuts
+    assert bool(spec.camera.shutter) == bool(length)
+    assert find_problem(video.path, video.row) is None
+    shots = [rendered_with(index, change=only(shot), **settings)[1] for shot in (0, 1)]
+    assert np.abs(shots[0].frame(cut).astype(int) - shots[1].frame(cut)).mean() > 5, "the cut is seen"
+    if index == 3 and not length:
+        check_masks(spec, store, video.masks(), cut)
+    for t in range(3):
+        same = shots[t >= cut]
+        assert video.encoded(t) == same.encoded(t) and np.array_equal(video.mask(t), same.mask(t))
+        assert np.array_equal(video.depth(t), same.depth(t)) and np.array_equal(video.normal(t), same.normal(t))
+        assert np.array_equal(video.amodal(t), same.amodal(t))
+        for backward in (False, True):
+            if (t if backward else t + 1) == cut:
+                assert np.isnan(video.flow(t, backward)).all()
+            else:
+                assert np.array_equal(video.flow(t, backward), same.flow(t, backward), equal_nan=True)
 
 
 @pytest.mark.parametrize("photos", [0.0, 1.0])

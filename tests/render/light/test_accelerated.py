@@ -8,7 +8,7 @@ import pytest
 
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
-from blender_scenes.spec import Deformation, LensSpec, Patch, RenderSettings
+from blender_scenes.spec import Curve, Cut, Deformation, LensSpec, LookAtMotion, Patch, RenderSettings
 from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from render.light.accelerated import accelerated
@@ -17,7 +17,21 @@ from tests.render.conftest import cut_out
 from vosforge.videos import ShardSet
 
 SETTINGS = RenderSettings(width=96, height=64, frames=2, samples=64, encoding="png", passes=("depth", "amodal"))
-KINDS = ("before a backdrop", "on a ground", "with holes", "through a lens", "zooming before one", "zooming on one")
+KINDS = (
+    "before a backdrop",
+    "on a ground",
+    "with holes",
+    "through a lens",
+    "zooming before one",
+    "zooming on one",
+    "a cut before one",
+    "a cut on one",
+)
+ASIDE = Cut(
+    frame=1,
+    motion=LookAtMotion(location=Curve(axes=((2.5,), (-4.0,), (1.0,))), look_at=Curve(axes=((0.0,), (2.0,), (0.0,)))),
+)
+"""To a camera that looks from the right and above, and closer."""
 
 
 def with_render(spec, **changes):
@@ -43,6 +57,10 @@ def scenes(store, catalog):
         on_ground.model_copy(update={"camera": lens}),
         *(
             spec.model_copy(update={"camera": spec.camera.model_copy(update={"zoom": (-0.2, 0.5)})})
+            for spec in (before_backdrop, on_ground)
+        ),
+        *(
+            spec.model_copy(update={"camera": spec.camera.model_copy(update={"cuts": (ASIDE,)})})
             for spec in (before_backdrop, on_ground)
         ),
     )
