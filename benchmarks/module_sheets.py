@@ -65,7 +65,7 @@ SHEETS = {
     "occluders": Sheet({"occluders": {"free": 0.0}}, moves=True),
     "contact": Sheet(IN_ROOMS | {"contact": {"share": 1.0, "bend": 1.0}}),
     "physics": Sheet({"physics": {"share": 1.0, "objects": 1.0}}, moves=True),
-    "mirrors": Sheet({"rooms": {"share": 0.5}, "contact": {}, "mirrors": {"share": 1.0}}, moves=True),
+    "mirrors": Sheet({"rooms": {"share": 0.5}, "contact": {}, "mirrors": {"share": 1.0}}),
     "blur": Sheet(FAST | {"blur": {"share": 1.0, "length": (20.0, 40.0)}}),
 }
 """By the module they show; ``diverse`` is one more. Shake is too little to be seen in three frames."""
