@@ -67,6 +67,7 @@ SHEETS = {
     "contact": Sheet(IN_ROOMS | {"contact": {"share": 1.0, "bend": 1.0}}),
     "physics": Sheet({"physics": {"share": 1.0, "objects": 1.0}}, moves=True),
     "cuts": Sheet({"cuts": {"share": 1.0}}, moves=True),
+    "mirrors": Sheet({"rooms": {"share": 0.5}, "contact": {}, "mirrors": {"share": 1.0}}),
     "blur": Sheet(FAST | {"blur": {"share": 1.0, "length": (20.0, 40.0)}}),
 }
 """By the module they show; ``diverse`` is one more. Shake is too little to be seen in three frames."""

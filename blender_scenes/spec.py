@@ -358,6 +358,31 @@ class PlaneSpec(Record):
     """Of an upright plane that is not square; ``size`` is then its width."""
 
 
+class MirrorSpec(Record):
+    """An upright, flat mirror in a matt frame. Its frame is part of the same rectangle; its back is matt, too.
+
+    Like a plane it has no label, and what is seen in it has none. Haze counts up to the mirror only.
+    """
+
+    middle: Vector
+    turn: float = 0.0
+    """About z; 0 faces the backdrop's way, towards -y."""
+    width: Annotated[float, Field(gt=0)]
+    height: Annotated[float, Field(gt=0)]
+    frame: Annotated[float, Field(ge=0)] = 0.0
+    """Metres of each side that the frame takes."""
+    tint: Color = (0.9, 0.9, 0.9)
+    """Reflectance of the mirror."""
+    color: Color = (0.2, 0.2, 0.2)
+    """Of frame and back."""
+
+    @model_validator(mode="after")
+    def _frame_leaves_some_mirror(self) -> Self:
+        if 2 * self.frame >= min(self.width, self.height):
+            raise ValueError("a mirror's frame leaves no mirror: make it narrower than half of the shorter side")
+        return self
+
+
 class AtmosphereSpec(Record):
     """Homogeneous haze that attenuates distant light and adds its own colour (Koschmieder's law)."""
 
@@ -429,6 +454,7 @@ class SceneSpec(Record):
     ground: PlaneSpec | None = None
     walls: Annotated[tuple[PlaneSpec, ...], Field(exclude_if=lambda walls: not walls)] = ()
     """At the sides."""
+    mirrors: Annotated[tuple[MirrorSpec, ...], Field(max_length=64, exclude_if=lambda mirrors: not mirrors)] = ()
     atmosphere: AtmosphereSpec | None = None
     physics: Annotated[PhysicsSpec | None, Field(exclude_if=lambda physics: physics is None)] = None
     exposure: float = 0.0

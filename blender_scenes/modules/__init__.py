@@ -16,6 +16,7 @@ from blender_scenes.modules.distractors import Distractors
 from blender_scenes.modules.exposure import Exposure
 from blender_scenes.modules.light import Light
 from blender_scenes.modules.lookalikes import Lookalikes
+from blender_scenes.modules.mirrors import Mirrors
 from blender_scenes.modules.occluders import Occluders
 from blender_scenes.modules.paths import Paths
 from blender_scenes.modules.physics import Physics
@@ -49,6 +50,7 @@ class Modules(Record):
     contact: Annotated[Contact | None, Field(description="objects that stand on the ground")] = None
     physics: Annotated[Physics | None, Field(description="objects that fall, collide and roll")] = None
     cuts: Annotated[Cuts | None, Field(description="cuts to another camera")] = None
+    mirrors: Annotated[Mirrors | None, Field(description="mirrors in which objects are seen twice")] = None
     shake: Annotated[Shake | None, Field(description="a camera held by hand")] = None
     blur: Annotated[Blur | None, Field(description="motion blur")] = None
 

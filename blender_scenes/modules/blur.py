@@ -7,9 +7,9 @@ from pydantic import Field
 
 from assets.catalog import Catalog
 from blender_scenes.modules.marks import marked
-from blender_scenes.modules.view import ROWS, View
-from blender_scenes.spec import ObjectSpec, SceneSpec, SimulatedMotion
-from blender_scenes.trajectories import camera_poses, focal_lengths, object_poses, shots
+from blender_scenes.modules.view import ROWS, View, centres
+from blender_scenes.spec import SceneSpec
+from blender_scenes.trajectories import camera_poses, focal_lengths, shots
 from vosforge.config import Amount, Range, Record, Share
 
 
@@ -48,14 +48,3 @@ def fastest(scene: SceneSpec) -> float:
         if len(steps):
             speeds.append(float(steps.mean()))
     return max(speeds)
-
-
-def centres(item: ObjectSpec, scene: SceneSpec) -> np.ndarray:
-    """An object's centre at each frame, ``[T, 3]``; of one not simulated yet, as it falls and slides on."""
-    motion, physics = item.motion, scene.physics
-    if not isinstance(motion, SimulatedMotion) or physics is None:
-        return object_poses(item, scene.render.frames)[:, :3, 3]
-    seconds = np.arange(scene.render.frames)[:, None] / physics.rate
-    path = np.array(motion.location) + seconds * np.array(motion.velocity)
-    path[:, 2] = np.maximum(path[:, 2] - physics.gravity / 2 * seconds[:, 0] ** 2, physics.floor)
-    return path

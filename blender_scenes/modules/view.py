@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from blender_scenes.spec import BakedMotion, CurveMotion, ObjectSpec, SceneSpec
+from blender_scenes.spec import BakedMotion, CurveMotion, ObjectSpec, SceneSpec, SimulatedMotion
 from blender_scenes.trajectories import evaluate, fit_spline, focal_lengths, motion_poses, object_poses
 
 MEAN_AREA = 0.2
@@ -99,6 +99,17 @@ class View:
         if ground is not None:
             world[:, 2] = np.maximum(world[:, 2], ground.offset + self.scales(item).max(axis=1) * 0.3)
         return item.model_copy(update={"motion": item.motion.model_copy(update={"location": fit_spline(world)})})
+
+
+def centres(item: ObjectSpec, scene: SceneSpec) -> np.ndarray:
+    """An object's centre at each frame, ``[T, 3]``; of one not simulated yet, as it falls and slides on."""
+    motion, physics = item.motion, scene.physics
+    if not isinstance(motion, SimulatedMotion) or physics is None:
+        return object_poses(item, scene.render.frames)[:, :3, 3]
+    seconds = np.arange(scene.render.frames)[:, None] / physics.rate
+    path = np.array(motion.location) + seconds * np.array(motion.velocity)
+    path[:, 2] = np.maximum(path[:, 2] - physics.gravity / 2 * seconds[:, 0] ** 2, physics.floor)
+    return path
 
 
 def mean_square(scales: np.ndarray) -> np.ndarray:

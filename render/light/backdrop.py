@@ -39,11 +39,11 @@ class Backdrop:
     def of(cls, geometry: SceneGeometry, store: AssetStore) -> Self | None:
         """The backdrop of a scene, or None if it cannot be composited.
 
-        It must be in front of all other backgrounds, always fill the frame, and be in focus.
+        It must be in front of all other backgrounds, always fill the frame, be in focus, and in no mirror.
         """
         spec = geometry.spec
         plane, camera = spec.backdrop, spec.camera
-        alone = spec.ground is None and not spec.walls and spec.atmosphere is None
+        alone = spec.ground is None and not (spec.walls or spec.mirrors) and spec.atmosphere is None
         if plane is None or not plane.emission or not alone or camera.lens is not None or camera.shutter:
             return None
         texture = cv2.imread(str(store.image_path(plane.texture)), cv2.IMREAD_UNCHANGED)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from assets.catalog import Catalog
+from assets.prepared import Material
 from assets.procedural import made_mesh
 from blender_scenes.modules import DIVERSE
 from blender_scenes.modules.articulation import Articulated
@@ -20,6 +21,7 @@ from blender_scenes.modules.distractors import Distractors
 from blender_scenes.modules.exposure import Exposure
 from blender_scenes.modules.light import Light
 from blender_scenes.modules.lookalikes import Lookalikes
+from blender_scenes.modules.mirrors import Mirrors
 from blender_scenes.modules.paths import Paths
 from blender_scenes.modules.physics import Physics
 from blender_scenes.modules.rooms import Rooms
@@ -28,7 +30,7 @@ from blender_scenes.modules.shapes import Shapes
 from blender_scenes.modules.weather import Weather
 from blender_scenes.trajectories import evaluate
 from tests.render.blender.test_engine import light
-from tests.render.raycast import cast, replayed, undecided
+from tests.render.raycast import cast, cast_in_mirror, replayed, undecided
 from vosforge.videos.verify import find_problem
 
 pytestmark = pytest.mark.blender
@@ -177,6 +179,32 @@ def test_each_shot_is_what_its_camera_takes(rendered_with, store, index, length)
                 assert np.isnan(video.flow(t, backward)).all()
             else:
                 assert np.array_equal(video.flow(t, backward), same.flow(t, backward), equal_nan=True)
+
+
+def test_objects_are_seen_in_mirrors_without_a_label(show, store):
+    """Where their images behind the mirror are, their colours are seen, and the masks show none of it."""
+
+    def painted(color):
+        looks = {"material": Material(base_color=color, roughness=1.0), "texture": None}
+        return lambda spec: spec.model_copy(
+            update={"objects": tuple(item.model_copy(update=looks) for item in spec.objects)}
+        )
+
+    mirrors = Mirrors(share=1.0, number=(1, 1))
+    _, off, plain = show(0)
+    spec, on, masks = show(0, mirrors=mirrors)
+    assert len(spec.mirrors) == 1 and np.abs(on - off).mean() > 1
+    depth = check_masks(spec, store, masks)
+    assert not masks[masks != plain].any(), "where it is before objects, it hides them"
+    colors = ((0.9, 0.02, 0.02), (0.02, 0.9, 0.02))
+    (_, red, same), (_, green, _) = (show(0, mirrors=mirrors, change=painted(color)) for color in colors)
+    assert np.array_equal(same, masks)
+    differs = ((red - green)[0, :, :, 0] > 25) & ((green - red)[0, :, :, 1] > 25)
+    image = cast_in_mirror(spec, store, 0, spec.mirrors[0], depth)
+    inner = cv2.erode(image.astype(np.uint8), np.ones((3, 3))) > 0
+    assert inner.sum() > 20 and differs[inner].mean() > 0.8 and not masks[0][inner].any(), "an object is seen twice"
+    near = cv2.dilate((image | (masks[0] > 0)).astype(np.uint8), np.ones((5, 5))) > 0
+    assert differs[~near].mean() < 0.02
 
 
 @pytest.mark.parametrize("photos", [0.0, 1.0])

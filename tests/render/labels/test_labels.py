@@ -10,6 +10,7 @@ from blender_scenes.trajectories import camera_poses, object_poses
 from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from tests.render.blender.test_engine import job
+from tests.render.conftest import MIRROR
 from tests.render.labels.test_masks import hard_scene
 from vosforge import InputError
 from vosforge.videos import ShardSet
@@ -69,6 +70,7 @@ def scenes(store, catalog):
         "holes, glass, lens, shutter, passes": with_render(hard, passes=PASSES, tracks=40),
         "bent, distracted": rich,
         "bent, distracted, passes": with_render(rich, passes=PASSES, tracks=40),
+        "mirrored, passes": with_render(plain, passes=PASSES, tracks=40).model_copy(update={"mirrors": (MIRROR,)}),
     }
 
 
@@ -79,6 +81,7 @@ NAMES = (
     "hazy",
     *(f"holes, glass, lens, shutter{more}" for more in ("", ", passes")),
     *(f"bent, distracted{more}" for more in ("", ", passes")),
+    "mirrored, passes",
 )
 
 

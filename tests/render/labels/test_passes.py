@@ -27,6 +27,7 @@ from blender_scenes.spec import (
     LensSpec,
     LookAtMotion,
     MadeMesh,
+    MirrorSpec,
     PlaneSpec,
     RenderSettings,
     SceneSpec,
@@ -94,7 +95,7 @@ def cut_to_the_side(camera):
 def specs(store, catalog):
     """A bent object, a baked one with holes, a distractor; before a backdrop, on a ground, before nothing.
 
-    Before the backdrop, another one has joints.
+    Before the backdrop, another one has joints. On the ground are two mirrors, of which one shows its back.
     """
     net, netted = cut_out(store, catalog)
     drawn = sample_scene(SceneConfig(objects=(4, 4)), SETTINGS, catalog, seed=5, index=1, split="train")
@@ -130,7 +131,9 @@ def specs(store, catalog):
     jointed = plain.model_copy(update={"mesh": mesh, "made": walker, "texture": None, "joints": turns})
     image = next(asset.hash for asset in catalog.of_kind("texture"))
     zooming = {"camera": drawn.camera.model_copy(update={"zoom": (-0.3, 0.1, 0.8)})}
-    ground = {"ground": PlaneSpec(texture=image, offset=-1.2, size=60.0)}
+    turned = ((-0.9, 0.4, 0.1), 0.5), ((1.2, -1.4, -0.4), 2.8)
+    mirrors = [MirrorSpec(middle=at, turn=turn, width=1.3, height=1.5, frame=0.1) for at, turn in turned]
+    ground = {"ground": PlaneSpec(texture=image, offset=-1.2, size=60.0), "mirrors": tuple(mirrors)}
     return {
         "a backdrop": rich.model_copy(
             update={
@@ -199,6 +202,9 @@ def case(request, videos, store):
         assert different <= 1
     numbers = {at.place.number if at.place else None for at in looked}
     assert numbers >= {1, 2, 3, 4, None if "nothing" in request.param else 0}
+    triangles, mirrors = len(truth.triangles(0)[0]), len(spec.mirrors)
+    seen = {(triangles - 1 - at.place.triangle) // 2 for at in looked if at.place}
+    assert set(range(mirrors)) <= seen and ("ground" in request.param) == (mirrors > 0)
     return video, truth, looked
 
 
@@ -318,7 +324,7 @@ def test_amodal_masks_are_what_the_objects_cover_alone(specs, videos, store):
     for t in range(SETTINGS.frames):
         mask, amodal, visibility = video.mask(t), video.amodal(t), video.visibility()[t]
         for k, item in enumerate(spec.objects):
-            alone = spec.model_copy(update={"objects": (item,), "distractors": (), "ground": None})
+            alone = spec.model_copy(update={"objects": (item,), "distractors": (), "ground": None, "mirrors": ()})
             covered = cast_mask(alone, store, t) > 0
             assert np.array_equal(amodal[k], covered | (mask == k + 1))
             assert (covered ^ amodal[k]).sum() <= 1

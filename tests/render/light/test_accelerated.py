@@ -13,7 +13,7 @@ from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from render.light.accelerated import accelerated
 from tests.render.blender.test_engine import job
-from tests.render.conftest import cut_out
+from tests.render.conftest import MIRROR, cut_out
 from vosforge.videos import ShardSet
 
 SETTINGS = RenderSettings(width=96, height=64, frames=2, samples=64, encoding="png", passes=("depth", "amodal"))
@@ -134,7 +134,8 @@ def test_what_deforms_is_no_noisier_than_what_does_not(blender, scenes, store, c
 
 @pytest.mark.blender
 def test_masks_alone_are_those_of_plain_cycles(blender, scenes, store, catalog, tmp_path):
-    for n, spec in enumerate(scenes.values()):
+    mirrored = scenes["on a ground"].model_copy(update={"mirrors": (MIRROR,)})
+    for n, spec in enumerate((*scenes.values(), mirrored)):
         fast, plain = (
             labels(
                 rendered(
@@ -168,6 +169,9 @@ def test_the_door_is_shut_where_a_scene_says_so_and_where_nothing_is_faster(scen
     whole = way(with_render(backdrop, denoise_light=False))
     assert whole.lays_background and not whole.splits_light
     assert way(lens) is None
+    for spec in (backdrop, ground):
+        mirrored = spec.model_copy(update={"mirrors": (MIRROR,)})
+        assert way(mirrored) is None and way(with_render(mirrored, colors=False)) is not None
 
 
 def test_specs_hold_the_switch_only_where_it_is_thrown(scenes):

@@ -12,6 +12,7 @@ from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from render.light.backdrop import Backdrop
 from tests.render.blender.test_engine import job
+from tests.render.conftest import MIRROR
 from vosforge.videos import ShardSet
 
 SETTINGS = RenderSettings(width=96, height=64, frames=4, samples=2)
@@ -67,6 +68,7 @@ def test_only_a_plane_that_alone_fills_the_frame_is_laid_under(store, catalog):
         {"backdrop": matt},
         {"ground": spec.backdrop},
         {"walls": (spec.backdrop,)},
+        {"mirrors": (MIRROR,)},
         {"atmosphere": AtmosphereSpec(density=0.1, color=(1, 1, 1))},
         {"camera": camera.model_copy(update={"lens": LensSpec(f_number=1.0, focus=(5.0,))})},
         {"camera": camera.model_copy(update={"shutter": 0.5})},
