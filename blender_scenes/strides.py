@@ -20,13 +20,14 @@ def every(stride: int, scene: SceneSpec) -> SceneSpec:
     def thinned(items: tuple[ObjectSpec, ...]) -> tuple[ObjectSpec, ...]:
         return tuple(item.model_copy(update={"motion": motion(item.motion)}) for item in items)
 
-    camera, physics, render = scene.camera, scene.physics, scene.render
+    camera, physics, rain, render = scene.camera, scene.physics, scene.rain, scene.render
     changed = scene.model_copy(
         update={
             "objects": thinned(scene.objects),
             "distractors": thinned(scene.distractors),
             "camera": camera.model_copy(update={"motion": motion(camera.motion), "shutter": camera.shutter / stride}),
             "physics": physics and physics.model_copy(update={"rate": physics.rate / stride}),
+            "rain": rain and rain.model_copy(update={"rate": rain.rate / stride}),
             "render": render.model_copy(update={"frames": (render.frames - 1) // stride + 1}),
         }
     )
