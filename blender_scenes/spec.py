@@ -104,6 +104,9 @@ class PhysicsSpec(Record):
     """Of floor, backdrop and walls."""
     bounce: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Of floor, backdrop and walls."""
+    pit: Annotated[tuple[float, float, float] | None, Field(exclude_if=lambda pit: pit is None)] = None
+    """x, y and half the side in metres of a square whose walls hold together what is settled while it comes to rest.
+    In the video they are gone."""
     poses: Hash | None = None
     """The result, once a worker has simulated it: the content hash of an array float64 ``[N, T, 4, 4]``, object to
     world of all objects and distractors that move so, in order. The asset store has it, and the shard, as
