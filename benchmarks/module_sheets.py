@@ -69,6 +69,7 @@ SHEETS = {
     "cuts": Sheet({"cuts": {"share": 1.0}}, moves=True),
     "mirrors": Sheet({"rooms": {"share": 0.5}, "contact": {}, "mirrors": {"share": 1.0}}),
     "blur": Sheet(FAST | {"blur": {"share": 1.0, "length": (20.0, 40.0)}}),
+    "rain": Sheet({"rain": {"share": 1.0, "intensity": (40.0, 100.0), "brightness": (20.0, 40.0)}}),
 }
 """By the module they show; ``diverse`` is one more. Shake is too little to be seen in three frames."""
 
@@ -99,6 +100,8 @@ def thinned(spec: SceneSpec, frames: int) -> SceneSpec:
     }
     if spec.physics is not None:
         changes["physics"] = spec.physics.model_copy(update={"rate": spec.physics.rate * rate})
+    if spec.rain is not None:
+        changes["rain"] = spec.rain.model_copy(update={"rate": spec.rain.rate * rate})
     return spec.model_copy(update=changes)
 
 

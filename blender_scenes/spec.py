@@ -105,6 +105,9 @@ class PhysicsSpec(Record):
     """Of floor, backdrop and walls."""
     bounce: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Of floor, backdrop and walls."""
+    pit: Annotated[tuple[float, float, float] | None, Field(exclude_if=lambda pit: pit is None)] = None
+    """x, y and half the side in metres of a square whose walls hold together what is settled while it comes to rest.
+    In the video they are gone."""
     poses: Hash | None = None
     """The result, once a worker has simulated it: the content hash of an array float64 ``[N, T, 4, 4]``, object to
     world of all objects and distractors that move so, in order. The asset store has it, and the shard, as
@@ -392,6 +395,24 @@ class AtmosphereSpec(Record):
     """Linear RGB of dense haze."""
 
 
+class RainSpec(Record):
+    """Rain: drops that fall as fast as their size lets them, drawn over the rendered frames. Labels are those without.
+
+    Frame t is taken t / ``rate`` seconds after the first.
+    """
+
+    intensity: Annotated[float, Field(gt=0)]
+    """Millimetres an hour: 2 is light rain, 10 moderate, 50 heavy, 100 a cloudburst."""
+    wind: tuple[float, float] = (0.0, 0.0)
+    """Metres a second along x and y."""
+    brightness: Annotated[float, Field(ge=0)]
+    """How many times as bright as the frame around it a drop is: it shows the sky and the lamps, wherever it falls."""
+    exposure: Annotated[float, Field(gt=0)] = 1 / 60
+    """Seconds over which a drop is smeared, half of it before the frame's instant."""
+    rate: Annotated[float, Field(gt=0)] = 24.0
+    """Frames a second."""
+
+
 class RenderSettings(Record):
     """Render settings. ``samples`` is per pixel; labels are exact at any number.
 
@@ -456,6 +477,7 @@ class SceneSpec(Record):
     """At the sides."""
     mirrors: Annotated[tuple[MirrorSpec, ...], Field(max_length=64, exclude_if=lambda mirrors: not mirrors)] = ()
     atmosphere: AtmosphereSpec | None = None
+    rain: Annotated[RainSpec | None, Field(exclude_if=lambda rain: rain is None)] = None
     physics: Annotated[PhysicsSpec | None, Field(exclude_if=lambda physics: physics is None)] = None
     exposure: float = 0.0
     """In stops: one more makes the frames twice as bright."""

@@ -20,7 +20,7 @@ def every(stride: int, scene: SceneSpec) -> SceneSpec:
     def thinned(items: tuple[ObjectSpec, ...]) -> tuple[ObjectSpec, ...]:
         return tuple(item.model_copy(update={"motion": motion(item.motion)}) for item in items)
 
-    camera, physics, render = scene.camera, scene.physics, scene.render
+    camera, physics, rain, render = scene.camera, scene.physics, scene.rain, scene.render
     left = (render.frames - 1) // stride + 1
     cuts = tuple(
         cut.model_copy(update={"motion": motion(cut.motion)}) for cut in fewer_cuts(camera, render.frames, left)
@@ -32,6 +32,7 @@ def every(stride: int, scene: SceneSpec) -> SceneSpec:
             "distractors": thinned(scene.distractors),
             "camera": camera.model_copy(update=changes),
             "physics": physics and physics.model_copy(update={"rate": physics.rate / stride}),
+            "rain": rain and rain.model_copy(update={"rate": rain.rate / stride}),
             "render": render.model_copy(update={"frames": left}),
         }
     )

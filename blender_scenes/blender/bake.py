@@ -3,6 +3,7 @@
 What comes out is stored by content, and named in the spec: whoever renders that spec replays it.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import bpy
@@ -81,7 +82,8 @@ def _settled(physics: PhysicsSpec, bodies: Bodies, walls: Walls, mirrors: Sequen
     grip = {"friction": 1.0, "bounce": 0.0}
     rough = [(bodies[number][0].model_copy(update=grip), bodies[number][1]) for number in lying]
     frames = 1 + int(np.ceil(SETTLING * physics.rate))
-    ends = simulated(physics.model_copy(update=grip), rough, frames, walls, mirrors, SETTLING_DAMPING)[:, -1]
+    still = physics.model_copy(update=grip)
+    ends = simulated(still, rough, frames, walls, mirrors, SETTLING_DAMPING, physics.pit)[:, -1]
     begun = list(bodies)
     for number, pose in zip(lying, ends, strict=True):
         motion, (vertices, faces) = bodies[number]
@@ -100,8 +102,12 @@ def simulated(
     walls: Walls = (),
     mirrors: Sequence[MirrorSpec] = (),
     damping: float = DAMPING,
+    pit: tuple[float, float, float] | None = None,
 ) -> np.ndarray:
-    """Object to world of each of ``bodies`` at each frame, float64 ``[N, T, 4, 4]``. It replaces what is in Blender."""
+    """Object to world of each of ``bodies`` at each frame, float64 ``[N, T, 4, 4]``. It replaces what is in Blender.
+
+    pit: as in `PhysicsSpec`, but there all the time.
+    """
     clear_scene()
     scene = bpy.context.scene
     bpy.ops.rigidbody.world_add()
@@ -117,6 +123,9 @@ def simulated(
             _add_wall(world, physics, plane, facing, bodies)
         for mirror in mirrors:
             _add_mirror(world, physics, mirror, bodies)
+        if pit is not None:
+            for facing, side in itertools.product((0, 1), (-1, 1)):
+                _add_block(world, physics, np.full(3, FLOOR / 2), facing, pit[facing] + side * pit[2], side)
         objects = [_add_body(world, motion, *hull, physics.rate, damping) for motion, hull in bodies]
         places = []
         for frame in range(1, START + frames):

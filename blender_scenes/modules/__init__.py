@@ -20,6 +20,7 @@ from blender_scenes.modules.mirrors import Mirrors
 from blender_scenes.modules.occluders import Occluders
 from blender_scenes.modules.paths import Paths
 from blender_scenes.modules.physics import Physics
+from blender_scenes.modules.rain import Rain
 from blender_scenes.modules.rooms import Rooms
 from blender_scenes.modules.shake import Shake
 from blender_scenes.modules.shapes import Shapes
@@ -53,6 +54,7 @@ class Modules(Record):
     mirrors: Annotated[Mirrors | None, Field(description="mirrors in which objects are seen twice")] = None
     shake: Annotated[Shake | None, Field(description="a camera held by hand")] = None
     blur: Annotated[Blur | None, Field(description="motion blur")] = None
+    rain: Annotated[Rain | None, Field(description="rain")] = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

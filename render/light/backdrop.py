@@ -14,6 +14,7 @@ from assets.store import AssetStore
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.spec import PlaneSpec
 from render.geometry.raycast import CLIP_START
+from render.light.rain import farthest
 from render.light.raster import filtered, linear_light, pixel_filter
 
 MAX_TEXELS = 2.5
@@ -104,9 +105,11 @@ class Backdrop:
 
 
 def _reach(geometry: SceneGeometry) -> float:
-    """The largest y that anything but the planes ever reaches, metres."""
-    lamps = [light.location[1] + light.radius for light in geometry.spec.lights]  # Cycles' lights are spheres
-    return max([*(_reach_of(geometry, number) for number in geometry.numbers), *lamps], default=-np.inf)
+    """The largest y that anything but the planes ever reaches, rain included, metres."""
+    others = [light.location[1] + light.radius for light in geometry.spec.lights]  # Cycles' lights are spheres
+    if geometry.spec.rain is not None:
+        others.append(farthest(geometry)[1])
+    return max([*(_reach_of(geometry, number) for number in geometry.numbers), *others], default=-np.inf)
 
 
 def _reach_of(geometry: SceneGeometry, number: int) -> float:

@@ -9,6 +9,7 @@ import pytest
 from assets.catalog import Catalog
 from assets.prepared import Material
 from assets.procedural import made_mesh
+from blender_scenes.geometry import SceneGeometry
 from blender_scenes.modules import DIVERSE
 from blender_scenes.modules.articulation import Articulated
 from blender_scenes.modules.blur import Blur, fastest
@@ -24,11 +25,13 @@ from blender_scenes.modules.lookalikes import Lookalikes
 from blender_scenes.modules.mirrors import Mirrors
 from blender_scenes.modules.paths import Paths
 from blender_scenes.modules.physics import Physics
+from blender_scenes.modules.rain import Rain
 from blender_scenes.modules.rooms import Rooms
 from blender_scenes.modules.shake import Shake
 from blender_scenes.modules.shapes import Shapes
 from blender_scenes.modules.weather import Weather
 from blender_scenes.trajectories import evaluate
+from render.light.rain import Rain as SceneRain
 from tests.render.blender.test_engine import light
 from tests.render.raycast import cast, cast_in_mirror, replayed, undecided
 from vosforge.videos.verify import find_problem
@@ -36,6 +39,7 @@ from vosforge.videos.verify import find_problem
 pytestmark = pytest.mark.blender
 
 FRAMES = 2
+RAIN = Rain(share=1.0, intensity=(60.0, 60.0), brightness=(16.0, 16.0))
 OTHER_LIGHT = {"sun": 0.0, "panels": 0.0, "colored": 0.0, "night": 0.0}
 
 
@@ -80,6 +84,22 @@ def test_fog(show, store):
     kept = np.exp(-spec.atmosphere.density * depth)[..., None]
     off_by = np.abs(seen[0] - clear[0] * kept - fog * (1 - kept))[masks[0] > 0]
     assert np.median(off_by) < 0.03
+
+
+@pytest.mark.parametrize("index", [0, 3])
+def test_rain(show, store, index):
+    """It is where drops fall before what is seen, also where the backdrop or the sky is laid under the frame."""
+    _, off, masks = show(index)
+    spec, on, wet = show(index, rain=RAIN)
+    assert np.array_equal(wet, masks), "labels are those without rain"
+    depth = check_masks(spec, store, masks)
+    geometry = SceneGeometry.load(replayed(spec, store), store)
+    seen, clear, fallen = light(on)[0], light(off)[0], SceneRain(geometry, spec.rain)
+    expected = fallen.over(clear.astype(np.float32), depth.astype(np.float32), 0)
+    dark = np.maximum(clear, expected).max(axis=2) < 0.9
+    drawn, wanted = (seen - clear)[dark].ravel(), (expected - clear)[dark].ravel()
+    assert wanted.mean() > 0.005 and drawn.mean() == pytest.approx(wanted.mean(), rel=0.2)
+    assert np.corrcoef(drawn, wanted)[0, 1] > 0.8
 
 
 def test_exposure(show):
