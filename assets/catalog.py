@@ -38,6 +38,8 @@ class Asset(Record):
     """Content hashes of the images inside a mesh."""
     joints: Annotated[tuple[int, ...], Field(exclude_if=lambda joints: not joints)] = ()
     """The joint that each joint of a mesh hangs on, an earlier one; -1: none. () without a skeleton."""
+    morphs: Annotated[int, Field(exclude_if=lambda morphs: morphs == 0)] = 0
+    """The number of shape keys of a mesh."""
 
 
 class Catalog(Record):

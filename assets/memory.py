@@ -18,7 +18,7 @@ from vosforge.config import Record
 from vosforge.files import write_sealed
 from vosforge.trouble import attempting
 
-PREPARING = 2
+PREPARING = 3
 """Raise it with every change to what a model or an image becomes."""
 
 

@@ -60,6 +60,7 @@ def asset_of(model: Model, mesh: PreparedMesh, store: AssetStore) -> Asset:
             mesh.materials,
             mesh.corner_color,
             None if skeleton is None else skeleton._replace(places=skeleton.places @ turn.T),
+            None if mesh.morphs is None else mesh.morphs @ turn.T,
         )
     return Asset(
         hash=store.put_mesh(mesh),
@@ -71,4 +72,5 @@ def asset_of(model: Model, mesh: PreparedMesh, store: AssetStore) -> Asset:
         creator=model.creator,
         textures=mesh.textures,
         joints=() if skeleton is None else tuple(skeleton.parents.tolist()),
+        morphs=0 if mesh.morphs is None else len(mesh.morphs),
     )

@@ -99,6 +99,8 @@ class PreparedMesh:
     """[J]"""
     skin: NDArray[np.float32] | None = None
     """[V,J]"""
+    morphs: NDArray[np.float32] | None = None
+    """[M,V,3] how far each of its shape keys moves the vertices; None without any."""
 
     @property
     def skeleton(self) -> Skeleton | None:
@@ -148,13 +150,15 @@ def prepare_mesh(
     materials: Sequence[Material] = (),
     corner_color: ArrayLike | None = None,
     skeleton: Skeleton | None = None,
+    morphs: ArrayLike | None = None,
 ) -> PreparedMesh:
     """A `PreparedMesh` from triangles of any size and place.
 
     Drops triangles without area and vertices that no triangle uses, centres and scales the rest, and drops the
     materials that no triangle shows. vertices: [V,3], z up; faces: [F,3]; corner_uv: [F,3,2]; corner_color: [F,3,3];
-    smooth and material_index: [F] or one value. ``name`` identifies the mesh in errors. Raises InputError for
-    empty, non-finite, zero-size or zero-area meshes and for invalid indices.
+    smooth and material_index: [F] or one value; morphs: [M,V,3], how far shape keys move the vertices. ``name``
+    identifies the mesh in errors. Raises InputError for empty, non-finite, zero-size or zero-area meshes and for
+    invalid indices.
     """
     points = np.asarray(vertices, np.float64).reshape(-1, 3)
     triangles = np.asarray(faces, np.int64).reshape(-1, 3)
@@ -171,8 +175,10 @@ def prepare_mesh(
     if face_material.min() < 0 or face_material.max() >= len(materials):
         raise InputError(f"the mesh {name} has faces that refer to materials it does not have: export it again")
 
-    if skeleton is not None:  # its joints go along with the vertices
-        points = np.concatenate([points, np.asarray(skeleton.places, np.float64)])
+    # Joints and where shape keys move the vertices go along with them.
+    count, places = len(points), np.empty((0, 3)) if skeleton is None else np.asarray(skeleton.places, np.float64)
+    shifted = points + (np.empty((0, count, 3)) if morphs is None else np.asarray(morphs, np.float64))
+    points = np.concatenate([points, places, shifted.reshape(-1, 3)])
     points = _unit_size(points, triangles, name)
     keep = _has_area(points[triangles])
     if not keep.any():
@@ -189,7 +195,8 @@ def prepare_mesh(
         material_index=face_material.reshape(-1).astype(np.int16),
         materials=tuple(materials[index] for index in shown),
         corner_color=None if corner_color is None else _colors(corner_color, keep),
-        **({} if skeleton is None else _joints(skeleton, points[-len(skeleton.places) :], used)),
+        **({} if skeleton is None else _joints(skeleton, points[count : count + len(places)], used)),
+        morphs=None if morphs is None else _moves(points[:count], points[count + len(places) :], used),
     )
 
 
@@ -200,6 +207,12 @@ def _joints(skeleton: Skeleton, places: NDArray[np.float64], used: NDArray[np.in
         "parents": np.asarray(skeleton.parents, np.int16),
         "skin": np.round(np.asarray(skeleton.skin, np.float64)[used], SKIN_DECIMALS).astype(np.float32),
     }
+
+
+def _moves(points: NDArray[np.float64], shifted: NDArray[np.float64], used: NDArray[np.int64]) -> NDArray[np.float32]:
+    """How far shape keys move the vertices ``used``: float32 ``[M,V,3]``."""
+    moves = shifted.reshape(-1, *points.shape) - points
+    return np.round(moves[:, used], POSITION_DECIMALS).astype(np.float32)
 
 
 def _colors(corner_color: ArrayLike, keep: NDArray[np.bool_]) -> NDArray[np.float32] | None:

@@ -3,10 +3,12 @@
 import numpy as np
 
 from assets.catalog import Asset, Catalog
+from assets.interiors import FLOORS, WALLS
 from assets.prepared import Material, PreparedMesh, Skeleton, prepare_mesh
 from assets.shapes import FAMILIES as SHAPES
 from assets.shapes import Surface
-from assets.shapes.compound import ENDLESS
+from assets.shapes.carved import carved
+from assets.shapes.compound import compound, landscape
 from assets.shapes.jointed import JOINTED
 from assets.store import AssetStore
 from assets.textures import PATTERNS, SCENIC, encode_jpeg, family_image, hsv_to_rgb, palette
@@ -14,8 +16,12 @@ from vosforge.seeding import rng_for
 
 LICENCE = "CC0-1.0"
 CREATOR = "VOSForge"
+ENDLESS = {family.__name__: family for family in (compound, landscape, carved)}
+"""Families that no catalog has, only single scenes."""
 MESH_IMAGE_SIZE = 256
 TEXTURE_SIZE = 512
+TEXTURES = PATTERNS | SCENIC | FLOORS | WALLS
+"""What images of a catalog show, by family; what meshes wear are ``PATTERNS`` alone."""
 METALS = {
     "gold": (1.0, 0.77, 0.34),
     "copper": (0.95, 0.64, 0.54),
@@ -38,7 +44,7 @@ def procedural_catalog(store: AssetStore, num_meshes: int, num_textures: int, se
 def procedural_mesh(family: str, rng: np.random.Generator, store: AssetStore) -> PreparedMesh:
     """A random mesh of one family, its images put into ``store``.
 
-    ``family``: a key of `assets.shapes.FAMILIES`, of `assets.shapes.compound.ENDLESS` or, with a skeleton, of
+    ``family``: a key of `assets.shapes.FAMILIES`, of `ENDLESS` or, with a skeleton, of
     `assets.shapes.jointed.JOINTED`.
     """
     surface, skeleton = _shape(family, rng)
@@ -99,7 +105,7 @@ def _materials(surface: Surface, rng: np.random.Generator, store: AssetStore) ->
         texture = None
         if has_image:
             pattern = str(rng.choice(list(PATTERNS)))
-            texture = store.put_image(encode_jpeg(family_image(pattern, rng, MESH_IMAGE_SIZE)), ".jpg")
+            texture = store.put_image(encode_jpeg(family_image(PATTERNS[pattern], rng, MESH_IMAGE_SIZE)), ".jpg")
         red, green, blue = (round((0.12 + 0.88 * float(channel)) ** 2.2, 4) for channel in np.clip(tone, 0, 1))
         materials.append(random_material(rng, (red, green, blue), texture))
     return materials
@@ -121,8 +127,8 @@ def _mesh_asset(store: AssetStore, seed: int, number: int) -> Asset:
 
 
 def _texture_asset(store: AssetStore, seed: int, number: int) -> Asset:
-    pattern = _turn(list(PATTERNS | SCENIC), seed, "texture", number)
-    image = family_image(pattern, rng_for(seed, "procedural texture", number), TEXTURE_SIZE)
+    pattern = _turn(list(TEXTURES), seed, "texture", number)
+    image = family_image(TEXTURES[pattern], rng_for(seed, "procedural texture", number), TEXTURE_SIZE)
     return Asset(
         hash=store.put_image(encode_jpeg(image), ".jpg"),
         kind="texture",

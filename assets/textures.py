@@ -19,9 +19,9 @@ Family = Callable[[np.random.Generator, Field, Field], Pixels]
 """(rng, x, y) -> [S,S,3]; x and y run from 0 to 1 across the image."""
 
 
-def family_image(name: str, rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
+def family_image(family: Family, rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
     """An image [size,size,3] uint8 sRGB of one family."""
-    return np.round(_worn(rng, _draw(name, rng, size)) * 255).astype(np.uint8)
+    return np.round(_worn(rng, _draw(family, rng, size)) * 255).astype(np.uint8)
 
 
 def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
@@ -80,12 +80,12 @@ def gradient(field: Field, colors: Pixels) -> Pixels:
     return np.stack([np.interp(field, at, colors[:, channel]) for channel in range(3)], axis=-1).astype(np.float32)
 
 
-def _rank(field: Field) -> Field:
+def rank(field: Field) -> Field:
     """``field`` with its values replaced by their approximate quantiles in 0..1."""
     return (0.5 * (1 + np.tanh(0.85 * field))).astype(np.float32)
 
 
-def _bands(phase: Field, edges: NDArray, colors: Pixels, softness: float) -> Pixels:
+def bands(phase: Field, edges: NDArray, colors: Pixels, softness: float) -> Pixels:
     """Bands of ``colors``, the i-th between edges[i] and edges[i+1] of each period of ``phase`` (edges from 0 to 1)."""
     phase = phase % 1
     image = np.broadcast_to(colors[-1], (*phase.shape, 3))
@@ -100,16 +100,17 @@ def _random_edges(rng: np.random.Generator, count: int) -> NDArray:
     return np.concatenate([[0], np.cumsum(widths) / widths.sum()])
 
 
-def _over(image: Pixels, color: Pixels, cover: Field) -> Pixels:
+def over(image: Pixels, color: Pixels, cover: Field) -> Pixels:
+    """``image`` under ``color`` that covers the share ``cover`` of each pixel."""
     return image + (color - image) * cover[..., None]
 
 
-def _softness(x: Field, frequency: float) -> float:
+def softness(x: Field, frequency: float) -> float:
     """The width of a 1.5-pixel edge in phase units, at ``frequency`` periods per image."""
     return 1.5 * frequency / x.shape[0]
 
 
-def _cells(rng: np.random.Generator, x: Field, y: Field, count: int) -> tuple[NDArray[np.int64], Field]:
+def cells(rng: np.random.Generator, x: Field, y: Field, count: int) -> tuple[NDArray[np.int64], Field]:
     """Seamless Voronoi cells: each pixel's cell, and its distance to the border (in mean cell sizes)."""
     nearest = np.full(x.shape, np.inf, np.float32)
     second = nearest.copy()
@@ -126,15 +127,15 @@ def _cells(rng: np.random.Generator, x: Field, y: Field, count: int) -> tuple[ND
     return owner, (np.sqrt(second) - np.sqrt(nearest)) * np.float32(np.sqrt(count))
 
 
-def _draw(name: str, rng: np.random.Generator, size: int) -> Pixels:
-    """One family's image, before wear."""
+def _draw(family: Family, rng: np.random.Generator, size: int) -> Pixels:
+    """One family's image, before wear. Only patterns are bent."""
     centres = (np.arange(size, dtype=np.float32) + 0.5) / size
     x, y = np.meshgrid(centres, centres)
-    if name in PATTERNS and rng.random() < 0.4:
+    if family in PATTERNS.values() and rng.random() < 0.4:
         bend = rng.uniform(0.004, 0.03)
         x = x + bend * noise(rng, size, 2.5)
         y = y + bend * noise(rng, size, 2.5)
-    return (PATTERNS | SCENIC)[name](rng, x, y)
+    return family(rng, x, y)
 
 
 def _worn(rng: np.random.Generator, image: Pixels) -> Pixels:
@@ -151,7 +152,7 @@ def stripes(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Parallel bands of two to six colours, vertical, horizontal or diagonal."""
     n, count = int(rng.integers(1, 9)), int(rng.integers(2, 7))
     fx, fy = [(n, 0), (0, n), (n, n), (n, -n)][rng.integers(4)]
-    return _bands(fx * x + fy * y, _random_edges(rng, count), palette(rng, count), _softness(x, n))
+    return bands(fx * x + fy * y, _random_edges(rng, count), palette(rng, count), softness(x, n))
 
 
 def zigzag(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
@@ -159,7 +160,7 @@ def zigzag(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     fx, fy, count = int(rng.integers(2, 8)), int(rng.integers(2, 8)), int(rng.integers(2, 5))
     wave = np.abs((fx * x) % 1 - 0.5) * 2 if rng.random() < 0.5 else np.sin(2 * np.pi * fx * x) * 0.5
     phase = fy * y + rng.uniform(0.3, 1.2) * wave
-    return _bands(phase, _random_edges(rng, count), palette(rng, count), _softness(x, fx + fy))
+    return bands(phase, _random_edges(rng, count), palette(rng, count), softness(x, fx + fy))
 
 
 def checks(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
@@ -174,8 +175,8 @@ def checks(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
 def tartan(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """A woven plaid: the same bands along and across."""
     n, count = int(rng.integers(1, 5)), int(rng.integers(3, 7))
-    edges, colors, soft = _random_edges(rng, count), palette(rng, count), _softness(x, n)
-    warp, weft = _bands(n * x, edges, colors, soft), _bands(n * y, edges, colors, soft)
+    edges, colors, soft = _random_edges(rng, count), palette(rng, count), softness(x, n)
+    warp, weft = bands(n * x, edges, colors, soft), bands(n * y, edges, colors, soft)
     threads = (0.5 + 0.2 * np.sin(2 * np.pi * 64 * (x + y)))[..., None]
     return (warp * threads + weft * (1 - threads)).astype(np.float32)
 
@@ -188,11 +189,11 @@ def dots(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     across = n * x + rng.choice([0.0, 0.5]) * (row % 2)
     which = rng.integers(1, len(colors), (n, n))[row.astype(int) % n, np.floor(across).astype(int) % n]
     distance = np.hypot(across % 1 - 0.5, (n * y) % 1 - 0.5)
-    radius, soft = rng.uniform(0.18, 0.45), _softness(x, n)
+    radius, soft = rng.uniform(0.18, 0.45), softness(x, n)
     cover = np.clip((radius - distance) / soft + 0.5, 0, 1)
     if rng.random() < 0.3:
         cover = cover * np.clip((distance - radius / 2) / soft + 0.5, 0, 1)
-    return _over(np.broadcast_to(colors[0], (*x.shape, 3)), colors[which], cover)
+    return over(np.broadcast_to(colors[0], (*x.shape, 3)), colors[which], cover)
 
 
 def bricks(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
@@ -210,19 +211,19 @@ def bricks(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
         np.minimum(across % 1, 1 - across % 1) / columns, np.minimum((rows * y) % 1, 1 - (rows * y) % 1) / rows
     )
     joint = rng.uniform(0.02, 0.07) / rows
-    return _over(body, tones[2], np.clip((joint - gap) * x.shape[0] / 1.5 + 0.5, 0, 1))
+    return over(body, tones[2], np.clip((joint - gap) * x.shape[0] / 1.5 + 0.5, 0, 1))
 
 
 def mosaic(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Irregular cells with borders: cobbles, cracked earth, giraffe, stained glass."""
     count = int(rng.integers(12, 60))
-    owner, border = _cells(rng, x, y, count)
+    owner, border = cells(rng, x, y, count)
     colors = palette(rng, int(rng.integers(2, 7)))
     shade = rng.uniform(0.75, 1.15, (count, 1)).astype(np.float32)
     body = (colors[1:][rng.integers(0, len(colors) - 1, count)] * shade)[owner]
     body = body * (1 - 0.35 * np.exp(-3 * border))[..., None]
     width = rng.uniform(0.04, 0.3)
-    return _over(body, colors[0], np.clip((width - border) * 12 + 0.5, 0, 1))
+    return over(body, colors[0], np.clip((width - border) * 12 + 0.5, 0, 1))
 
 
 def camouflage(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
@@ -231,22 +232,22 @@ def camouflage(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     image = np.broadcast_to(colors[0], (*x.shape, 3))
     power = rng.uniform(1.6, 2.4)
     for color in colors[1:]:
-        image = _over(image, color, np.clip((noise(rng, x.shape[0], power) - rng.uniform(0.2, 0.8)) * 12, 0, 1))
+        image = over(image, color, np.clip((noise(rng, x.shape[0], power) - rng.uniform(0.2, 0.8)) * 12, 0, 1))
     return image
 
 
 def clouds(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Soft or rough clouds of colour: plaster, sky, felt, rust."""
     field = noise(rng, x.shape[0], rng.uniform(0.9, 2.2), rng.choice([1.0, 1.0, 3.0]))
-    return gradient(_rank(field), palette(rng, int(rng.integers(2, 5))))
+    return gradient(rank(field), palette(rng, int(rng.integers(2, 5))))
 
 
 def marble(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Veins in stone."""
     n = int(rng.integers(1, 4))
     vein = np.abs(np.sin(np.pi * (n * x + n * y + rng.uniform(0.4, 1.0) * noise(rng, x.shape[0], 1.9))))
-    stone = gradient(_rank(noise(rng, x.shape[0], 1.7)), palette(rng, 2))
-    return _over(stone, palette(rng, 1)[0], np.exp(-vein * rng.uniform(5, 16)) * 0.85)
+    stone = gradient(rank(noise(rng, x.shape[0], 1.7)), palette(rng, 2))
+    return over(stone, palette(rng, 1)[0], np.exp(-vein * rng.uniform(5, 16)) * 0.85)
 
 
 def wood(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
@@ -256,7 +257,7 @@ def wood(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     shift = rng.uniform(0, 9, planks)[plank] if planks > 1 else 0.0
     rings = rng.integers(4, 14) * (x + 0.05 * noise(rng, size, 2.0, 6.0)) + shift
     grain = 0.5 + 0.5 * np.sin(2 * np.pi * rings)
-    grain = 0.5 * grain + 0.3 * _rank(noise(rng, size, 0.9, 30.0)) + 0.2 * _rank(noise(rng, size, 1.5, 4.0))
+    grain = 0.5 * grain + 0.3 * rank(noise(rng, size, 0.9, 30.0)) + 0.2 * rank(noise(rng, size, 1.5, 4.0))
     hue, saturation, value = rng.uniform(0.05, 0.11), rng.uniform(0.25, 0.7), rng.uniform(0.35, 0.9)
     dark, light = hsv_to_rgb(np.array([[hue - 0.02, saturation, value * 0.5], [hue, saturation * 0.85, value]]))
     image = gradient(grain, np.stack([dark, light]).astype(np.float32))
@@ -270,18 +271,16 @@ def wood(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
 def granite(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Fine grains of three or four colours: stone, sand, carpet, gravel."""
     size, colors = x.shape[0], palette(rng, int(rng.integers(3, 5)))
-    image = gradient(_rank(noise(rng, size, rng.uniform(0.4, 1.0))), colors[:2])
+    image = gradient(rank(noise(rng, size, rng.uniform(0.4, 1.0))), colors[:2])
     for color in colors[2:]:
-        image = _over(
-            image, color, np.clip((noise(rng, size, rng.uniform(0.5, 1.1)) - rng.uniform(0.6, 1.4)) * 6, 0, 1)
-        )
+        image = over(image, color, np.clip((noise(rng, size, rng.uniform(0.5, 1.1)) - rng.uniform(0.6, 1.4)) * 6, 0, 1))
     return image
 
 
 def grass(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Blades and straw: strands along y over tonal patches."""
     size = x.shape[0]
-    strands = _rank(noise(rng, size, 0.5, rng.uniform(4, 14)) + 0.8 * noise(rng, size, 1.8))
+    strands = rank(noise(rng, size, 0.5, rng.uniform(4, 14)) + 0.8 * noise(rng, size, 1.8))
     hue = rng.choice([0.1, 0.14, 0.22, 0.27, 0.3])
     tones = hsv_to_rgb(np.array([[hue + 0.03, 0.7, 0.12], [hue, 0.6, 0.4], [hue - 0.03, 0.5, 0.75]]))
     return gradient(strands, tones.astype(np.float32))
@@ -344,8 +343,8 @@ def ornament(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
         field = field + field.T
     steps = (np.arange(size) * n) % size
     levels = int(rng.integers(3, 7))
-    phase = _rank(field[np.ix_(steps, steps)] / 2) * 0.999
-    return _bands(phase, np.linspace(0, 1, levels + 1), palette(rng, levels), 0.02)
+    phase = rank(field[np.ix_(steps, steps)] / 2) * 0.999
+    return bands(phase, np.linspace(0, 1, levels + 1), palette(rng, levels), 0.02)
 
 
 def hills(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
@@ -354,8 +353,8 @@ def hills(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     hue = rng.uniform(0.52, 0.62) if rng.random() < 0.6 else rng.uniform(0.9, 1.1)
     zenith, horizon = hsv_to_rgb(np.array([[hue, rng.uniform(0.3, 0.7), rng.uniform(0.35, 0.9)], [hue, 0.12, 0.95]]))
     image = gradient(y / 0.7, np.stack([zenith, horizon]).astype(np.float32))
-    cloud = _rank(noise(rng, size, 1.7, 0.4) - rng.uniform(0.0, 1.5)) * (1 - np.clip(y / 0.75, 0, 1))
-    image = _over(image, np.ones(3, np.float32), cloud * 0.8)
+    cloud = rank(noise(rng, size, 1.7, 0.4) - rng.uniform(0.0, 1.5)) * (1 - np.clip(y / 0.75, 0, 1))
+    image = over(image, np.ones(3, np.float32), cloud * 0.8)
     ranges = int(rng.integers(3, 7))
     land_hue, saturation = rng.choice([0.08, 0.12, 0.25, 0.3, 0.58]), rng.uniform(0.2, 0.6)
     for nearness in np.linspace(0.15, 1, ranges):
@@ -363,13 +362,13 @@ def hills(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
         tone = hsv_to_rgb(np.array([land_hue, saturation, 0.65 - 0.4 * nearness * rng.uniform(0.6, 1.0)]))
         land = tone * (1 + 0.25 * nearness * noise(rng, size, 0.9, 0.7))[..., None]
         land = land * nearness + horizon * (1 - nearness)  # distant ranges fade into haze
-        image = _over(image, land.astype(np.float32), np.clip((y - ridge) * size / 2 + 0.5, 0, 1))
+        image = over(image, land.astype(np.float32), np.clip((y - ridge) * size / 2 + 0.5, 0, 1))
     return image
 
 
 def bokeh(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     """Out-of-focus lights before a dim background."""
-    image = gradient(_rank(noise(rng, x.shape[0], 2.2)), palette(rng, 3)) * rng.uniform(0.2, 0.6)
+    image = gradient(rank(noise(rng, x.shape[0], 2.2)), palette(rng, 3)) * rng.uniform(0.2, 0.6)
     lights = palette(rng, 4)
     for radius in rng.uniform(0.02, 0.11, int(rng.integers(15, 50))):
         distance = np.hypot(x - rng.random(), y - rng.random())
@@ -388,9 +387,9 @@ def room(rng: np.random.Generator, x: Field, y: Field) -> Pixels:
     floor = floors[rng.integers(len(floors))](rng, x, y)
     rows = np.clip(((depth * 0.12) * size).astype(int), 0, size - 1)
     columns = np.clip(((0.5 + (x - 0.5) * depth * 0.12) * size).astype(int), 0, size - 1)
-    image = _over(wall, floor[rows, columns], np.clip((y - level) * size / 2 + 0.5, 0, 1))
+    image = over(wall, floor[rows, columns], np.clip((y - level) * size / 2 + 0.5, 0, 1))
     board = np.clip((0.02 - np.abs(y - level + 0.02)) * size / 2 + 0.5, 0, 1)
-    return _over(image, hsv_to_rgb(np.array([0.1, 0.1, rng.uniform(0.3, 0.95)])).astype(np.float32), board)
+    return over(image, hsv_to_rgb(np.array([0.1, 0.1, rng.uniform(0.3, 0.95)])).astype(np.float32), board)
 
 
 PATTERNS: dict[str, Family] = {

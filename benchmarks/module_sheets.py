@@ -21,6 +21,7 @@ from assets.catalog import Catalog
 from assets.store import AssetStore
 from benchmarks.scenes import open_catalog, render_job
 from blender_scenes.spec import SceneSpec
+from blender_scenes.strides import fewer_cuts
 from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from render.qualities import quality_settings
@@ -54,7 +55,7 @@ SHEETS = {
     "exposure": Sheet({"exposure": {"drift": 1.0}}, moves=True),
     "rooms": Sheet(IN_ROOMS),
     "camera": Sheet({"camera": {"pan": 0.5, "push": 1.0}}, moves=True),
-    "shapes": Sheet({"shapes": {"share": 1.0}}),
+    "shapes": Sheet({"shapes": {"share": 1.0, "carved": 1.0}}),
     "articulation": Sheet({"articulation": {"share": 1.0}}, moves=True),
     "deformation": Sheet({"deformation": {"share": 1.0}}, moves=True),
     "lookalikes": Sheet({"lookalikes": {"none": 0.0, "few": 0.5}}),
@@ -65,7 +66,10 @@ SHEETS = {
     "occluders": Sheet({"occluders": {"free": 0.0}}, moves=True),
     "contact": Sheet(IN_ROOMS | {"contact": {"share": 1.0, "bend": 1.0}}),
     "physics": Sheet({"physics": {"share": 1.0, "objects": 1.0}}, moves=True),
+    "cuts": Sheet({"cuts": {"share": 1.0}}, moves=True),
+    "mirrors": Sheet({"rooms": {"share": 0.5}, "contact": {}, "mirrors": {"share": 1.0}}),
     "blur": Sheet(FAST | {"blur": {"share": 1.0, "length": (20.0, 40.0)}}),
+    "rain": Sheet({"rain": {"share": 1.0, "intensity": (40.0, 100.0), "brightness": (20.0, 40.0)}}),
 }
 """By the module they show; ``diverse`` is one more. Shake is too little to be seen in three frames."""
 
@@ -87,10 +91,17 @@ def thinned(spec: SceneSpec, frames: int) -> SceneSpec:
     rate = (frames - 1) / (spec.render.frames - 1)
     changes: dict[str, object] = {
         "render": spec.render.model_copy(update={"frames": frames}),
-        "camera": spec.camera.model_copy(update={"shutter": spec.camera.shutter * rate}),
+        "camera": spec.camera.model_copy(
+            update={
+                "shutter": spec.camera.shutter * rate,
+                "cuts": fewer_cuts(spec.camera, spec.render.frames, frames),
+            }
+        ),
     }
     if spec.physics is not None:
         changes["physics"] = spec.physics.model_copy(update={"rate": spec.physics.rate * rate})
+    if spec.rain is not None:
+        changes["rain"] = spec.rain.model_copy(update={"rate": spec.rain.rate * rate})
     return spec.model_copy(update=changes)
 
 

@@ -104,6 +104,8 @@ def _object(item: ObjectSpec, part: Polynomial, start: int, frames: int) -> Obje
 
 
 def _camera(camera: CameraSpec, part: Polynomial, start: int, frames: int) -> CameraSpec:
+    if camera.cuts:
+        raise VOSForgeError("a stretch of a video with cuts is not one shot: take scenes without cuts")
     motion: LookAtMotion | BakedMotion
     if isinstance(camera.motion, LookAtMotion):
         motion = LookAtMotion(

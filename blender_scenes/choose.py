@@ -1,5 +1,7 @@
 """Choosing assets from a catalog."""
 
+from collections.abc import Container
+
 import numpy as np
 
 from assets.catalog import Asset, AssetKind, Catalog
@@ -15,6 +17,11 @@ def assets_of(catalog: Catalog, kind: AssetKind, split: Split) -> tuple[Asset, .
     return assets
 
 
-def pick(rng: np.random.Generator, assets: tuple[Asset, ...]) -> Asset:
-    """One of ``assets``, each as likely."""
-    return assets[int(rng.integers(len(assets)))]
+def pick(rng: np.random.Generator, assets: tuple[Asset, ...], families: Container[str] = ()) -> Asset:
+    """One of ``assets``, each as likely; of those in a category of ``families``, where there are any.
+
+    It takes as much from ``rng`` whatever there is.
+    """
+    number = int(rng.integers(len(assets)))
+    among = tuple(asset for asset in assets if asset.category in families) or assets
+    return among[number % len(among)]

@@ -1,4 +1,4 @@
-"""Shapes over time: where a mesh's vertices are when its joints turn, and it bends, twists and waves. No Blender."""
+"""Shapes over time: where a mesh's vertices are as shape keys come and go, joints turn, and it deforms. No Blender."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from assets.prepared import PreparedMesh, Skeleton
-from blender_scenes.spec import Course, Deformation, JointMotion, ObjectSpec, Swing
+from blender_scenes.spec import Course, Deformation, JointMotion, MorphMotion, ObjectSpec, Swing
 from vosforge.errors import VOSForgeError
 
 ALL = slice(None)
@@ -25,18 +25,30 @@ def shaped(item: ObjectSpec, mesh: PreparedMesh, u: float, which: np.ndarray | s
     """All vertices of an object's ``mesh``, or ``which`` of them, at time ``u`` in [0, 1]: float64 ``[V, 3]``."""
     if item.rigid:
         return mesh.vertices[which].astype(np.float64)
-    vertices = posed(mesh, item.joints, u) if item.joints else mesh.vertices
+    vertices = morphed(mesh, item.morphs, u) if item.morphs else mesh.vertices
+    if item.joints:
+        vertices = posed(mesh, vertices, item.joints, u)
     return vertices[which] if item.deformation is None else deformed(vertices, item.deformation, u, which)
 
 
-def posed(mesh: PreparedMesh, motions: Sequence[JointMotion], u: float) -> np.ndarray:
-    """The vertices of a mesh with a skeleton at time ``u``, float64 ``[V, 3]``: linear blend skinning."""
+def morphed(mesh: PreparedMesh, motions: Sequence[MorphMotion], u: float) -> np.ndarray:
+    """The vertices of a mesh with shape keys at time ``u``, float64 ``[V, 3]``."""
+    if mesh.morphs is None or max(motion.morph for motion in motions) >= len(mesh.morphs):
+        raise VOSForgeError("an object uses shape keys that its mesh does not have: give it a mesh with more of them")
+    moved = mesh.vertices.astype(np.float64)
+    for motion in motions:
+        moved += course(motion.weight, u) * mesh.morphs[motion.morph]
+    return moved
+
+
+def posed(mesh: PreparedMesh, vertices: np.ndarray, motions: Sequence[JointMotion], u: float) -> np.ndarray:
+    """The ``vertices [V, 3]`` of a mesh as its skeleton turns them at time ``u``, float64: linear blend skinning."""
     skeleton = mesh.skeleton
     if skeleton is None or max(motion.joint for motion in motions) >= len(skeleton.places):
         raise VOSForgeError("joints of an object turn that its mesh does not have: give it a mesh with a skeleton")
     moves = joint_moves(skeleton, motions, u)
     blended = np.einsum("vj,ja->va", skeleton.skin.astype(np.float64), moves.reshape(-1, 12)).reshape(-1, 3, 4)
-    return np.einsum("vab,vb->va", blended[:, :, :3], mesh.vertices.astype(np.float64)) + blended[:, :, 3]
+    return np.einsum("vab,vb->va", blended[:, :, :3], vertices.astype(np.float64)) + blended[:, :, 3]
 
 
 def joint_moves(skeleton: Skeleton, motions: Sequence[JointMotion], u: float) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from blender_scenes.spec import CameraSpec, CurveMotion, LookAtMotion, ObjectSpec, SceneSpec
-from blender_scenes.trajectories import camera_poses, evaluate, object_poses
+from blender_scenes.trajectories import camera_poses, evaluate, object_poses, shots
 
 Add = Callable[..., None]
 STILL = 1e-4
@@ -21,7 +21,7 @@ def scene_quantities(scenes: Iterable[SceneSpec]) -> dict[str, np.ndarray]:
     physics (both are left out if none does), of which nothing else is counted: where it goes is known once it is baked;
     ``obj_max_step`` is the largest move between two frames; anisotropy is the largest over the least scale at frame 0;
     ``min_pair_distance`` the least distance of two centres over the frames; camera coordinates count at every 16th
-    frame. Lengths in metres, angles in radians, powers in watts.
+    frame, and cuts do not count as the camera's moves. Lengths in metres, angles in radians, powers in watts.
     """
     values: dict[str, list[float]] = {}
 
@@ -57,13 +57,20 @@ def _steps(points: np.ndarray) -> np.ndarray:
 
 
 def _add_camera(add: Add, camera: CameraSpec, frames: int) -> None:
-    location = np.linalg.inv(camera_poses(camera, frames))[:, :3, 3]
-    steps = _steps(location)
+    location, shot = np.linalg.inv(camera_poses(camera, frames))[:, :3, 3], shots(camera, frames)
+    same = np.diff(shot) == 0
+    steps = _steps(location)[same]
     add("fov", camera.fov)
     add("cam_path_len", float(steps.sum()))
-    if isinstance(camera.motion, LookAtMotion):
-        add("cam_look_path_len", float(_steps(evaluate(camera.motion.look_at, frames)).sum()))
-    add("cam_static_frac", float((steps < STILL).mean()))
+    looks = [
+        _steps(evaluate(motion.look_at, frames))[same & (shot[1:] == number)].sum()
+        for number, motion in enumerate(camera.motions)
+        if isinstance(motion, LookAtMotion)
+    ]
+    if looks:
+        add("cam_look_path_len", float(sum(looks)))
+    if len(steps):
+        add("cam_static_frac", float((steps < STILL).mean()))
     for name, axis in zip(("cam_x", "cam_y", "cam_z"), location[::16].T, strict=True):
         add(name, *axis.tolist())
 

@@ -12,8 +12,8 @@ import numpy as np
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.deforming import ALL, shaped
-from blender_scenes.spec import CameraSpec, ObjectSpec, PlaneSpec, SceneSpec, SimulatedMotion
-from blender_scenes.trajectories import camera_poses, evaluate, intrinsics, object_poses, replayed
+from blender_scenes.spec import CameraSpec, MirrorSpec, ObjectSpec, PlaneSpec, SceneSpec, SimulatedMotion
+from blender_scenes.trajectories import camera_poses, evaluate, intrinsics, object_poses, replayed, shots
 
 
 class SceneGeometry:
@@ -37,6 +37,8 @@ class SceneGeometry:
         self.instants = instants(spec.camera)
         self.cameras = np.stack([camera_poses(spec.camera, self.frames, shift) for shift in self.instants])
         """World to camera at the instants of each frame: float64 ``[3, T, 4, 4]``."""
+        self.shots = shots(spec.camera, self.frames)
+        """The shot that each frame belongs to: int64 ``[T]``. Between two of them nothing moves to anywhere."""
         self.simulated = simulated
         results = iter(() if simulated is None else simulated)
         self.poses = tuple(
@@ -130,6 +132,13 @@ def plane_corners(plane: PlaneSpec, facing: int) -> tuple[np.ndarray, np.ndarray
     half = np.array([plane.size, plane.size if plane.height is None else plane.height]) / 2
     flat = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
     return np.insert(flat, facing, plane.offset, axis=1), (flat / plane.size + 0.5) * plane.repeat
+
+
+def mirror_pose(mirror: MirrorSpec) -> np.ndarray:
+    """From a mirror's own axes to the world: float64 ``[4, 4]``. It lies in y = 0 around its middle and faces -y."""
+    cos, sin = np.cos(mirror.turn), np.sin(mirror.turn)
+    x, y, z = mirror.middle
+    return np.array([[cos, -sin, 0.0, x], [sin, cos, 0.0, y], [0.0, 0.0, 1.0, z], [0.0, 0.0, 0.0, 1.0]])
 
 
 def instants(camera: CameraSpec) -> tuple[float, float, float]:

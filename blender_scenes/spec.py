@@ -4,6 +4,7 @@ World frame: x right, y away from the camera, z up; metres and radians. Curves r
 stands at u = t / (T - 1). Assets are named by content hash.
 """
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -104,6 +105,9 @@ class PhysicsSpec(Record):
     """Of floor, backdrop and walls."""
     bounce: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Of floor, backdrop and walls."""
+    pit: Annotated[tuple[float, float, float] | None, Field(exclude_if=lambda pit: pit is None)] = None
+    """x, y and half the side in metres of a square whose walls hold together what is settled while it comes to rest.
+    In the video they are gone."""
     poses: Hash | None = None
     """The result, once a worker has simulated it: the content hash of an array float64 ``[N, T, 4, 4]``, object to
     world of all objects and distractors that move so, in order. The asset store has it, and the shard, as
@@ -167,6 +171,14 @@ class JointMotion(Record):
     angle: Course
 
 
+class MorphMotion(Record):
+    """How much of a shape key is added to a mesh."""
+
+    morph: Annotated[int, Field(ge=0)]
+    weight: Course
+    """0: none, 1: all of it."""
+
+
 class MadeMesh(Record):
     """A mesh made for one scene: what `assets.procedural.made_mesh` makes of a family and a seed."""
 
@@ -212,6 +224,8 @@ class ObjectSpec(Record):
     deformation: Deformation | None = None
     joints: Annotated[tuple[JointMotion, ...], Field(exclude_if=lambda joints: not joints)] = ()
     """How the joints of its mesh turn, before any deformation; a joint's turns follow one another."""
+    morphs: Annotated[tuple[MorphMotion, ...], Field(exclude_if=lambda morphs: not morphs)] = ()
+    """How the shape keys of its mesh come and go, before its joints turn."""
     stands: Annotated[bool, Field(exclude_if=lambda stands: not stands)] = False
     """Whether its height is such that its lowest vertex always touches the ground, if there is one."""
     traits: Traits = ()
@@ -220,7 +234,7 @@ class ObjectSpec(Record):
     @property
     def rigid(self) -> bool:
         """Whether it keeps its shape."""
-        return self.deformation is None and not self.joints
+        return self.deformation is None and not self.joints and not self.morphs
 
     @model_validator(mode="after")
     def _one_replacement(self) -> Self:
@@ -237,6 +251,18 @@ class LookAtMotion(Record):
     look_at: Trajectory
 
 
+CameraMotion = Annotated[LookAtMotion | BakedMotion, Field(discriminator="kind")]
+
+
+class Cut(Record):
+    """Where the video goes over to another camera, while objects move on. It has the same lens, zoom and shutter."""
+
+    frame: Annotated[int, Field(ge=1)]
+    """The first frame that this camera takes."""
+    motion: CameraMotion
+    """Where it is over the whole video, like the first camera's; what lies outside of its shot is not seen."""
+
+
 class LensSpec(Record):
     """A lens with depth of field. Labels stay those of a pinhole camera."""
 
@@ -249,7 +275,10 @@ class LensSpec(Record):
 class CameraSpec(Record):
     """The camera's pose and optics."""
 
-    motion: Annotated[LookAtMotion | BakedMotion, Field(discriminator="kind")]
+    motion: CameraMotion
+    cuts: Annotated[tuple[Cut, ...], Field(exclude_if=lambda cuts: not cuts)] = ()
+    """Where the video cuts to other cameras, in order: each takes the frames from its own on, ``motion`` those before.
+    """
     fov: Annotated[float, Field(gt=0, lt=3)]
     """Horizontal field of view."""
     zoom: Annotated[Polynomial | None, Field(exclude_if=lambda zoom: zoom is None)] = None
@@ -259,6 +288,18 @@ class CameraSpec(Record):
     shutter: Annotated[float, Field(ge=0, le=1)] = 0.0
     """How long it stays open, as a share of the time between frames, half of it before the frame's instant. What moves
     meanwhile is blurred; labels stay those of the instant."""
+
+    @model_validator(mode="after")
+    def _cuts_in_order(self) -> Self:
+        frames = [cut.frame for cut in self.cuts]
+        if any(later <= earlier for earlier, later in pairwise(frames)):
+            raise ValueError(f"cuts are at frames {frames}: give them in order, one a frame")
+        return self
+
+    @property
+    def motions(self) -> tuple[LookAtMotion | BakedMotion, ...]:
+        """Those of all cameras, in order of their shots."""
+        return (self.motion, *(cut.motion for cut in self.cuts))
 
 
 class LightSpec(Record):
@@ -320,6 +361,31 @@ class PlaneSpec(Record):
     """Of an upright plane that is not square; ``size`` is then its width."""
 
 
+class MirrorSpec(Record):
+    """An upright, flat mirror in a matt frame. Its frame is part of the same rectangle; its back is matt, too.
+
+    Like a plane it has no label, and what is seen in it has none. Haze counts up to the mirror only.
+    """
+
+    middle: Vector
+    turn: float = 0.0
+    """About z; 0 faces the backdrop's way, towards -y."""
+    width: Annotated[float, Field(gt=0)]
+    height: Annotated[float, Field(gt=0)]
+    frame: Annotated[float, Field(ge=0)] = 0.0
+    """Metres of each side that the frame takes."""
+    tint: Color = (0.9, 0.9, 0.9)
+    """Reflectance of the mirror."""
+    color: Color = (0.2, 0.2, 0.2)
+    """Of frame and back."""
+
+    @model_validator(mode="after")
+    def _frame_leaves_some_mirror(self) -> Self:
+        if 2 * self.frame >= min(self.width, self.height):
+            raise ValueError("a mirror's frame leaves no mirror: make it narrower than half of the shorter side")
+        return self
+
+
 class AtmosphereSpec(Record):
     """Homogeneous haze that attenuates distant light and adds its own colour (Koschmieder's law)."""
 
@@ -327,6 +393,24 @@ class AtmosphereSpec(Record):
     """Extinction per metre: light keeps 37 % after 1 / density metres."""
     color: Color
     """Linear RGB of dense haze."""
+
+
+class RainSpec(Record):
+    """Rain: drops that fall as fast as their size lets them, drawn over the rendered frames. Labels are those without.
+
+    Frame t is taken t / ``rate`` seconds after the first.
+    """
+
+    intensity: Annotated[float, Field(gt=0)]
+    """Millimetres an hour: 2 is light rain, 10 moderate, 50 heavy, 100 a cloudburst."""
+    wind: tuple[float, float] = (0.0, 0.0)
+    """Metres a second along x and y."""
+    brightness: Annotated[float, Field(ge=0)]
+    """How many times as bright as the frame around it a drop is: it shows the sky and the lamps, wherever it falls."""
+    exposure: Annotated[float, Field(gt=0)] = 1 / 60
+    """Seconds over which a drop is smeared, half of it before the frame's instant."""
+    rate: Annotated[float, Field(gt=0)] = 24.0
+    """Frames a second."""
 
 
 class RenderSettings(Record):
@@ -391,7 +475,9 @@ class SceneSpec(Record):
     ground: PlaneSpec | None = None
     walls: Annotated[tuple[PlaneSpec, ...], Field(exclude_if=lambda walls: not walls)] = ()
     """At the sides."""
+    mirrors: Annotated[tuple[MirrorSpec, ...], Field(max_length=64, exclude_if=lambda mirrors: not mirrors)] = ()
     atmosphere: AtmosphereSpec | None = None
+    rain: Annotated[RainSpec | None, Field(exclude_if=lambda rain: rain is None)] = None
     physics: Annotated[PhysicsSpec | None, Field(exclude_if=lambda physics: physics is None)] = None
     exposure: float = 0.0
     """In stops: one more makes the frames twice as bright."""
@@ -406,11 +492,17 @@ class SceneSpec(Record):
     @model_validator(mode="after")
     def _baked_motion_is_as_long_as_the_video(self) -> Self:
         motions = [item.motion for item in (*self.objects, *self.distractors)]
-        for motion in (*motions, self.camera.motion):
+        for motion in (*motions, *self.camera.motions):
             if isinstance(motion, BakedMotion) and len(motion.poses) != self.render.frames:
                 raise ValueError(f"baked motion has {len(motion.poses)} poses for {self.render.frames} frames")
             if isinstance(motion, SimulatedMotion) and self.physics is None:
                 raise ValueError("an object moves by physics, but the scene has none: give it 'physics'")
+        return self
+
+    @model_validator(mode="after")
+    def _cuts_are_in_the_video(self) -> Self:
+        if self.camera.cuts and (last := self.camera.cuts[-1].frame) >= self.render.frames:
+            raise ValueError(f"a cut is at frame {last}, but the last frame is {self.render.frames - 1}")
         return self
 
     @property

@@ -3,7 +3,7 @@
 from typing import Any
 
 from blender_scenes.modules.marks import marked
-from blender_scenes.spec import BakedMotion, ObjectSpec, SceneSpec
+from blender_scenes.spec import BakedMotion, CameraSpec, Cut, ObjectSpec, SceneSpec
 
 
 def every(stride: int, scene: SceneSpec) -> SceneSpec:
@@ -20,14 +20,26 @@ def every(stride: int, scene: SceneSpec) -> SceneSpec:
     def thinned(items: tuple[ObjectSpec, ...]) -> tuple[ObjectSpec, ...]:
         return tuple(item.model_copy(update={"motion": motion(item.motion)}) for item in items)
 
-    camera, physics, render = scene.camera, scene.physics, scene.render
+    camera, physics, rain, render = scene.camera, scene.physics, scene.rain, scene.render
+    left = (render.frames - 1) // stride + 1
+    cuts = tuple(
+        cut.model_copy(update={"motion": motion(cut.motion)}) for cut in fewer_cuts(camera, render.frames, left)
+    )
+    changes = {"motion": motion(camera.motion), "cuts": cuts, "shutter": camera.shutter / stride}
     changed = scene.model_copy(
         update={
             "objects": thinned(scene.objects),
             "distractors": thinned(scene.distractors),
-            "camera": camera.model_copy(update={"motion": motion(camera.motion), "shutter": camera.shutter / stride}),
+            "camera": camera.model_copy(update=changes),
             "physics": physics and physics.model_copy(update={"rate": physics.rate / stride}),
-            "render": render.model_copy(update={"frames": (render.frames - 1) // stride + 1}),
+            "rain": rain and rain.model_copy(update={"rate": rain.rate / stride}),
+            "render": render.model_copy(update={"frames": left}),
         }
     )
     return marked(changed, "stride", stride=stride)
+
+
+def fewer_cuts(camera: CameraSpec, frames: int, left: int) -> tuple[Cut, ...]:
+    """The cuts of a video of ``frames`` where ``left`` of them are shown, spread evenly: those to a shot that is."""
+    cuts = {-(-cut.frame * (left - 1) // (frames - 1)): cut for cut in camera.cuts}
+    return tuple(cut.model_copy(update={"frame": frame}) for frame, cut in cuts.items() if frame < left)

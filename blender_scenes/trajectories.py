@@ -8,7 +8,16 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize_scalar
 
-from blender_scenes.spec import BakedMotion, CameraSpec, Curve, ObjectSpec, SimulatedMotion, Spline, Trajectory
+from blender_scenes.spec import (
+    BakedMotion,
+    CameraSpec,
+    Curve,
+    LookAtMotion,
+    ObjectSpec,
+    SimulatedMotion,
+    Spline,
+    Trajectory,
+)
 from vosforge.errors import VOSForgeError
 
 Limits = Literal["both", "upward"]
@@ -127,9 +136,22 @@ def replayed(poses: np.ndarray, shift: float) -> np.ndarray:
 def camera_poses(spec: CameraSpec, frames: int, shift: float = 0.0) -> np.ndarray:
     """World-to-camera matrices over the video, or ``shift`` frames later: float64 ``[T, 4, 4]``.
 
-    Camera axes: x right, y down, z forward.
+    ``frames``: those of the video, which its cuts count. A frame's shutter opens and closes in its own shot. Camera
+    axes: x right, y down, z forward.
     """
-    motion = spec.motion
+    poses = motion_poses(spec.motion, frames, shift)
+    for cut in spec.cuts:
+        poses[cut.frame :] = motion_poses(cut.motion, frames, shift)[cut.frame :]
+    return poses
+
+
+def shots(spec: CameraSpec, frames: int) -> np.ndarray:
+    """The shot that each frame belongs to, from 0 on: int64 ``[T]``."""
+    return np.searchsorted([cut.frame for cut in spec.cuts], np.arange(frames), side="right")
+
+
+def motion_poses(motion: LookAtMotion | BakedMotion, frames: int, shift: float = 0.0) -> np.ndarray:
+    """The matrices of a single camera's motion, as `camera_poses`."""
     if isinstance(motion, BakedMotion):
         return np.linalg.inv(replayed(np.array(motion.poses), shift))
     location = evaluate(motion.location, frames, shift)

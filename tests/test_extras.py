@@ -13,7 +13,7 @@ from vosforge.videos import VideoRecord, build_manifest, pack_shard, stage_video
 from vosforge.videos.codec import encode
 
 ROOT = Path(__file__).parents[1]
-OPTIONAL = ("numba", "trimesh", "matplotlib", "jinja2", "bpy", "ray", "s3fs")
+OPTIONAL = ("numba", "trimesh", "manifold3d", "matplotlib", "jinja2", "bpy", "ray", "s3fs")
 
 READ_TRAIN_SEGMENT = """
 from pathlib import Path
@@ -76,6 +76,7 @@ JPEG = "import numpy, vosforge.videos.codec as c; c.encode(numpy.zeros((8, 8, 3)
         ("numba", JPEG, "jpeg"),
         ("numba", "import render.light.raster", "jpeg"),
         ("trimesh", "import assets.procedural", "render"),
+        ("manifold3d", "import assets.procedural", "render"),
         ("matplotlib", "import tools.inspect.card", "report"),
         ("matplotlib", "import tools.inspect.charts", "report"),
         ("jinja2", "import tools.demo.report", "report"),

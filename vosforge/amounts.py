@@ -5,6 +5,7 @@ blur are in pixels of an image of 480 rows (`ROWS`), the height at which DAVIS a
 not depend on the size of the render.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -85,12 +86,23 @@ def centroids(mask: np.ndarray, K: int) -> np.ndarray:
     return found + 0.5
 
 
-def motion(centres: np.ndarray, rows: int) -> np.ndarray:
+def within_shots(steps: np.ndarray, cuts: Sequence[int]) -> np.ndarray:
+    """What changes from each frame to the next, ``[T - 1, ...]``, with NaN where the next one is the first after a cut.
+
+    cuts: these first frames. What jumps there does not move.
+    """
+    known = steps.astype(float)
+    known[np.asarray(cuts, int) - 1] = np.nan
+    return known
+
+
+def motion(centres: np.ndarray, rows: int, cuts: Sequence[int] = ()) -> np.ndarray:
     """Each object's mean motion between neighbouring frames that both show it, in pixels at 480 rows: float64 ``[K]``.
 
-    centres: ``[T, K, 2]`` in pixels of an image of ``rows`` rows. Over 20 is fast motion (LVOS, MOSE v2).
+    centres: ``[T, K, 2]`` in pixels of an image of ``rows`` rows; cuts: first frames of shots, as `within_shots`. Over
+    20 is fast motion (LVOS, MOSE v2).
     """
-    steps = np.linalg.norm(np.diff(centres, axis=0), axis=2) * ROWS / rows
+    steps = within_shots(np.linalg.norm(np.diff(centres, axis=0), axis=2) * ROWS / rows, cuts)
     return _mean(steps, np.isfinite(steps))
 
 

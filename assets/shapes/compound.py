@@ -141,7 +141,3 @@ def random_turn(rng: np.random.Generator) -> NDArray[np.float64]:
     """A rotation matrix, about any axis by any angle."""
     axis: Vertices = rng.normal(size=3)
     return rotation(axis / np.linalg.norm(axis), float(rng.uniform(0, 2 * np.pi)))
-
-
-ENDLESS = {family.__name__: family for family in (compound, landscape)}
-"""Both families by name."""

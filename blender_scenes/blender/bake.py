@@ -3,10 +3,12 @@
 What comes out is stored by content, and named in the spec: whoever renders that spec replays it.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.transform import Rotation
 
@@ -14,9 +16,9 @@ from assets.prepared import PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.blender.build import clear_scene
 from blender_scenes.deforming import shaped
-from blender_scenes.geometry import plane_corners, planes_of
+from blender_scenes.geometry import mirror_pose, plane_corners, planes_of
 from blender_scenes.making import unmade, with_meshes
-from blender_scenes.spec import ObjectSpec, PhysicsSpec, PlaneSpec, SceneSpec, SimulatedMotion, Vector
+from blender_scenes.spec import MirrorSpec, ObjectSpec, PhysicsSpec, PlaneSpec, SceneSpec, SimulatedMotion, Vector
 from blender_scenes.trajectories import euler_matrices
 from vosforge.errors import VOSForgeError
 
@@ -35,6 +37,8 @@ FLOOR = 400.0
 """Metres; its sides and its depth, and the depth of walls."""
 SETTLING = 5.0
 """Seconds in which things come to rest."""
+THICKNESS = 0.04
+"""Metres behind a mirror's front that hold bodies back."""
 DAMPING, SETTLING_DAMPING = 0.02, 0.5
 """The share of its speed that a body loses in a second, without and while things come to rest."""
 
@@ -64,12 +68,13 @@ def baked(spec: SceneSpec, store: AssetStore) -> SceneSpec:
         for item in (*spec.objects, *spec.distractors)
         if isinstance(item.motion, SimulatedMotion)
     ]
-    walls = [(plane, facing) for plane, facing in planes_of(spec) if facing != UP]
-    poses = simulated(spec.physics, _settled(spec.physics, bodies, walls), spec.render.frames, walls)
+    walls: Walls = [(plane, facing) for plane, facing in planes_of(spec) if facing != UP]
+    bodies = _settled(spec.physics, bodies, walls, spec.mirrors)
+    poses = simulated(spec.physics, bodies, spec.render.frames, walls, spec.mirrors)
     return spec.model_copy(update={"physics": spec.physics.model_copy(update={"poses": store.put_array(poses)})})
 
 
-def _settled(physics: PhysicsSpec, bodies: Bodies, walls: Walls) -> Bodies:
+def _settled(physics: PhysicsSpec, bodies: Bodies, walls: Walls, mirrors: Sequence[MirrorSpec]) -> Bodies:
     """``bodies``, those that lie still when the video begins where they come to rest, by grip and without bouncing."""
     lying = [number for number, (motion, _) in enumerate(bodies) if motion.settled]
     if not lying:
@@ -77,7 +82,8 @@ def _settled(physics: PhysicsSpec, bodies: Bodies, walls: Walls) -> Bodies:
     grip = {"friction": 1.0, "bounce": 0.0}
     rough = [(bodies[number][0].model_copy(update=grip), bodies[number][1]) for number in lying]
     frames = 1 + int(np.ceil(SETTLING * physics.rate))
-    ends = simulated(physics.model_copy(update=grip), rough, frames, walls, SETTLING_DAMPING)[:, -1]
+    still = physics.model_copy(update=grip)
+    ends = simulated(still, rough, frames, walls, mirrors, SETTLING_DAMPING, physics.pit)[:, -1]
     begun = list(bodies)
     for number, pose in zip(lying, ends, strict=True):
         motion, (vertices, faces) = bodies[number]
@@ -90,9 +96,18 @@ def _settled(physics: PhysicsSpec, bodies: Bodies, walls: Walls) -> Bodies:
 
 
 def simulated(
-    physics: PhysicsSpec, bodies: Bodies, frames: int, walls: Walls = (), damping: float = DAMPING
+    physics: PhysicsSpec,
+    bodies: Bodies,
+    frames: int,
+    walls: Walls = (),
+    mirrors: Sequence[MirrorSpec] = (),
+    damping: float = DAMPING,
+    pit: tuple[float, float, float] | None = None,
 ) -> np.ndarray:
-    """Object to world of each of ``bodies`` at each frame, float64 ``[N, T, 4, 4]``. It replaces what is in Blender."""
+    """Object to world of each of ``bodies`` at each frame, float64 ``[N, T, 4, 4]``. It replaces what is in Blender.
+
+    pit: as in `PhysicsSpec`, but there all the time.
+    """
     clear_scene()
     scene = bpy.context.scene
     bpy.ops.rigidbody.world_add()
@@ -106,6 +121,11 @@ def simulated(
         _add_block(world, physics, np.full(3, FLOOR / 2), UP, physics.floor, -1)
         for plane, facing in walls:
             _add_wall(world, physics, plane, facing, bodies)
+        for mirror in mirrors:
+            _add_mirror(world, physics, mirror, bodies)
+        if pit is not None:
+            for facing, side in itertools.product((0, 1), (-1, 1)):
+                _add_block(world, physics, np.full(3, FLOOR / 2), facing, pit[facing] + side * pit[2], side)
         objects = [_add_body(world, motion, *hull, physics.rate, damping) for motion, hull in bodies]
         places = []
         for frame in range(1, START + frames):
@@ -160,13 +180,14 @@ def _add(world: bpy.types.RigidBodyWorld, name: str, vertices: np.ndarray, faces
 
 def _add_block(
     world: bpy.types.RigidBodyWorld, physics: PhysicsSpec, half: np.ndarray, facing: int, offset: float, side: int
-) -> None:
+) -> bpy.types.Object:
     """A block that ends at ``offset`` on an axis, on that ``side`` of it."""
     block = _add(world, "block", half * _CORNERS, _SIDES)
     block.location[facing] = offset + side * (MARGIN + half[facing])  # what rests on it touches its end
     body = block.rigid_body
     body.collision_shape = "BOX"  # Bullet rounds hulls to a ten-thousandth of their size
     body.type, body.friction, body.restitution = "PASSIVE", physics.friction, physics.bounce
+    return block
 
 
 def _add_wall(
@@ -178,6 +199,17 @@ def _add_wall(
     half = np.abs(plane_corners(plane, facing)[0][0])
     half[facing] = FLOOR / 2
     _add_block(world, physics, half, facing, side * max([side * plane.offset, *begins]), side)
+
+
+def _add_mirror(world: bpy.types.RigidBodyWorld, physics: PhysicsSpec, mirror: MirrorSpec, bodies: Bodies) -> None:
+    """A mirror as a thin block, unless something begins in it, which Bullet would hurl away."""
+    pose, half = mirror_pose(mirror), np.array([mirror.width, THICKNESS, mirror.height]) / 2
+    pose[:3, 3] += pose[:3, 1] * (MARGIN + THICKNESS / 2)  # what touches the block touches the mirror
+    for motion, (vertices, _) in bodies:
+        places = (np.add(*_begun(motion, vertices)) - pose[:3, 3]) @ pose[:3, :3]
+        if ((places.min(axis=0) < half) & (places.max(axis=0) > -half)).all():
+            return
+    _add_block(world, physics, half, 0, 0.0, 0).matrix_world = Matrix(pose.tolist())
 
 
 def _begun(motion: SimulatedMotion, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,10 +9,16 @@ from mathutils import Matrix, Vector
 
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.blender.materials import image_material, plane_material, prepared_materials, principled_material
-from blender_scenes.blender.meshes import mesh_from_arrays, plane_mesh, unwrap
-from blender_scenes.geometry import SceneGeometry
-from blender_scenes.spec import CameraSpec, LightSpec, ObjectSpec, PanelSpec, PlaneSpec, SunSpec, WorldSpec
+from blender_scenes.blender.materials import (
+    image_material,
+    mirror_materials,
+    plane_material,
+    prepared_materials,
+    principled_material,
+)
+from blender_scenes.blender.meshes import mesh_from_arrays, mirror_mesh, plane_mesh, unwrap
+from blender_scenes.geometry import SceneGeometry, mirror_pose
+from blender_scenes.spec import CameraSpec, LightSpec, MirrorSpec, ObjectSpec, PanelSpec, PlaneSpec, SunSpec, WorldSpec
 from blender_scenes.trajectories import focal_lengths
 
 # Blender's cameras look along -z with y up; ours along +z with y down.
@@ -66,8 +72,8 @@ def clear_scene() -> None:
 def build_scene(geometry: SceneGeometry, store: AssetStore) -> BuiltScene:
     """Replace Blender's content with the scene of ``geometry``.
 
-    Pass indices are 1 to K for objects, K + 1 and up for distractors, and 0 for planes. Raises VOSForgeError when
-    ``store`` lacks an image.
+    Pass indices are 1 to K for objects, K + 1 and up for distractors, and 0 for planes and mirrors. Raises
+    VOSForgeError when ``store`` lacks an image.
     """
     clear_scene()
     spec, scene = geometry.spec, bpy.context.scene
@@ -89,6 +95,8 @@ def build_scene(geometry: SceneGeometry, store: AssetStore) -> BuiltScene:
     for panel in spec.panels:
         _add_panel(scene, panel)
     planes = [_add_plane(scene, plane, facing, store) for plane, facing in geometry.planes]
+    for mirror in spec.mirrors:
+        _add_mirror(scene, mirror)
     backdrop = planes[0] if spec.backdrop is not None else None
     scene.world = _world(spec.world, store)
     return BuiltScene(scene, tuple(movers), tuple(deforming), backdrop, geometry)
@@ -158,6 +166,13 @@ def _add_plane(scene: bpy.types.Scene, plane: PlaneSpec, facing: int, store: Ass
     mesh = plane_mesh(name, plane, facing)
     mesh.materials.append(plane_material(name, store.image_path(plane.texture), plane.emission))
     return _link(scene, name, mesh)
+
+
+def _add_mirror(scene: bpy.types.Scene, mirror: MirrorSpec) -> None:
+    mesh = mirror_mesh(mirror)
+    for material in mirror_materials(mirror):
+        mesh.materials.append(material)
+    _link(scene, "mirror", mesh).matrix_world = Matrix(mirror_pose(mirror).tolist())
 
 
 def _link(scene: bpy.types.Scene, name: str, data: bpy.types.ID) -> bpy.types.Object:

@@ -10,7 +10,7 @@ import numpy as np
 from assets.prepared import MATT, REFLECTANCE, SOLID, SPECULAR, Material, PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.blender.meshes import PAINTED, REST
-from blender_scenes.spec import BOX_BLEND, Patch, Wrap
+from blender_scenes.spec import BOX_BLEND, MirrorSpec, Patch, Wrap
 
 LABEL_ALPHA = "label alpha"
 """Name of the node that routes the alpha of partly transparent surfaces, so that label renders can threshold it."""
@@ -69,6 +69,22 @@ def plane_material(name: str, image: Path, emission: float) -> bpy.types.Materia
     shader.inputs["Roughness"].default_value = 1.0
     shader.inputs["Specular IOR Level"].default_value = 0.0
     return material
+
+
+def mirror_materials(mirror: MirrorSpec) -> list[bpy.types.Material]:
+    """Those of a mirror, which is matt from behind, and of its frame."""
+    (glass, shader), (frame, matt) = _new("mirror"), _new("mirror's frame")
+    nodes, links = glass.node_tree.nodes, glass.node_tree.links
+    shader.inputs["Base Color"].default_value = (*mirror.tint, 1.0)
+    shader.inputs["Metallic"].default_value, shader.inputs["Roughness"].default_value = 1.0, 0.0
+    back, mixed, side = (nodes.new(f"ShaderNode{kind}") for kind in ("BsdfDiffuse", "MixShader", "NewGeometry"))
+    back.inputs["Color"].default_value = matt.inputs["Base Color"].default_value = (*mirror.color, 1.0)
+    matt.inputs["Roughness"].default_value = 1.0
+    links.new(side.outputs["Backfacing"], mixed.inputs["Fac"])
+    links.new(shader.outputs["BSDF"], mixed.inputs[1])
+    links.new(back.outputs["BSDF"], mixed.inputs[2])
+    links.new(mixed.outputs["Shader"], nodes["Material Output"].inputs["Surface"])
+    return [glass, frame]
 
 
 def principled_material(prepared: Material, store: AssetStore, painted: bool = False) -> bpy.types.Material:

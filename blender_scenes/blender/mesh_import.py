@@ -21,6 +21,7 @@ from assets.references import check_references
 from assets.store import AssetStore
 from blender_scenes.blender.mesh_joints import read_skeleton
 from blender_scenes.blender.mesh_materials import Materials
+from blender_scenes.blender.mesh_morphs import read_morphs
 from blender_scenes.blender.mesh_objects import read_objects
 from vosforge.errors import InputError
 
@@ -66,8 +67,8 @@ def import_mesh(path: Path, store: AssetStore, root: Path | None = None) -> Impo
     axis or use y; PLY and STL files are assumed to use z. Meshes of more than `MAX_TRIANGLES` are decimated, with a
     warning. Images that are missing, broken or outside ``root`` (default: the file's folder) are omitted, with a
     warning. Bones and weights become a skeleton, whose rest is the pose of the file's first frame; those that
-    `assets.skeletons` refuses leave the mesh rigid, with a warning. Raises InputError for invalid meshes, OSError for
-    unreadable files.
+    `assets.skeletons` refuses leave the mesh rigid, with a warning. Shape keys become morphs, added to what the first
+    frame has of them. Raises InputError for invalid meshes, OSError for unreadable files.
     """
     importer = IMPORTERS.get(path.suffix.lower())
     if importer is None:
@@ -147,5 +148,6 @@ def _read(
         looks,
         corner_color[seen],
         read_skeleton([piece.hung for piece in pieces], materials.warnings),
+        read_morphs(pieces, materials.warnings),
     )
     return ImportedMesh(mesh, tuple(dict.fromkeys((*warnings, *materials.warnings))))

@@ -33,6 +33,11 @@ class Piece(NamedTuple):
     """Its largest single-precision coordinate, in world metres."""
     hung: Hung
     """How its vertices hang on bones."""
+    source: bpy.types.Object
+    owner: NDArray[np.int64]
+    """[V] the vertex of the evaluated ``source`` that each vertex is."""
+    world: NDArray[np.float64]
+    """[4,4] from the object's coordinates."""
 
 
 def read_objects(
@@ -131,7 +136,19 @@ def _read(
     scale = np.linalg.norm(world[:3, :3], axis=0).max()
     reach = max(float(abs(vertices).max(initial=0)) * scale, float(abs(world[:3, 3]).max()))
     hanging = hanging._replace(weights=hanging.weights[owner])
-    return Piece(points[owner], faces, corner_uv, corner_color, material.astype(np.int64), blocks, reach, hanging)
+    return Piece(
+        points[owner],
+        faces,
+        corner_uv,
+        corner_color,
+        material.astype(np.int64),
+        blocks,
+        reach,
+        hanging,
+        obj.original,
+        owner,
+        world,
+    )
 
 
 def _uv(

@@ -5,7 +5,7 @@ import numpy as np
 
 from assets.prepared import PreparedMesh
 from blender_scenes.geometry import plane_corners
-from blender_scenes.spec import PlaneSpec
+from blender_scenes.spec import MirrorSpec, PlaneSpec
 
 MAX_SMART_FACES = 1000
 REST = "rest"
@@ -98,4 +98,16 @@ def plane_mesh(name: str, plane: PlaneSpec, facing: int) -> bpy.types.Mesh:
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(vertices.tolist(), [], [(0, 1, 2, 3)])
     mesh.uv_layers.new(name="uv").uv.foreach_set("vector", uv.astype(np.float32).ravel())
+    return mesh
+
+
+def mirror_mesh(mirror: MirrorSpec) -> bpy.types.Mesh:
+    """A mirror in its own axes: the mirror itself, of material 0, and the four sides of its frame, of material 1."""
+    outer = np.array([mirror.width, mirror.height]) / 2
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    vertices = np.insert(np.concatenate([corners * (outer - mirror.frame), corners * outer]), 1, 0.0, axis=1)
+    sides = [(k + 4, (k + 1) % 4 + 4, (k + 1) % 4, k) for k in range(4)] if mirror.frame else []
+    mesh = bpy.data.meshes.new("mirror")
+    mesh.from_pydata(vertices.tolist(), [], [(0, 1, 2, 3), *sides])
+    mesh.polygons.foreach_set("material_index", np.array([0] + [1] * len(sides), np.int32))
     return mesh

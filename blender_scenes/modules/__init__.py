@@ -10,14 +10,17 @@ from blender_scenes.modules.blur import Blur
 from blender_scenes.modules.camera import Camera
 from blender_scenes.modules.camouflage import Camouflage
 from blender_scenes.modules.contact import Contact
+from blender_scenes.modules.cuts import Cuts
 from blender_scenes.modules.deformation import Deforming
 from blender_scenes.modules.distractors import Distractors
 from blender_scenes.modules.exposure import Exposure
 from blender_scenes.modules.light import Light
 from blender_scenes.modules.lookalikes import Lookalikes
+from blender_scenes.modules.mirrors import Mirrors
 from blender_scenes.modules.occluders import Occluders
 from blender_scenes.modules.paths import Paths
 from blender_scenes.modules.physics import Physics
+from blender_scenes.modules.rain import Rain
 from blender_scenes.modules.rooms import Rooms
 from blender_scenes.modules.shake import Shake
 from blender_scenes.modules.shapes import Shapes
@@ -47,8 +50,11 @@ class Modules(Record):
     occluders: Annotated[Occluders | None, Field(description="distractors that hide parts of objects")] = None
     contact: Annotated[Contact | None, Field(description="objects that stand on the ground")] = None
     physics: Annotated[Physics | None, Field(description="objects that fall, collide and roll")] = None
+    cuts: Annotated[Cuts | None, Field(description="cuts to another camera")] = None
+    mirrors: Annotated[Mirrors | None, Field(description="mirrors in which objects are seen twice")] = None
     shake: Annotated[Shake | None, Field(description="a camera held by hand")] = None
     blur: Annotated[Blur | None, Field(description="motion blur")] = None
+    rain: Annotated[Rain | None, Field(description="rain")] = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -75,7 +81,7 @@ DIVERSE = Modules(
     exposure=Exposure(),
     rooms=Rooms(),
     camera=Camera(),
-    shapes=Shapes(),
+    shapes=Shapes(carved=1.0),
     articulation=Articulated(),
     deformation=Deforming(),
     lookalikes=Lookalikes(),

@@ -7,9 +7,9 @@ from pydantic import Field
 
 from assets.catalog import Catalog
 from blender_scenes.modules.marks import marked
-from blender_scenes.modules.view import ROWS, View
-from blender_scenes.spec import ObjectSpec, SceneSpec, SimulatedMotion
-from blender_scenes.trajectories import camera_poses, focal_lengths, object_poses
+from blender_scenes.modules.view import ROWS, View, centres
+from blender_scenes.spec import SceneSpec
+from blender_scenes.trajectories import camera_poses, focal_lengths, shots
 from vosforge.config import Amount, Range, Record, Share
 
 
@@ -38,23 +38,13 @@ def fastest(scene: SceneSpec) -> float:
     frames, view = scene.render.frames, View(scene)
     to_camera = camera_poses(scene.camera, frames)
     focal = focal_lengths(scene.camera, scene.render.width / scene.render.height, frames)[:, None]
+    within = np.diff(shots(scene.camera, frames)) == 0
     speeds = [0.0]
     for item in scene.objects:
-        place = np.einsum("tij,tj->ti", to_camera[:, :3, :3], _centres(item, scene)) + to_camera[:, :3, 3]
+        place = np.einsum("tij,tj->ti", to_camera[:, :3, :3], centres(item, scene)) + to_camera[:, :3, 3]
         pixel = place[:, :2] / np.maximum(place[:, 2:], 0.1) * focal
         inside = (np.abs(pixel) < view.half).all(axis=1) & (place[:, 2] > 0.1)
-        steps = np.linalg.norm(np.diff(pixel, axis=0), axis=1)[inside[1:] & inside[:-1]] * ROWS
+        steps = np.linalg.norm(np.diff(pixel, axis=0), axis=1)[inside[1:] & inside[:-1] & within] * ROWS
         if len(steps):
             speeds.append(float(steps.mean()))
     return max(speeds)
-
-
-def _centres(item: ObjectSpec, scene: SceneSpec) -> np.ndarray:
-    """An object's centre at each frame, ``[T, 3]``; of one not simulated yet, as it falls and slides on."""
-    motion, physics = item.motion, scene.physics
-    if not isinstance(motion, SimulatedMotion) or physics is None:
-        return object_poses(item, scene.render.frames)[:, :3, 3]
-    seconds = np.arange(scene.render.frames)[:, None] / physics.rate
-    path = np.array(motion.location) + seconds * np.array(motion.velocity)
-    path[:, 2] = np.maximum(path[:, 2] - physics.gravity / 2 * seconds[:, 0] ** 2, physics.floor)
-    return path

@@ -7,10 +7,11 @@ from pydantic import Field
 
 from assets.catalog import Catalog
 from blender_scenes.modules.marks import each_changed, marked
-from blender_scenes.spec import Deformation, ObjectSpec, SceneSpec, Swing
+from blender_scenes.spec import Deformation, MorphMotion, ObjectSpec, SceneSpec, Swing
 from vosforge.config import Amount, Range, Record, Share
 
 KINDS = ("bend", "twist", "wave")
+MOST_MORPHS = 3
 
 
 class Deforming(Record):
@@ -27,6 +28,7 @@ class Deforming(Record):
     wavelength: Annotated[
         Range[Annotated[float, Field(gt=0)]], Field(description="length of the waves, in diagonals")
     ] = (0.4, 1.0)
+    morphs: Annotated[Share, Field(description="share of the other objects with shape keys that use some")] = 0.5
     period: Annotated[
         Range[Annotated[float, Field(gt=0)]], Field(description="frames from one furthest shape to it again")
     ] = (12.0, 60.0)
@@ -34,11 +36,12 @@ class Deforming(Record):
     def draw(self, scene: SceneSpec, rng: np.random.Generator, assets: Catalog) -> SceneSpec:
         """``scene`` with some of its objects deforming."""
         frames = scene.render.frames
-        return each_changed(scene, rng, lambda item, own: self._object(item, own, frames), distractors=False)
+        return each_changed(scene, rng, lambda item, own: self._object(item, own, frames, assets), distractors=False)
 
-    def _object(self, item: ObjectSpec, rng: np.random.Generator, frames: int) -> ObjectSpec:
+    def _object(self, item: ObjectSpec, rng: np.random.Generator, frames: int, assets: Catalog) -> ObjectSpec:
         if rng.random() >= self.share:
-            return item
+            count = 0 if item.made else assets.by_hash(item.mesh).morphs
+            return item if not count or rng.random() >= self.morphs else self._morphing(item, count, rng, frames)
         kinds = [KINDS[place] for place in rng.permutation(len(KINDS))[: 1 + int(rng.random() < self.both)]]
         periods = {kind: float(np.exp(rng.uniform(*np.log(self.period)))) for kind in KINDS}
         sizes = {"bend": self.bend, "twist": self.twist, "wave": self.wave}
@@ -60,3 +63,20 @@ class Deforming(Record):
         drawn: dict[str, bool | int | float | str] = {kind: round(amounts[kind], 4) for kind in sorted(kinds)}
         drawn |= {f"{kind}_period": round(periods[kind], 2) for kind in sorted(kinds)}
         return marked(item.model_copy(update={"deformation": deformation}), "deformation", (), **drawn)
+
+    def _morphing(self, item: ObjectSpec, count: int, rng: np.random.Generator, frames: int) -> ObjectSpec:
+        """The object with one to three of its ``count`` shape keys coming and going."""
+        chosen = rng.permutation(count)[: int(rng.integers(1, MOST_MORPHS + 1))]
+        morphs = tuple(
+            MorphMotion(
+                morph=int(morph),
+                weight=Swing(
+                    mean=0.5,
+                    size=0.5,
+                    turns=(frames - 1) / float(np.exp(rng.uniform(*np.log(self.period)))),
+                    phase=float(rng.random()),
+                ),
+            )
+            for morph in chosen
+        )
+        return marked(item.model_copy(update={"morphs": morphs}), "deformation", (), morphs=len(morphs))

@@ -42,7 +42,7 @@ class Lookalikes(Record):
         others = [place for place in rng.permutation(len(objects)).tolist() if place != k]
         same = {
             name: getattr(original, name)
-            for name in ("mesh", "made", "category", "material", "texture", "wrap", "joints")
+            for name in ("mesh", "made", "category", "material", "texture", "wrap", "joints", "morphs")
         }
         labelled = 0
         for own in rng.spawn(number):

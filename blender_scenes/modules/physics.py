@@ -1,55 +1,27 @@
 """Physics: objects that fall, collide, bounce, slide and roll on a floor."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from assets.catalog import Catalog
+from assets.interiors import FLOORS
 from blender_scenes.choose import assets_of, pick
+from blender_scenes.modules.floor import REACH, REDRAWS, before_walls, scale_of, seen_on_floor
 from blender_scenes.modules.marks import marked
+from blender_scenes.modules.piles import Pile
 from blender_scenes.modules.toss import Toss
-from blender_scenes.spec import CurveMotion, ObjectSpec, PhysicsSpec, PlaneSpec, SceneSpec, SimulatedMotion
-from blender_scenes.trajectories import camera_poses, evaluate
+from blender_scenes.spec import ObjectSpec, PhysicsSpec, PlaneSpec, SceneSpec, SimulatedMotion
 from vosforge.config import Amount, Range, Record, Share
 
 KINDS = ("drop", "throw", "roll")
-NEAR, FAR = 3.0, 12.0
-"""Metres before the camera in which objects come by, where it sees the floor."""
-BEFORE_WALL = 0.8
-"""Metres from walls within which none is let go."""
-REACH = 0.4
-"""How far an object reaches from its middle, as a share of its largest scale: most do."""
-REDRAWS = 20
 Positive = Annotated[float, Field(gt=0)]
 
 
 def up(height: float) -> np.ndarray:
     """So far up."""
     return np.array([0.0, 0.0, height])
-
-
-def before_walls(scene: SceneSpec, place: np.ndarray, reach: float = 0.0) -> bool:
-    """Whether a place, and ``reach`` around it, is on the camera's side of the backdrop and of all walls."""
-    by = max(BEFORE_WALL, reach)
-    before = scene.backdrop is None or place[1] < scene.backdrop.offset - by
-    return before and all(np.sign(wall.offset) * place[0] < abs(wall.offset) - by for wall in scene.walls)
-
-
-def seen_on_floor(rng: np.random.Generator, scene: SceneSpec, floor: float) -> np.ndarray:
-    """A place on the floor that the camera sees halfway through the video; below the middle of its view if none."""
-    settings = scene.render
-    to_world = np.linalg.inv(camera_poses(scene.camera, settings.frames)[settings.frames // 2])
-    half = np.tan(scene.camera.fov / 2) * np.array([1.0, settings.height / settings.width])
-    for _ in range(REDRAWS):
-        x, y = rng.uniform([-0.8, 0.0], [0.8, 0.9]) * half
-        ray = to_world[:3, :3] @ [x, y, 1.0]
-        far = (floor - to_world[2, 3]) / ray[2] if ray[2] < 0 else np.inf
-        place = to_world[:3, 3] + far * ray if NEAR < far < FAR else None
-        if place is not None and before_walls(scene, place):
-            return np.asarray(place)
-    place = to_world[:3, 3] + (NEAR + FAR) / 2 * to_world[:3, 2]
-    return np.array([place[0], place[1], floor])
 
 
 def heading(rng: np.random.Generator) -> np.ndarray:
@@ -91,6 +63,19 @@ class Physics(Record):
             exclude_if=lambda toss: toss is None, description="all objects are tossed or lie, and none goes otherwise"
         ),
     ] = None
+    pile: Annotated[
+        Pile | None,
+        Field(
+            exclude_if=lambda pile: pile is None,
+            description="all objects lie in a pile or fall onto it, and none goes otherwise",
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _tossed_or_piled(self) -> Self:
+        if self.toss is not None and self.pile is not None:
+            raise ValueError("objects are tossed or piled, not both: leave out 'toss' or 'pile'")
+        return self
 
     def draw(self, scene: SceneSpec, rng: np.random.Generator, assets: Catalog) -> SceneSpec:
         """``scene``, or the same objects let go above a floor."""
@@ -98,7 +83,8 @@ class Physics(Record):
             return scene
         seconds, friction, bounce = (float(rng.uniform(*ends)) for ends in (self.seconds, self.friction, self.bounce))
         ground = scene.ground
-        texture, offset = pick(rng, assets_of(assets, "texture", scene.split)).hash, float(rng.uniform(*self.floor))
+        textures = assets_of(assets, "texture", scene.split)
+        texture, offset = pick(rng, textures, FLOORS).hash, float(rng.uniform(*self.floor))
         if ground is None:
             ground = PlaneSpec(texture=texture, offset=offset, size=60.0, repeat=12.0)
         elif scene.backdrop is None:  # in a room, things fall on the room's floor
@@ -106,15 +92,18 @@ class Physics(Record):
         rate = (scene.render.frames - 1) / seconds
         physics = PhysicsSpec(floor=ground.offset, rate=rate, friction=friction, bounce=bounce)
         items: list[ObjectSpec] = []
-        starts: list[Start] = []
+        distractors, starts = list(scene.distractors), list[Start]()
         if self.toss is not None:
             items += self.toss.objects(scene, rng, physics, self.friction, self.bounce)
+        elif self.pile is not None:
+            items, distractors, physics = self.pile.changes(scene, rng, physics, self.friction)
         else:
             for item, own in zip(scene.objects, rng.spawn(len(scene.objects)), strict=True):
                 items.append(self._object(item, own, scene, physics, starts))
         if all(item.motion.kind != "simulated" for item in items):
             return scene
-        scene = scene.model_copy(update={"objects": tuple(items), "ground": ground, "physics": physics})
+        moved = {"objects": tuple(items), "distractors": tuple(distractors)}
+        scene = scene.model_copy(update=moved | {"ground": ground, "physics": physics})
         amounts = {"seconds": round(seconds, 3), "friction": round(friction, 3), "bounce": round(bounce, 3)}
         return marked(scene, "physics", ("hidden",), **amounts)
 
@@ -129,7 +118,7 @@ class Physics(Record):
         height = 0.0 if kind == "roll" else float(rng.uniform(*self.height))
         velocity = np.zeros(3) if kind == "drop" else float(rng.uniform(*self.speed)) * heading(rng)
         before = up(height) - flight(kind, height, physics) * velocity
-        scale = np.abs(evaluate(item.motion.scale, 2)[0]) if isinstance(item.motion, CurveMotion) else np.full(3, 2.0)
+        scale = scale_of(item)
         places = rng.spawn(1)[0]  # how many are drawn depends on the scene
         for _ in range(REDRAWS):
             start = seen_on_floor(places, scene, physics.floor) + before

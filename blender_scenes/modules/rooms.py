@@ -6,6 +6,8 @@ import numpy as np
 from pydantic import Field
 
 from assets.catalog import Catalog
+from assets.interiors import FLOORS, WALLS
+from assets.textures import SCENIC
 from blender_scenes.choose import assets_of, pick
 from blender_scenes.modules.marks import marked
 from blender_scenes.modules.view import View
@@ -28,6 +30,9 @@ class Rooms(Record):
 
     share: Annotated[Share, Field(description="share of scenes in a room")] = 0.4
     photos: Annotated[Share, Field(description="share of rooms whose walls are photos that shine by themselves")] = 0.3
+    ordinary: Annotated[
+        Share, Field(description="share of rooms with floors and walls as one lives with, where the catalog has such")
+    ] = 0.8
     floor: Annotated[Range[float], Field(description="height of the floor in metres")] = (-2.6, -1.4)
     side: Annotated[Range[Amount], Field(description="metres from the middle to a side wall")] = (3.0, 7.0)
     back: Annotated[Range[Amount], Field(description="metres from the origin to the back wall")] = (6.5, 12.0)
@@ -41,8 +46,10 @@ class Rooms(Record):
         motion = scene.camera.motion
         if rng.random() >= self.share or not isinstance(motion, LookAtMotion):
             return scene
-        textures = assets_of(assets, "texture", scene.split)
         photos = bool(rng.random() < self.photos)
+        textures, floors, coverings = assets_of(assets, "texture", scene.split), set[str](), set[str]()
+        if rng.spawn(1)[0].random() < self.ordinary:
+            floors, coverings = set(FLOORS), set(SCENIC if photos else WALLS)
         floor, back = float(rng.uniform(*self.floor)), float(rng.uniform(*self.back))
         left, right, raised = (float(rng.uniform(*ends)) for ends in (self.side, self.side, self.raised))
         count = int(rng.integers(self.walls[0], self.walls[1] + 1))
@@ -56,12 +63,12 @@ class Rooms(Record):
                 texture=texture, offset=offset, size=DEPTH, repeat=DEPTH / tile, emission=shine, height=height
             )
 
-        texture = pick(rng, textures).hash
-        ground = plane(floor, False, pick(rng, textures).hash)
+        texture = pick(rng, textures, coverings).hash
+        ground = plane(floor, False, pick(rng, textures, floors).hash)
         backdrop = plane(back, True, texture)
         sides = [-left, right] if rng.random() < 0.5 else [right, -left]
         same = rng.random() < 0.7
-        walls = tuple(plane(x, True, texture if same else pick(rng, textures).hash) for x in sides[:count])
+        walls = tuple(plane(x, True, texture if same else pick(rng, textures, coverings).hash) for x in sides[:count])
         inside = {
             "ground": ground,
             "backdrop": backdrop,

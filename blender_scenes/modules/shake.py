@@ -9,7 +9,7 @@ from assets.catalog import Catalog
 from blender_scenes.modules.marks import marked
 from blender_scenes.modules.view import ROWS, View
 from blender_scenes.spec import LookAtMotion, SceneSpec
-from blender_scenes.trajectories import evaluate, fit_spline
+from blender_scenes.trajectories import evaluate, fit_spline, motion_poses
 from vosforge.config import Amount, Range, Record, Share
 
 WAVES = 5
@@ -34,14 +34,21 @@ class Shake(Record):
         pixels = float(np.exp(rng.uniform(*np.log(np.maximum(self.pixels, 1e-3)))))
         view = View(scene)
         swings, sways = (self._noise(rng, view) * pixels for _ in range(2))
-        location, target = evaluate(motion.location, view.moments), evaluate(motion.look_at, view.moments)
-        distance = np.linalg.norm(target - location, axis=1, keepdims=True)
-        axes = view.to_camera[:, :2, :3]  # right and down, in the world
-        target = target + np.einsum("nk,nkd->nd", swings / ROWS * distance / view.focal[:, None], axes)
-        swayed = np.einsum("nk,nkd->nd", sways * self.sway, axes)
-        moved = LookAtMotion(location=fit_spline(location + swayed), look_at=fit_spline(target + swayed))
-        changed = scene.model_copy(update={"camera": scene.camera.model_copy(update={"motion": moved})})
-        return marked(changed, "shake", pixels=pixels)
+
+        def shaken(motion: LookAtMotion) -> LookAtMotion:
+            location, target = evaluate(motion.location, view.moments), evaluate(motion.look_at, view.moments)
+            distance = np.linalg.norm(target - location, axis=1, keepdims=True)
+            axes = motion_poses(motion, view.moments)[:, :2, :3]  # right and down, in the world
+            target = target + np.einsum("nk,nkd->nd", swings / ROWS * distance / view.focal[:, None], axes)
+            swayed = np.einsum("nk,nkd->nd", sways * self.sway, axes)
+            return LookAtMotion(location=fit_spline(location + swayed), look_at=fit_spline(target + swayed))
+
+        cuts = tuple(
+            cut.model_copy(update={"motion": shaken(cut.motion)}) if isinstance(cut.motion, LookAtMotion) else cut
+            for cut in scene.camera.cuts
+        )
+        camera = scene.camera.model_copy(update={"motion": shaken(motion), "cuts": cuts})
+        return marked(scene.model_copy(update={"camera": camera}), "shake", pixels=pixels)
 
     def _noise(self, rng: np.random.Generator, view: View) -> np.ndarray:
         """Right and down at each moment: ``[N, 2]``; the root mean square of their length is 1 in a long video."""

@@ -13,12 +13,13 @@ from vosforge.config import Amount, Record, Share
 FAMILIES: dict[str, tuple[str, ...]] = {
     "compound": ("compound",),
     "landscape": ("landscape",),
+    "carved": ("carved",),
     "named": (
         "superquadric", "ring", "prism", "gear", "knot", "coil", "shell", "rock", "cluster", "totem", "spindle",
         "vessel", "table", "chair", "shelf", "lamp", "mushroom", "plant", "vehicle", "aircraft", "robot",
     ),
 }  # fmt: skip
-"""The families of each kind: keys of `assets.shapes.compound.ENDLESS` and of `assets.shapes.FAMILIES`."""
+"""The families of each kind: keys of `assets.procedural.ENDLESS` and of `assets.shapes.FAMILIES`."""
 
 
 class Shapes(Record):
@@ -27,12 +28,14 @@ class Shapes(Record):
     share: Annotated[Share, Field(description="share of objects that are made for their scene")] = 0.3
     compound: Annotated[Amount, Field(description="weight of primitives, deformed and joined")] = 3.0
     landscape: Annotated[Amount, Field(description="weight of height fields")] = 0.5
+    carved: Annotated[Amount, Field(description="weight of solids from which others are cut")] = 0.0
+    """In ``diverse`` 1: settings stored before there were any draw as they did."""
     named: Annotated[Amount, Field(description="weight of what catalogs have, too: vessels, gears, robots")] = 1.5
     own_look: Annotated[Share, Field(description="share of these that keep their own materials and images")] = 0.7
 
     def draw(self, scene: SceneSpec, rng: np.random.Generator, assets: Catalog) -> SceneSpec:
         """The scene with some of its objects in shapes that were never seen."""
-        weights = {"compound": self.compound, "landscape": self.landscape, "named": self.named}
+        weights = {kind: getattr(self, kind) for kind in FAMILIES}
         shares = np.array(list(weights.values())) / sum(weights.values())
 
         def made(item: ObjectSpec, own: np.random.Generator) -> ObjectSpec:

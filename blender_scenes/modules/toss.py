@@ -5,14 +5,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from blender_scenes.modules.floor import REACH, REDRAWS, scale_of
 from blender_scenes.modules.marks import marked
-from blender_scenes.spec import CurveMotion, ObjectSpec, PhysicsSpec, SceneSpec, SimulatedMotion
-from blender_scenes.trajectories import evaluate
+from blender_scenes.spec import ObjectSpec, PhysicsSpec, SceneSpec, SimulatedMotion
 from vosforge.config import Amount, Range, Record
 
-REACH = 0.4
-"""How far an object reaches from its middle, as a share of its scale: most do."""
-REDRAWS = 20
 LIFT = 0.25
 """Metres by which each redraw lets an object go higher; what finds no room on a crowded floor falls on what lies there.
 """
@@ -47,7 +44,7 @@ class Toss(Record):
         found: dict[int, ObjectSpec] = {}
         for k in sorted(range(K), key=lambda k: k in tossed):  # those that lie come first
             item, own = scene.objects[k], streams[k]
-            size = abs(float(evaluate(item.motion.scale, 2)[0, 0])) if isinstance(item.motion, CurveMotion) else 2.0
+            size = float(scale_of(item)[0])
             place = self._place(own.spawn(1)[0], k in tossed, size, balls)
             thrown = own.uniform(-self.speed, self.speed, 2) - place[:2]
             motion = SimulatedMotion(

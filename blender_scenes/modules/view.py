@@ -9,8 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from blender_scenes.spec import BakedMotion, CurveMotion, ObjectSpec, SceneSpec
-from blender_scenes.trajectories import camera_poses, evaluate, fit_spline, focal_lengths, object_poses
+from blender_scenes.spec import BakedMotion, CurveMotion, ObjectSpec, SceneSpec, SimulatedMotion
+from blender_scenes.trajectories import evaluate, fit_spline, focal_lengths, motion_poses, object_poses
 
 MEAN_AREA = 0.2
 """A model's silhouette, averaged over models and directions, in squares of its box's diagonal (0.21 ± 0.08)."""
@@ -20,7 +20,7 @@ ROWS = 480
 
 @dataclass(frozen=True)
 class View:
-    """What a scene's camera sees, at ``moments`` moments."""
+    """What a scene's first camera sees, at ``moments`` moments."""
 
     scene: SceneSpec
 
@@ -38,7 +38,7 @@ class View:
     @cached_property
     def to_camera(self) -> np.ndarray:
         """World to camera at each moment: float64 ``[N, 4, 4]``."""
-        return camera_poses(self.scene.camera, self.moments)
+        return motion_poses(self.scene.camera.motion, self.moments)
 
     @cached_property
     def focal(self) -> np.ndarray:
@@ -99,6 +99,17 @@ class View:
         if ground is not None:
             world[:, 2] = np.maximum(world[:, 2], ground.offset + self.scales(item).max(axis=1) * 0.3)
         return item.model_copy(update={"motion": item.motion.model_copy(update={"location": fit_spline(world)})})
+
+
+def centres(item: ObjectSpec, scene: SceneSpec) -> np.ndarray:
+    """An object's centre at each frame, ``[T, 3]``; of one not simulated yet, as it falls and slides on."""
+    motion, physics = item.motion, scene.physics
+    if not isinstance(motion, SimulatedMotion) or physics is None:
+        return object_poses(item, scene.render.frames)[:, :3, 3]
+    seconds = np.arange(scene.render.frames)[:, None] / physics.rate
+    path = np.array(motion.location) + seconds * np.array(motion.velocity)
+    path[:, 2] = np.maximum(path[:, 2] - physics.gravity / 2 * seconds[:, 0] ** 2, physics.floor)
+    return path
 
 
 def mean_square(scales: np.ndarray) -> np.ndarray:

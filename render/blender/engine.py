@@ -22,6 +22,7 @@ from blender_scenes.spec import AtmosphereSpec, SceneSpec
 from render.blender.cycles import Cycles
 from render.channels import COMBINED, DEPTH, INDEX, MIST
 from render.light.accelerated import Accelerated, accelerated
+from render.light.rain import Rain
 from render.qualities import QUALITIES
 from vosforge.seeding import rng_for
 
@@ -60,7 +61,8 @@ class Engine:
             yield from self._render_labels(built, store)
             return
         cycles.set_up(spec.render, f"video {spec.video_id}")
-        _measure_haze(built, spec.atmosphere is not None)
+        _measure_distance(built)
+        rain = None if spec.rain is None else Rain(geometry, spec.rain)
         fast = self._accelerated(built, store)
         seeds = rng_for(spec.seed, "cycles", spec.index, spec.attempt).integers(2**31, size=spec.render.frames)
         for frame, seed in enumerate(seeds):
@@ -72,11 +74,14 @@ class Engine:
             else:
                 with _shutter_open(built, frame):
                     passes = cycles.render()
-            rgb = developed(geometry, frame, passes)
+            sharp = passes
             if spec.camera.lens is not None or spec.camera.shutter > 0 or has_holes():
                 with cycles.sharp():  # the labels are those of the frame's own instant
-                    passes = cycles.render(regions)
-            yield _labelled(spec, rgb, passes)
+                    sharp = cycles.render(regions)
+            linear = in_haze(spec, passes)
+            if rain is not None:
+                linear = rain.over(linear, sharp[DEPTH][:, :, 0], frame)
+            yield _labelled(spec, exposed(linear, geometry.gains[frame]), sharp)
 
     def _render_labels(self, built: BuiltScene, store: AssetStore) -> Iterator[RenderedFrame]:
         """Yield the video's frames without colours: one sharp ray a pixel, nothing left to chance."""
@@ -106,9 +111,14 @@ class Engine:
         return fast
 
 
-def _measure_haze(built: BuiltScene, wanted: bool) -> None:
-    """Let Cycles give the pass that says how much haze is before things, or not."""
-    built.scene.view_layers[0].use_pass_mist = wanted
+def _measure_distance(built: BuiltScene) -> None:
+    """Let Cycles give what the scene needs of the passes that say how much haze is before things, and what hides rain.
+
+    Labels may need the latter, too (`Cycles.set_up`).
+    """
+    spec, layer = built.geometry.spec, built.scene.view_layers[0]
+    layer.use_pass_mist = spec.atmosphere is not None
+    layer.use_pass_z = layer.use_pass_z or spec.rain is not None
     mist = built.scene.world.mist_settings
     mist.start, mist.depth, mist.falloff = 0.0, MIST_DEPTH, "LINEAR"
 
@@ -151,18 +161,23 @@ def _labelled(spec: SceneSpec, rgb: np.ndarray | None, passes: dict[str, np.ndar
     return RenderedFrame(rgb=rgb, mask=mask, seen=seen, depth=depth)
 
 
-def developed(geometry: SceneGeometry, t: int, passes: dict[str, np.ndarray]) -> np.ndarray:
-    """Frame ``t`` as it is seen, uint8 ``[H, W, 3]``: its light through haze, exposed, as sRGB."""
-    linear, atmosphere = passes[COMBINED][:, :, :3], geometry.spec.atmosphere
-    if atmosphere is not None:
-        linear = hazed(linear, passes[MIST][:, :, 0] * MIST_DEPTH, atmosphere)
-    return to_srgb(linear * geometry.gains[t].astype(np.float32))
+def in_haze(spec: SceneSpec, passes: dict[str, np.ndarray]) -> np.ndarray:
+    """The light of a frame through the scene's haze: scene-linear float32 ``[H, W, 3]``."""
+    linear = passes[COMBINED][:, :, :3]
+    if spec.atmosphere is None:
+        return linear
+    return hazed(linear, passes[MIST][:, :, 0] * MIST_DEPTH, spec.atmosphere)
 
 
 def hazed(linear: np.ndarray, distance: np.ndarray, atmosphere: AtmosphereSpec) -> np.ndarray:
     """Scene-linear light ``[H, W, 3]`` seen through ``distance [H, W]`` metres of haze, float32."""
     kept = np.exp(-atmosphere.density * distance)[:, :, None].astype(np.float32)
     return linear * kept + np.array(atmosphere.color, np.float32) * (1 - kept)
+
+
+def exposed(linear: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """Scene-linear light ``[H, W, 3]`` under an exposure ``[3]``, as sRGB: uint8 ``[H, W, 3]``."""
+    return to_srgb(linear * gains.astype(np.float32))
 
 
 def to_srgb(linear: np.ndarray) -> np.ndarray:

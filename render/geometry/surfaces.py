@@ -8,7 +8,7 @@ from PIL import Image
 
 from assets.prepared import SOLID, Material, PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.geometry import SceneGeometry, plane_corners
+from blender_scenes.geometry import SceneGeometry, mirror_pose, plane_corners
 from blender_scenes.spec import LightSpec, ObjectSpec, PlaneSpec
 from render.geometry.raycast import CLIP_START, Hits, Points, cast
 
@@ -115,11 +115,18 @@ def plane_depth(plane: PlaneSpec, facing: int, to_camera: np.ndarray, rays: np.n
 
     facing: the axis that it faces; to_camera: float64 ``[4, 4]``, world to camera.
     """
+    reach = np.array([plane.size, plane.size if plane.height is None else plane.height]) / 2
+    return _rectangle_depth(plane.offset, reach, facing, to_camera, rays)
+
+
+def _rectangle_depth(
+    offset: float, reach: np.ndarray, facing: int, to_camera: np.ndarray, rays: np.ndarray
+) -> np.ndarray:
+    """As `plane_depth`, of a rectangle that reaches so far ``[2]`` along its two axes, which ``to_camera`` turns."""
     rotation = to_camera[:3, :3]
     origin, directions = -rotation.T @ to_camera[:3, 3], rays @ rotation
-    reach = np.array([plane.size, plane.size if plane.height is None else plane.height]) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = (plane.offset - origin[facing]) / directions[:, facing]
+        z = (offset - origin[facing]) / directions[:, facing]
         places = origin + z[:, None] * directions
         met = (abs(np.delete(places, facing, axis=1)) <= reach).all(axis=1) & (z > CLIP_START)
     return np.where(met, z, np.inf)
@@ -128,6 +135,16 @@ def plane_depth(plane: PlaneSpec, facing: int, to_camera: np.ndarray, rays: np.n
 def plane_normal(facing: int, to_camera: np.ndarray) -> np.ndarray:
     """The direction a plane faces, in camera axes, one of the two: float64 ``[3]``."""
     return to_camera[:3, facing]
+
+
+def flat_surfaces(geometry: SceneGeometry, t: int, rays: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Of each plane and each mirror at frame ``t``: where rays meet it, as `plane_depth`, and its normal."""
+    to_camera = geometry.to_camera[t]
+    for plane, facing in geometry.planes:
+        yield plane_depth(plane, facing, to_camera, rays), plane_normal(facing, to_camera)
+    for mirror in geometry.spec.mirrors:
+        own, reach = to_camera @ mirror_pose(mirror), np.array([mirror.width, mirror.height]) / 2
+        yield _rectangle_depth(0.0, reach, 1, own, rays), plane_normal(1, own)
 
 
 def materials_shown(item: ObjectSpec, mesh: PreparedMesh) -> tuple[Material, ...]:

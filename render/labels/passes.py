@@ -10,7 +10,7 @@ import numpy as np
 from assets.store import AssetStore
 from blender_scenes.geometry import SceneGeometry, moved
 from render.geometry.raycast import Points, pixel_centres, project
-from render.geometry.surfaces import Surfaces, plane_depth, plane_normal
+from render.geometry.surfaces import Surfaces, flat_surfaces
 from vosforge.videos.passes import packed
 
 NORMAL_SCALE = 127
@@ -66,10 +66,11 @@ class _View:
         self.z = depth.astype(np.float64)
         self.z[behind] = np.inf
         self.planes = np.zeros(len(seen), np.uint8)
-        """Which plane a pixel shows, from 1 on; 0 for none."""
-        to_camera = self.geometry.to_camera[t]
-        for number, (plane, facing) in enumerate(self.geometry.planes, start=1):
-            z = plane_depth(plane, facing, to_camera, self.points.rays[behind])
+        """Which plane or mirror a pixel shows, from 1 on; 0 for none."""
+        self.normals = [np.zeros(3)]
+        """Of these, by number: float64 ``[3]``, camera axes."""
+        for number, (z, normal) in enumerate(flat_surfaces(self.geometry, t, self.points.rays[behind]), start=1):
+            self.normals.append(normal)
             nearer = behind[z < self.z[behind]]
             self.z[nearer], self.planes[nearer] = z[z < self.z[behind]], number
         self._faces: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -85,11 +86,11 @@ class _View:
     def flow(self, other: int) -> np.ndarray:
         """How far what each pixel shows is seen from there at frame ``other``: float64 ``[N, 2]`` pixels.
 
-        NaN where there is no such frame, and for what is not in front of the camera then. Surroundings without any
-        surface are infinitely far away: the camera's turning moves them, its going does not.
+        NaN where there is no such frame or another camera took it, and for what is not in front of the camera then.
+        Surroundings without any surface are infinitely far away: the camera's turning moves them, its going does not.
         """
         geometry, t = self.geometry, self.t
-        if not 0 <= other < geometry.frames:
+        if not 0 <= other < geometry.frames or geometry.shots[other] != geometry.shots[t]:
             return np.full((len(self.z), 2), np.nan)
         camera = geometry.to_camera[other] @ np.linalg.inv(geometry.to_camera[t])
         still = np.where(np.isinf(self.z), 1.0, self.z)[:, None] * self.points.rays
@@ -105,9 +106,7 @@ class _View:
 
     def normal(self) -> np.ndarray:
         """The normals of the triangles that are seen, turned to the camera: float64 ``[N, 3]``, 0 for nothing."""
-        normals = np.zeros((len(self.z), 3))
-        for number, (_, facing) in enumerate(self.geometry.planes, start=1):
-            normals[self.planes == number] = plane_normal(facing, self.geometry.to_camera[self.t])
+        normals = np.array(self.normals)[self.planes]
         for number, pixels in self.pixels_of.items():
             face, weights = self.faces(number)
             a, b, c = self.geometry.corners(number, self.t, face).transpose(1, 0, 2)

@@ -7,7 +7,7 @@ something lies before it, and outside the frame.
 import numpy as np
 
 from render.geometry.raycast import CLIP_START, Points, project
-from render.geometry.surfaces import Surfaces, plane_depth
+from render.geometry.surfaces import Surfaces, flat_surfaces
 from vosforge.seeding import rng_for
 
 SAME_SURFACE = 1e-6
@@ -71,8 +71,8 @@ def _occluded(surfaces: Surfaces, t: int, where: np.ndarray, size: tuple[int, in
     nearest = np.full(len(inside), np.inf)
     for number in surfaces.geometry.numbers:
         nearest = np.minimum(nearest, surfaces.first_hits(number, t, points)[0])
-    for plane, facing in surfaces.geometry.planes:
-        nearest = np.minimum(nearest, plane_depth(plane, facing, surfaces.geometry.to_camera[t], points.rays))
+    for z, _ in flat_surfaces(surfaces.geometry, t, points.rays):
+        nearest = np.minimum(nearest, z)
     occluded = np.ones(len(where), bool)
     occluded[inside] = nearest < where[inside, 2] * (1 - SAME_SURFACE)
     return occluded

@@ -14,6 +14,7 @@ from assets.store import AssetStore
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.spec import PlaneSpec
 from render.geometry.raycast import CLIP_START
+from render.light.rain import farthest
 from render.light.raster import filtered, linear_light, pixel_filter
 
 MAX_TEXELS = 2.5
@@ -39,11 +40,11 @@ class Backdrop:
     def of(cls, geometry: SceneGeometry, store: AssetStore) -> Self | None:
         """The backdrop of a scene, or None if it cannot be composited.
 
-        It must be in front of all other backgrounds, always fill the frame, and be in focus.
+        It must be in front of all other backgrounds, always fill the frame, be in focus, and in no mirror.
         """
         spec = geometry.spec
         plane, camera = spec.backdrop, spec.camera
-        alone = spec.ground is None and not spec.walls and spec.atmosphere is None
+        alone = spec.ground is None and not (spec.walls or spec.mirrors) and spec.atmosphere is None
         if plane is None or not plane.emission or not alone or camera.lens is not None or camera.shutter:
             return None
         texture = cv2.imread(str(store.image_path(plane.texture)), cv2.IMREAD_UNCHANGED)
@@ -104,9 +105,11 @@ class Backdrop:
 
 
 def _reach(geometry: SceneGeometry) -> float:
-    """The largest y that anything but the planes ever reaches, metres."""
-    lamps = [light.location[1] + light.radius for light in geometry.spec.lights]  # Cycles' lights are spheres
-    return max([*(_reach_of(geometry, number) for number in geometry.numbers), *lamps], default=-np.inf)
+    """The largest y that anything but the planes ever reaches, rain included, metres."""
+    others = [light.location[1] + light.radius for light in geometry.spec.lights]  # Cycles' lights are spheres
+    if geometry.spec.rain is not None:
+        others.append(farthest(geometry)[1])
+    return max([*(_reach_of(geometry, number) for number in geometry.numbers), *others], default=-np.inf)
 
 
 def _reach_of(geometry: SceneGeometry, number: int) -> float:

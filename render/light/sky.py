@@ -22,10 +22,10 @@ class Sky:
 
     @staticmethod
     def fits(spec: SceneSpec) -> bool:
-        """Whether only surroundings lie behind the objects and matt planes, in focus and without haze."""
+        """Whether only surroundings lie behind the objects and matt planes, in focus, without haze or mirrors."""
         sharp = spec.camera.lens is None and not spec.camera.shutter
         matt = not any(plane.emission for plane, _ in planes_of(spec))
-        return spec.world is not None and matt and spec.atmosphere is None and sharp
+        return spec.world is not None and matt and not spec.mirrors and spec.atmosphere is None and sharp
 
     def light(self, t: int) -> np.ndarray:
         """The surroundings in frame ``t``: scene-linear float32 ``[H, W, 3]``."""

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from assets.interiors import FLOORS, WALLS
 from assets.prepared import prepare_mesh
-from assets.procedural import procedural_catalog
+from assets.procedural import TEXTURES, procedural_catalog
 from assets.shapes import FAMILIES
 from assets.shapes.surfaces import blend, box, ellipsoid, extrude, grid, lathe, tube
 from assets.store import AssetStore
-from assets.textures import PATTERNS, SCENIC, family_image
+from assets.textures import PATTERNS, family_image
 from vosforge.seeding import rng_for
 
 ROOT = Path(__file__).parents[2]
@@ -108,23 +109,23 @@ def _bevelled():
     return surface.vertices, surface.faces
 
 
-@pytest.mark.parametrize("name", [*PATTERNS, *SCENIC])
+@pytest.mark.parametrize("name", TEXTURES)
 def test_images_are_pictures(name):
-    first, second = (family_image(name, rng_for(8, name, number), 128) for number in range(2))
+    first, second = (family_image(TEXTURES[name], rng_for(8, name, number), 128) for number in range(2))
     assert first.shape == (128, 128, 3) and first.dtype == np.uint8
-    assert np.array_equal(first, family_image(name, rng_for(8, name, 0), 128))
+    assert np.array_equal(first, family_image(TEXTURES[name], rng_for(8, name, 0), 128))
     assert np.abs(first.astype(int) - second).mean() > 2
     for image in (first, second):
         assert image.std(axis=(0, 1)).max() > 3, "is one colour"
         assert 8 < image.mean() < 247
 
 
-@pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.parametrize("name", PATTERNS | FLOORS | WALLS)
 def test_patterns_repeat_without_a_seam(name):
     """The step across the border is of the size of the steps inside."""
     steps, seams = [], []
     for number in range(4):
-        image = family_image(name, rng_for(9, name, number), 128).astype(float)
+        image = family_image(TEXTURES[name], rng_for(9, name, number), 128).astype(float)
         for axis in (0, 1):
             step = np.abs(image - np.roll(image, 1, axis=axis)).mean(axis=(1 - axis, 2))
             seams.append(step[0])

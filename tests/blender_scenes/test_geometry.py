@@ -10,7 +10,7 @@ from assets.store import AssetStore, MissingAssetError
 from blender_scenes.deforming import deformed
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.sample import SceneConfig, sample_scene
-from blender_scenes.spec import Deformation, RenderSettings
+from blender_scenes.spec import Cut, Deformation, LookAtMotion, RenderSettings
 from blender_scenes.trajectories import camera_poses, object_poses
 
 FRAMES = 3
@@ -76,3 +76,23 @@ def test_poses_are_those_when_the_shutter_opens_in_between_and_when_it_closes(sp
 def test_a_mesh_that_is_missing_is_named(spec, tmp_path):
     with pytest.raises(MissingAssetError, match=spec.objects[0].mesh):
         SceneGeometry.load(spec, AssetStore(tmp_path))
+
+
+def test_each_camera_takes_the_frames_of_its_shot_through_a_shutter_of_its_own(spec, store):
+    there = {"location": {"axes": [[5.0, 1.0], [-3.0], [1.0]]}, "look_at": {"axes": [[0], [2], [0]]}}
+    other = LookAtMotion.model_validate(there)
+    cut = {"cuts": (Cut(frame=2, motion=other),)}
+    cameras = {
+        "first": spec.camera,
+        "other": spec.camera.model_copy(update={"motion": other}),
+        "cut": spec.camera.model_copy(update=cut),
+    }
+    found = {
+        name: SceneGeometry.load(spec.model_copy(update={"camera": camera}), store) for name, camera in cameras.items()
+    }
+    assert np.array_equal(found["cut"].cameras[:, :2], found["first"].cameras[:, :2])
+    assert np.array_equal(found["cut"].cameras[:, 2:], found["other"].cameras[:, 2:])
+    assert found["cut"].shots.tolist() == [0, 0, 1] and not found["first"].shots.any()
+    # A look straight from the formula, half a shutter before the frame after the cut.
+    u = 1 - 0.25 / 2
+    assert np.allclose(found["cut"].cameras[0, 2] @ [5 + u, -3, 1, 1], [0, 0, 0, 1])

@@ -193,7 +193,7 @@ def bent(mesh):
     """The mesh with its last two joints turned."""
     first = len(mesh.joints) - 2
     motions = [JointMotion(joint=first + n, axis=axis, angle=(angle,)) for n, (axis, angle) in enumerate(TURNS)]
-    return posed(mesh, motions, 0.0)
+    return posed(mesh, mesh.vertices, motions, 0.0)
 
 
 def turned():

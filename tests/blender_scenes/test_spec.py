@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -10,6 +11,12 @@ from blender_scenes.spec import SceneSpec
 
 STORED = Path(__file__).parent / "scene-v1.json"
 SCHEMA = Path(__file__).parents[2] / "docs" / "scene-spec.schema.json"
+
+
+def with_cuts(*frames: int, poses: int = 3) -> dict[str, object]:
+    """The stored scene's camera with cuts at ``frames`` to cameras that are baked in so many poses."""
+    baked = {"kind": "baked", "poses": [np.eye(4).tolist()] * poses}
+    return {**json.loads(STORED.read_text())["camera"], "cuts": [{"frame": t, "motion": baked} for t in frames]}
 
 
 def test_a_spec_stored_when_the_format_began_loads_and_says_the_same() -> None:
@@ -40,6 +47,14 @@ def test_the_schema_in_the_documentation_is_the_specs() -> None:
     )
 
 
+def test_specs_hold_cuts_only_where_there_are_any() -> None:
+    stored = json.loads(STORED.read_text())
+    assert "cuts" not in json.loads(SceneSpec.model_validate(stored).model_dump_json())["camera"]
+    spec = SceneSpec.model_validate({**stored, "camera": with_cuts(1, 2)})
+    assert SceneSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert [cut.frame for cut in spec.camera.cuts] == [1, 2]
+
+
 def test_all_assets_of_a_scene_are_known() -> None:
     stored = STORED.read_text()
     spec = SceneSpec.model_validate_json(stored)
@@ -56,6 +71,11 @@ def test_all_assets_of_a_scene_are_known() -> None:
         ({"objects": []}, "at least 1 item"),
         ({"render": {"width": 96, "height": 64, "frames": 7}}, "baked motion has 3 poses for 7 frames"),
         ({"exposure": float("nan")}, "finite"),
+        ({"camera": with_cuts(2, 1)}, r"cuts are at frames \[2, 1\]: give them in order"),
+        ({"camera": with_cuts(1, 1)}, "one a frame"),
+        ({"camera": with_cuts(3)}, "a cut is at frame 3, but the last frame is 2"),
+        ({"camera": with_cuts(0)}, "greater than or equal to 1"),
+        ({"camera": with_cuts(1, poses=2)}, "baked motion has 2 poses for 3 frames"),
     ],
 )
 def test_bad_specs_are_refused(change: dict[str, object], reason: str) -> None:

@@ -4,9 +4,9 @@ import pytest
 from blender_scenes.modules.marks import amounts_of
 from blender_scenes.modules.physics import Physics
 from blender_scenes.sample import PRESETS, sample_scene
-from blender_scenes.spec import BakedMotion, RenderSettings
+from blender_scenes.spec import BakedMotion, Cut, LookAtMotion, RenderSettings
 from blender_scenes.strides import every
-from blender_scenes.trajectories import camera_poses, object_poses
+from blender_scenes.trajectories import camera_poses, object_poses, shots
 
 DIVERSE = PRESETS["diverse"]
 OFTEN = DIVERSE.modules.model_copy(update={"physics": Physics(share=0.4)})
@@ -46,6 +46,30 @@ def test_strides_are_drawn_from_their_range_and_one_changes_nothing(paper_catalo
     assert set(strides) == {1, 2, 3, 4}
     first = strides.index(1)
     assert clips[first] == draw(paper_catalog, 8, first)
+
+
+def with_cuts(scene, *frames):
+    """The scene with cuts to cameras beside the first, some of them baked."""
+    poses = np.linalg.inv(camera_poses(scene.camera, scene.render.frames))
+    poses[:, 0, 3] += 2
+    baked = BakedMotion.model_validate({"poses": poses.tolist()})
+    path = LookAtMotion.model_validate(
+        {"location": {"axes": [[4.0, 1.0], [-5.0], [1.0]]}, "look_at": {"axes": [[0], [2], [0]]}}
+    )
+    cuts = tuple(Cut(frame=t, motion=(baked, path)[k % 2]) for k, t in enumerate(frames))
+    return scene.model_copy(update={"camera": scene.camera.model_copy(update={"cuts": cuts})})
+
+
+@pytest.mark.parametrize("frames", [(1,), (3, 6), (4, 5, 11), (1, 2, 3, 12)])
+def test_a_clip_cuts_where_its_frames_are_of_another_shot(paper_catalog, frames):
+    long = with_cuts(draw(paper_catalog, 13, 0), *frames)
+    for stride in (1, 2, 3, 4, 12):
+        clip = every(stride, long)
+        T = clip.render.frames
+        assert np.allclose(camera_poses(clip.camera, T), camera_poses(long.camera, 13)[::stride])
+        there = {int(shot): long.camera.motions[shot] for shot in shots(long.camera, 13)[::stride]}
+        assert len(clip.camera.motions) == len(there) + (0 not in there)
+        assert type(clip).model_validate_json(clip.model_dump_json()) == clip
 
 
 def test_baked_motion_is_thinned(paper_catalog):

@@ -11,11 +11,14 @@ from assets.procedural import procedural_catalog
 from assets.store import AssetStore
 from assets.surroundings import hdri_catalog
 from blender_scenes.sample import SceneConfig
-from blender_scenes.spec import RenderSettings
+from blender_scenes.spec import MirrorSpec, RenderSettings
 from render.farm.jobs import DatasetConfig
 from vosforge.seeding import rng_for
 from vosforge.videos import SceneRecord, VideoRecord
 from vosforge.videos.codec import Encoding, encode
+
+MIRROR = MirrorSpec(middle=(0.0, -1.0, 0.0), turn=0.4, width=1.5, height=1.5, frame=0.1)
+"""Before objects and beside them."""
 
 
 def make_record(

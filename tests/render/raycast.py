@@ -8,7 +8,7 @@ import numpy as np
 
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.spec import BakedMotion, Deformation, ObjectSpec, SceneSpec, Swing
+from blender_scenes.spec import BakedMotion, Deformation, MirrorSpec, ObjectSpec, SceneSpec, Swing
 from blender_scenes.trajectories import camera_poses, object_poses
 
 # Cycles takes its first sample 0.0005 pixels to the right of the centre (measured with edges at known places).
@@ -51,10 +51,41 @@ def cast(
             flat = [(-h, -v), (h, -v), (h, v), (-h, v)]
             corners = np.array([{"x": (o, a, b), "y": (a, o, b), "z": (a, b, o)}[axis] for a, b in flat])
             surfaces.append((0, corners[[[0, 1, 2], [0, 2, 3]]], to_camera, None))
+    surfaces += [(0, mirror_triangles(mirror), to_camera, None) for mirror in spec.mirrors]
     for number, triangles, pose, alpha in surfaces:
         for face, corners in enumerate(triangles @ pose[:3, :3].T + pose[:3, 3]):
             hit(corners, number, K, nearest, mask, alpha and partial(alpha, face))
     return mask, nearest
+
+
+def cast_in_mirror(spec: SceneSpec, store: AssetStore, t: int, mirror: MirrorSpec, depth: np.ndarray) -> np.ndarray:
+    """Where frame ``t`` shows a labelled object in a mirror, by its image behind that: bool ``[H, W]``.
+
+    depth: that of what is seen, as of `cast`. All objects must be before the mirror.
+    """
+    to_camera, K, frames = camera_poses(spec.camera, spec.render.frames)[t], camera_matrix(spec, t), spec.render.frames
+    glass, image = np.full(depth.shape, np.inf), np.full(depth.shape, np.inf)
+    there, shown = np.zeros(depth.shape, np.uint8), np.zeros(depth.shape, np.uint8)
+    for corners in mirror_triangles(mirror, mirror.frame) @ to_camera[:3, :3].T + to_camera[:3, 3]:
+        hit(corners, 1, K, glass, there, None)
+    normal = np.array([np.sin(mirror.turn), -np.cos(mirror.turn), 0.0])
+    for number, item in (*enumerate(spec.objects, start=1), *((0, item) for item in spec.distractors)):
+        mesh = store.mesh(item.mesh)
+        vertices = shape(item, mesh, t / (frames - 1))
+        pose = standing(spec, item, vertices, object_poses(item, frames)[t])
+        world = vertices @ pose[:3, :3].T + pose[:3, 3]
+        mirrored = world - 2 * np.outer((world - mirror.middle) @ normal, normal)
+        for corners in (mirrored @ to_camera[:3, :3].T + to_camera[:3, 3])[mesh.faces]:
+            hit(corners, number, K, image, shown, None)
+    return (there == 1) & (glass <= depth + 1e-9) & (shown > 0)
+
+
+def mirror_triangles(mirror: MirrorSpec, frame: float = 0.0) -> np.ndarray:
+    """A mirror without so much of its frame as two triangles ``[2, 3, 3]`` in the world."""
+    along = np.array([np.cos(mirror.turn), np.sin(mirror.turn), 0.0]) * (mirror.width / 2 - frame)
+    up = np.array([0.0, 0.0, mirror.height / 2 - frame])
+    corners = np.array(mirror.middle) + np.stack([-along - up, along - up, along + up, up - along])
+    return corners[[[0, 1, 2], [0, 2, 3]]]
 
 
 def camera_matrix(spec: SceneSpec, t: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from assets.store import AssetStore
 from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import camera_poses, object_poses
-from tests.render.raycast import camera_matrix, opacity, shape, standing
+from tests.render.raycast import camera_matrix, mirror_triangles, opacity, shape, standing
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Place:
 
 
 class Truth:
-    """All triangles of a scene in world coordinates at any frame, planes last."""
+    """All triangles of a scene in world coordinates at any frame, planes last, and mirrors after them."""
 
     def __init__(self, spec: SceneSpec, store: AssetStore) -> None:
         self.spec, self.T = spec, spec.render.frames
@@ -54,6 +54,9 @@ class Truth:
                     square = np.array([{"x": (o, a, b), "y": (a, o, b), "z": (a, b, o)}[axis] for a, b in square])
                     corners.append(square[[[0, 1, 2], [0, 2, 3]]])
                     numbers.append(np.zeros(2, int))
+            for mirror in self.spec.mirrors:
+                corners.append(mirror_triangles(mirror))
+                numbers.append(np.zeros(2, int))
             self.kept[t] = np.concatenate(corners), np.concatenate(numbers)
         return self.kept[t]
 

@@ -62,6 +62,16 @@ def test_motion_is_per_frame_at_480_rows_whatever_the_size():
     assert np.isnan(amounts.motion(np.full((4, 1, 2), np.nan), 480)).all()
 
 
+def test_a_jump_at_a_cut_is_no_motion():
+    for rng in seeds():
+        cut, rows = int(rng.integers(1, 6)), int(rng.integers(100, 900))
+        step = rng.uniform(0.1, 9, 2)
+        centres = np.arange(6)[:, None, None] * step + np.where(np.arange(6) < cut, 0, 300)[:, None, None]
+        assert amounts.motion(centres, rows, [cut]) == pytest.approx([np.hypot(*step) * 480 / rows])
+        assert amounts.motion(centres, rows) > amounts.motion(centres, rows, [cut])
+    assert np.isnan(amounts.motion(np.zeros((3, 1, 2)), 480, [1, 2])).all()
+
+
 def test_scale_changes_by_the_square_of_the_distance_and_turns_do_not_matter():
     for rng in seeds():
         turn, _ = np.linalg.qr(rng.normal(size=(4, 3, 3)))

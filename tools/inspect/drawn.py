@@ -25,7 +25,8 @@ def drawn_amounts(spec: SceneSpec) -> VideoAmounts:
     centres = (poses[..., :3, 3] / z @ K_of.swapaxes(1, 2))[..., :2]
     seen = ((centres >= 0) & (centres < [width, height])).all(axis=2) & (poses[..., 2, 3] > amounts.NEAREST)
     seen[0] |= np.isnan(centres[0, :, 0])
-    motion = amounts.motion(np.where(seen[..., None], centres, np.nan)[:, :K], height)
+    cuts = [cut.frame for cut in spec.camera.cuts]
+    motion = amounts.motion(np.where(seen[..., None], centres, np.nan)[:, :K], height, cuts)
     scale = amounts.scale_change(np.where(seen, amounts.apparent_area(poses, K_of[:, 0, 0]), np.nan)[:, :K])
     columns = {"motion": motion, "scale": scale, "blur": amounts.blur(motion, spec.camera.shutter)}
     recipe = spec.model_dump(mode="json")

@@ -21,14 +21,14 @@ def depth_picture(video: ShardVideo, t: int) -> Picture:
 
 
 def flow_picture(video: ShardVideo, t: int) -> Picture:
-    """Middlebury's wheel: the hue is the direction to the next frame, paler is slower, undefined is grey.
+    """Middlebury's wheel: the hue is the direction to the next frame of the shot, paler is slower, undefined is grey.
 
     The fastest hundredth of the pixels counts as equally fast, so that a few do not make all others pale.
     """
     import torch  # three seconds and 0.8 GB with torchvision, which no other picture needs
     from torchvision.utils import flow_to_image
 
-    last = t == video.num_frames - 1
+    last = t + 1 in (*video.cuts, video.num_frames)
     flow = video.flow(t, backward=last).astype(np.float32) * (-1 if last else 1)
     known = np.isfinite(flow).all(axis=2, keepdims=True)
     flow = np.where(known, flow, 0)

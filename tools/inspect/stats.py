@@ -13,6 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from tools.inspect.amounts import COLUMNS, Tally, amount_rows
+from vosforge.amounts import within_shots
 from vosforge.errors import InputError, VOSForgeError
 from vosforge.progress import progress
 from vosforge.videos import Place, ShardSet, ShardVideo
@@ -210,7 +211,7 @@ def measure(video: ShardVideo) -> dict[str, np.ndarray]:
     back = seen[1:] & ~seen[:-1] & first[:-1]
     at_border = (box[..., :2] <= 0).any(axis=2) | (box[..., 2] >= row.width) | (box[..., 3] >= row.height)
     moments = seen.sum(axis=0)
-    moved = np.linalg.norm(np.diff((box[..., :2] + box[..., 2:]) / 2, axis=0), axis=2)
+    moved = within_shots(np.linalg.norm(np.diff((box[..., :2] + box[..., 2:]) / 2, axis=0), axis=2), video.cuts)
     moved = moved[np.isfinite(moved)]
     measured = {
         "frames": np.array([row.num_frames]),
@@ -230,7 +231,8 @@ def measure(video: ShardVideo) -> dict[str, np.ndarray]:
         measured["visibility"] = visibility[np.isfinite(visibility)]
     if "camera/world_to_camera" in group:
         places = np.linalg.inv(group["camera/world_to_camera"][()])[:, :3, 3]
-        measured["camera_path"] = np.linalg.norm(np.diff(places, axis=0), axis=1).sum(keepdims=True)
+        steps = within_shots(np.linalg.norm(np.diff(places, axis=0), axis=1), video.cuts)
+        measured["camera_path"] = np.nansum(steps, keepdims=True)
     return {name: np.asarray(values, float) for name, values in measured.items()}
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from vosforge import amounts
 from vosforge.config import Record
 from vosforge.errors import VOSForgeError
-from vosforge.videos.format import boxes, visible_area
+from vosforge.videos.format import boxes, cuts_of, visible_area
 from vosforge.videos.reader import ShardVideo
 
 CONDITIONS = ("night", "fog", "drift")
@@ -41,7 +41,7 @@ class ObjectAmounts(Record):
     occlusion: Missing = None
     """Mean hidden share of its amodal mask, over the frames that show it."""
     motion: Missing = None
-    """Mean motion of its centroid, pixels a frame at 480 rows."""
+    """Mean motion of its centroid within shots, pixels a frame at 480 rows."""
     scale: Missing = None
     """How many times its area changes at most from what it first was: by poses, else by masks."""
     contrast: Missing = None
@@ -55,7 +55,7 @@ class ObjectAmounts(Record):
     camouflaged: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
     """Whether it wears the texture of the backdrop, the ground or a wall."""
     deforming: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
-    """Whether its recipe changes its shape: it deforms, or has joints that turn."""
+    """Whether its recipe changes its shape: it deforms, or has joints or shape keys that move."""
 
     @property
     def absent(self) -> bool:
@@ -113,7 +113,9 @@ def measure_video(
     area = visible_area(mask, K)
     seen = area > 0
     away = amounts.absences(seen)
-    speed = amounts.motion(amounts.centroids(mask, K), height) if in_time else np.full(K, np.nan)
+    scene = json.loads(recipe) if recipe else None
+    cuts = cuts_of(scene or {}, len(mask))
+    speed = amounts.motion(amounts.centroids(mask, K), height, cuts) if in_time else np.full(K, np.nan)
     size = amounts.apparent_area(pose, focal) if pose is not None else None
     if size is None:
         size = amounts.whole_area(area, boxes(mask, K), visibility, (height, width))
@@ -126,7 +128,6 @@ def measure_video(
         columns["occlusion"] = amounts.occlusion(visibility, seen)
     if len(contrast):
         columns["contrast"] = _medians(np.stack(contrast))
-    scene = json.loads(recipe) if recipe else None
     facts: Sequence[Mapping[str, Any]] = [{}] * K
     if scene:
         columns["blur"] = amounts.blur(speed, scene.get("camera", {}).get("shutter", 0.0))
@@ -201,8 +202,8 @@ def same_things(scene: Mapping[str, Any]) -> list[tuple[int, ...]]:
 
 
 def changes_shape(item: Mapping[str, Any]) -> bool:
-    """Whether an ObjectSpec, as JSON, deforms or has joints that turn."""
-    return item.get("deformation") is not None or bool(item.get("joints"))
+    """Whether an ObjectSpec, as JSON, deforms or has joints or shape keys that move."""
+    return item.get("deformation") is not None or bool(item.get("joints") or item.get("morphs"))
 
 
 def facts_of_recipe(

@@ -6,7 +6,7 @@ right and y down; camera axes x right, y down, z forward.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -133,6 +133,16 @@ def boxes(mask: np.ndarray, num_objects: int) -> np.ndarray:
             if len(rows):
                 result[t, k] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
     return result
+
+
+def cuts_of(scene: Mapping[str, Any], frames: int) -> tuple[int, ...]:
+    """The frames of a SceneSpec, as JSON, that are the first after a cut; none in most. Raises ValueError for others
+    than there are in a video of ``frames``.
+    """
+    cuts = tuple(cut["frame"] for cut in scene.get("camera", {}).get("cuts", ()))
+    if not all(type(cut) is int and 0 < cut < frames for cut in cuts):
+        raise ValueError(f"its cuts are at {cuts}")
+    return cuts
 
 
 def to_json(value: Any) -> str:

@@ -56,9 +56,10 @@ def _wrongs(video: ShardVideo, t: int, mask: np.ndarray) -> list[tuple[str, bool
         depth = video.depth(t)
         found.append(("depth", not (depth > 0).all() or np.isinf(depth[on_object]).any()))
     if "flow" in video.passes:
-        for name, backward, end in (("flow_fwd", False, video.num_frames - 1), ("flow_bwd", True, 0)):
+        starts = (0, *video.cuts, video.num_frames)  # of shots; no flow leads from one to another
+        for name, backward, at in (("flow_fwd", False, t + 1), ("flow_bwd", True, t)):
             undefined = np.isnan(video.flow(t, backward)).any(axis=2)
-            found.append((name, not undefined.all() if t == end else bool(undefined.all())))
+            found.append((name, not undefined.all() if at in starts else bool(undefined.all())))
     if "normal" in video.passes:
         length = np.linalg.norm(video.normal(t).astype(np.float32), axis=2)
         found.append(("normal", bool(((abs(length - 127) > 1.5) & (length > 0)).any())))

@@ -10,6 +10,7 @@ import os
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Collection
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import h5py
@@ -21,7 +22,15 @@ from vosforge.remote import Place
 from vosforge.trouble import unread
 from vosforge.videos.cache import local_copy
 from vosforge.videos.codec import MAX_PIXELS, Region, decode, decode_region
-from vosforge.videos.format import FORMAT, FORMAT_VERSION, VideoRow, attributes_checksum, checksum, checksum_of_parts
+from vosforge.videos.format import (
+    FORMAT,
+    FORMAT_VERSION,
+    VideoRow,
+    attributes_checksum,
+    checksum,
+    checksum_of_parts,
+    cuts_of,
+)
 from vosforge.videos.passes import PASSES, Tracks, held_against, unpacked
 from vosforge.videos.texts import read_text
 
@@ -131,6 +140,14 @@ class ShardVideo:
         """The SceneSpec the video was rendered from; None for an imported video."""
         return None if (text := self._text("spec", "")) == "" else text
 
+    @cached_property
+    def cuts(self) -> tuple[int, ...]:
+        """The first frames of all shots but the first, where the video cuts to another camera; none if imported."""
+        try:
+            return cuts_of(json.loads(self.spec_json or "{}"), self.num_frames)
+        except DAMAGE as error:
+            raise self._damaged("'spec'", error) from None
+
     @property
     def baked(self) -> dict[str, np.ndarray]:
         """The arrays that the spec names by content hash: what was simulated. To render the spec again, put them into
@@ -220,7 +237,7 @@ class ShardVideo:
     def flow(self, t: int, backward: bool = False) -> np.ndarray:
         """Optical flow to the next frame, or ``backward`` to the previous one.
 
-        float16 ``[H, W, 2]`` pixels; NaN where there is no such frame, or nothing before the camera in it.
+        float16 ``[H, W, 2]`` pixels; NaN where there is no such frame in the shot, or nothing before the camera in it.
         """
         return self._pass_frame("flow_bwd" if backward else "flow_fwd", t)
 

@@ -13,7 +13,7 @@ from vosforge import InputError
 from vosforge.config import read_config
 
 RENDER = RenderSettings(width=384, height=256, frames=24)
-ALL = PRESETS["diverse"].modules
+ALL = Modules.model_validate({name: {} for name in Modules.model_fields})
 
 
 def draw(catalog, modules, index, preset="diverse"):

@@ -14,7 +14,7 @@ from blender_scenes.modules import Modules
 from blender_scenes.modules.articulation import Articulated
 from blender_scenes.modules.physics import Physics
 from blender_scenes.modules.rooms import Rooms
-from blender_scenes.spec import RenderSettings, SceneSpec
+from blender_scenes.spec import MirrorSpec, RenderSettings, SceneSpec
 from render.farm.events import Done, Working
 from render.farm.process import BlenderProcess
 from tests.blender_scenes.modules.test_modules import RENDER, draw
@@ -150,6 +150,30 @@ def test_walls_and_the_backdrop_hold_back_what_flies_at_them(blender, catalog, s
         assert reached.max() < stands + 0.05 and np.abs(np.diff(reached)).max() < 2.0
         without = scene.model_copy(update={"walls": (), "backdrop": None})
         assert beyond(baked(blender, without, store), store, facing, side).max() > stands + 1
+
+
+@pytest.mark.blender
+def test_a_mirror_holds_back_what_flies_at_it_unless_that_begins_in_it(blender, catalog, store):
+    scene = draw(catalog, ALWAYS, 0)
+    for within in (False, True):
+        start = (0.0, 1.0 if within else -3.0, scene.physics.floor + 1.0)
+        moves = {"location": start, "velocity": (0.0, 0.0 if within else 12.0, 0.0)}
+        thrown = scene.objects[0].model_copy(update={"motion": scene.objects[0].motion.model_copy(update=moves)})
+        mirror = MirrorSpec(middle=(0.0, 1.0, scene.physics.floor + 3.0), turn=0.3, width=6.0, height=6.0)
+        furthest, steps = [], []
+        for mirrors in ((mirror,), ()):
+            changes = {"objects": (thrown,), "distractors": (), "mirrors": mirrors}
+            complete = baked(blender, scene.model_copy(update=changes), store)
+            poses = SceneGeometry.load(complete, store).poses[0][1]
+            normal = np.array([-np.sin(mirror.turn), np.cos(mirror.turn), 0.0])
+            vertices = store.mesh(thrown.mesh).vertices
+            beyond = [((vertices @ p[:3, :3].T + p[:3, 3] - mirror.middle) @ normal).max() for p in poses]
+            furthest.append(max(beyond))
+            steps.append(np.abs(np.diff(poses[:, :3, 3], axis=0)).max())
+        if within:
+            assert furthest[0] == pytest.approx(furthest[1]) and steps[0] < 1.0
+        else:
+            assert furthest[0] < 0.05 and furthest[1] > 1
 
 
 @pytest.mark.blender

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from assets.catalog import Catalog
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.modules import Modules
 from blender_scenes.modules.contact import Contact
@@ -94,3 +95,28 @@ def test_what_stands_touches_the_ground_in_every_frame_and_is_upright(paper_cata
                 assert -0.011 < moved[:, 1].min() <= moved[:, 1].max() < 0.311
     objects = sum(len(draw(paper_catalog, Modules(), n).objects) for n in SCENES)
     assert wanted / objects == pytest.approx(0.7, abs=0.15) and stands > 0.3 * wanted
+
+
+def test_ordinary_rooms_have_floors_and_walls_of_their_own_kind(paper_catalog):
+    """Where the catalog has none, as those of earlier versions, rooms take any texture; nothing else changes."""
+    families = ["tiles", "soil", "plaster", "concrete", "hills", "dots", "stripes", "zigzag"]
+    names = dict(zip((asset.hash for asset in paper_catalog.of_kind("texture")), families, strict=True))
+    named = Catalog.of(
+        asset.model_copy(update={"category": names.get(asset.hash, asset.category)}) for asset in paper_catalog.assets
+    )
+    ordinary = 0
+    for n in SCENES:
+        scene, any_texture, nameless = (
+            draw(catalog, Modules(rooms=Rooms(share=1.0, ordinary=share)), n)
+            for catalog, share in ((named, 1.0), (named, 0.0), (paper_catalog, 1.0))
+        )
+        assert nameless == any_texture
+        where = {"ground", "backdrop", "walls"}
+        assert scene.model_dump(exclude=where) == any_texture.model_dump(exclude=where)
+        walls = {names[plane.texture] for plane in (scene.backdrop, *scene.walls)}
+        assert names[scene.ground.texture] in {"tiles", "soil"}
+        assert walls <= ({"hills"} if amounts_of(scene, "rooms")["photos"] else {"plaster", "concrete"})
+        default = draw(named, Modules(rooms=Rooms(share=1.0)), n)
+        assert default in (scene, any_texture)
+        ordinary += default == scene
+    assert 0.6 <= ordinary / len(SCENES) < 1

@@ -7,31 +7,39 @@ import numpy as np
 import pytest
 
 from assets.catalog import Catalog
+from assets.prepared import Material
 from assets.procedural import made_mesh
+from blender_scenes.geometry import SceneGeometry
 from blender_scenes.modules import DIVERSE
 from blender_scenes.modules.articulation import Articulated
 from blender_scenes.modules.blur import Blur, fastest
 from blender_scenes.modules.camera import Camera
 from blender_scenes.modules.camouflage import Camouflage
 from blender_scenes.modules.contact import Contact
+from blender_scenes.modules.cuts import Cuts
 from blender_scenes.modules.deformation import Deforming
 from blender_scenes.modules.distractors import Distractors
 from blender_scenes.modules.exposure import Exposure
 from blender_scenes.modules.light import Light
 from blender_scenes.modules.lookalikes import Lookalikes
+from blender_scenes.modules.mirrors import Mirrors
 from blender_scenes.modules.paths import Paths
 from blender_scenes.modules.physics import Physics
+from blender_scenes.modules.rain import Rain
 from blender_scenes.modules.rooms import Rooms
 from blender_scenes.modules.shake import Shake
 from blender_scenes.modules.shapes import Shapes
 from blender_scenes.modules.weather import Weather
 from blender_scenes.trajectories import evaluate
+from render.light.rain import Rain as SceneRain
 from tests.render.blender.test_engine import light
-from tests.render.raycast import cast, replayed, undecided
+from tests.render.raycast import cast, cast_in_mirror, replayed, undecided
+from vosforge.videos.verify import find_problem
 
 pytestmark = pytest.mark.blender
 
 FRAMES = 2
+RAIN = Rain(share=1.0, intensity=(60.0, 60.0), brightness=(16.0, 16.0))
 OTHER_LIGHT = {"sun": 0.0, "panels": 0.0, "colored": 0.0, "night": 0.0}
 
 
@@ -76,6 +84,22 @@ def test_fog(show, store):
     kept = np.exp(-spec.atmosphere.density * depth)[..., None]
     off_by = np.abs(seen[0] - clear[0] * kept - fog * (1 - kept))[masks[0] > 0]
     assert np.median(off_by) < 0.03
+
+
+@pytest.mark.parametrize("index", [0, 3])
+def test_rain(show, store, index):
+    """It is where drops fall before what is seen, also where the backdrop or the sky is laid under the frame."""
+    _, off, masks = show(index)
+    spec, on, wet = show(index, rain=RAIN)
+    assert np.array_equal(wet, masks), "labels are those without rain"
+    depth = check_masks(spec, store, masks)
+    geometry = SceneGeometry.load(replayed(spec, store), store)
+    seen, clear, fallen = light(on)[0], light(off)[0], SceneRain(geometry, spec.rain)
+    expected = fallen.over(clear.astype(np.float32), depth.astype(np.float32), 0)
+    dark = np.maximum(clear, expected).max(axis=2) < 0.9
+    drawn, wanted = (seen - clear)[dark].ravel(), (expected - clear)[dark].ravel()
+    assert wanted.mean() > 0.005 and drawn.mean() == pytest.approx(wanted.mean(), rel=0.2)
+    assert np.corrcoef(drawn, wanted)[0, 1] > 0.8
 
 
 def test_exposure(show):
@@ -140,6 +164,67 @@ def test_models_that_move_in_their_bones(show, store, catalog):
     assert all(item.mesh == bones["hash"] and item.joints for item in spec.objects)
     check_masks(spec, store, bent)
     assert (bent != masks).sum() > 0.05 * (masks > 0).sum() and np.abs(moving - still).max() > 30
+
+
+@pytest.mark.parametrize(("index", "length"), [(3, 0.0), (0, 0.0), (3, 25.0)])
+def test_each_shot_is_what_its_camera_takes(rendered_with, store, index, length):
+    """Byte by byte, as if that camera had taken the whole video: colours, also of long exposures, and labels."""
+    passes = ("depth", "flow", "normal", "amodal", "tracks")
+    settings = {"frames": 3, "passes": passes, "cuts": Cuts(share=1.0, number=(1, 1))}
+    if length:
+        settings |= {"shake": Shake(share=1.0), "blur": Blur(share=1.0, length=(length, length))}
+
+    def only(shot):
+        def change(spec):
+            changes = {"motion": spec.camera.motions[shot], "cuts": ()}
+            return spec.model_copy(update={"camera": spec.camera.model_copy(update=changes)})
+
+        return change
+
+    spec, video = rendered_with(index, **settings)
+    (cut,) = video.cuts
+    assert bool(spec.camera.shutter) == bool(length)
+    assert find_problem(video.path, video.row) is None
+    shots = [rendered_with(index, change=only(shot), **settings)[1] for shot in (0, 1)]
+    assert np.abs(shots[0].frame(cut).astype(int) - shots[1].frame(cut)).mean() > 5, "the cut is seen"
+    if index == 3 and not length:
+        check_masks(spec, store, video.masks(), cut)
+    for t in range(3):
+        same = shots[t >= cut]
+        assert video.encoded(t) == same.encoded(t) and np.array_equal(video.mask(t), same.mask(t))
+        assert np.array_equal(video.depth(t), same.depth(t)) and np.array_equal(video.normal(t), same.normal(t))
+        assert np.array_equal(video.amodal(t), same.amodal(t))
+        for backward in (False, True):
+            if (t if backward else t + 1) == cut:
+                assert np.isnan(video.flow(t, backward)).all()
+            else:
+                assert np.array_equal(video.flow(t, backward), same.flow(t, backward), equal_nan=True)
+
+
+def test_objects_are_seen_in_mirrors_without_a_label(show, store):
+    """Where their images behind the mirror are, their colours are seen, and the masks show none of it."""
+
+    def painted(color):
+        looks = {"material": Material(base_color=color, roughness=1.0), "texture": None}
+        return lambda spec: spec.model_copy(
+            update={"objects": tuple(item.model_copy(update=looks) for item in spec.objects)}
+        )
+
+    mirrors = Mirrors(share=1.0, number=(1, 1))
+    _, off, plain = show(0)
+    spec, on, masks = show(0, mirrors=mirrors)
+    assert len(spec.mirrors) == 1 and np.abs(on - off).mean() > 1
+    depth = check_masks(spec, store, masks)
+    assert not masks[masks != plain].any(), "where it is before objects, it hides them"
+    colors = ((0.9, 0.02, 0.02), (0.02, 0.9, 0.02))
+    (_, red, same), (_, green, _) = (show(0, mirrors=mirrors, change=painted(color)) for color in colors)
+    assert np.array_equal(same, masks)
+    differs = ((red - green)[0, :, :, 0] > 25) & ((green - red)[0, :, :, 1] > 25)
+    image = cast_in_mirror(spec, store, 0, spec.mirrors[0], depth)
+    inner = cv2.erode(image.astype(np.uint8), np.ones((3, 3))) > 0
+    assert inner.sum() > 20 and differs[inner].mean() > 0.8 and not masks[0][inner].any(), "an object is seen twice"
+    near = cv2.dilate((image | (masks[0] > 0)).astype(np.uint8), np.ones((5, 5))) > 0
+    assert differs[~near].mean() < 0.02
 
 
 @pytest.mark.parametrize("photos", [0.0, 1.0])

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
-from blender_scenes.spec import AtmosphereSpec, BakedMotion, Deformation, LensSpec, RenderSettings
+from blender_scenes.spec import AtmosphereSpec, BakedMotion, Deformation, LensSpec, RainSpec, RenderSettings
 from blender_scenes.trajectories import camera_poses, object_poses
 from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from tests.render.blender.test_engine import job
+from tests.render.conftest import MIRROR
 from tests.render.labels.test_masks import hard_scene
 from vosforge import InputError
 from vosforge.videos import ShardSet
@@ -53,6 +54,7 @@ def scenes(store, catalog):
     plain = drawn[0]
     bent = plain.objects[0].model_copy(update={"deformation": Deformation(twist=(0.0, 3.0), wave=(0.1, 0.8))})
     blurred = {"lens": LensSpec(f_number=0.3, focus=(2.0,)), "shutter": 0.8}
+    rainy = plain.model_copy(update={"rain": RainSpec(intensity=50.0, brightness=12.0)})
     hard = hard_scene(12, store, catalog)
     hard = hard.model_copy(update={"render": SETTINGS, "distractors": hard.objects[:1], "objects": hard.objects[1:]})
     hard = hard.model_copy(update={"camera": hard.camera.model_copy(update=blurred)})
@@ -65,10 +67,13 @@ def scenes(store, catalog):
         },
         "still": still(plain),
         "hazy": plain.model_copy(update={"atmosphere": AtmosphereSpec(density=0.1, color=(1, 1, 1))}),
+        "rainy": rainy,
+        "rainy, passes": with_render(rainy, passes=PASSES, tracks=40),
         "holes, glass, lens, shutter": hard,
         "holes, glass, lens, shutter, passes": with_render(hard, passes=PASSES, tracks=40),
         "bent, distracted": rich,
         "bent, distracted, passes": with_render(rich, passes=PASSES, tracks=40),
+        "mirrored, passes": with_render(plain, passes=PASSES, tracks=40).model_copy(update={"mirrors": (MIRROR,)}),
     }
 
 
@@ -77,8 +82,11 @@ NAMES = (
     *(f"bl30k {number}" for number in range(3)),
     "still",
     "hazy",
+    "rainy",
+    "rainy, passes",
     *(f"holes, glass, lens, shutter{more}" for more in ("", ", passes")),
     *(f"bent, distracted{more}" for more in ("", ", passes")),
+    "mirrored, passes",
 )
 
 
@@ -140,3 +148,14 @@ def test_no_setting_of_light_bears_on_labels(blender, scenes, store, catalog, tm
         for number, changes in enumerate(({}, {"samples": 64, "denoise": True, "max_bounces": 8, "encoding": "png"}))
     )
     assert np.array_equal(some.masks(), others.masks())
+
+
+def test_rain_changes_colours_and_no_label(blender, scenes, store, catalog, tmp_path):
+    for name in ("rainy", "rainy, passes"):
+        dry = scenes[name].model_copy(update={"rain": None})
+        on, off = (rendered(blender, each, store, catalog, tmp_path / str(each.rain)) for each in (scenes[name], dry))
+        expected, found = content(off), content(on)
+        assert found.keys() == expected.keys() and on.passes == off.passes
+        for item, values in expected.items():
+            np.testing.assert_array_equal(found[item], values, err_msg=item)
+        assert all((on.frame(t) != off.frame(t)).any() for t in range(dry.render.frames))

@@ -21,10 +21,13 @@ from blender_scenes.modules.weather import Weather
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import (
     BakedMotion,
+    Cut,
     Deformation,
     JointMotion,
     LensSpec,
+    LookAtMotion,
     MadeMesh,
+    MirrorSpec,
     PlaneSpec,
     RenderSettings,
     SceneSpec,
@@ -39,6 +42,7 @@ from tests.render.truth import Place, Truth
 from vosforge.seeding import rng_for
 from vosforge.videos import ShardSet, ShardVideo
 from vosforge.videos.amounts import RECORD, amounts_of, recorded_amounts
+from vosforge.videos.verify import find_problem
 
 pytestmark = pytest.mark.blender
 
@@ -80,11 +84,18 @@ def diverse(catalog, index, physics):
     return spec.model_copy(update={"camera": spec.camera.model_copy(update=lens)})
 
 
+def cut_to_the_side(camera):
+    """A camera that looks from the left and above from frame 2 on, behind an open shutter."""
+    there = {"location": {"axes": [[-4.0, 1.0], [-2.5], [1.0]]}, "look_at": {"axes": [[0.3], [1.5], [0.0, -0.5]]}}
+    cut = Cut(frame=2, motion=LookAtMotion.model_validate(there))
+    return camera.model_copy(update={"cuts": (cut,), "shutter": 0.8})
+
+
 @pytest.fixture(scope="module")
 def specs(store, catalog):
     """A bent object, a baked one with holes, a distractor; before a backdrop, on a ground, before nothing.
 
-    Before the backdrop, another one has joints.
+    Before the backdrop, another one has joints. On the ground are two mirrors, of which one shows its back.
     """
     net, netted = cut_out(store, catalog)
     drawn = sample_scene(SceneConfig(objects=(4, 4)), SETTINGS, catalog, seed=5, index=1, split="train")
@@ -120,7 +131,9 @@ def specs(store, catalog):
     jointed = plain.model_copy(update={"mesh": mesh, "made": walker, "texture": None, "joints": turns})
     image = next(asset.hash for asset in catalog.of_kind("texture"))
     zooming = {"camera": drawn.camera.model_copy(update={"zoom": (-0.3, 0.1, 0.8)})}
-    ground = {"ground": PlaneSpec(texture=image, offset=-1.2, size=60.0)}
+    turned = ((-0.9, 0.4, 0.1), 0.5), ((1.2, -1.4, -0.4), 2.8)
+    mirrors = [MirrorSpec(middle=at, turn=turn, width=1.3, height=1.5, frame=0.1) for at, turn in turned]
+    ground = {"ground": PlaneSpec(texture=image, offset=-1.2, size=60.0), "mirrors": tuple(mirrors)}
     return {
         "a backdrop": rich.model_copy(
             update={
@@ -132,6 +145,7 @@ def specs(store, catalog):
         "nothing": rich,
         "a ground, zooming": rich.model_copy(update=ground | zooming),
         "nothing, zooming": rich.model_copy(update=zooming),
+        "a ground, cut": rich.model_copy(update=ground | {"camera": cut_to_the_side(drawn.camera)}),
         "diverse": diverse(catalog, 6, 0.0),
         "diverse, physics": diverse(catalog, 9, 1.0),
     }
@@ -161,6 +175,7 @@ def videos(specs, store, catalog, tmp_path_factory):
         "nothing",
         "a ground, zooming",
         "nothing, zooming",
+        "a ground, cut",
         "diverse",
         "diverse, physics",
     ],
@@ -187,6 +202,9 @@ def case(request, videos, store):
         assert different <= 1
     numbers = {at.place.number if at.place else None for at in looked}
     assert numbers >= {1, 2, 3, 4, None if "nothing" in request.param else 0}
+    triangles, mirrors = len(truth.triangles(0)[0]), len(spec.mirrors)
+    seen = {(triangles - 1 - at.place.triangle) // 2 for at in looked if at.place}
+    assert set(range(mirrors)) <= seen and ("ground" in request.param) == (mirrors > 0)
     return video, truth, looked
 
 
@@ -222,7 +240,7 @@ def test_flow_is_where_the_surface_goes(case, backward):
     for t, row, column, _, place, _ in looked:
         other = t - 1 if backward else t + 1
         flow = video.flow(t, backward)[row, column].astype(float)
-        if not 0 <= other < SETTINGS.frames:
+        if not 0 <= other < SETTINGS.frames or max(t, other) in video.cuts:
             assert np.isnan(flow).all()
             continue
         here = np.array([column + 0.5, row + 0.5])
@@ -233,6 +251,12 @@ def test_flow_is_where_the_surface_goes(case, backward):
         worst = max(worst, np.abs(flow - (there - here)).max())
     print(f"flow is off by {worst:.4f} pixels at most")
     assert worst <= 0.05
+
+
+def test_videos_with_all_passes_verify(videos):
+    for name, video in videos.items():
+        assert find_problem(video.path, video.row) is None, name
+        assert video.cuts == ((2,) if "cut" in name else ())
 
 
 def test_normals_face_the_camera_from_their_triangles(case):
@@ -300,7 +324,7 @@ def test_amodal_masks_are_what_the_objects_cover_alone(specs, videos, store):
     for t in range(SETTINGS.frames):
         mask, amodal, visibility = video.mask(t), video.amodal(t), video.visibility()[t]
         for k, item in enumerate(spec.objects):
-            alone = spec.model_copy(update={"objects": (item,), "distractors": (), "ground": None})
+            alone = spec.model_copy(update={"objects": (item,), "distractors": (), "ground": None, "mirrors": ()})
             covered = cast_mask(alone, store, t) > 0
             assert np.array_equal(amodal[k], covered | (mask == k + 1))
             assert (covered ^ amodal[k]).sum() <= 1

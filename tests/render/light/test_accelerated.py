@@ -8,16 +8,30 @@ import pytest
 
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
-from blender_scenes.spec import Deformation, LensSpec, Patch, RenderSettings
+from blender_scenes.spec import Curve, Cut, Deformation, LensSpec, LookAtMotion, Patch, RenderSettings
 from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from render.light.accelerated import accelerated
 from tests.render.blender.test_engine import job
-from tests.render.conftest import cut_out
+from tests.render.conftest import MIRROR, cut_out
 from vosforge.videos import ShardSet
 
 SETTINGS = RenderSettings(width=96, height=64, frames=2, samples=64, encoding="png", passes=("depth", "amodal"))
-KINDS = ("before a backdrop", "on a ground", "with holes", "through a lens", "zooming before one", "zooming on one")
+KINDS = (
+    "before a backdrop",
+    "on a ground",
+    "with holes",
+    "through a lens",
+    "zooming before one",
+    "zooming on one",
+    "a cut before one",
+    "a cut on one",
+)
+ASIDE = Cut(
+    frame=1,
+    motion=LookAtMotion(location=Curve(axes=((2.5,), (-4.0,), (1.0,))), look_at=Curve(axes=((0.0,), (2.0,), (0.0,)))),
+)
+"""To a camera that looks from the right and above, and closer."""
 
 
 def with_render(spec, **changes):
@@ -43,6 +57,10 @@ def scenes(store, catalog):
         on_ground.model_copy(update={"camera": lens}),
         *(
             spec.model_copy(update={"camera": spec.camera.model_copy(update={"zoom": (-0.2, 0.5)})})
+            for spec in (before_backdrop, on_ground)
+        ),
+        *(
+            spec.model_copy(update={"camera": spec.camera.model_copy(update={"cuts": (ASIDE,)})})
             for spec in (before_backdrop, on_ground)
         ),
     )
@@ -116,7 +134,8 @@ def test_what_deforms_is_no_noisier_than_what_does_not(blender, scenes, store, c
 
 @pytest.mark.blender
 def test_masks_alone_are_those_of_plain_cycles(blender, scenes, store, catalog, tmp_path):
-    for n, spec in enumerate(scenes.values()):
+    mirrored = scenes["on a ground"].model_copy(update={"mirrors": (MIRROR,)})
+    for n, spec in enumerate((*scenes.values(), mirrored)):
         fast, plain = (
             labels(
                 rendered(
@@ -150,6 +169,9 @@ def test_the_door_is_shut_where_a_scene_says_so_and_where_nothing_is_faster(scen
     whole = way(with_render(backdrop, denoise_light=False))
     assert whole.lays_background and not whole.splits_light
     assert way(lens) is None
+    for spec in (backdrop, ground):
+        mirrored = spec.model_copy(update={"mirrors": (MIRROR,)})
+        assert way(mirrored) is None and way(with_render(mirrored, colors=False)) is not None
 
 
 def test_specs_hold_the_switch_only_where_it_is_thrown(scenes):

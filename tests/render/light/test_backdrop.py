@@ -6,12 +6,14 @@ import pytest
 
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.sample import PRESETS, sample_scene
-from blender_scenes.spec import AtmosphereSpec, LensSpec, RenderSettings, WorldSpec
+from blender_scenes.spec import AtmosphereSpec, Curve, LensSpec, LookAtMotion, RainSpec, RenderSettings, WorldSpec
 from blender_scenes.trajectories import camera_poses, intrinsics
 from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from render.light.backdrop import Backdrop
+from render.light.rain import farthest
 from tests.render.blender.test_engine import job
+from tests.render.conftest import MIRROR
 from vosforge.videos import ShardSet
 
 SETTINGS = RenderSettings(width=96, height=64, frames=4, samples=2)
@@ -67,11 +69,24 @@ def test_only_a_plane_that_alone_fills_the_frame_is_laid_under(store, catalog):
         {"backdrop": matt},
         {"ground": spec.backdrop},
         {"walls": (spec.backdrop,)},
+        {"mirrors": (MIRROR,)},
         {"atmosphere": AtmosphereSpec(density=0.1, color=(1, 1, 1))},
         {"camera": camera.model_copy(update={"lens": LensSpec(f_number=1.0, focus=(5.0,))})},
         {"camera": camera.model_copy(update={"shutter": 0.5})},
     ):
         assert backdrop_of(spec.model_copy(update=change), store) is None, change
+
+
+def test_a_backdrop_in_the_rain_is_laid_where_all_drops_fall_before_it(store, catalog):
+    spec, rain = scenes(catalog, 1)[0], RainSpec(intensity=20.0, brightness=10.0)
+    still = LookAtMotion(location=Curve(axes=((0.0,),) * 3), look_at=Curve(axes=((0.0,), (4.0,), (0.0,))))
+    spec = spec.model_copy(update={"camera": spec.camera.model_copy(update={"motion": still}), "lights": ()})
+    reach = farthest(SceneGeometry(spec, {}))[1]
+    for beyond, laid in ((0.1, True), (-0.1, False)):
+        plane = spec.backdrop.model_copy(update={"offset": reach + beyond})
+        dry = spec.model_copy(update={"backdrop": plane})
+        assert backdrop_of(dry, store) is not None
+        assert (backdrop_of(dry.model_copy(update={"rain": rain}), store) is not None) == laid
 
 
 @pytest.mark.blender

@@ -13,6 +13,7 @@ from render.light.albedo import Shown
 from render.light.relight import MAX_GLOSS, MIN_GLOSS, filled, more_gloss, relit
 from render.light.sky import Sky
 from tests.render.blender.test_engine import job
+from tests.render.conftest import MIRROR
 from vosforge.videos import ShardSet
 from vosforge.videos.codec import Region
 
@@ -198,6 +199,7 @@ def test_surroundings_are_laid_only_where_they_are_seen_sharp_and_clear(catalog)
         {"world": None},
         {"backdrop": shining},
         {"walls": (shining,)},
+        {"mirrors": (MIRROR,)},
         {"atmosphere": haze},
         {"camera": lens},
     ):

@@ -55,6 +55,21 @@ def test_a_video_is_measured_as_by_hand(tmp_path):
     assert "visibility" not in found
 
 
+def test_jumps_at_cuts_are_no_motion(tmp_path):
+    masks = np.zeros((4, 20, 40), np.uint8)
+    for t, left in enumerate((0, 3, 20, 21)):
+        masks[t, 5:10, left : left + 10] = 1
+    record = replace(make_record(0, height=20, width=40), mask=masks)
+    record = replace(record, scene=replace(record.scene, spec='{"camera": {"cuts": [{"frame": 2}]}}'))
+    stage_video(tmp_path / "000000.h5", record)
+    (video,) = ShardSet(tmp_path / "000000.h5")
+    found = measure(video)
+    assert found["motion"].tolist() == [3, 1]
+    places = [np.linalg.solve(matrix, [0, 0, 0, 1])[:3] for matrix in record.scene.world_to_camera]
+    steps = [np.linalg.norm(b - a) for a, b in itertools.pairwise(places)]
+    assert found["camera_path"] == pytest.approx([steps[0] + steps[2]])
+
+
 def test_a_rendered_data_set_gets_a_card(tmp_path):
     dataset = painted_dataset(tmp_path / "painted")
     damage_video(dataset.shard_path(0), "000001", flipped("objects/box"))

@@ -51,6 +51,19 @@ def test_a_video_is_measured_as_by_hand():
     assert (one.scale, one.varies, found.conditions) == (1, False, ())
 
 
+def test_a_jump_at_a_cut_is_no_motion():
+    mask = two_objects()
+    mask[2:] = np.roll(mask[1:3], 17, axis=2)
+    mask[2, 5:10, 30:40] = 1
+    whole = measure_video(mask, 2, recipe=scene()).objects
+    found = measure_video(mask, 2, recipe=scene(camera={"shutter": 0.5, "cuts": [{"frame": 2}]})).objects
+    assert found[0].motion == pytest.approx(3 * 480 / 24) and found[0].blur == pytest.approx(30)
+    assert whole[0].motion > 2 * found[0].motion
+    for bad in ({"frame": 4}, {"frame": 0}, {"frame": "2"}):
+        with pytest.raises(ValueError, match="its cuts are at"):
+            measure_video(mask, 2, recipe=scene(camera={"cuts": [bad]}))
+
+
 def test_frames_left_out_between_masks_leave_motion_unknown():
     assert measure_video(two_objects(), 2, in_time=False).objects[0].motion is None
 

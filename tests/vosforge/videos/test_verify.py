@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import h5py
@@ -6,9 +7,9 @@ import pytest
 
 from tests.render.conftest import make_record, without_colors
 from tests.vosforge.videos.damage import PASSES, PIXELS, TABLES, damage_video, reseal, row_says
-from vosforge import InputError
+from vosforge import InputError, VOSForgeError
 from vosforge.gates import GateLimits
-from vosforge.videos import pack_shard, stage_video
+from vosforge.videos import ShardSet, pack_shard, stage_video
 from vosforge.videos.texts import read_text, write_text
 from vosforge.videos.verify import find_problem, list_videos
 
@@ -153,3 +154,25 @@ def test_amodal_visibility_is_looked_at_where_it_is(shard):
         del file["videos/000000/objects/visibility"]
         file["videos/000000/objects"].create_dataset("visibility", data=np.ones((3, 2), np.float32))
     assert "'objects/visibility' is float32 [3, 2]" in problems(shard)["000000"]
+
+
+def test_readers_know_where_cuts_are_and_no_flow_leads_across(tmp_path):
+    record = make_record(0, passes=True)
+    spec = json.dumps({"camera": {"cuts": [{"frame": 2}]}})
+    cut = replace(record, scene=replace(record.scene, spec=spec))
+    for number, known in enumerate((True, False)):
+        passes = {name: array.copy() for name, array in record.passes.items()}
+        if not known:
+            passes["flow_fwd"][1], passes["flow_bwd"][2] = np.nan, np.nan
+        for record_of, cuts, wanted in ((record, (), known), (cut, (2,), not known)):
+            path = tmp_path / f"{number}{len(cuts)}.h5"
+            stage_video(path, replace(record_of, passes=passes))
+            (video,) = ShardSet(path)
+            assert video.cuts == cuts
+            problem = find_problem(path, video.row)
+            assert (problem is None) == wanted
+            assert wanted or problem == "'flow_fwd' of frame 1 is inconsistent"
+    stage_video(tmp_path / "bad.h5", replace(record, scene=replace(record.scene, spec=spec.replace("2", "9"))))
+    (video,) = ShardSet(tmp_path / "bad.h5")
+    with pytest.raises(VOSForgeError, match=r"'spec' of video 000000 in .* cannot be read"):
+        _ = video.cuts
