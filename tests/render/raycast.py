@@ -15,25 +15,33 @@ from blender_scenes.trajectories import camera_poses, object_poses
 SLACK = 0.002
 
 
-def undecided(spec: SceneSpec, store: AssetStore, t: int, mask: np.ndarray) -> np.ndarray:
-    """Where ``mask`` has a label that is seen within SLACK pixels of the pixel's centre, bool ``[H, W]``."""
+def undecided(spec: SceneSpec, store: AssetStore, t: int, mask: np.ndarray, where: np.ndarray) -> bool:
+    """Whether each pixel ``where`` (bool ``[H, W]``) has in ``mask`` a label seen within SLACK pixels of its centre."""
     angles = np.arange(8) * np.pi / 4
-    shifted = (cast_mask(spec, store, t, (SLACK * np.cos(a), SLACK * np.sin(a))) for a in angles)
-    return np.any([each == mask for each in shifted], axis=0)
+    shifts = [(SLACK * np.cos(a), SLACK * np.sin(a)) for a in angles]
+    pixels = np.argwhere(where)
+    box = tuple((*pixels.min(axis=0), *pixels.max(axis=0)))
+    found = [cast(spec, store, t, shift, box)[0] == mask for shift in shifts]
+    return bool(np.any(found, axis=0)[where].all())
 
 
-def cast_mask(spec: SceneSpec, store: AssetStore, t: int, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
-    """The instance mask of frame ``t``, uint8 ``[H, W]``, from the spec and the prepared meshes alone.
-
-    ``shift`` (x, y): how far from the pixels' centres the rays pass, in pixels.
-    """
-    return cast(spec, store, t, shift)[0]
+def cast_mask(spec: SceneSpec, store: AssetStore, t: int) -> np.ndarray:
+    """The instance mask of frame ``t``, uint8 ``[H, W]``, from the spec and the prepared meshes alone."""
+    return cast(spec, store, t)[0]
 
 
 def cast(
-    spec: SceneSpec, store: AssetStore, t: int, shift: tuple[float, float] = (0.0, 0.0)
+    spec: SceneSpec,
+    store: AssetStore,
+    t: int,
+    shift: tuple[float, float] = (0.0, 0.0),
+    box: tuple[int, int, int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The mask, and the distance along the camera's axis of what is seen, float64 ``[H, W]``, inf where nothing is."""
+    """The mask, and the distance along the camera's axis of what is seen, float64 ``[H, W]``, inf where nothing is.
+
+    ``shift`` (x, y): how far from the pixels' centres the rays pass, in pixels. ``box``: the first row and column and
+    the last ones that are asked for; elsewhere triangles may be missing.
+    """
     width, height, frames = spec.render.width, spec.render.height, spec.render.frames
     to_camera, K = camera_poses(spec.camera, frames)[t], camera_matrix(spec, t)
     K[:2, 2] -= shift
@@ -53,9 +61,23 @@ def cast(
             surfaces.append((0, corners[[[0, 1, 2], [0, 2, 3]]], to_camera, None))
     surfaces += [(0, mirror_triangles(mirror), to_camera, None) for mirror in spec.mirrors]
     for number, triangles, pose, alpha in surfaces:
-        for face, corners in enumerate(triangles @ pose[:3, :3].T + pose[:3, 3]):
-            hit(corners, number, K, nearest, mask, alpha and partial(alpha, face))
+        corners = triangles @ pose[:3, :3].T + pose[:3, 3]
+        for face in np.flatnonzero(may_be_seen(corners, K, box or (0, 0, height - 1, width - 1))):
+            hit(corners[face], number, K, nearest, mask, alpha and partial(alpha, face))
     return mask, nearest
+
+
+def may_be_seen(corners: np.ndarray, K: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Which of triangles ``[N, 3, 3]`` have a pixel's centre of ``box`` in their own box on screen, with room for rounding: bool ``[N]``.
+
+    Those that reach behind the camera have no such box, and are kept.
+    """
+    before = (corners[..., 2] > 1e-3).all(axis=1)
+    seen = corners @ K.T
+    seen = seen[..., :2] / np.where(before[:, None], seen[..., 2], 1.0)[..., None]
+    first = np.ceil(np.maximum(seen.min(axis=1) - 0.5 - 1e-6, box[1::-1]))
+    last = np.floor(np.minimum(seen.max(axis=1) - 0.5 + 1e-6, box[:1:-1]))
+    return np.where(before, (first <= last).all(axis=1), (corners[..., 2] > 0.01).any(axis=1))
 
 
 def cast_in_mirror(spec: SceneSpec, store: AssetStore, t: int, mirror: MirrorSpec, depth: np.ndarray) -> np.ndarray:
@@ -99,7 +121,7 @@ def camera_matrix(spec: SceneSpec, t: int) -> np.ndarray:
 def standing(spec: SceneSpec, item: ObjectSpec, vertices: np.ndarray, pose: np.ndarray) -> np.ndarray:
     """The pose, with the lowest of the vertices on the ground if the object stands there."""
     if item.stands and spec.ground is not None:
-        low = min((pose @ [*vertex, 1.0])[2] for vertex in vertices)
+        low = (vertices @ pose[2, :3] + pose[2, 3]).min()
         pose = pose + np.array([[0] * 4, [0] * 4, [0, 0, 0, spec.ground.offset - low], [0] * 4])
     return pose
 

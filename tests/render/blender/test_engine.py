@@ -70,7 +70,7 @@ def test_masks_equal_an_independent_ray_cast(blender, specs, store, catalog, tmp
             different = video.mask(t) != cast_mask(spec, store, t)
             assert different.sum() <= 2, f"video {spec.video_id}, frame {t}: {different.sum()} pixels"
             if different.any():  # an outline within a five-hundredth of a pixel from the centre
-                assert undecided(spec, store, t, video.mask(t))[different].all()
+                assert undecided(spec, store, t, video.mask(t), different)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_bent_baked_and_unlabelled_objects_have_exact_masks_too(blender, rich, s
         different = masks[t] != cast_mask(rich, store, t)
         assert different.sum() <= 2
         if different.any():
-            assert undecided(rich, store, t, masks[t])[different].all()
+            assert undecided(rich, store, t, masks[t], different)
     unbent = rich.objects[0].model_copy(update={"deformation": None})
     straight = rich.model_copy(update={"objects": (unbent, rich.objects[1])})
     assert (cast_mask(straight, store, 2) != masks[2]).sum() > 20, "the bent object looks bent"
@@ -178,7 +178,7 @@ def test_an_open_shutter_shows_the_mean_of_its_instants_and_leaves_the_masks_exa
     spec = specs[0].model_copy(update={"objects": tuple(items), "camera": camera, "render": many})
     slow = spec.model_copy(update={"camera": camera.model_copy(update={"shutter": 0.6})})
     blurred = rendered(blender, slow, store, catalog, tmp_path / "blurred")
-    instants = 0.6 * ((np.arange(9) + 0.5) / 9 - 0.5)
+    instants = 0.6 * ((np.arange(5) + 0.5) / 5 - 0.5)
     seen = [light(rendered(blender, later(spec, shift), store, catalog, tmp_path).frames()) for shift in instants]
     mean = np.mean(seen, axis=0)
     sharp = rendered(blender, spec, store, catalog, tmp_path / "sharp")
@@ -206,12 +206,12 @@ def test_a_zoom_blurs_what_stands_still_and_leaves_the_masks_exact(blender, spec
     spec = specs[0].model_copy(update={"objects": tuple(items), "render": many})
 
     def zooming(shift, shutter=0.0):
-        zoom = (-0.2 + 0.6 * shift / (frames - 1), 0.6)
+        zoom = (-0.2 + 1.2 * shift / (frames - 1), 1.2)
         changes = {"motion": fixed, "zoom": zoom, "shutter": shutter}
         return spec.model_copy(update={"camera": camera.model_copy(update=changes)})
 
     blurred = rendered(blender, zooming(0.0, 0.6), store, catalog, tmp_path / "blurred")
-    instants = 0.6 * ((np.arange(9) + 0.5) / 9 - 0.5)
+    instants = 0.6 * ((np.arange(5) + 0.5) / 5 - 0.5)
     seen = [light(rendered(blender, zooming(shift), store, catalog, tmp_path).frames()) for shift in instants]
     sharp = rendered(blender, zooming(0.0), store, catalog, tmp_path / "sharp")
     for t, mean in enumerate(np.mean(seen, axis=0)):
@@ -222,7 +222,7 @@ def test_a_zoom_blurs_what_stands_still_and_leaves_the_masks_exact(blender, spec
         assert (sharp.mask(t) != cast_mask(zooming(0.0), store, t)).sum() <= 2
     assert np.array_equal(blurred.masks(), sharp.masks())
     focal = sharp.group["camera/intrinsics"][()][:, 0, 0] / SETTINGS.width
-    assert np.log2(2 * focal * np.tan(camera.fov / 2)) == pytest.approx(np.linspace(-0.2, 0.4, frames))
+    assert np.log2(2 * focal * np.tan(camera.fov / 2)) == pytest.approx(np.linspace(-0.2, 1.0, frames))
 
 
 def test_haze_grows_with_the_distance_to_the_camera(blender, specs, store, catalog, tmp_path):
