@@ -20,7 +20,7 @@ def undecided(spec: SceneSpec, store: AssetStore, t: int, mask: np.ndarray, wher
     angles = np.arange(8) * np.pi / 4
     shifts = [(SLACK * np.cos(a), SLACK * np.sin(a)) for a in angles]
     pixels = np.argwhere(where)
-    box = tuple((*pixels.min(axis=0), *pixels.max(axis=0)))
+    box = (*pixels.min(axis=0), *pixels.max(axis=0))
     found = [cast(spec, store, t, shift, box)[0] == mask for shift in shifts]
     return bool(np.any(found, axis=0)[where].all())
 
@@ -68,9 +68,9 @@ def cast(
 
 
 def may_be_seen(corners: np.ndarray, K: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-    """Which of triangles ``[N, 3, 3]`` have a pixel's centre of ``box`` in their own box on screen, with room for rounding: bool ``[N]``.
+    """Which triangles ``[N, 3, 3]`` have the centre of a pixel of ``box`` in their own box on screen: bool ``[N]``.
 
-    Those that reach behind the camera have no such box, and are kept.
+    There is room for rounding. Those that reach behind the camera have no box, and are kept.
     """
     before = (corners[..., 2] > 1e-3).all(axis=1)
     seen = corners @ K.T

@@ -62,15 +62,6 @@ class Standstill:
         return differences
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The networks are so small that threads only wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def in_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """However small, masks are in files."""

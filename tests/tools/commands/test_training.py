@@ -1,6 +1,6 @@
 """The `train` command on a painted data set: what it reuses, resumes and refuses, and its stages."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,6 @@ FUSION = FusionSettings(
     **{**runs.TINY, "iterations": 1}, augmentation=runs.crop(64), batch=2, workers=0, references=2, min_pixels=5
 )
 RECIPE = Recipe(s2m=S2M, propagation=PROPAGATION, fusion=FUSION)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small only lose time to threads, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from tests.tools.painted import painted_dataset
 from tests.train import runs
@@ -28,15 +27,6 @@ def data(tmp_path_factory):
     return str(painted_dataset(tmp_path_factory.mktemp("painted") / "data").root)
 
 
-@pytest.fixture
-def one_thread():
-    """As each of the two processes on a machine with two cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def kill_one(marker: str, history: Path) -> None:
     """Kill one of the training processes whose environment has ``marker``, once the run has made two steps."""
     deadline = time.monotonic() + 60
@@ -52,7 +42,7 @@ def kill_one(marker: str, history: Path) -> None:
             continue
 
 
-def test_two_ray_processes_follow_one(data, one_thread, tmp_path, capsys):
+def test_two_ray_processes_follow_one(data, tmp_path, capsys):
     short = RECIPE.model_copy(update={"propagation": RECIPE.propagation.model_copy(update={"iterations": 4})})
     train_networks([data], short, tmp_path / "one", ["propagation"])
     capsys.readouterr()
@@ -64,7 +54,7 @@ def test_two_ray_processes_follow_one(data, one_thread, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_lost_ray_process_is_named_and_the_run_resumes(data, one_thread, tmp_path, monkeypatch):
+def test_a_lost_ray_process_is_named_and_the_run_resumes(data, tmp_path, monkeypatch):
     monkeypatch.setenv("VOSFORGE_TEST_RUN", tmp_path.name)
     history = tmp_path / "propagation.jsonl"
     killer = threading.Thread(target=kill_one, args=(f"VOSFORGE_TEST_RUN={tmp_path.name}", history), daemon=True)
