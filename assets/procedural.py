@@ -6,6 +6,7 @@ from assets.catalog import Asset, Catalog
 from assets.prepared import Material, PreparedMesh, Skeleton, prepare_mesh
 from assets.shapes import FAMILIES as SHAPES
 from assets.shapes import Surface
+from assets.shapes.cloth import HELD
 from assets.shapes.compound import ENDLESS
 from assets.shapes.jointed import JOINTED
 from assets.store import AssetStore
@@ -38,8 +39,8 @@ def procedural_catalog(store: AssetStore, num_meshes: int, num_textures: int, se
 def procedural_mesh(family: str, rng: np.random.Generator, store: AssetStore) -> PreparedMesh:
     """A random mesh of one family, its images put into ``store``.
 
-    ``family``: a key of `assets.shapes.FAMILIES`, of `assets.shapes.compound.ENDLESS` or, with a skeleton, of
-    `assets.shapes.jointed.JOINTED`.
+    ``family``: a key of `assets.shapes.FAMILIES`, of `assets.shapes.compound.ENDLESS`, of `assets.shapes.cloth.HELD`
+    or, with a skeleton, of `assets.shapes.jointed.JOINTED`.
     """
     surface, skeleton = _shape(family, rng)
     return prepare_mesh(
@@ -56,7 +57,7 @@ def procedural_mesh(family: str, rng: np.random.Generator, store: AssetStore) ->
 
 def _shape(family: str, rng: np.random.Generator) -> tuple[Surface, Skeleton | None]:
     if family not in JOINTED:
-        return (SHAPES | ENDLESS)[family](rng), None
+        return (SHAPES | ENDLESS | HELD)[family](rng), None
     shape = JOINTED[family](rng)
     return shape.surface, shape.skeleton
 

@@ -65,6 +65,7 @@ SHEETS = {
     "occluders": Sheet({"occluders": {"free": 0.0}}, moves=True),
     "contact": Sheet(IN_ROOMS | {"contact": {"share": 1.0, "bend": 1.0}}),
     "physics": Sheet({"physics": {"share": 1.0, "objects": 1.0}}, moves=True),
+    "cloth": Sheet({"cloth": {"share": 1.0}}, moves=True),
     "blur": Sheet(FAST | {"blur": {"share": 1.0, "length": (20.0, 40.0)}}),
 }
 """By the module they show; ``diverse`` is one more. Shake is too little to be seen in three frames."""
@@ -89,6 +90,10 @@ def thinned(spec: SceneSpec, frames: int) -> SceneSpec:
         "render": spec.render.model_copy(update={"frames": frames}),
         "camera": spec.camera.model_copy(update={"shutter": spec.camera.shutter * rate}),
     }
+    changes["objects"] = tuple(
+        item.model_copy(update={"cloth": item.cloth and item.cloth.model_copy(update={"rate": item.cloth.rate * rate})})
+        for item in spec.objects
+    )
     if spec.physics is not None:
         changes["physics"] = spec.physics.model_copy(update={"rate": spec.physics.rate * rate})
     return spec.model_copy(update=changes)

@@ -55,7 +55,7 @@ class ObjectAmounts(Record):
     camouflaged: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
     """Whether it wears the texture of the backdrop, the ground or a wall."""
     deforming: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
-    """Whether its recipe changes its shape: it deforms, or has joints that turn."""
+    """Whether its recipe changes its shape: it deforms, is a cloth, or has joints that turn."""
 
     @property
     def absent(self) -> bool:
@@ -201,8 +201,8 @@ def same_things(scene: Mapping[str, Any]) -> list[tuple[int, ...]]:
 
 
 def changes_shape(item: Mapping[str, Any]) -> bool:
-    """Whether an ObjectSpec, as JSON, deforms or has joints that turn."""
-    return item.get("deformation") is not None or bool(item.get("joints"))
+    """Whether an ObjectSpec, as JSON, deforms, is a cloth or has joints that turn."""
+    return any(item.get(name) for name in ("deformation", "cloth", "joints"))
 
 
 def facts_of_recipe(
