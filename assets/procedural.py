@@ -17,6 +17,8 @@ LICENCE = "CC0-1.0"
 CREATOR = "VOSForge"
 MESH_IMAGE_SIZE = 256
 TEXTURE_SIZE = 512
+FABRICS = ("stripes", "zigzag", "checks", "tartan", "dots", "patchwork", "ornament", "clouds", "camouflage")
+"""The patterns of cloth."""
 METALS = {
     "gold": (1.0, 0.77, 0.34),
     "copper": (0.95, 0.64, 0.54),
@@ -50,7 +52,7 @@ def procedural_mesh(family: str, rng: np.random.Generator, store: AssetStore) ->
         surface.corner_uv,
         surface.smooth,
         surface.slot,
-        _materials(surface, rng, store),
+        [_fabric(rng, store)] if family == "cloth" else _materials(surface, rng, store),
         skeleton=skeleton,
     )
 
@@ -89,6 +91,18 @@ def random_material(rng: np.random.Generator, color: tuple[float, float, float],
         red, green, blue = (0.35 + 0.65 * channel for channel in color)  # dark metals read as holes
         color = METALS[rng.choice(list(METALS))] if rng.random() < 0.6 else (red, green, blue)
     return Material(name=str(kind), base_color=color, metallic=metallic, roughness=float(roughness), texture=texture)
+
+
+def _fabric(rng: np.random.Generator, store: AssetStore) -> Material:
+    """A matt or satin material, most often with a pattern."""
+    red, green, blue = (0.1 + 0.8 * float(channel) for channel in hsv_to_rgb(rng.uniform(0, 1, 3)))
+    image = encode_jpeg(family_image(str(rng.choice(FABRICS)), rng, MESH_IMAGE_SIZE))
+    return Material(
+        name="fabric",
+        base_color=(round(red, 4), round(green, 4), round(blue, 4)),
+        roughness=float(rng.uniform(0.5, 1.0)),
+        texture=store.put_image(image, ".jpg") if rng.random() < 0.85 else None,
+    )
 
 
 def _materials(surface: Surface, rng: np.random.Generator, store: AssetStore) -> list[Material]:

@@ -1,5 +1,6 @@
 """Cloth: flags, curtains, banners, and sheets that fall on the floor or over something."""
 
+from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from assets.catalog import Catalog
 from blender_scenes.choose import assets_of, pick
 from blender_scenes.modules.marks import amounts_of, marked
-from blender_scenes.modules.newcomers import stranger, with_distractor
+from blender_scenes.modules.newcomers import NEAREST, stranger, with_distractor
 from blender_scenes.modules.physics import Positive, before_walls, seen_on_floor, up
 from blender_scenes.modules.view import View
 from blender_scenes.spec import (
@@ -32,9 +33,13 @@ BEFORE = 0.8
 """Seconds that a cloth has hung for when the video begins."""
 ALONG = 0.7
 """Radians by which the wind turns from along a flag, or from across what hangs, at most."""
+TURNED = 0.8
+"""Radians by which what hangs turns away from the camera, before the wind, at most."""
+FAR = 7.5
+"""Metres from the camera beyond which sheets fall only where there is no other place."""
 CLEAR = 0.05
 """Metres between what is held and the ground."""
-INSIDE = 0.8
+INSIDE = 0.7
 """What hangs keeps its middle in this share of the image's width and height."""
 BREEZE = 1.0
 """Metres a second of wind where something falls, at most."""
@@ -69,8 +74,8 @@ class Cloth(Record):
     banner: Annotated[Amount, Field(description="weight of banners, held at two corners")] = 0.7
     sheet: Annotated[Amount, Field(description="weight of sheets that fall")] = 1.5
     draped: Annotated[Share, Field(description="share of sheets that fall over something, which has no label")] = 0.5
-    size: Annotated[Range[Positive], Field(description="longest side in metres")] = (0.9, 1.9)
-    depth: Annotated[Range[Positive], Field(description="metres from the camera to what hangs")] = (3.5, 7.5)
+    size: Annotated[Range[Positive], Field(description="longest side in metres")] = (1.1, 2.2)
+    depth: Annotated[Range[Positive], Field(description="metres from the camera to what hangs")] = (3.5, 6.5)
     rate: Annotated[Range[Positive], Field(description="frames a second; with physics, those of physics")] = (
         15.0,
         30.0,
@@ -154,17 +159,17 @@ class Cloth(Record):
     def _hanging(self, rng: np.random.Generator, scene: SceneSpec, sides: np.ndarray, kind: str) -> Placed:
         """Where something hangs that is seen for as long as possible, facing the camera more or less."""
         width, height = sides
-        view = View(scene)
+        view, score = View(scene), _score(scene)
         found = []
         for _ in range(REDRAWS):
-            spot = np.array([*rng.uniform(-0.6, 0.6, 2) * view.half, rng.uniform(*self.depth)])
+            spot = np.array([*rng.uniform(-0.5, 0.5, 2) * view.half, rng.uniform(*self.depth)])
             place = view.world(np.tile(spot, (view.moments, 1)))[view.moments // 2]
             if scene.ground is not None:
                 place[2] = max(place[2], scene.ground.offset + height / 2 + CLEAR)
-            found.append((_seen(view, place) * before_walls(scene, place, width / 2), place))
+            found.append((score(place) * before_walls(scene, place, width / 2), place))
         place = max(found, key=lambda each: each[0])[1]
         toward = np.linalg.inv(view.to_camera[view.moments // 2])[:3, 2]
-        yaw = np.arctan2(-toward[0], toward[1]) + np.pi * rng.integers(2) + rng.uniform(-0.9, 0.9)
+        yaw = np.arctan2(-toward[0], toward[1]) + np.pi * rng.integers(2) + rng.uniform(-TURNED, TURNED)
         angles, turn = np.array([0.0, 0.0, yaw]), Rotation.from_euler("z", yaw)
         blows = rng.uniform(-ALONG, ALONG) + (0.0 if kind == "flag" else np.pi * (rng.integers(2) - 0.5))
         wind = float(rng.uniform(*self.wind)) * turn.apply([np.cos(blows), np.sin(blows), 0.0])
@@ -196,11 +201,11 @@ class Cloth(Record):
     ) -> Placed:
         """Where a sheet is let go above the floor, or above something that stands on it."""
         assert scene.ground is not None
-        floor, view, reach = scene.ground.offset, View(scene), float(sides.max()) / 2
+        floor, reach, score = scene.ground.offset, float(sides.max()) / 2, _score(scene)
         found = []
         for _ in range(REDRAWS):
             place = seen_on_floor(rng, scene, floor)
-            found.append((_seen(view, place) * before_walls(scene, place, reach), place))
+            found.append((score(place) * before_walls(scene, place, reach), place))
         place = max(found, key=lambda each: each[0])[1]
         thing = stranger(rng, scene, assets)
         high = float(sides.min() * rng.uniform(0.35, 0.6))
@@ -223,10 +228,24 @@ def _free(item: ObjectSpec) -> bool:
     return not isinstance(item.motion, SimulatedMotion) and not any(amounts_of(item, name) for name in BOUND)
 
 
-def _seen(view: View, place: np.ndarray) -> float:
-    """The share of the video in which a place in the world is well inside the image."""
-    spots = view.seen(np.tile(place, (view.moments, 1)))
-    return float(((np.abs(spots[:, :2]) < INSIDE * view.half).all(axis=1) & (spots[:, 2] > 1.0)).mean())
+def _score(scene: SceneSpec) -> Callable[[np.ndarray], float]:
+    """How good a place in the world is: the share of the video in which it is seen, and not behind an object's middle.
+
+    Places that are far away are half as good.
+    """
+    view = View(scene)
+    others = [item for item in scene.objects if _free(item)]
+    before = [(view.places(item), view.radius(item)) for item in others]
+
+    def score(place: np.ndarray) -> float:
+        spots = view.seen(np.tile(place, (view.moments, 1)))
+        good = (np.abs(spots[:, :2]) < INSIDE * view.half).all(axis=1) & (spots[:, 2] > NEAREST)
+        for places, radius in before:
+            apart = np.linalg.norm(places[:, :2] - spots[:, :2], axis=1)
+            good &= (apart > radius) | (places[:, 2] > spots[:, 2])
+        return float(good.mean() * (0.5 if spots[:, 2].mean() > FAR else 1.0))
+
+    return score
 
 
 def _resting(place: np.ndarray, angles: np.ndarray, scale: np.ndarray) -> CurveMotion:

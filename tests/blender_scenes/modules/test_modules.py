@@ -5,6 +5,7 @@ import json
 import pytest
 
 from blender_scenes.modules import Modules
+from blender_scenes.modules.cloth import Cloth
 from blender_scenes.modules.marks import amounts_of
 from blender_scenes.presets import preset_of
 from blender_scenes.sample import PRESETS, sample_scene
@@ -13,7 +14,7 @@ from vosforge import InputError
 from vosforge.config import read_config
 
 RENDER = RenderSettings(width=384, height=256, frames=24)
-ALL = PRESETS["diverse"].modules
+ALL = PRESETS["diverse"].modules.model_copy(update={"cloth": Cloth()})
 
 
 def draw(catalog, modules, index, preset="diverse"):

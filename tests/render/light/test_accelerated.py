@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from blender_scenes.geometry import SceneGeometry
+from blender_scenes.modules import Modules
+from blender_scenes.modules.cloth import Cloth
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import Deformation, LensSpec, Patch, RenderSettings
 from render.farm.events import Done
@@ -18,6 +20,7 @@ from vosforge.videos import ShardSet
 
 SETTINGS = RenderSettings(width=96, height=64, frames=2, samples=64, encoding="png", passes=("depth", "amodal"))
 KINDS = ("before a backdrop", "on a ground", "with holes", "through a lens", "zooming before one", "zooming on one")
+CLOTHS = ("cloth before a backdrop", "cloth on a ground")
 
 
 def with_render(spec, **changes):
@@ -54,6 +57,18 @@ def scenes(store, catalog):
 
 
 @pytest.fixture(scope="module")
+def cloths(catalog):
+    """A scene with cloth before a glowing backdrop, and one on a ground below an HDRI."""
+    modules = Modules(cloth=Cloth(share=1.0))
+    configs = (
+        PRESETS["bl30k"].model_copy(update={"modules": modules}),
+        SceneConfig(objects=(3, 4), backdrop=0.0, ground=1.0, modules=modules),
+    )
+    drawn = (sample_scene(config, SETTINGS, catalog, seed=2, index=1, split="train") for config in configs)
+    return dict(zip(CLOTHS, drawn, strict=True))
+
+
+@pytest.fixture(scope="module")
 def blender(tmp_path_factory):
     with BlenderProcess(tmp_path_factory.mktemp("log") / "blender.log") as process:
         yield process
@@ -70,9 +85,9 @@ def labels(video):
 
 
 @pytest.mark.blender
-@pytest.mark.parametrize("kind", KINDS)
-def test_frames_and_labels_are_those_of_plain_cycles(blender, scenes, store, catalog, tmp_path, kind):
-    spec = scenes[kind]
+@pytest.mark.parametrize("kind", (*KINDS, *CLOTHS))
+def test_frames_and_labels_are_those_of_plain_cycles(blender, scenes, cloths, store, catalog, tmp_path, kind):
+    spec = (scenes | cloths)[kind]
     fast, plain = (
         rendered(blender, with_render(spec, plain=plain), store, catalog, tmp_path / str(plain))
         for plain in (False, True)
