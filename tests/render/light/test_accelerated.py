@@ -59,10 +59,10 @@ def scenes(store, catalog):
 @pytest.fixture(scope="module")
 def cloths(catalog):
     """A scene with cloth before a glowing backdrop, and one on a ground below an HDRI."""
-    modules = Modules(cloth=Cloth(share=1.0))
+    hanging = Modules(cloth=Cloth(share=1.0, sheet=0.0))  # below a sheet there is a ground
     configs = (
-        PRESETS["bl30k"].model_copy(update={"modules": modules}),
-        SceneConfig(objects=(3, 4), backdrop=0.0, ground=1.0, modules=modules),
+        PRESETS["bl30k"].model_copy(update={"modules": hanging}),
+        SceneConfig(objects=(3, 4), backdrop=0.0, ground=1.0, modules=Modules(cloth=Cloth(share=1.0))),
     )
     drawn = (sample_scene(config, SETTINGS, catalog, seed=2, index=1, split="train") for config in configs)
     return dict(zip(CLOTHS, drawn, strict=True))
