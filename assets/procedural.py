@@ -8,6 +8,7 @@ from assets.prepared import Material, PreparedMesh, Skeleton, prepare_mesh
 from assets.shapes import FAMILIES as SHAPES
 from assets.shapes import Surface
 from assets.shapes.carved import carved
+from assets.shapes.cloth import HELD
 from assets.shapes.compound import compound, landscape
 from assets.shapes.jointed import JOINTED
 from assets.store import AssetStore
@@ -22,6 +23,8 @@ MESH_IMAGE_SIZE = 256
 TEXTURE_SIZE = 512
 TEXTURES = PATTERNS | SCENIC | FLOORS | WALLS
 """What images of a catalog show, by family; what meshes wear are ``PATTERNS`` alone."""
+FABRICS = ("stripes", "zigzag", "checks", "tartan", "dots", "patchwork", "ornament", "clouds", "camouflage")
+"""The patterns of cloth."""
 METALS = {
     "gold": (1.0, 0.77, 0.34),
     "copper": (0.95, 0.64, 0.54),
@@ -44,7 +47,7 @@ def procedural_catalog(store: AssetStore, num_meshes: int, num_textures: int, se
 def procedural_mesh(family: str, rng: np.random.Generator, store: AssetStore) -> PreparedMesh:
     """A random mesh of one family, its images put into ``store``.
 
-    ``family``: a key of `assets.shapes.FAMILIES`, of `ENDLESS` or, with a skeleton, of
+    ``family``: a key of `assets.shapes.FAMILIES`, of `ENDLESS`, of `assets.shapes.cloth.HELD` or, with a skeleton, of
     `assets.shapes.jointed.JOINTED`.
     """
     surface, skeleton = _shape(family, rng)
@@ -55,14 +58,14 @@ def procedural_mesh(family: str, rng: np.random.Generator, store: AssetStore) ->
         surface.corner_uv,
         surface.smooth,
         surface.slot,
-        _materials(surface, rng, store),
+        [_fabric(rng, store)] if family == "cloth" else _materials(surface, rng, store),
         skeleton=skeleton,
     )
 
 
 def _shape(family: str, rng: np.random.Generator) -> tuple[Surface, Skeleton | None]:
     if family not in JOINTED:
-        return (SHAPES | ENDLESS)[family](rng), None
+        return (SHAPES | ENDLESS | HELD)[family](rng), None
     shape = JOINTED[family](rng)
     return shape.surface, shape.skeleton
 
@@ -94,6 +97,18 @@ def random_material(rng: np.random.Generator, color: tuple[float, float, float],
         red, green, blue = (0.35 + 0.65 * channel for channel in color)  # dark metals read as holes
         color = METALS[rng.choice(list(METALS))] if rng.random() < 0.6 else (red, green, blue)
     return Material(name=str(kind), base_color=color, metallic=metallic, roughness=float(roughness), texture=texture)
+
+
+def _fabric(rng: np.random.Generator, store: AssetStore) -> Material:
+    """A matt or satin material, most often with a pattern."""
+    red, green, blue = (0.1 + 0.8 * float(channel) for channel in hsv_to_rgb(rng.uniform(0, 1, 3)))
+    image = encode_jpeg(family_image(PATTERNS[str(rng.choice(FABRICS))], rng, MESH_IMAGE_SIZE))
+    return Material(
+        name="fabric",
+        base_color=(round(red, 4), round(green, 4), round(blue, 4)),
+        roughness=float(rng.uniform(0.5, 1.0)),
+        texture=store.put_image(image, ".jpg") if rng.random() < 0.85 else None,
+    )
 
 
 def _materials(surface: Surface, rng: np.random.Generator, store: AssetStore) -> list[Material]:

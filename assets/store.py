@@ -89,9 +89,13 @@ def _read_mesh(file: Path | IO[bytes]) -> PreparedMesh:
 
 
 def array_hash(array: np.ndarray) -> str:
-    """The content hash of an array of float64: its shape and its bytes."""
-    little = np.ascontiguousarray(array, "<f8")
+    """The content hash of an array of float32 or float64: its shape and its bytes."""
+    little = _little(array)
     return bytes_hash(f"{little.shape}".encode() + little.tobytes())
+
+
+def _little(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, "<f4" if array.dtype == np.float32 else "<f8")
 
 
 def _as_png(image: Image.Image) -> bytes:
@@ -162,10 +166,10 @@ class AssetStore:
         return content in self._held or self._path("meshes", content, ".npz").is_file()
 
     def put_array(self, array: np.ndarray) -> str:
-        """Store an array of float64 and return its content hash."""
+        """Store an array of float32 or float64 and return its content hash."""
         content = array_hash(array)
         buffer = io.BytesIO()
-        np.save(buffer, np.ascontiguousarray(array, "<f8"))
+        np.save(buffer, _little(array))
         self._put(self._path("arrays", content, ".npy"), buffer.getvalue())
         return content
 

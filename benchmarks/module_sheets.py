@@ -68,6 +68,7 @@ SHEETS = {
     "physics": Sheet({"physics": {"share": 1.0, "objects": 1.0}}, moves=True),
     "cuts": Sheet({"cuts": {"share": 1.0}}, moves=True),
     "mirrors": Sheet({"rooms": {"share": 0.5}, "contact": {}, "mirrors": {"share": 1.0}}),
+    "cloth": Sheet({"cloth": {"share": 1.0}}, moves=True),
     "blur": Sheet(FAST | {"blur": {"share": 1.0, "length": (20.0, 40.0)}}),
     "rain": Sheet({"rain": {"share": 1.0, "intensity": (40.0, 100.0), "brightness": (20.0, 40.0)}}),
 }
@@ -98,6 +99,10 @@ def thinned(spec: SceneSpec, frames: int) -> SceneSpec:
             }
         ),
     }
+    changes["objects"] = tuple(
+        item.model_copy(update={"cloth": item.cloth and item.cloth.model_copy(update={"rate": item.cloth.rate * rate})})
+        for item in spec.objects
+    )
     if spec.physics is not None:
         changes["physics"] = spec.physics.model_copy(update={"rate": spec.physics.rate * rate})
     if spec.rain is not None:

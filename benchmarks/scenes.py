@@ -87,6 +87,8 @@ def stretch(spec: SceneSpec, start: int, frames: int) -> SceneSpec:
 
 def _object(item: ObjectSpec, part: Polynomial, start: int, frames: int) -> ObjectSpec:
     changes: dict[str, object] = {}
+    if item.cloth is not None:
+        raise VOSForgeError("a stretch of a video with cloth cannot be cut out: it starts in the middle of its motion")
     if isinstance(item.motion, CurveMotion):
         motion = item.motion
         location, rotation, scale = (_curve(curve, part) for curve in (motion.location, motion.rotation, motion.scale))

@@ -31,6 +31,17 @@ def shaped(item: ObjectSpec, mesh: PreparedMesh, u: float, which: np.ndarray | s
     return vertices[which] if item.deformation is None else deformed(vertices, item.deformation, u, which)
 
 
+def shown(shapes: np.ndarray, u: float, which: np.ndarray | slice = ALL) -> np.ndarray:
+    """A cloth's vertices, or ``which`` of them, at time ``u``, from those at all frames ``[T, V, 3]``.
+
+    Between two frames, and beyond the first and the last, each goes on straight. float64 ``[V, 3]``.
+    """
+    at = u * (len(shapes) - 1)
+    first = int(np.clip(np.floor(at), 0, len(shapes) - 2))
+    one, other = (shapes[t][which].astype(np.float64) for t in (first, first + 1))
+    return one + (at - first) * (other - one)
+
+
 def morphed(mesh: PreparedMesh, motions: Sequence[MorphMotion], u: float) -> np.ndarray:
     """The vertices of a mesh with shape keys at time ``u``, float64 ``[V, 3]``."""
     if mesh.morphs is None or max(motion.morph for motion in motions) >= len(mesh.morphs):

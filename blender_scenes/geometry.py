@@ -5,27 +5,33 @@ the objects' from 1 on, then the distractors'.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Self
 
 import numpy as np
 
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.deforming import ALL, shaped
+from blender_scenes.deforming import ALL, shaped, shown
 from blender_scenes.spec import CameraSpec, MirrorSpec, ObjectSpec, PlaneSpec, SceneSpec, SimulatedMotion
 from blender_scenes.trajectories import camera_poses, evaluate, intrinsics, object_poses, replayed, shots
+from vosforge.errors import VOSForgeError
 
 
 class SceneGeometry:
     """The meshes of a scene, and where they and the camera are at any of its frames."""
 
     def __init__(
-        self, spec: SceneSpec, meshes: Mapping[str, PreparedMesh], simulated: np.ndarray | None = None
+        self,
+        spec: SceneSpec,
+        meshes: Mapping[str, PreparedMesh],
+        simulated: np.ndarray | None = None,
+        cloths: Mapping[str, np.ndarray] = MappingProxyType({}),
     ) -> None:
         """``meshes``: by their content; who only asks for poses needs none.
 
-        ``simulated``: the result of the scene's physics. Raises VOSForgeError where an object moves by physics and
-        there is no result.
+        ``simulated``: the result of the scene's physics; ``cloths``: those of its cloths, by their content. Raises
+        VOSForgeError where an object moves by physics and there is no result.
         """
         settings = spec.render
         self.spec, self._meshes = spec, meshes
@@ -39,7 +45,7 @@ class SceneGeometry:
         """World to camera at the instants of each frame: float64 ``[3, T, 4, 4]``."""
         self.shots = shots(spec.camera, self.frames)
         """The shot that each frame belongs to: int64 ``[T]``. Between two of them nothing moves to anywhere."""
-        self.simulated = simulated
+        self.simulated, self.cloths = simulated, cloths
         results = iter(() if simulated is None else simulated)
         self.poses = tuple(
             self._poses(item, next(results, None) if isinstance(item.motion, SimulatedMotion) else None)
@@ -60,7 +66,12 @@ class SceneGeometry:
         """The geometry of ``spec`` with its meshes from ``store``. Raises VOSForgeError when it lacks one."""
         contents = dict.fromkeys(item.mesh for item in (*spec.objects, *spec.distractors))
         simulated = store.array(spec.physics.poses) if spec.physics and spec.physics.poses else None
-        return cls(spec, {content: store.mesh(content) for content in contents}, simulated)
+        cloths = {
+            item.cloth.shapes: store.array(item.cloth.shapes)
+            for item in (*spec.objects, *spec.distractors)
+            if item.cloth is not None and item.cloth.shapes is not None
+        }
+        return cls(spec, {content: store.mesh(content) for content in contents}, simulated, cloths)
 
     def _poses(self, item: ObjectSpec, simulated: np.ndarray | None) -> np.ndarray:
         if simulated is None:
@@ -83,7 +94,16 @@ class SceneGeometry:
 
     def shaped(self, number: int, u: float, which: np.ndarray | slice = ALL) -> np.ndarray:
         """The vertices of object ``number``, or ``which`` of them, at time ``u``: float64 ``[V, 3]``, its own axes."""
-        return shaped(self.items[number - 1], self.mesh(number), u, which)
+        item, mesh = self.items[number - 1], self.mesh(number)
+        if item.cloth is None:
+            return shaped(item, mesh, u, which)
+        shapes = self.cloths.get(item.cloth.shapes or "")
+        if shapes is None or shapes.shape != (self.frames, *mesh.vertices.shape):
+            raise VOSForgeError(
+                f"object {number} of video {self.spec.video_id} is a cloth without shapes for {self.frames} frames: "
+                "remove its 'shapes' from the spec, so that a worker simulates it"
+            )
+        return shown(shapes, u, which)
 
     def _set_down(self, number: int, ground: float) -> None:
         """Let object ``number`` touch the ground at all instants of all frames."""

@@ -179,6 +179,38 @@ class MorphMotion(Record):
     """0: none, 1: all of it."""
 
 
+class ClothSpec(Record):
+    """How an object's mesh, a rectangle of cloth (`assets.shapes.cloth`), hangs or falls.
+
+    It is simulated where its motion begins. It meets the ground, and what keeps its place and shape all the time unless
+    it is held.
+    """
+
+    held: Literal["side", "top", "corners", "nothing"] = "nothing"
+    """What of it stays where it is: the side at its lowest x, its upper side, the corners of that, or nothing."""
+    slope: float = 0.0
+    """It begins in folds along z: so far, in radians, they turn it out of its plane at most."""
+    folds: float = 0.0
+    """How many there are along x."""
+    phase: float = 0.0
+    """Of the first one, in turns."""
+    wind: Vector = (0.0, 0.0, 0.0)
+    """Metres a second in the world, about."""
+    gusts: Annotated[float, Field(ge=0)] = 0.0
+    """The size of whirls in the wind, in shares of its speed."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the whirls."""
+    stiffness: Annotated[float, Field(ge=0)] = 0.5
+    """Against bends, in Blender's units: 0.05 is silk, 5 is leather."""
+    before: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds for which it has moved when the video begins."""
+    rate: Annotated[float, Field(gt=0)] = 24.0
+    """Frames a second."""
+    shapes: Hash | None = None
+    """The result, once a worker has simulated it: the content hash of an array float32 ``[T, V, 3]``, its vertices in
+    its own axes at each frame. The asset store has it, and the shard, as ``baked/<hash>``."""
+
+
 class MadeMesh(Record):
     """A mesh made for one scene: what `assets.procedural.made_mesh` makes of a family and a seed."""
 
@@ -226,6 +258,8 @@ class ObjectSpec(Record):
     """How the joints of its mesh turn, before any deformation; a joint's turns follow one another."""
     morphs: Annotated[tuple[MorphMotion, ...], Field(exclude_if=lambda morphs: not morphs)] = ()
     """How the shape keys of its mesh come and go, before its joints turn."""
+    cloth: Annotated[ClothSpec | None, Field(exclude_if=lambda cloth: cloth is None)] = None
+    """How it moves as cloth; then it has no deformation, joints or shape keys that move."""
     stands: Annotated[bool, Field(exclude_if=lambda stands: not stands)] = False
     """Whether its height is such that its lowest vertex always touches the ground, if there is one."""
     traits: Traits = ()
@@ -234,12 +268,18 @@ class ObjectSpec(Record):
     @property
     def rigid(self) -> bool:
         """Whether it keeps its shape."""
-        return self.deformation is None and not self.joints and not self.morphs
+        return self.deformation is None and not self.joints and not self.morphs and self.cloth is None
 
     @model_validator(mode="after")
     def _one_replacement(self) -> Self:
         if self.material is not None and self.texture is not None:
             raise ValueError("an object's own materials are replaced by a material or by a texture, not by both")
+        return self
+
+    @model_validator(mode="after")
+    def _cloth_alone(self) -> Self:
+        if self.cloth is not None and (self.deformation is not None or self.joints or self.morphs):
+            raise ValueError("a cloth has no deformation, joints or shape keys that move: leave these out")
         return self
 
 

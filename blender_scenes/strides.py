@@ -18,7 +18,15 @@ def every(stride: int, scene: SceneSpec) -> SceneSpec:
         return of.model_copy(update={"poses": of.poses[::stride]}) if isinstance(of, BakedMotion) else of
 
     def thinned(items: tuple[ObjectSpec, ...]) -> tuple[ObjectSpec, ...]:
-        return tuple(item.model_copy(update={"motion": motion(item.motion)}) for item in items)
+        return tuple(
+            item.model_copy(
+                update={
+                    "motion": motion(item.motion),
+                    "cloth": item.cloth and item.cloth.model_copy(update={"rate": item.cloth.rate / stride}),
+                }
+            )
+            for item in items
+        )
 
     camera, physics, rain, render = scene.camera, scene.physics, scene.rain, scene.render
     left = (render.frames - 1) // stride + 1

@@ -1,4 +1,4 @@
-"""Bakes a drawn scene: makes its meshes, and simulates its physics by Blender's rigid bodies.
+"""Bakes a drawn scene: makes its meshes, and simulates its physics by Blender's rigid bodies, and its cloths.
 
 What comes out is stored by content, and named in the spec: whoever renders that spec replays it.
 """
@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.blender.build import clear_scene
+from blender_scenes.blender.cloth import limp, with_cloths
 from blender_scenes.deforming import shaped
 from blender_scenes.geometry import mirror_pose, plane_corners, planes_of
 from blender_scenes.making import unmade, with_meshes
@@ -52,15 +53,18 @@ Walls = Sequence[tuple[PlaneSpec, int]]
 
 def unbaked(spec: SceneSpec, store: AssetStore) -> bool:
     """Whether something of ``spec`` is still to be made or simulated."""
-    return unmade(spec, store) or (spec.physics is not None and spec.physics.poses is None)
+    return unmade(spec, store) or (spec.physics is not None and spec.physics.poses is None) or limp(spec)
 
 
 def baked(spec: SceneSpec, store: AssetStore) -> SceneSpec:
-    """``spec`` with its meshes made and its physics simulated, all in ``store``.
+    """``spec`` with its meshes made and its physics and cloths simulated, all in ``store``.
 
     Raises VOSForgeError when Blender gives no motion, or a mesh is made differently than before.
     """
-    spec = with_meshes(spec, store)
+    return with_cloths(_with_poses(with_meshes(spec, store), store), store)
+
+
+def _with_poses(spec: SceneSpec, store: AssetStore) -> SceneSpec:
     if spec.physics is None or spec.physics.poses is not None:
         return spec
     bodies = [

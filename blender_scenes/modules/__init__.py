@@ -9,6 +9,7 @@ from blender_scenes.modules.articulation import Articulated
 from blender_scenes.modules.blur import Blur
 from blender_scenes.modules.camera import Camera
 from blender_scenes.modules.camouflage import Camouflage
+from blender_scenes.modules.cloth import Cloth
 from blender_scenes.modules.contact import Contact
 from blender_scenes.modules.cuts import Cuts
 from blender_scenes.modules.deformation import Deforming
@@ -50,6 +51,7 @@ class Modules(Record):
     occluders: Annotated[Occluders | None, Field(description="distractors that hide parts of objects")] = None
     contact: Annotated[Contact | None, Field(description="objects that stand on the ground")] = None
     physics: Annotated[Physics | None, Field(description="objects that fall, collide and roll")] = None
+    cloth: Annotated[Cloth | None, Field(description="flags, curtains, banners and sheets that fall")] = None
     cuts: Annotated[Cuts | None, Field(description="cuts to another camera")] = None
     mirrors: Annotated[Mirrors | None, Field(description="mirrors in which objects are seen twice")] = None
     shake: Annotated[Shake | None, Field(description="a camera held by hand")] = None

@@ -88,8 +88,8 @@ def credited(spec: SceneSpec, catalog: Catalog) -> list[Asset]:
 def _baked(geometry: SceneGeometry) -> dict[str, np.ndarray]:
     physics = geometry.spec.physics
     if physics is None or physics.poses is None or geometry.simulated is None:
-        return {}
-    return {physics.poses: geometry.simulated}
+        return dict(geometry.cloths)
+    return {physics.poses: geometry.simulated, **geometry.cloths}
 
 
 def _deformation(geometry: SceneGeometry, recipe: str) -> dict[int, float]:

@@ -5,6 +5,7 @@ import pytest
 
 from assets.procedural import ENDLESS, made_mesh
 from assets.shapes.carved import carved
+from assets.shapes.cloth import HELD
 from assets.shapes.compound import deformed, primitive, sized
 from assets.store import AssetStore
 from blender_scenes.modules.shapes import FAMILIES
@@ -52,7 +53,7 @@ def test_the_module_names_families_there_are(tmp_path):
 def test_what_a_seed_makes_stays_as_it_is(tmp_path):
     """Records name meshes by family, seed and content. If this fails, they can no longer be made again."""
     store = AssetStore(tmp_path)
-    found = {family: made_mesh(family, 7, store).content_hash() for family in (*ENDLESS, "figure", "chain")}
+    found = {family: made_mesh(family, 7, store).content_hash() for family in (*ENDLESS, *HELD, "figure", "chain")}
     assert found == GOLDEN
 
 
@@ -60,6 +61,8 @@ GOLDEN = {
     "carved": "0eaa8471ceb72f3acc4ec0f794c86e3d",
     "compound": "cee9a8ef0e02f848b3c644db9315375d",
     "landscape": "5dc240ba65dd8d393dba5162661842ae",
+    "cloth": "931b4f322073c63ed1db67a84635935f",
+    "rod": "1ca085fd058819588928f37cc889f6fc",
     "figure": "b7fb9f2590ec562bf347c221e45ca209",
     "chain": "f74aeeb23c11709641a0ea788e8068f7",
 }

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from assets.prepared import Skeleton, prepare_mesh
-from blender_scenes.deforming import course, deformed, misfit, shaped
+from blender_scenes.deforming import course, deformed, misfit, shaped, shown
 from blender_scenes.spec import BakedMotion, Deformation, JointMotion, ObjectSpec, Swing
 from tests.blender_scenes.test_trajectories import rotation
 from tests.render.raycast import shape
@@ -49,6 +49,16 @@ def test_a_deformation_along_another_axis_is_the_same_seen_from_there():
         long = POINTS * [0.5, 0.5, 1.0]
         longest = deformed(np.roll(long, shift, axis=1), Deformation(**parts, axis="longest"), 0.0, np.arange(7))
         assert np.allclose(longest, np.roll(deformed(long, Deformation(**parts), 0.0), shift, axis=1)[:7])
+
+
+def test_a_cloth_goes_straight_from_frame_to_frame_and_beyond():
+    shapes = rng_for("cloth").normal(size=(4, 50, 3)).astype(np.float32)
+    for t in range(4):
+        assert np.array_equal(shown(shapes, t / 3), shapes[t]) and shown(shapes, t / 3).dtype == np.float64
+    for at, (one, other, share) in {0.25: (0, 1, 0.25), 2.5: (2, 3, 0.5), -0.5: (0, 1, -0.5), 3.5: (2, 3, 1.5)}.items():
+        wanted = (1 - share) * shapes[one].astype(float) + share * shapes[other]
+        assert np.allclose(shown(shapes, at / 3), wanted, atol=1e-9)
+        assert np.array_equal(shown(shapes, at / 3, np.array([3, 1])), shown(shapes, at / 3)[[3, 1]])
 
 
 def test_a_swing_goes_to_and_fro_between_its_ends():

@@ -50,7 +50,7 @@ def cast(
     surfaces = []
     for number, item in (*enumerate(spec.objects, start=1), *((0, item) for item in spec.distractors)):
         mesh = store.mesh(item.mesh)
-        vertices = shape(item, mesh, t / (frames - 1))
+        vertices = shape(item, mesh, t / (frames - 1), store)
         pose = to_camera @ standing(spec, item, vertices, object_poses(item, frames)[t])
         surfaces.append((number, vertices[mesh.faces], pose, opacity(item, mesh, store)))
     for plane, axis in ((spec.backdrop, "y"), (spec.ground, "z"), *((wall, "x") for wall in spec.walls)):
@@ -172,8 +172,11 @@ def replayed(spec: SceneSpec, store: AssetStore) -> SceneSpec:
     return spec.model_copy(update={"objects": tuple(items[:K]), "distractors": tuple(items[K:]), "physics": None})
 
 
-def shape(item: ObjectSpec, mesh: PreparedMesh, u: float) -> np.ndarray:
-    """The vertices of an object's mesh at time ``u``: its joints turn, then it deforms."""
+def shape(item: ObjectSpec, mesh: PreparedMesh, u: float, store: AssetStore | None = None) -> np.ndarray:
+    """The vertices of an object's mesh at time ``u``: its joints turn, then it deforms. Those of a cloth are stored."""
+    if item.cloth is not None:
+        shapes = store.array(item.cloth.shapes)
+        return shapes[round(u * (len(shapes) - 1))].astype(float)
     vertices = mesh.vertices.astype(float)
     if item.joints:
         vertices = np.array([skinned(vertex, item, mesh, place, u) for place, vertex in enumerate(vertices)])

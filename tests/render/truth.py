@@ -27,7 +27,7 @@ class Truth:
     """All triangles of a scene in world coordinates at any frame, planes last, and mirrors after them."""
 
     def __init__(self, spec: SceneSpec, store: AssetStore) -> None:
-        self.spec, self.T = spec, spec.render.frames
+        self.spec, self.store, self.T = spec, store, spec.render.frames
         self.meshes = [
             (number, item, store.mesh(item.mesh))
             for number, item in enumerate((*spec.objects, *spec.distractors), start=1)
@@ -43,7 +43,7 @@ class Truth:
         if t not in self.kept:
             corners, numbers = [np.zeros((0, 3, 3))], [np.zeros(0, int)]
             for number, item, mesh in self.meshes:
-                vertices = shape(item, mesh, t / (self.T - 1))
+                vertices = shape(item, mesh, t / (self.T - 1), self.store)
                 pose = standing(self.spec, item, vertices, object_poses(item, self.T)[t])
                 corners.append((vertices @ pose[:3, :3].T + pose[:3, 3])[mesh.faces])
                 numbers.append(np.full(len(mesh.faces), number))

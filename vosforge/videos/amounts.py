@@ -55,7 +55,7 @@ class ObjectAmounts(Record):
     camouflaged: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
     """Whether it wears the texture of the backdrop, the ground or a wall."""
     deforming: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
-    """Whether its recipe changes its shape: it deforms, or has joints or shape keys that move."""
+    """Whether its recipe changes its shape: it deforms, is a cloth, or has joints or shape keys that move."""
 
     @property
     def absent(self) -> bool:
@@ -202,8 +202,8 @@ def same_things(scene: Mapping[str, Any]) -> list[tuple[int, ...]]:
 
 
 def changes_shape(item: Mapping[str, Any]) -> bool:
-    """Whether an ObjectSpec, as JSON, deforms or has joints or shape keys that move."""
-    return item.get("deformation") is not None or bool(item.get("joints") or item.get("morphs"))
+    """Whether an ObjectSpec, as JSON, deforms, is a cloth or has joints or shape keys that move."""
+    return any(item.get(name) for name in ("deformation", "cloth", "joints", "morphs"))
 
 
 def facts_of_recipe(

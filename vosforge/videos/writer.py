@@ -83,7 +83,10 @@ def stage_video(path: Path, record: VideoRecord) -> VideoRow:
             _put(group, "objects/pose", record.scene.pose)
             _put(group, "objects/asset", text_array(record.scene.asset))
             for content, array in record.scene.baked.items():
-                _put(group, f"baked/{content}", array)
+                if array.dtype == np.float32:  # a cloth's vertices
+                    _put_frames(group, f"baked/{content}", array, PASS_CODEC)
+                else:
+                    _put(group, f"baked/{content}", array)
             write_text(group.attrs, "spec", record.scene.spec)
         write_text(group.attrs, "attributes", to_json(record.attributes))
         write_text(group.attrs, "row", to_json(row.model_dump(mode="json", exclude={"shard"})))

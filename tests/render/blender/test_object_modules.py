@@ -8,6 +8,7 @@ import pytest
 from blender_scenes.geometry import SceneGeometry, moved
 from blender_scenes.modules.articulation import Articulated
 from blender_scenes.modules.camouflage import Camouflage
+from blender_scenes.modules.cloth import HELD, Cloth
 from blender_scenes.modules.contact import Contact
 from blender_scenes.modules.deformation import Deforming
 from blender_scenes.modules.distractors import Distractors
@@ -62,6 +63,16 @@ def test_shapes_change_over_time(label, store, module):
     plain, off, _ = label(0, change=stiff, **module)
     assert max(misfits(plain)) < 1e-6 and min(misfits(spec)) > 0.03
     assert (on[1] != off[1]).sum() > 0.1 * (on[1] > 0).sum()
+
+
+def test_cloth(show):
+    """One object is another thing that changes its shape; the others are as they were."""
+    _, off, before = show(3)
+    spec, on, masks = show(3, cloth=Cloth(share=1.0, two=0.0, sheet=0.0))
+    (number,) = (k for k, item in enumerate(spec.objects, start=1) if item.cloth)
+    assert spec.objects[number - 1].category in HELD and (masks == number).any()
+    assert ((masks == before) | (masks == number) | (before == number) | (masks == 0)).all()
+    assert (np.abs(on - off).max(axis=3)[masks == number] > 20).mean() > 0.5
 
 
 def test_shapes_that_no_catalog_has(label, catalog):

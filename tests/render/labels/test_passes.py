@@ -12,6 +12,7 @@ from blender_scenes.making import with_meshes
 from blender_scenes.modules import DIVERSE, Modules
 from blender_scenes.modules.articulation import Articulated
 from blender_scenes.modules.blur import Blur
+from blender_scenes.modules.cloth import Cloth
 from blender_scenes.modules.deformation import Deforming
 from blender_scenes.modules.physics import Physics
 from blender_scenes.modules.rooms import Rooms
@@ -63,6 +64,13 @@ class Looked(NamedTuple):
     """None: nothing."""
     met: set[int]
     """The numbers of all that its ray meets."""
+
+
+def hung(catalog, index):
+    """A scene with two of cloth, blurred: in the image, they hang and fall."""
+    modules = Modules(cloth=Cloth(share=1.0, two=1.0, banner=0.0), blur=Blur(share=1.0))
+    config = SceneConfig(objects=(4, 4), modules=modules)
+    return sample_scene(config, SETTINGS, catalog, seed=2, index=index, split="train")
 
 
 def diverse(catalog, index, physics):
@@ -148,6 +156,7 @@ def specs(store, catalog):
         "a ground, cut": rich.model_copy(update=ground | {"camera": cut_to_the_side(drawn.camera)}),
         "diverse": diverse(catalog, 6, 0.0),
         "diverse, physics": diverse(catalog, 9, 1.0),
+        "cloth": hung(catalog, 2),
     }
 
 
@@ -178,6 +187,7 @@ def videos(specs, store, catalog, tmp_path_factory):
         "a ground, cut",
         "diverse",
         "diverse, physics",
+        "cloth",
     ],
 )
 def case(request, videos, store):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from blender_scenes.geometry import SceneGeometry
+from blender_scenes.modules import Modules
+from blender_scenes.modules.cloth import Cloth
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
 from blender_scenes.spec import Curve, Cut, Deformation, LensSpec, LookAtMotion, Patch, RenderSettings
 from render.farm.events import Done
@@ -32,6 +34,7 @@ ASIDE = Cut(
     motion=LookAtMotion(location=Curve(axes=((2.5,), (-4.0,), (1.0,))), look_at=Curve(axes=((0.0,), (2.0,), (0.0,)))),
 )
 """To a camera that looks from the right and above, and closer."""
+CLOTHS = ("cloth before a backdrop", "cloth on a ground")
 
 
 def with_render(spec, **changes):
@@ -72,6 +75,18 @@ def scenes(store, catalog):
 
 
 @pytest.fixture(scope="module")
+def cloths(catalog):
+    """A scene with cloth before a glowing backdrop, and one on a ground below an HDRI."""
+    hanging = Modules(cloth=Cloth(share=1.0, sheet=0.0))  # below a sheet there is a ground
+    configs = (
+        PRESETS["bl30k"].model_copy(update={"modules": hanging}),
+        SceneConfig(objects=(3, 4), backdrop=0.0, ground=1.0, modules=Modules(cloth=Cloth(share=1.0))),
+    )
+    drawn = (sample_scene(config, SETTINGS, catalog, seed=2, index=1, split="train") for config in configs)
+    return dict(zip(CLOTHS, drawn, strict=True))
+
+
+@pytest.fixture(scope="module")
 def blender(tmp_path_factory):
     with BlenderProcess(tmp_path_factory.mktemp("log") / "blender.log") as process:
         yield process
@@ -88,9 +103,9 @@ def labels(video):
 
 
 @pytest.mark.blender
-@pytest.mark.parametrize("kind", KINDS)
-def test_frames_and_labels_are_those_of_plain_cycles(blender, scenes, store, catalog, tmp_path, kind):
-    spec = scenes[kind]
+@pytest.mark.parametrize("kind", (*KINDS, *CLOTHS))
+def test_frames_and_labels_are_those_of_plain_cycles(blender, scenes, cloths, store, catalog, tmp_path, kind):
+    spec = (scenes | cloths)[kind]
     fast, plain = (
         rendered(blender, with_render(spec, plain=plain), store, catalog, tmp_path / str(plain))
         for plain in (False, True)
