@@ -14,16 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from blender_scenes.spec import (
-    CameraSpec,
-    Curve,
-    CurveMotion,
-    LookAtMotion,
-    ObjectSpec,
-    RenderSettings,
-    SceneSpec,
-    video_id,
-)
+from blender_scenes.object_spec import Curve, CurveMotion, ObjectSpec
+from blender_scenes.spec import CameraSpec, LookAtMotion, RenderSettings, SceneSpec, video_id
 from render.farm.events import Done, Frames, Ready
 from render.farm.places import Places
 from render.farm.process import Job

@@ -13,18 +13,8 @@ from numpy.polynomial import Polynomial
 
 from assets.catalog import Catalog
 from assets.store import AssetStore
-from blender_scenes.spec import (
-    BakedMotion,
-    CameraSpec,
-    Course,
-    Curve,
-    CurveMotion,
-    LookAtMotion,
-    ObjectSpec,
-    RenderSettings,
-    SceneSpec,
-    Swing,
-)
+from blender_scenes.object_spec import BakedMotion, Course, Curve, CurveMotion, ObjectSpec, Swing
+from blender_scenes.spec import CameraSpec, LookAtMotion, RenderSettings, SceneSpec
 from render.farm.prepare import build_catalog
 from render.farm.process import BlenderProcess
 from render.qualities import QUALITIES

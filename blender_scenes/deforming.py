@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from assets.prepared import PreparedMesh, Skeleton
-from blender_scenes.spec import Course, Deformation, JointMotion, MorphMotion, ObjectSpec, Swing
+from blender_scenes.object_spec import Course, Deformation, JointMotion, MorphMotion, ObjectSpec, Swing
 from vosforge.errors import VOSForgeError
 
 ALL = slice(None)

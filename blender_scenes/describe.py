@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from blender_scenes.spec import CameraSpec, CurveMotion, LookAtMotion, ObjectSpec, SceneSpec
+from blender_scenes.object_spec import CurveMotion, ObjectSpec
+from blender_scenes.spec import CameraSpec, LookAtMotion, SceneSpec
 from blender_scenes.trajectories import camera_poses, evaluate, object_poses, shots
 
 Add = Callable[..., None]

@@ -13,7 +13,8 @@ import numpy as np
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.deforming import ALL, shaped, shown
-from blender_scenes.spec import CameraSpec, MirrorSpec, ObjectSpec, PlaneSpec, SceneSpec, SimulatedMotion
+from blender_scenes.object_spec import ObjectSpec, SimulatedMotion
+from blender_scenes.spec import CameraSpec, MirrorSpec, PlaneSpec, SceneSpec
 from blender_scenes.trajectories import camera_poses, evaluate, intrinsics, object_poses, replayed, shots
 from vosforge.errors import VOSForgeError
 

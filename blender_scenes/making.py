@@ -2,7 +2,8 @@
 
 from assets.catalog import Asset
 from assets.store import AssetStore
-from blender_scenes.spec import UNMADE, ObjectSpec, SceneSpec
+from blender_scenes.object_spec import UNMADE, ObjectSpec
+from blender_scenes.spec import SceneSpec
 from vosforge.errors import VOSForgeError
 
 

@@ -15,19 +15,8 @@ from blender_scenes.choose import assets_of, pick
 from blender_scenes.modules import DIVERSE, Modules, apply_modules
 from blender_scenes.modules.physics import Physics
 from blender_scenes.modules.toss import Toss
-from blender_scenes.spec import (
-    CameraSpec,
-    Curve,
-    CurveMotion,
-    LightSpec,
-    LookAtMotion,
-    ObjectSpec,
-    PlaneSpec,
-    RenderSettings,
-    SceneSpec,
-    WorldSpec,
-    Wrap,
-)
+from blender_scenes.object_spec import Curve, CurveMotion, ObjectSpec, Wrap
+from blender_scenes.spec import CameraSpec, LightSpec, LookAtMotion, PlaneSpec, RenderSettings, SceneSpec, WorldSpec
 from blender_scenes.strides import every
 from blender_scenes.trajectories import (
     CONTROL_POINTS,

@@ -3,7 +3,8 @@
 from typing import Any
 
 from blender_scenes.modules.marks import marked
-from blender_scenes.spec import BakedMotion, CameraSpec, Cut, ObjectSpec, SceneSpec
+from blender_scenes.object_spec import BakedMotion, ObjectSpec
+from blender_scenes.spec import CameraSpec, Cut, SceneSpec
 
 
 def every(stride: int, scene: SceneSpec) -> SceneSpec:

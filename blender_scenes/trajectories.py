@@ -8,16 +8,8 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize_scalar
 
-from blender_scenes.spec import (
-    BakedMotion,
-    CameraSpec,
-    Curve,
-    LookAtMotion,
-    ObjectSpec,
-    SimulatedMotion,
-    Spline,
-    Trajectory,
-)
+from blender_scenes.object_spec import BakedMotion, Curve, ObjectSpec, SimulatedMotion, Spline, Trajectory
+from blender_scenes.spec import CameraSpec, LookAtMotion
 from vosforge.errors import VOSForgeError
 
 Limits = Literal["both", "upward"]

@@ -19,7 +19,8 @@ from blender_scenes.blender.cloth import limp, with_cloths
 from blender_scenes.deforming import shaped
 from blender_scenes.geometry import mirror_pose, plane_corners, planes_of
 from blender_scenes.making import unmade, with_meshes
-from blender_scenes.spec import MirrorSpec, ObjectSpec, PhysicsSpec, PlaneSpec, SceneSpec, SimulatedMotion, Vector
+from blender_scenes.object_spec import ObjectSpec, PhysicsSpec, SimulatedMotion, Vector
+from blender_scenes.spec import MirrorSpec, PlaneSpec, SceneSpec
 from blender_scenes.trajectories import euler_matrices
 from vosforge.errors import VOSForgeError
 

@@ -18,7 +18,8 @@ from blender_scenes.blender.materials import (
 )
 from blender_scenes.blender.meshes import mesh_from_arrays, mirror_mesh, plane_mesh, unwrap
 from blender_scenes.geometry import SceneGeometry, mirror_pose
-from blender_scenes.spec import CameraSpec, LightSpec, MirrorSpec, ObjectSpec, PanelSpec, PlaneSpec, SunSpec, WorldSpec
+from blender_scenes.object_spec import ObjectSpec
+from blender_scenes.spec import CameraSpec, LightSpec, MirrorSpec, PanelSpec, PlaneSpec, SunSpec, WorldSpec
 from blender_scenes.trajectories import focal_lengths
 
 # Blender's cameras look along -z with y up; ours along +z with y down.

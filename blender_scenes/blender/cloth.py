@@ -10,7 +10,8 @@ from assets.shapes.cloth import quads
 from assets.store import AssetStore
 from blender_scenes.blender.build import clear_scene
 from blender_scenes.geometry import SceneGeometry, moved
-from blender_scenes.spec import ClothSpec, SceneSpec
+from blender_scenes.object_spec import ClothSpec
+from blender_scenes.spec import SceneSpec
 from vosforge.errors import VOSForgeError
 
 STEPS, FALLING_STEPS = 96.0, 288.0

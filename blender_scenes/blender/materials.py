@@ -10,7 +10,8 @@ import numpy as np
 from assets.prepared import MATT, REFLECTANCE, SOLID, SPECULAR, Material, PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.blender.meshes import PAINTED, REST
-from blender_scenes.spec import BOX_BLEND, MirrorSpec, Patch, Wrap
+from blender_scenes.object_spec import BOX_BLEND, Patch, Wrap
+from blender_scenes.spec import MirrorSpec
 
 LABEL_ALPHA = "label alpha"
 """Name of the node that routes the alpha of partly transparent surfaces, so that label renders can threshold it."""

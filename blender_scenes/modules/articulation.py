@@ -10,19 +10,19 @@ from pydantic import Field
 
 from assets.catalog import Catalog
 from blender_scenes.modules.marks import each_changed, marked
-from blender_scenes.spec import (
+from blender_scenes.object_spec import (
     UNMADE,
     Curve,
     CurveMotion,
     JointMotion,
     MadeMesh,
     ObjectSpec,
-    SceneSpec,
     Spline,
     Swing,
     Trajectory,
     Vector,
 )
+from blender_scenes.spec import SceneSpec
 from vosforge.config import Amount, Range, Record, Share
 
 X, Y, Z = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)

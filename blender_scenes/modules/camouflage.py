@@ -8,7 +8,8 @@ from pydantic import Field
 from assets.catalog import Catalog
 from blender_scenes.modules.marks import each_changed, marked
 from blender_scenes.modules.view import View
-from blender_scenes.spec import ObjectSpec, Patch, PlaneSpec, SceneSpec
+from blender_scenes.object_spec import ObjectSpec, Patch
+from blender_scenes.spec import PlaneSpec, SceneSpec
 from vosforge.config import Record, Share
 
 SIDE = 0.6

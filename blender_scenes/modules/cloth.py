@@ -13,17 +13,8 @@ from blender_scenes.modules.marks import amounts_of, marked
 from blender_scenes.modules.newcomers import NEAREST, stranger, with_distractor
 from blender_scenes.modules.physics import Positive, before_walls, seen_on_floor, up
 from blender_scenes.modules.view import View
-from blender_scenes.spec import (
-    UNMADE,
-    ClothSpec,
-    Curve,
-    CurveMotion,
-    MadeMesh,
-    ObjectSpec,
-    PlaneSpec,
-    SceneSpec,
-    SimulatedMotion,
-)
+from blender_scenes.object_spec import UNMADE, ClothSpec, Curve, CurveMotion, MadeMesh, ObjectSpec, SimulatedMotion
+from blender_scenes.spec import PlaneSpec, SceneSpec
 from vosforge.config import Amount, Range, Record, Share
 
 HELD = {"flag": "side", "curtain": "top", "banner": "corners", "sheet": "nothing"}

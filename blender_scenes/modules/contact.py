@@ -8,7 +8,8 @@ from pydantic import Field
 from assets.catalog import Catalog
 from blender_scenes.modules.marks import each_changed, marked
 from blender_scenes.modules.view import View
-from blender_scenes.spec import CurveMotion, ObjectSpec, SceneSpec
+from blender_scenes.object_spec import CurveMotion, ObjectSpec
+from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import evaluate, fit_spline
 from vosforge.config import Record, Share
 

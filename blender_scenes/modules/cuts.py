@@ -11,7 +11,8 @@ from blender_scenes.geometry import plane_corners, planes_of
 from blender_scenes.modules.blur import centres
 from blender_scenes.modules.marks import marked
 from blender_scenes.modules.view import MEAN_AREA, View, mean_square
-from blender_scenes.spec import BakedMotion, CameraSpec, Curve, Cut, LookAtMotion, SceneSpec, SimulatedMotion
+from blender_scenes.object_spec import BakedMotion, Curve, SimulatedMotion
+from blender_scenes.spec import CameraSpec, Cut, LookAtMotion, SceneSpec
 from blender_scenes.trajectories import focal_lengths, motion_poses, object_poses
 from vosforge.config import Amount, Range, Record, Share
 

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from assets.catalog import Catalog
 from blender_scenes.modules.marks import each_changed, marked
-from blender_scenes.spec import Deformation, MorphMotion, ObjectSpec, SceneSpec, Swing
+from blender_scenes.object_spec import Deformation, MorphMotion, ObjectSpec, Swing
+from blender_scenes.spec import SceneSpec
 from vosforge.config import Amount, Range, Record, Share
 
 KINDS = ("bend", "twist", "wave")

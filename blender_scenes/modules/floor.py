@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from blender_scenes.spec import CurveMotion, ObjectSpec, SceneSpec
+from blender_scenes.object_spec import CurveMotion, ObjectSpec
+from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import camera_poses, evaluate
 
 NEAR, FAR = 3.0, 12.0

@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 
 from assets.catalog import Catalog
 from blender_scenes.modules.marks import marked
-from blender_scenes.spec import Color, PanelSpec, SceneSpec, SunSpec, Vector
+from blender_scenes.object_spec import Color, Vector
+from blender_scenes.spec import PanelSpec, SceneSpec, SunSpec
 from vosforge.config import Amount, Range, Record, Share
 
 Kind = Literal["sun", "panels", "colored", "night"]

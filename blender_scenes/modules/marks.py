@@ -5,7 +5,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from blender_scenes.spec import Excuse, ObjectSpec, SceneSpec, Trait
+from blender_scenes.object_spec import Excuse, ObjectSpec, Trait
+from blender_scenes.spec import SceneSpec
 
 Marked = TypeVar("Marked", ObjectSpec, SceneSpec)
 

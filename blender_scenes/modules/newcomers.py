@@ -5,7 +5,8 @@ import numpy as np
 from assets.catalog import Catalog
 from blender_scenes.choose import assets_of, pick
 from blender_scenes.modules.view import MEAN_AREA, View, mean_square
-from blender_scenes.spec import CurveMotion, ObjectSpec, SceneSpec
+from blender_scenes.object_spec import CurveMotion, ObjectSpec
+from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import CONTROL_POINTS, fit_curve, fit_spline
 
 MAX_DISTRACTORS = 20

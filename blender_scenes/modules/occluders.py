@@ -9,7 +9,8 @@ from assets.catalog import Catalog
 from blender_scenes.modules.marks import amounts_of, marked
 from blender_scenes.modules.newcomers import NEAREST, in_front, with_distractor
 from blender_scenes.modules.view import View
-from blender_scenes.spec import ObjectSpec, SceneSpec
+from blender_scenes.object_spec import ObjectSpec
+from blender_scenes.spec import SceneSpec
 from vosforge.config import Amount, Range, Record, Share
 
 SPOTS = 64

@@ -10,7 +10,8 @@ from assets.catalog import Catalog
 from blender_scenes.modules.marks import marked
 from blender_scenes.modules.newcomers import crossing, with_distractor
 from blender_scenes.modules.view import ROWS, View, folded, smooth
-from blender_scenes.spec import CurveMotion, ObjectSpec, SceneSpec
+from blender_scenes.object_spec import CurveMotion, ObjectSpec
+from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import evaluate, fit_spline
 from vosforge.config import Amount, Range, Record, Share
 

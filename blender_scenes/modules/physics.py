@@ -12,7 +12,8 @@ from blender_scenes.modules.floor import REACH, REDRAWS, before_walls, scale_of,
 from blender_scenes.modules.marks import marked
 from blender_scenes.modules.piles import Pile
 from blender_scenes.modules.toss import Toss
-from blender_scenes.spec import ObjectSpec, PhysicsSpec, PlaneSpec, SceneSpec, SimulatedMotion
+from blender_scenes.object_spec import ObjectSpec, PhysicsSpec, SimulatedMotion
+from blender_scenes.spec import PlaneSpec, SceneSpec
 from vosforge.config import Amount, Range, Record, Share
 
 KINDS = ("drop", "throw", "roll")

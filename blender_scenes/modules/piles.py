@@ -10,7 +10,8 @@ from pydantic import Field
 
 from blender_scenes.modules.floor import scale_of, seen_on_floor
 from blender_scenes.modules.marks import marked
-from blender_scenes.spec import ObjectSpec, PhysicsSpec, SceneSpec, SimulatedMotion
+from blender_scenes.object_spec import ObjectSpec, PhysicsSpec, SimulatedMotion
+from blender_scenes.spec import SceneSpec
 from vosforge.config import Range, Record, Share
 
 Ends = tuple[float, float]

@@ -11,7 +11,8 @@ from assets.textures import SCENIC
 from blender_scenes.choose import assets_of, pick
 from blender_scenes.modules.marks import marked
 from blender_scenes.modules.view import View
-from blender_scenes.spec import LightSpec, LookAtMotion, PanelSpec, PlaneSpec, SceneSpec, Vector
+from blender_scenes.object_spec import Vector
+from blender_scenes.spec import LightSpec, LookAtMotion, PanelSpec, PlaneSpec, SceneSpec
 from blender_scenes.trajectories import evaluate, fit_spline
 from vosforge.config import Amount, Range, Record, Share
 

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from assets.catalog import Catalog
 from blender_scenes.modules.marks import each_changed, marked
-from blender_scenes.spec import UNMADE, MadeMesh, ObjectSpec, SceneSpec
+from blender_scenes.object_spec import UNMADE, MadeMesh, ObjectSpec
+from blender_scenes.spec import SceneSpec
 from vosforge.config import Amount, Record, Share
 
 FAMILIES: dict[str, tuple[str, ...]] = {

@@ -10,7 +10,8 @@ from assets.catalog import Catalog
 from blender_scenes.modules.lookalikes import SIMILAR
 from blender_scenes.modules.marks import amounts_of, each_changed, marked
 from blender_scenes.modules.view import MEAN_AREA, View, mean_square, smooth
-from blender_scenes.spec import CurveMotion, ObjectSpec, SceneSpec
+from blender_scenes.object_spec import CurveMotion, ObjectSpec
+from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import evaluate, fit_spline
 from vosforge.config import Range, Record, Share
 

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from blender_scenes.modules.floor import REACH, REDRAWS, scale_of
 from blender_scenes.modules.marks import marked
-from blender_scenes.spec import ObjectSpec, PhysicsSpec, SceneSpec, SimulatedMotion
+from blender_scenes.object_spec import ObjectSpec, PhysicsSpec, SimulatedMotion
+from blender_scenes.spec import SceneSpec
 from vosforge.config import Amount, Range, Record
 
 LIFT = 0.25

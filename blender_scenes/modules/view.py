@@ -9,7 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from blender_scenes.spec import BakedMotion, CurveMotion, ObjectSpec, SceneSpec, SimulatedMotion
+from blender_scenes.object_spec import BakedMotion, CurveMotion, ObjectSpec, SimulatedMotion
+from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import evaluate, fit_spline, focal_lengths, motion_poses, object_poses
 
 MEAN_AREA = 0.2

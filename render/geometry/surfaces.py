@@ -9,7 +9,8 @@ from PIL import Image
 from assets.prepared import SOLID, Material, PreparedMesh
 from assets.store import AssetStore
 from blender_scenes.geometry import SceneGeometry, mirror_pose, plane_corners
-from blender_scenes.spec import LightSpec, ObjectSpec, PlaneSpec
+from blender_scenes.object_spec import ObjectSpec
+from blender_scenes.spec import LightSpec, PlaneSpec
 from render.geometry.raycast import CLIP_START, Hits, Points, cast
 
 TOUCHES = 0.01

@@ -14,7 +14,8 @@ from PIL import Image
 from assets.prepared import MATT, SPECULAR, Material
 from assets.store import AssetStore
 from blender_scenes.geometry import SceneGeometry, moved, plane_corners
-from blender_scenes.spec import Patch, PlaneSpec
+from blender_scenes.object_spec import Patch
+from blender_scenes.spec import PlaneSpec
 from render.geometry.surfaces import HALVES, lamp_box, materials_shown, plane_triangles
 from render.light.raster import (
     BY_BOX,

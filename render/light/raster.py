@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from blender_scenes.spec import BOX_BLEND
+from blender_scenes.object_spec import BOX_BLEND
 from render.geometry.raycast import CLIP_START
 from vosforge.compiled import compiled
 

@@ -7,19 +7,8 @@ from benchmarks.references import own_noise, psnr, ssim, to_srgb
 from benchmarks.scenes import GROUPS, stretch
 from benchmarks.tables import result_table, summaries
 from blender_scenes.deforming import deformed
-from blender_scenes.spec import (
-    BakedMotion,
-    CameraSpec,
-    Curve,
-    CurveMotion,
-    Deformation,
-    LensSpec,
-    LookAtMotion,
-    ObjectSpec,
-    RenderSettings,
-    SceneSpec,
-    Swing,
-)
+from blender_scenes.object_spec import BakedMotion, Curve, CurveMotion, Deformation, ObjectSpec, Swing
+from blender_scenes.spec import CameraSpec, LensSpec, LookAtMotion, RenderSettings, SceneSpec
 from blender_scenes.trajectories import camera_poses, object_poses
 from vosforge.seeding import rng_for
 

@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from assets.prepared import Skeleton, prepare_mesh
 from blender_scenes.deforming import course, deformed, misfit, shaped, shown
-from blender_scenes.spec import BakedMotion, Deformation, JointMotion, ObjectSpec, Swing
+from blender_scenes.object_spec import BakedMotion, Deformation, JointMotion, ObjectSpec, Swing
 from tests.blender_scenes.test_trajectories import rotation
 from tests.render.raycast import shape
 from vosforge import VOSForgeError

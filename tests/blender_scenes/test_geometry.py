@@ -9,8 +9,9 @@ from assets.procedural import procedural_catalog
 from assets.store import AssetStore, MissingAssetError
 from blender_scenes.deforming import deformed
 from blender_scenes.geometry import SceneGeometry
+from blender_scenes.object_spec import Deformation
 from blender_scenes.sample import SceneConfig, sample_scene
-from blender_scenes.spec import Cut, Deformation, LookAtMotion, RenderSettings
+from blender_scenes.spec import Cut, LookAtMotion, RenderSettings
 from blender_scenes.trajectories import camera_poses, object_poses
 
 FRAMES = 3

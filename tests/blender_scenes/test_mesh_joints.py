@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from assets.store import AssetStore
 from blender_scenes.deforming import posed
-from blender_scenes.spec import JointMotion
+from blender_scenes.object_spec import JointMotion
 from tests.blender_scenes.gltf_files import GLB
 
 ROOT = Path(__file__).parents[2]

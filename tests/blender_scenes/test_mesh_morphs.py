@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from assets.store import AssetStore
 from blender_scenes.deforming import shaped
-from blender_scenes.spec import BakedMotion, MorphMotion, ObjectSpec
+from blender_scenes.object_spec import BakedMotion, MorphMotion, ObjectSpec
 from tests.blender_scenes.gltf_files import GLB, QUAD, QUAD_FACES
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,9 @@ from scipy.stats import ks_2samp
 
 from assets.catalog import Asset, Catalog
 from blender_scenes.describe import DESCRIBED_QUANTILES, scene_quantities
+from blender_scenes.object_spec import CurveMotion
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
-from blender_scenes.spec import CurveMotion, RenderSettings, SceneSpec
+from blender_scenes.spec import RenderSettings, SceneSpec
 from blender_scenes.trajectories import camera_poses, evaluate, intrinsics
 from tests.blender_scenes.published import quantities
 from vosforge import InputError, VOSForgeError

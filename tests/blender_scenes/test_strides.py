@@ -3,8 +3,9 @@ import pytest
 
 from blender_scenes.modules.marks import amounts_of
 from blender_scenes.modules.physics import Physics
+from blender_scenes.object_spec import BakedMotion
 from blender_scenes.sample import PRESETS, sample_scene
-from blender_scenes.spec import BakedMotion, Cut, LookAtMotion, RenderSettings
+from blender_scenes.spec import Cut, LookAtMotion, RenderSettings
 from blender_scenes.strides import every
 from blender_scenes.trajectories import camera_poses, object_poses, shots
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from blender_scenes.spec import BakedMotion, CameraSpec, CurveMotion, LookAtMotion, ObjectSpec
+from blender_scenes.object_spec import BakedMotion, CurveMotion, ObjectSpec
+from blender_scenes.spec import CameraSpec, LookAtMotion
 from blender_scenes.trajectories import (
     camera_poses,
     euler_matrices,

@@ -8,7 +8,8 @@ import numpy as np
 
 from assets.prepared import PreparedMesh
 from assets.store import AssetStore
-from blender_scenes.spec import BakedMotion, Deformation, MirrorSpec, ObjectSpec, SceneSpec, Swing
+from blender_scenes.object_spec import BakedMotion, Deformation, ObjectSpec, Swing
+from blender_scenes.spec import MirrorSpec, SceneSpec
 from blender_scenes.trajectories import camera_poses, object_poses
 
 # Cycles takes its first sample 0.0005 pixels to the right of the centre (measured with edges at known places).

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from blender_scenes.spec import ObjectSpec, SceneSpec
+from blender_scenes.object_spec import ObjectSpec
+from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 from tools.inspect.amounts import COLUMNS, Tally, amount_rows
 from vosforge import amounts

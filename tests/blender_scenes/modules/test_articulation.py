@@ -10,7 +10,8 @@ from blender_scenes.deforming import misfit, shaped
 from blender_scenes.making import made_assets, unmade, with_meshes
 from blender_scenes.modules import Modules
 from blender_scenes.modules.articulation import MAX_SWAY, SWAY, UPRIGHT, Articulated, swaying
-from blender_scenes.spec import UNMADE, SceneSpec
+from blender_scenes.object_spec import UNMADE
+from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import object_poses
 from tests.blender_scenes.modules.test_modules import RENDER, draw
 from vosforge import VOSForgeError

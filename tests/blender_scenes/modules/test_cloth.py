@@ -16,8 +16,9 @@ from blender_scenes.modules.cloth import HELD, Cloth
 from blender_scenes.modules.marks import amounts_of
 from blender_scenes.modules.physics import Physics
 from blender_scenes.modules.view import View
+from blender_scenes.object_spec import Deformation
 from blender_scenes.sample import PRESETS, sample_scene
-from blender_scenes.spec import Deformation, RenderSettings
+from blender_scenes.spec import RenderSettings
 from blender_scenes.strides import every
 from render.farm.events import Done, Working
 from render.farm.process import BlenderProcess

@@ -13,8 +13,9 @@ from blender_scenes.modules.cuts import Cuts
 from blender_scenes.modules.marks import amounts_of
 from blender_scenes.modules.rooms import Rooms
 from blender_scenes.modules.shake import Shake
+from blender_scenes.object_spec import BakedMotion
 from blender_scenes.sample import PRESETS, sample_scene
-from blender_scenes.spec import BakedMotion, RenderSettings
+from blender_scenes.spec import RenderSettings
 from blender_scenes.trajectories import camera_poses, evaluate, focal_lengths, motion_poses, shots
 from tests.blender_scenes.modules.labels import labels_of
 from tests.blender_scenes.modules.test_modules import draw

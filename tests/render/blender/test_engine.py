@@ -10,8 +10,9 @@ import pytest
 
 from assets.prepared import Material
 from assets.store import AssetStore
+from blender_scenes.object_spec import BakedMotion, Curve, Deformation
 from blender_scenes.sample import SceneConfig, sample_scene
-from blender_scenes.spec import AtmosphereSpec, BakedMotion, Curve, Deformation, LensSpec, RenderSettings, SceneSpec
+from blender_scenes.spec import AtmosphereSpec, LensSpec, RenderSettings, SceneSpec
 from blender_scenes.trajectories import camera_poses, intrinsics, object_poses
 from render.farm.events import Done, Frames
 from render.farm.process import BlenderCrashError, BlenderProcess, BlenderUnusableError, cards_of

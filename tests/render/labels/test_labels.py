@@ -4,8 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
+from blender_scenes.object_spec import BakedMotion, Deformation
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
-from blender_scenes.spec import AtmosphereSpec, BakedMotion, Deformation, LensSpec, RainSpec, RenderSettings
+from blender_scenes.spec import AtmosphereSpec, LensSpec, RainSpec, RenderSettings
 from blender_scenes.trajectories import camera_poses, object_poses
 from render.farm.events import Done
 from render.farm.process import BlenderProcess

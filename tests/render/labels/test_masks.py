@@ -5,8 +5,9 @@ import pytest
 
 from assets.catalog import Catalog
 from assets.prepared import Material, prepare_mesh
+from blender_scenes.object_spec import Curve
 from blender_scenes.sample import SceneConfig, sample_scene
-from blender_scenes.spec import AtmosphereSpec, Curve, LensSpec, LightSpec, RenderSettings
+from blender_scenes.spec import AtmosphereSpec, LensSpec, LightSpec, RenderSettings
 from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from tests.render.conftest import cut_out

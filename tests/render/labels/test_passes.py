@@ -19,21 +19,9 @@ from blender_scenes.modules.rooms import Rooms
 from blender_scenes.modules.shake import Shake
 from blender_scenes.modules.shapes import Shapes
 from blender_scenes.modules.weather import Weather
+from blender_scenes.object_spec import BakedMotion, Deformation, JointMotion, MadeMesh, Swing
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
-from blender_scenes.spec import (
-    BakedMotion,
-    Cut,
-    Deformation,
-    JointMotion,
-    LensSpec,
-    LookAtMotion,
-    MadeMesh,
-    MirrorSpec,
-    PlaneSpec,
-    RenderSettings,
-    SceneSpec,
-    Swing,
-)
+from blender_scenes.spec import Cut, LensSpec, LookAtMotion, MirrorSpec, PlaneSpec, RenderSettings, SceneSpec
 from blender_scenes.trajectories import object_poses
 from render.farm.events import Done
 from render.farm.process import BlenderProcess

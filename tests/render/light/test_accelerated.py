@@ -9,8 +9,9 @@ import pytest
 from blender_scenes.geometry import SceneGeometry
 from blender_scenes.modules import Modules
 from blender_scenes.modules.cloth import Cloth
+from blender_scenes.object_spec import Curve, Deformation, Patch
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
-from blender_scenes.spec import Curve, Cut, Deformation, LensSpec, LookAtMotion, Patch, RenderSettings
+from blender_scenes.spec import Cut, LensSpec, LookAtMotion, RenderSettings
 from render.farm.events import Done
 from render.farm.process import BlenderProcess
 from render.light.accelerated import accelerated

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from blender_scenes.geometry import SceneGeometry
+from blender_scenes.object_spec import Curve
 from blender_scenes.sample import PRESETS, sample_scene
-from blender_scenes.spec import AtmosphereSpec, Curve, LensSpec, LookAtMotion, RainSpec, RenderSettings, WorldSpec
+from blender_scenes.spec import AtmosphereSpec, LensSpec, LookAtMotion, RainSpec, RenderSettings, WorldSpec
 from blender_scenes.trajectories import camera_poses, intrinsics
 from render.farm.events import Done
 from render.farm.process import BlenderProcess

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blender_scenes.geometry import SceneGeometry
+from blender_scenes.object_spec import Deformation
 from blender_scenes.sample import PRESETS, SceneConfig, sample_scene
-from blender_scenes.spec import Deformation, RenderSettings
+from blender_scenes.spec import RenderSettings
 from blender_scenes.trajectories import camera_poses
 from render.geometry.raycast import CLIP_START
 from render.geometry.surfaces import lamp_box, plane_triangles

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from assets.catalog import Asset, Catalog
-from blender_scenes.spec import CameraSpec, Curve, CurveMotion, LookAtMotion, ObjectSpec, RenderSettings, SceneSpec
+from blender_scenes.object_spec import Curve, CurveMotion, ObjectSpec
+from blender_scenes.spec import CameraSpec, LookAtMotion, RenderSettings, SceneSpec
 from tools.commands.scenes import description, draw_scenes, preset_config, read_scenes
 from tools.inspect.drawn import drawn_amounts
 from vosforge.errors import InputError
