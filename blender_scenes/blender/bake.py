@@ -27,9 +27,10 @@ from vosforge.errors import VOSForgeError
 SUBSTEPS = 240.0
 """At least so many steps a second."""
 ITERATIONS = 20
-START = 2
-"""Blender's frame that is the video's first: then objects are let go. Until then they are moved along, which gives them
-their speed.
+START = 3
+"""Blender's frame that is the video's first: then objects are let go. From the frame before they are moved along, which
+gives them their speed: not from the first, in which Blender makes the bodies. What it then did in several threads lost
+the speed in every second simulation or so.
 """
 MARGIN = 0.005
 """Metres that Bullet keeps between things; their hulls are smaller by it."""

@@ -114,6 +114,21 @@ def test_objects_fall_by_gravity_stay_on_the_floor_and_collide(blender, catalog,
     assert np.mean(np.array(clashes) > 0.5) > 0.3, "sideways, only a collision or the floor changes speed so fast"
 
 
+@pytest.mark.blender
+def test_what_is_thrown_has_its_speed_also_in_a_process_of_several_threads(catalog, store, tmp_path):
+    thrown = Modules(physics=Physics(share=1.0, objects=1.0, drop=0.0, throw=1.0, roll=0.0))
+    scene = draw(catalog, thrown, 0, "basic")
+    with BlenderProcess(tmp_path / "blender.log", threads=2) as blender:
+        found = [baked(blender, scene, store) for _ in range(10)]
+    assert found == found[:1] * 10
+    poses = store.array(found[0].physics.poses)
+    for motion, pose in zip([item.motion for item in scene.objects], poses, strict=True):
+        # The centre of gravity is not the origin, about which what spins turns.
+        speed = (pose[1, :3, 3] - pose[0, :3, 3]) * scene.physics.rate
+        assert np.linalg.norm(motion.velocity) > 1
+        assert np.linalg.norm(speed - motion.velocity) < 0.5 * np.linalg.norm(motion.velocity)
+
+
 def beyond(scene, store, facing, side):
     """How far each simulated object reaches at each frame along an axis, to one side: ``[N, T]``."""
     geometry = SceneGeometry.load(scene, store)
