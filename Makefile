@@ -20,7 +20,7 @@ ARGS ?=
 
 help:
 	@echo "make demo   [ASSETS=sweethome3d] [ARGS=...]  set up, then render, train a little, segment, report"
-	@echo "make small  [IMAGENET=FILE] [ARGS=...]       render for the small networks, and train them (1.5 hours)"
+	@echo "make small  [IMAGENET=FILE] [ARGS=...]       render for the small networks, and train them (2 hours)"
 	@echo "make test                                    set up, then lint, types, import rules and the quick tests"
 	@echo "make test-all                                the slow tests as well"
 	@echo "make test-blender [BLENDER=4.5.15]           the tests that render, with another Blender in its own environment"
@@ -36,15 +36,24 @@ help:
 	@echo "make bench-training [ARGS=...]               training steps beside MiVOS's published procedure"
 	@echo "make clean                                   remove the virtual environment and the runs"
 
-# The small networks: renders their clips (half an hour on two cores), then trains on them (an hour). Run it again to
-# resume. IMAGENET: a file of MobileNetV2's ImageNet weights, where torchvision cannot download them.
+SMALL_CLIPS := --quality fast --assets sweethome3d --num-meshes 400 --num-textures 200 --frames 8 --seed 1 --passes tracks \
+  --set render.width=384 --set render.height=256 --set videos_per_shard=20 --set held_out_assets=0.15
+
+# The small networks: renders their clips (40 minutes on two cores), then trains on them (70 minutes). Propagation goes on
+# with clips of `diverse`. Run it again to resume. IMAGENET: a file of MobileNetV2's ImageNet weights, where torchvision
+# cannot download them.
 small: setup
 	$(BIN)/vosforge assets install sweethome3d
-	$(BIN)/vosforge render runs/small/data --preset clips --quality fast --assets sweethome3d --num-meshes 400 \
-	  --num-textures 200 --videos 600 --frames 8 --seed 1 --passes tracks --set render.width=384 \
-	  --set render.height=256 --set videos_per_shard=20 --set held_out_every=10 --set held_out_assets=0.15
-	$(BIN)/vosforge train runs/small/data runs/small/networks --recipe small \
-	  $(if $(IMAGENET),--set s2m.imagenet=$(IMAGENET) --set propagation.imagenet=$(IMAGENET)) $(ARGS)
+	$(BIN)/vosforge render runs/small/data --preset clips --videos 600 --set held_out_every=10 $(SMALL_CLIPS)
+	$(BIN)/vosforge render runs/small/diverse --preset diverse --set scene.stride=[1,4] --videos 100 \
+	  --set held_out_every=8 $(SMALL_CLIPS)
+	$(BIN)/vosforge train runs/small/data runs/small/begun --recipe small --network propagation \
+	  $(if $(IMAGENET),--set propagation.imagenet=$(IMAGENET)) $(ARGS)
+	$(BIN)/vosforge train runs/small/diverse runs/small/networks --recipe small --network propagation \
+	  --set propagation.init=runs/small/begun/propagation.pth --set propagation.iterations=400 \
+	  --set propagation.lr=3e-4 --set propagation.warmup=20 --set propagation.average=0.99
+	$(BIN)/vosforge train runs/small/data runs/small/networks --recipe small --network s2m --network fusion \
+	  $(if $(IMAGENET),--set s2m.imagenet=$(IMAGENET)) $(ARGS)
 
 demo: setup
 ifneq ($(ASSETS),procedural)

@@ -8,7 +8,7 @@ from assets.prepared import Material, PreparedMesh, Skeleton, prepare_mesh
 from assets.shapes import FAMILIES as SHAPES
 from assets.shapes import Surface
 from assets.shapes.carved import carved
-from assets.shapes.cloth import HELD
+from assets.shapes.cloth import CLOTHS
 from assets.shapes.compound import compound, landscape
 from assets.shapes.jointed import JOINTED
 from assets.store import AssetStore
@@ -47,7 +47,7 @@ def procedural_catalog(store: AssetStore, num_meshes: int, num_textures: int, se
 def procedural_mesh(family: str, rng: np.random.Generator, store: AssetStore) -> PreparedMesh:
     """A random mesh of one family, its images put into ``store``.
 
-    ``family``: a key of `assets.shapes.FAMILIES`, of `ENDLESS`, of `assets.shapes.cloth.HELD` or, with a skeleton, of
+    ``family``: a key of `assets.shapes.FAMILIES`, of `ENDLESS`, of `assets.shapes.cloth.CLOTHS` or, with a skeleton, of
     `assets.shapes.jointed.JOINTED`.
     """
     surface, skeleton = _shape(family, rng)
@@ -65,7 +65,7 @@ def procedural_mesh(family: str, rng: np.random.Generator, store: AssetStore) ->
 
 def _shape(family: str, rng: np.random.Generator) -> tuple[Surface, Skeleton | None]:
     if family not in JOINTED:
-        return (SHAPES | ENDLESS | HELD)[family](rng), None
+        return (SHAPES | ENDLESS | CLOTHS)[family](rng), None
     shape = JOINTED[family](rng)
     return shape.surface, shape.skeleton
 

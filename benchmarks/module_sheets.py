@@ -47,7 +47,7 @@ class Sheet(NamedTuple):
     """Whether three frames of each draw are shown, instead of one."""
 
 
-IN_ROOMS: dict[str, dict[str, object]] = {"rooms": {"share": 1.0}}
+IN_ROOMS: dict[str, dict[str, object]] = {"rooms": {"share": 1.0, "ordinary": 0.8}}
 FAST: dict[str, dict[str, object]] = {"paths": {"median": 18.0, "fast": 0.45, "absent": 0.0}}
 SHEETS = {
     "light": Sheet({"light": {"sun": 0.3, "panels": 0.3, "colored": 0.2, "night": 0.2}}),
@@ -67,7 +67,7 @@ SHEETS = {
     "contact": Sheet(IN_ROOMS | {"contact": {"share": 1.0, "bend": 1.0}}),
     "physics": Sheet({"physics": {"share": 1.0, "objects": 1.0}}, moves=True),
     "cuts": Sheet({"cuts": {"share": 1.0}}, moves=True),
-    "mirrors": Sheet({"rooms": {"share": 0.5}, "contact": {}, "mirrors": {"share": 1.0}}),
+    "mirrors": Sheet({"rooms": {"share": 0.5, "ordinary": 0.8}, "contact": {}, "mirrors": {"share": 1.0}}),
     "cloth": Sheet({"cloth": {"share": 1.0}}, moves=True),
     "blur": Sheet(FAST | {"blur": {"share": 1.0, "length": (20.0, 40.0)}}),
     "rain": Sheet({"rain": {"share": 1.0, "intensity": (40.0, 100.0), "brightness": (20.0, 40.0)}}),

@@ -61,6 +61,8 @@ def stretch(spec: SceneSpec, start: int, frames: int) -> SceneSpec:
 
     Its curves are the same polynomials over the part of u in [0, 1] that is left.
     """
+    if spec.rain is not None:
+        raise VOSForgeError("a stretch of a video with rain cannot be cut out: its drops are those of the whole video")
     last = spec.render.frames - 1
     part = Polynomial([start / last, (frames - 1) / last])
     objects, distractors = (
@@ -92,6 +94,7 @@ def _object(item: ObjectSpec, part: Polynomial, start: int, frames: int) -> Obje
         moved = {name: _course(getattr(item.deformation, name), part) for name in courses}
         changes["deformation"] = item.deformation.model_copy(update=moved)
     changes["joints"] = tuple(turn.model_copy(update={"angle": _course(turn.angle, part)}) for turn in item.joints)
+    changes["morphs"] = tuple(key.model_copy(update={"weight": _course(key.weight, part)}) for key in item.morphs)
     return item.model_copy(update=changes)
 
 

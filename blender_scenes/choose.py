@@ -18,7 +18,7 @@ def assets_of(catalog: Catalog, kind: AssetKind, split: Split) -> tuple[Asset, .
 
 
 def pick(rng: np.random.Generator, assets: tuple[Asset, ...], families: Container[str] = ()) -> Asset:
-    """One of ``assets``, each as likely; of those in a category of ``families``, where there are any.
+    """One of ``assets``, each about as likely; of those in a category of ``families``, where there are any.
 
     It takes as much from ``rng`` whatever there is.
     """

@@ -45,7 +45,7 @@ class SceneGeometry:
         self.cameras = np.stack([camera_poses(spec.camera, self.frames, shift) for shift in self.instants])
         """World to camera at the instants of each frame: float64 ``[3, T, 4, 4]``."""
         self.shots = shots(spec.camera, self.frames)
-        """The shot that each frame belongs to: int64 ``[T]``. Between two of them nothing moves to anywhere."""
+        """The shot that each frame belongs to: int64 ``[T]``. From one to the next there is no flow."""
         self.simulated, self.cloths = simulated, cloths
         results = iter(() if simulated is None else simulated)
         self.poses = tuple(

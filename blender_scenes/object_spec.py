@@ -173,8 +173,8 @@ class MorphMotion(Record):
 class ClothSpec(Record):
     """How an object's mesh, a rectangle of cloth (`assets.shapes.cloth`), hangs or falls.
 
-    It is simulated where its motion begins. It meets the ground, and what keeps its place and shape all the time unless
-    it is held.
+    It is simulated where its motion begins. It meets the ground; one that falls also meets things that never move and
+    keep their shape.
     """
 
     held: Literal["side", "top", "corners", "nothing"] = "nothing"
@@ -271,4 +271,6 @@ class ObjectSpec(Record):
     def _cloth_alone(self) -> Self:
         if self.cloth is not None and (self.deformation is not None or self.joints or self.morphs):
             raise ValueError("a cloth has no deformation, joints or shape keys that move: leave these out")
+        if self.cloth is not None and self.stands:
+            raise ValueError("a cloth hangs or falls, it does not stand: leave out 'stands'")
         return self

@@ -49,6 +49,6 @@ def every(stride: int, scene: SceneSpec) -> SceneSpec:
 
 
 def fewer_cuts(camera: CameraSpec, frames: int, left: int) -> tuple[Cut, ...]:
-    """The cuts of a video of ``frames`` where ``left`` of them are shown, spread evenly: those to a shot that is."""
+    """The cuts of a video of ``frames`` of which ``left``, spread evenly, are shown; shots without a frame are gone."""
     cuts = {-(-cut.frame * (left - 1) // (frames - 1)): cut for cut in camera.cuts}
-    return tuple(cut.model_copy(update={"frame": frame}) for frame, cut in cuts.items() if frame < left)
+    return tuple(cut.model_copy(update={"frame": frame}) for frame, cut in cuts.items())

@@ -40,5 +40,5 @@ def rod(rng: np.random.Generator) -> Surface:
     return lathe(profile, COLUMNS, smooth=False).moved(turn=rotation((0, 0, 1), rng.uniform(0, np.pi)))
 
 
-HELD = {family.__name__: family for family in (cloth, rod)}
+CLOTHS = {family.__name__: family for family in (cloth, rod)}
 """What only some scenes have."""

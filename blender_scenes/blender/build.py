@@ -147,7 +147,7 @@ def _add_object(
     for material in materials:
         mesh.materials.append(material)
     obj = _link(scene, name, mesh)
-    if item.texture is not None and item.wrap == "unwrap":
+    if item.texture is not None and item.wrap == "unwrap" and item.cloth is None:  # a cloth lies flat in its own UVs
         unwrap(obj)
     return obj
 

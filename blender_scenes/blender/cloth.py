@@ -18,6 +18,8 @@ STEPS, FALLING_STEPS = 96.0, 288.0
 """At least so many steps a second; what falls needs more, or it is crushed where it lands."""
 SLOWEST_RATE = 15.0
 """Fewer frames a second are simulated as several each."""
+GRAVITY = 9.81
+"""Metres a second, each second, of scenes without physics to say so."""
 SECOND = 1000**0.5
 """Blender's cloth falls in a frame, at any frame rate, as things do in a second divided by this."""
 MASS = 0.3
@@ -62,7 +64,9 @@ def with_cloths(spec: SceneSpec, store: AssetStore) -> SceneSpec:
             pose = geometry.poses[place][1, 0]
             met = still if item.cloth.held == "nothing" else []
             floor = None if spec.ground is None else spec.ground.offset
-            shapes = simulated(item.cloth, geometry.mesh(place + 1), pose, spec.render.frames, floor, met)
+            mesh, frames = geometry.mesh(place + 1), spec.render.frames
+            gravity = GRAVITY if spec.physics is None else spec.physics.gravity
+            shapes = simulated(item.cloth, mesh, pose, frames, floor, met, gravity)
             cloth = item.cloth.model_copy(update={"shapes": store.put_array(shapes)})
             items[place] = item.model_copy(update={"cloth": cloth})
     K = len(spec.objects)
@@ -80,6 +84,7 @@ def simulated(
     frames: int,
     floor: float | None = None,
     things: list[Hull] | None = None,
+    gravity: float = GRAVITY,
 ) -> np.ndarray:
     """A cloth's vertices in its own axes, float32 ``[T, V, 3]``. It replaces what is in Blender.
 
@@ -87,7 +92,7 @@ def simulated(
     """
     clear_scene()
     scene = bpy.context.scene
-    scene.gravity = (0.0, 0.0, -9.81)
+    scene.gravity = (0.0, 0.0, -gravity)
     per = int(np.ceil(SLOWEST_RATE / cloth.rate))
     rate = cloth.rate * per
     begin = 1 + round(cloth.before * rate)

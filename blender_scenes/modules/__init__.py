@@ -81,7 +81,7 @@ DIVERSE = Modules(
     light=Light(),
     weather=Weather(),
     exposure=Exposure(),
-    rooms=Rooms(),
+    rooms=Rooms(ordinary=0.8),
     camera=Camera(),
     shapes=Shapes(carved=1.0),
     articulation=Articulated(),

@@ -9,15 +9,16 @@ from scipy.spatial.transform import Rotation
 
 from assets.catalog import Catalog
 from blender_scenes.choose import assets_of, pick
+from blender_scenes.modules.floor import before_walls, seen_on_floor
 from blender_scenes.modules.marks import amounts_of, marked
-from blender_scenes.modules.newcomers import NEAREST, stranger, with_distractor
-from blender_scenes.modules.physics import Positive, before_walls, seen_on_floor, up
+from blender_scenes.modules.newcomers import MAX_DISTRACTORS, NEAREST, stranger, with_distractor
+from blender_scenes.modules.physics import Positive, up
 from blender_scenes.modules.view import View
 from blender_scenes.object_spec import UNMADE, ClothSpec, Curve, CurveMotion, MadeMesh, ObjectSpec, SimulatedMotion
 from blender_scenes.spec import PlaneSpec, SceneSpec
 from vosforge.config import Amount, Range, Record, Share
 
-HELD = {"flag": "side", "curtain": "top", "banner": "corners", "sheet": "nothing"}
+HELD_BY = {"flag": "side", "curtain": "top", "banner": "corners", "sheet": "nothing"}
 BOUND = ("lookalikes", "camouflage")
 """Modules by which an object's look depends on something else: such objects are none of cloth."""
 BEFORE = 0.8
@@ -87,16 +88,16 @@ class Cloth(Record):
         texture = pick(rng, assets_of(assets, "texture", scene.split)).hash
         streams = rng.spawn(len(scene.objects))
         order = np.argsort([own.random() for own in streams])
-        chosen = [k for k in order.tolist() if _free(scene.objects[k])][:number] if takes else []
+        chosen = [k for k in order.tolist() if _free(scene, k)][:number] if takes else []
         weights = np.array([self.flag, self.curtain, self.banner, self.sheet])
-        kinds = {k: str(streams[k].choice(list(HELD), p=weights / weights.sum())) for k in chosen}
+        kinds = {k: str(streams[k].choice(list(HELD_BY), p=weights / weights.sum())) for k in chosen}
         if not chosen:
             return scene
         if "sheet" in kinds.values():
             if scene.ground is None:
                 ground = PlaneSpec(texture=texture, offset=offset, size=60.0, repeat=12.0)
                 scene = scene.model_copy(update={"ground": ground})
-            elif scene.backdrop is None and scene.physics is None and not any(each.stands for each in scene.objects):
+            elif scene.backdrop is None and scene.physics is None and not _stood_on(scene):
                 scene = scene.model_copy(update={"ground": scene.ground.model_copy(update={"offset": offset})})
         rate = rate if scene.physics is None else scene.physics.rate
         for k, kind in kinds.items():
@@ -111,13 +112,14 @@ class Cloth(Record):
         texture = pick(rng, assets_of(assets, "texture", scene.split)).hash
         recipe = MadeMesh(family="cloth", seed=int(rng.integers(2**53)))
         own_look, draped = rng.random() < self.own_look, rng.random() < self.draped
+        draped &= len(scene.distractors) < MAX_DISTRACTORS
         aspect = float(rng.uniform(*ASPECTS[kind]))
         sides = size * np.array([1.0, aspect]) / max(aspect, 1.0)
         if kind == "sheet":
-            place, angles, cloth, others = self._falling(rng, scene, sides, draped, assets)
+            place, angles, cloth, others = self._falling(rng, scene, k, sides, draped, assets)
         else:
-            place, angles, cloth, others = self._hanging(rng, scene, sides, kind)
-        cloth |= {"seed": int(rng.integers(2**31)), "stiffness": stiffness, "rate": rate, "held": HELD[kind]}
+            place, angles, cloth, others = self._hanging(rng, scene, k, sides, kind)
+        cloth |= {"seed": int(rng.integers(2**31)), "stiffness": stiffness, "rate": rate, "held": HELD_BY[kind]}
         item = scene.objects[k].model_copy(
             update={
                 "mesh": UNMADE,
@@ -130,6 +132,7 @@ class Cloth(Record):
                 "motion": _resting(place, angles, np.sqrt(2) * sides[[0, 0, 1]]),  # of a square with a diagonal of 1
                 "deformation": None,
                 "joints": (),
+                "morphs": (),
                 "stands": False,
                 "cloth": ClothSpec.model_validate(cloth),
             }
@@ -147,10 +150,10 @@ class Cloth(Record):
             scene = with_distractor(scene, other)
         return scene
 
-    def _hanging(self, rng: np.random.Generator, scene: SceneSpec, sides: np.ndarray, kind: str) -> Placed:
-        """Where something hangs that is seen for as long as possible, facing the camera more or less."""
+    def _hanging(self, rng: np.random.Generator, scene: SceneSpec, k: int, sides: np.ndarray, kind: str) -> Placed:
+        """Where object ``k`` hangs and is seen for as long as possible, facing the camera more or less."""
         width, height = sides
-        view, score = View(scene), _score(scene)
+        view, score = View(scene), _score(scene, k)
         found = []
         for _ in range(REDRAWS):
             spot = np.array([*rng.uniform(-0.5, 0.5, 2) * view.half, rng.uniform(*self.depth)])
@@ -188,11 +191,11 @@ class Cloth(Record):
         return Placed(place, angles, cloth, (rod,))
 
     def _falling(
-        self, rng: np.random.Generator, scene: SceneSpec, sides: np.ndarray, draped: bool, assets: Catalog
+        self, rng: np.random.Generator, scene: SceneSpec, k: int, sides: np.ndarray, draped: bool, assets: Catalog
     ) -> Placed:
-        """Where a sheet is let go above the floor, or above something that stands on it."""
+        """Where object ``k`` is let go as a sheet above the floor, or above something that stands on it."""
         assert scene.ground is not None
-        floor, reach, score = scene.ground.offset, float(sides.max()) / 2, _score(scene)
+        floor, reach, score = scene.ground.offset, float(sides.max()) / 2, _score(scene, k)
         found = []
         for _ in range(REDRAWS):
             place = seen_on_floor(rng, scene, floor)
@@ -214,18 +217,27 @@ class Cloth(Record):
         return Placed(place + up(high + above), angles, cloth, (below,))
 
 
-def _free(item: ObjectSpec) -> bool:
-    """Whether an object may become cloth."""
-    return not isinstance(item.motion, SimulatedMotion) and not any(amounts_of(item, name) for name in BOUND)
+def _free(scene: SceneSpec, k: int) -> bool:
+    """Whether object ``k`` may become cloth."""
+    item, copied = scene.objects[k], (amounts_of(scene, "lookalikes") or {}).get("original")
+    bound = k + 1 == copied or any(trait.module in BOUND for trait in item.traits)
+    return not bound and not isinstance(item.motion, SimulatedMotion)
 
 
-def _score(scene: SceneSpec) -> Callable[[np.ndarray], float]:
-    """How good a place in the world is: the share of the video in which it is seen, and not behind an object's middle.
+def _stood_on(scene: SceneSpec) -> bool:
+    """Whether anything stands on the ground."""
+    return any(item.stands for item in (*scene.objects, *scene.distractors))
 
-    Places that are far away are half as good.
+
+def _score(scene: SceneSpec, k: int) -> Callable[[np.ndarray], float]:
+    """How good a place in the world is for object ``k``: in which share of the video it is seen there.
+
+    What is behind the middle of another object is not seen. Places that are far away are half as good.
     """
     view = View(scene)
-    others = [item for item in scene.objects if _free(item)]
+    others = [
+        item for place, item in enumerate(scene.objects) if place != k and not isinstance(item.motion, SimulatedMotion)
+    ]
     before = [(view.places(item), view.radius(item)) for item in others]
 
     def score(place: np.ndarray) -> float:

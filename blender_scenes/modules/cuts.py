@@ -8,9 +8,8 @@ from pydantic import Field
 
 from assets.catalog import Catalog
 from blender_scenes.geometry import plane_corners, planes_of
-from blender_scenes.modules.blur import centres
 from blender_scenes.modules.marks import marked
-from blender_scenes.modules.view import MEAN_AREA, View, mean_square
+from blender_scenes.modules.view import MEAN_AREA, View, centres, mean_square, solids
 from blender_scenes.object_spec import BakedMotion, Curve, SimulatedMotion
 from blender_scenes.spec import CameraSpec, Cut, LookAtMotion, SceneSpec
 from blender_scenes.trajectories import focal_lengths, motion_poses, object_poses
@@ -43,7 +42,7 @@ NEAREST, FARTHEST = 1.5, 30.0
 
 @dataclass(frozen=True)
 class _Stage:
-    """Where the N objects and distractors of a scene are, at T frames; the first K are labelled."""
+    """Where the N solid things of a scene are, at T frames; the first K are labelled."""
 
     scene: SceneSpec
     places: np.ndarray
@@ -54,7 +53,7 @@ class _Stage:
     @classmethod
     def of(cls, scene: SceneSpec) -> "_Stage":
         """That of a scene."""
-        items, T = (*scene.objects, *scene.distractors), scene.render.frames
+        items, T = solids(scene), scene.render.frames
         scales = [
             np.tile(item.motion.scale, (T, 1))
             if isinstance(item.motion, SimulatedMotion)

@@ -9,7 +9,7 @@ from pydantic import Field
 from assets.catalog import Catalog
 from blender_scenes.geometry import mirror_pose
 from blender_scenes.modules.marks import marked
-from blender_scenes.modules.view import centres
+from blender_scenes.modules.view import centres, solids
 from blender_scenes.spec import MirrorSpec, SceneSpec
 from blender_scenes.trajectories import camera_poses, focal_lengths, object_poses
 from vosforge.config import Range, Record, Share
@@ -50,7 +50,7 @@ class Stage:
     @classmethod
     def of(cls, scene: SceneSpec) -> "Stage":
         """That of a drawn scene; what moves by physics flies and slides on here, as if nothing held it back."""
-        frames, items = scene.render.frames, (*scene.objects, *scene.distractors)
+        frames, items = scene.render.frames, solids(scene)
         at = np.unique(np.linspace(0, frames - 1, INSTANTS).round().astype(int))
         scales = [
             np.tile(max(item.motion.scale), frames)

@@ -14,7 +14,7 @@ from blender_scenes.spec import RainSpec, SceneSpec
 from vosforge.config import Amount, Range, Record, Share
 
 RATE = 24.0
-"""Frames a second of scenes that have no physics to say so."""
+"""Frames a second of scenes without physics or cloth to say so."""
 EXPOSURE = 1 / 60
 """Seconds: how long a camera's shutter is open where nothing in the scene is blurred by it."""
 
@@ -38,7 +38,8 @@ class Rain(Record):
         ranges = np.log(self.intensity), np.log(np.maximum(self.brightness, 1e-3))
         intensity, brightness = (float(np.exp(rng.uniform(*ends))) for ends in ranges)
         wind, angle = float(rng.uniform(0, self.wind)), float(rng.uniform(0, 2 * np.pi))
-        rate = scene.physics.rate if scene.physics else RATE
+        hung = (item.cloth.rate for item in scene.objects if item.cloth)
+        rate = scene.physics.rate if scene.physics else next(hung, RATE)
         rain = RainSpec(
             intensity=intensity,
             wind=(wind * np.cos(angle), wind * np.sin(angle)),

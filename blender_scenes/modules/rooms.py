@@ -33,7 +33,7 @@ class Rooms(Record):
     photos: Annotated[Share, Field(description="share of rooms whose walls are photos that shine by themselves")] = 0.3
     ordinary: Annotated[
         Share, Field(description="share of rooms with floors and walls as one lives with, where the catalog has such")
-    ] = 0.8
+    ] = 0.0
     floor: Annotated[Range[float], Field(description="height of the floor in metres")] = (-2.6, -1.4)
     side: Annotated[Range[Amount], Field(description="metres from the middle to a side wall")] = (3.0, 7.0)
     back: Annotated[Range[Amount], Field(description="metres from the origin to the back wall")] = (6.5, 12.0)

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from blender_scenes.modules.floor import REACH
 from blender_scenes.object_spec import BakedMotion, CurveMotion, ObjectSpec, SimulatedMotion
 from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import evaluate, fit_spline, focal_lengths, motion_poses, object_poses
@@ -103,14 +104,23 @@ class View:
 
 
 def centres(item: ObjectSpec, scene: SceneSpec) -> np.ndarray:
-    """An object's centre at each frame, ``[T, 3]``; of one not simulated yet, as it falls and slides on."""
+    """An object's centre at each frame, ``[T, 3]``; of one not simulated yet, as it falls and slides on, or lies."""
     motion, physics = item.motion, scene.physics
     if not isinstance(motion, SimulatedMotion) or physics is None:
         return object_poses(item, scene.render.frames)[:, :3, 3]
+    if motion.settled:
+        x, y, _ = motion.location
+        return np.tile([x, y, physics.floor + REACH * max(motion.scale)], (scene.render.frames, 1))
     seconds = np.arange(scene.render.frames)[:, None] / physics.rate
     path = np.array(motion.location) + seconds * np.array(motion.velocity)
     path[:, 2] = np.maximum(path[:, 2] - physics.gravity / 2 * seconds[:, 0] ** 2, physics.floor)
     return path
+
+
+def solids(scene: SceneSpec) -> tuple[ObjectSpec, ...]:
+    """All objects, then the distractors that can hide something: not the rods that cloth hangs on."""
+    thick = (item for item in scene.distractors if item.made is None or item.made.family != "rod")
+    return (*scene.objects, *thick)
 
 
 def mean_square(scales: np.ndarray) -> np.ndarray:

@@ -136,8 +136,9 @@ def boxes(mask: np.ndarray, num_objects: int) -> np.ndarray:
 
 
 def cuts_of(scene: Mapping[str, Any], frames: int) -> tuple[int, ...]:
-    """The frames of a SceneSpec, as JSON, that are the first after a cut; none in most. Raises ValueError for others
-    than there are in a video of ``frames``.
+    """The frames of a SceneSpec, as JSON, that are the first after a cut; none in most.
+
+    Raises ValueError where a video of ``frames`` has no such frame.
     """
     cuts = tuple(cut["frame"] for cut in scene.get("camera", {}).get("cuts", ()))
     if not all(type(cut) is int and 0 < cut < frames for cut in cuts):

@@ -2,6 +2,7 @@
 
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
@@ -12,7 +13,10 @@ from blender_scenes.describe import scene_quantities
 from blender_scenes.geometry import SceneGeometry, moved
 from blender_scenes.making import with_meshes
 from blender_scenes.modules import Modules
-from blender_scenes.modules.cloth import HELD, Cloth
+from blender_scenes.modules.camouflage import Camouflage
+from blender_scenes.modules.cloth import HELD_BY, Cloth
+from blender_scenes.modules.deformation import Deforming
+from blender_scenes.modules.lookalikes import Lookalikes
 from blender_scenes.modules.marks import amounts_of
 from blender_scenes.modules.physics import Physics
 from blender_scenes.modules.view import View
@@ -72,7 +76,7 @@ def test_what_is_drawn_is_what_it_says_over_20_seeds(paper_catalog):
                 assert item == plain
                 continue
             kinds.append(drawn["kind"])
-            assert item.category == drawn["kind"] and item.cloth.held == HELD[drawn["kind"]] and not item.rigid
+            assert item.category == drawn["kind"] and item.cloth.held == HELD_BY[drawn["kind"]] and not item.rigid
             width, _, height = (axis[0] for axis in item.motion.scale.axes)
             assert max(width, height) / np.sqrt(2) == pytest.approx(drawn["size"], abs=1e-3)
             longest.append(drawn["size"])
@@ -88,7 +92,7 @@ def test_what_is_drawn_is_what_it_says_over_20_seeds(paper_catalog):
         rods = [item for item in on.distractors if item.category == "rod"]
         assert len(below) + len(rods) == len(on.distractors) - len(off.distractors)
         assert len(rods) == sum(item.category != "sheet" for _, item in cloths(on))
-    assert set(kinds) == set(HELD) and 0.15 < np.mean(np.array(kinds) == "sheet") < 0.6
+    assert set(kinds) == set(HELD_BY) and 0.15 < np.mean(np.array(kinds) == "sheet") < 0.6
     assert np.mean(np.array(numbers) == 2) == pytest.approx(0.3, abs=0.2) and set(numbers) == {1, 2}
     assert 0.2 < np.mean(draped) < 0.8 and 1.1 <= min(longest) < 1.4 and 1.9 < max(longest) <= 2.2
 
@@ -108,6 +112,25 @@ def test_what_moves_by_physics_is_no_cloth_and_gives_it_its_rate(paper_catalog):
     assert found > 2
 
 
+def test_what_others_depend_on_is_no_cloth_and_cloth_has_no_shape_keys(paper_catalog):
+    def become_cloth(assets, **others):
+        for index in range(20):
+            scene = draw(assets, Modules(**others, cloth=Cloth(share=1.0)), index, "basic")
+            yield scene, type(scene).model_validate_json(scene.model_dump_json()).objects
+
+    for _, items in become_cloth(paper_catalog, camouflage=Camouflage(share=0.5)):
+        assert not any(item.cloth and amounts_of(item, "camouflage") is not None for item in items)
+    for scene, items in become_cloth(paper_catalog, lookalikes=Lookalikes(none=0.0)):
+        original = items[amounts_of(scene, "lookalikes")["original"] - 1]
+        assert not any(item.cloth for item in (original, *items) if item is original or amounts_of(item, "lookalikes"))
+    with_keys = type(paper_catalog).of(
+        [asset.model_copy(update={"morphs": 3 * (asset.kind == "mesh")}) for asset in paper_catalog.assets]
+    )
+    keys = Deforming(share=0.0, morphs=1.0)
+    assert any(item.cloth for _, items in become_cloth(with_keys, deformation=keys) for item in items)
+    assert any(item.morphs for _, items in become_cloth(with_keys, deformation=keys) for item in items)
+
+
 def test_cloth_is_stored_only_where_there_is_some_and_stands_alone(paper_catalog):
     plain, scene = (draw(paper_catalog, modules, 0, "basic") for modules in (Modules(), ALWAYS))
     assert '"cloth"' not in plain.model_dump_json()
@@ -115,6 +138,8 @@ def test_cloth_is_stored_only_where_there_is_some_and_stands_alone(paper_catalog
     item = cloths(scene)[0][1]
     with pytest.raises(ValueError, match="no deformation, joints or shape keys"):
         type(item).model_validate(item.model_dump() | {"deformation": Deformation().model_dump()})
+    with pytest.raises(ValueError, match="it does not stand"):
+        type(item).model_validate(item.model_dump() | {"stands": True})
     assert every(3, scene).objects[cloths(scene)[0][0] - 1].cloth.rate == pytest.approx(item.cloth.rate / 3)
 
 
@@ -176,7 +201,7 @@ def test_every_cloth_deforms_keeps_its_edges_stays_in_view_and_above_the_floor(b
     print(sorted(zip(np.round(deformed, 3), kinds, strict=True))[:5], max(strained), min(seen))
     assert min(deformed) > 0.02 and max(strained) < 0.2 and min(seen) > 0.5
     if scenes == 20:
-        assert set(kinds) == set(HELD) and np.median(deformed) > 0.05
+        assert set(kinds) == set(HELD_BY) and np.median(deformed) > 0.05
 
 
 @pytest.mark.blender
@@ -204,6 +229,30 @@ def test_frames_without_a_stride_are_those_between(blender, catalog, store):
         places.append(moved(geometry.cloths[item.cloth.shapes].astype(float), geometry.poses[number - 1][1, 0]))
     assert len(places[1]) == 5
     assert np.linalg.norm(places[0][::2] - places[1], axis=2).mean() < 0.1
+
+
+@pytest.mark.blender
+def test_an_image_lies_flat_on_cloth(blender, catalog, store, tmp_path):
+    """All of its eight stripes are seen, and not two of them drawn out."""
+    stripes = np.full((256, 256, 3), 255, np.uint8)
+    stripes[:, :, 0] = np.arange(256) // 32 * 22
+    image = store.put_image(cv2.imencode(".png", cv2.cvtColor(stripes, cv2.COLOR_HSV2BGR))[1].tobytes(), ".png")
+    config = PRESETS["basic"].model_copy(update={"modules": HANGING, "world": 0.0})
+    settings = RenderSettings(width=96, height=64, frames=2, samples=2)
+    scene = sample_scene(config, settings, catalog, seed=4, index=0, split="train")
+    number, item = cloths(scene)[0]
+    items = [*scene.objects]
+    items[number - 1] = item.model_copy(update={"texture": image})
+    scene = scene.model_copy(update={"objects": tuple(items)})
+    striped = catalog.of_kind("texture")[0].model_copy(update={"hash": image})
+    (catalog + type(catalog).of([striped])).save(tmp_path / "catalog.jsonl")
+    job = {"do": "render", "spec": scene.model_dump_json(), "store": str(store.root), "gates": False, "renderer": None}
+    job |= {"catalog": str(tmp_path / "catalog.jsonl"), "staged": str(tmp_path / "video.h5")}
+    assert isinstance(list(blender.run(job))[-1], Done)
+    video = ShardSet(tmp_path / "video.h5").video(scene.video_id)
+    seen = cv2.cvtColor(video.frame(0), cv2.COLOR_RGB2HSV)[video.mask(0) == number]
+    shares = np.bincount((seen[:, 0] + 11) // 22 % 8, minlength=8) / len(seen)
+    assert len(seen) > 50 and (shares > 0.03).sum() >= 6, shares
 
 
 @pytest.mark.blender

@@ -17,6 +17,7 @@ from blender_scenes.modules.marks import amounts_of
 from blender_scenes.modules.physics import Physics
 from blender_scenes.modules.piles import Pile
 from blender_scenes.modules.toss import Toss
+from blender_scenes.modules.view import centres
 from blender_scenes.spec import SceneSpec
 from blender_scenes.trajectories import camera_poses, euler_matrices, intrinsics
 from render.farm.events import Done
@@ -40,6 +41,13 @@ def catalog(store, paper_catalog):
 def piles(catalog, count=20, pile=PILES):
     modules = Modules(distractors=Distractors(share=1.0), physics=pile)
     return [draw(catalog, modules, n) for n in range(count)]
+
+
+def test_later_modules_take_piles_to_lie_still(paper_catalog):
+    for scene in piles(paper_catalog):
+        lying = [item for item in in_pile(scene) if item.motion.settled]
+        paths = np.stack([centres(item, scene) for item in lying]) - [0.0, 0.0, scene.physics.floor]
+        assert (paths == paths[:, :1]).all() and paths[..., 2].min() > 0 and paths[..., 2].max() < 2
 
 
 def in_pile(scene):

@@ -5,7 +5,7 @@ import pytest
 
 from assets.catalog import Catalog
 from blender_scenes.geometry import SceneGeometry
-from blender_scenes.modules import Modules
+from blender_scenes.modules import DIVERSE, Modules
 from blender_scenes.modules.contact import Contact
 from blender_scenes.modules.light import Light
 from blender_scenes.modules.marks import amounts_of
@@ -116,7 +116,8 @@ def test_ordinary_rooms_have_floors_and_walls_of_their_own_kind(paper_catalog):
         walls = {names[plane.texture] for plane in (scene.backdrop, *scene.walls)}
         assert names[scene.ground.texture] in {"tiles", "soil"}
         assert walls <= ({"hills"} if amounts_of(scene, "rooms")["photos"] else {"plaster", "concrete"})
-        default = draw(named, Modules(rooms=Rooms(share=1.0)), n)
-        assert default in (scene, any_texture)
-        ordinary += default == scene
+        assert draw(named, Modules(rooms=Rooms(share=1.0)), n) == any_texture, "settings of earlier versions name none"
+        some = draw(named, Modules(rooms=Rooms(share=1.0, ordinary=DIVERSE.rooms.ordinary)), n)
+        assert some in (scene, any_texture)
+        ordinary += some == scene
     assert 0.6 <= ordinary / len(SCENES) < 1

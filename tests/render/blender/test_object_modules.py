@@ -8,7 +8,7 @@ import pytest
 from blender_scenes.geometry import SceneGeometry, moved
 from blender_scenes.modules.articulation import Articulated
 from blender_scenes.modules.camouflage import Camouflage
-from blender_scenes.modules.cloth import HELD, Cloth
+from blender_scenes.modules.cloth import HELD_BY, Cloth
 from blender_scenes.modules.contact import Contact
 from blender_scenes.modules.deformation import Deforming
 from blender_scenes.modules.distractors import Distractors
@@ -70,7 +70,7 @@ def test_cloth(show):
     _, off, before = show(3)
     spec, on, masks = show(3, cloth=Cloth(share=1.0, two=0.0, sheet=0.0))
     (number,) = (k for k, item in enumerate(spec.objects, start=1) if item.cloth)
-    assert spec.objects[number - 1].category in HELD and (masks == number).any()
+    assert spec.objects[number - 1].category in HELD_BY and (masks == number).any()
     assert ((masks == before) | (masks == number) | (before == number) | (masks == 0)).all()
     assert (np.abs(on - off).max(axis=3)[masks == number] > 20).mean() > 0.5
 

@@ -141,7 +141,7 @@ def test_an_interrupted_run_leaves_no_process_and_whole_files_and_goes_on(
     root, marker = tmp_path / "data", f"VOSFORGE_TEST_RUN={tmp_path.name}-{how}"
     root.mkdir()
     catalog.save(root / "catalog.jsonl")
-    config = small_config.model_copy(update={"videos": 30, "videos_per_shard": 2})
+    config = small_config.model_copy(update={"videos": 16, "videos_per_shard": 2})
     (root / "dataset.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     key, value = marker.split("=")
     command = [sys.executable, "-m", "tools.cli", "render", str(root), "--workers", "2", *part]
@@ -180,5 +180,5 @@ def test_an_interrupted_run_leaves_no_process_and_whole_files_and_goes_on(
             video.verify()
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert finished.returncode == 0, finished.stderr
-    assert [row.id for row in ShardSet(root).videos] == [f"{index:06d}" for index in range(30)]
+    assert [row.id for row in ShardSet(root).videos] == [f"{index:06d}" for index in range(16)]
     assert not list(root.rglob(f"{UNFINISHED}*"))
