@@ -174,11 +174,16 @@ def replayed(spec: SceneSpec, store: AssetStore) -> SceneSpec:
 
 
 def shape(item: ObjectSpec, mesh: PreparedMesh, u: float, store: AssetStore | None = None) -> np.ndarray:
-    """The vertices of an object's mesh at time ``u``: its joints turn, then it deforms. Those of a cloth are stored."""
+    """The vertices of an object's mesh at time ``u``: shape keys are added, joints turn, then it deforms.
+
+    Those of a cloth are stored.
+    """
     if item.cloth is not None:
         shapes = store.array(item.cloth.shapes)
         return shapes[round(u * (len(shapes) - 1))].astype(float)
     vertices = mesh.vertices.astype(float)
+    for key in item.morphs:
+        vertices = vertices + at(key.weight, u) * mesh.morphs[key.morph]
     if item.joints:
         vertices = np.array([skinned(vertex, item, mesh, place, u) for place, vertex in enumerate(vertices)])
     return vertices if item.deformation is None else bent(vertices, item.deformation, u)

@@ -1,6 +1,7 @@
 """Pairs of renders of one draw, with and without a module: what differs is what it claims, and masks stay exact."""
 
 import itertools
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -164,6 +165,20 @@ def test_models_that_move_in_their_bones(show, store, catalog):
     assert all(item.mesh == bones["hash"] and item.joints for item in spec.objects)
     check_masks(spec, store, bent)
     assert (bent != masks).sum() > 0.05 * (masks > 0).sum() and np.abs(moving - still).max() > 30
+
+
+def test_models_whose_shape_keys_come_and_go(show, store, catalog):
+    """A model of the catalog takes on other shapes, and its mask is that of what it becomes."""
+    model = next(asset for asset in catalog.of_kind("mesh") if not asset.joints)
+    mesh = store.mesh(model.hash)
+    keys = np.stack([mesh.vertices * stretch for stretch in ((0.8, 0, 0), (0, 0.8, 0), (0, 0, 0.8))]).astype(np.float32)
+    keyed = model.model_copy(update={"hash": store.put_mesh(replace(mesh, morphs=keys)), "morphs": 3})
+    assets = Catalog.of([keyed, *(asset for asset in catalog.assets if asset.kind != "mesh")])
+    _, still, masks = show(3, assets=assets)
+    spec, growing, grown = show(3, assets=assets, deformation=Deforming(share=0.0, morphs=1.0))
+    assert all(item.mesh == keyed.hash and item.morphs for item in spec.objects)
+    check_masks(spec, store, grown, t=1)
+    assert (grown != masks).sum() > 0.05 * (masks > 0).sum() and np.abs(growing - still).max() > 30
 
 
 @pytest.mark.parametrize(("index", "length"), [(3, 0.0), (3, 25.0), pytest.param(0, 0.0, marks=pytest.mark.slow)])
