@@ -83,7 +83,7 @@ def test_what_another_renderer_began_is_not_gone_on_with_unless_allowed(tmp_path
     ):
         render_dataset(dataset, store, Resources(workers=1))
     assert dataset.missing() == [1]
-    render_dataset(dataset, store, Resources(workers=1, any_renderer=True))
+    render_here(dataset, store, Resources(workers=1, any_renderer=True))
     assert len({video.attributes["renderer"] for video in ShardSet(dataset.root)}) == 2
 
 
@@ -130,7 +130,7 @@ PART = ("--part", "1/1")
     [
         (signal.SIGTERM, ()),
         (signal.SIGKILL, ()),
-        (signal.SIGTERM, PART),
+        pytest.param(signal.SIGTERM, PART, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, (), marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, PART, marks=pytest.mark.slow),
     ],

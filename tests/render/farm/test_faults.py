@@ -105,7 +105,8 @@ def test_a_node_that_is_lost_costs_no_video(tmp_path, ray_cluster):
     assert wait_for(lambda: not second.processes, 30), second.processes
 
 
-@pytest.mark.parametrize("seconds", [0.0, pytest.param(1.5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 1.5])
 def test_a_node_that_is_lost_while_a_worker_of_it_is_replaced_costs_no_video(tmp_path, ray_cluster, seconds):
     """The replacement is not placed yet, or starts.
 

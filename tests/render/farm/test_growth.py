@@ -43,7 +43,7 @@ def counted(monkeypatch, root, videos):
 
 
 def test_a_video_costs_the_driver_as_much_among_twice_as_many(tmp_path, monkeypatch):
-    few, many = (counted(monkeypatch, tmp_path / str(videos), videos) for videos in (100, 200))
+    few, many = (counted(monkeypatch, tmp_path / str(videos), videos) for videos in (60, 120))
     assert few.keys() == many.keys() == {"files", "messages"}
     for name in few:
         assert many[name] <= 1.05 * few[name], (few, many)
