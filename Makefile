@@ -39,8 +39,8 @@ help:
 SMALL_CLIPS := --quality fast --assets sweethome3d --num-meshes 400 --num-textures 200 --frames 8 --seed 1 --passes tracks \
   --set render.width=384 --set render.height=256 --set videos_per_shard=20 --set held_out_assets=0.15
 
-# The small networks: renders their clips (40 minutes on two cores), then trains on them (70 minutes). Propagation goes on
-# with clips of `diverse`. Run it again to resume. IMAGENET: a file of MobileNetV2's ImageNet weights, where torchvision
+# The small networks: renders their clips (40 minutes on two cores), then trains on them (70 minutes), propagation at last
+# on clips of `diverse`. Run it again to resume. IMAGENET: a file of MobileNetV2's ImageNet weights, where torchvision
 # cannot download them.
 small: setup
 	$(BIN)/vosforge assets install sweethome3d

@@ -11,7 +11,7 @@ with extra("render", "procedural shapes need manifold3d"):
 
 WELDED = 1e-7
 """Vertices nearer than this to one another are one."""
-LEAST_VOLUME = 0.15
+MIN_VOLUME = 0.15
 """A cut that leaves less than this share of the solid is left out."""
 
 
@@ -21,7 +21,7 @@ def carved(rng: np.random.Generator) -> Surface:
     hollow = rng.random() < 0.25
     cutters = [_inside(body, rng)] if hollow else [_cutter(body, rng) for _ in range(int(rng.integers(1, 6)))]
     solid = _manifold(body)
-    least, inner = LEAST_VOLUME * solid.volume(), {}
+    least, inner = MIN_VOLUME * solid.volume(), {}
     slot = int(rng.random() < 0.5)
     for cutter in cutters:
         tool = _manifold(cutter)

@@ -12,7 +12,7 @@ from blender_scenes.spec import SceneSpec
 from vosforge.config import Amount, Range, Record, Share
 
 KINDS = ("bend", "twist", "wave")
-MOST_MORPHS = 3
+MAX_MOVING_MORPHS = 3
 
 
 class Deforming(Record):
@@ -67,7 +67,7 @@ class Deforming(Record):
 
     def _morphing(self, item: ObjectSpec, count: int, rng: np.random.Generator, frames: int) -> ObjectSpec:
         """The object with one to three of its ``count`` shape keys coming and going."""
-        chosen = rng.permutation(count)[: int(rng.integers(1, MOST_MORPHS + 1))]
+        chosen = rng.permutation(count)[: int(rng.integers(1, MAX_MOVING_MORPHS + 1))]
         morphs = tuple(
             MorphMotion(
                 morph=int(morph),

@@ -1,4 +1,4 @@
-"""Cloth hangs and falls as it is drawn to, and is simulated once: by the same bytes anywhere, replayed for ever."""
+"""Cloth hangs and falls as it is drawn to, and is simulated once: by the same bytes anywhere."""
 
 import shutil
 
