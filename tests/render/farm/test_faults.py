@@ -131,6 +131,7 @@ def test_a_node_that_is_lost_while_a_worker_of_it_is_replaced_costs_no_video(tmp
         check(run, tmp_path, 200)
 
 
+@pytest.mark.slow
 def test_a_run_whose_only_node_is_lost_ends_and_can_be_resumed(tmp_path):
     mark = f"VOSFORGE_TEST_RUN={tmp_path.name}"
     with farm(None, tmp_path, 100) as run:
