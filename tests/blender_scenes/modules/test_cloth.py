@@ -19,6 +19,7 @@ from blender_scenes.modules.deformation import Deforming
 from blender_scenes.modules.lookalikes import Lookalikes
 from blender_scenes.modules.marks import amounts_of
 from blender_scenes.modules.physics import Physics
+from blender_scenes.modules.rain import Rain
 from blender_scenes.modules.view import View
 from blender_scenes.object_spec import Deformation
 from blender_scenes.sample import PRESETS, sample_scene
@@ -121,14 +122,20 @@ def test_what_others_depend_on_is_no_cloth_and_cloth_has_no_shape_keys(paper_cat
     for _, items in become_cloth(paper_catalog, camouflage=Camouflage(share=0.5)):
         assert not any(item.cloth and amounts_of(item, "camouflage") is not None for item in items)
     for scene, items in become_cloth(paper_catalog, lookalikes=Lookalikes(none=0.0)):
-        original = items[amounts_of(scene, "lookalikes")["original"] - 1]
-        assert not any(item.cloth for item in (original, *items) if item is original or amounts_of(item, "lookalikes"))
+        assert items[amounts_of(scene, "lookalikes")["original"] - 1].cloth is None
+        assert not any(item.cloth for item in items if amounts_of(item, "lookalikes") is not None)
     with_keys = type(paper_catalog).of(
         [asset.model_copy(update={"morphs": 3 * (asset.kind == "mesh")}) for asset in paper_catalog.assets]
     )
     keys = Deforming(share=0.0, morphs=1.0)
     assert any(item.cloth for _, items in become_cloth(with_keys, deformation=keys) for item in items)
     assert any(item.morphs for _, items in become_cloth(with_keys, deformation=keys) for item in items)
+
+
+def test_rain_falls_by_the_clock_of_cloth(paper_catalog):
+    for index in range(5):
+        scene = draw(paper_catalog, Modules(cloth=Cloth(share=1.0), rain=Rain(share=1.0)), index, "basic")
+        assert scene.rain.rate == cloths(scene)[0][1].cloth.rate
 
 
 def test_cloth_is_stored_only_where_there_is_some_and_stands_alone(paper_catalog):
