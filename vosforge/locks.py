@@ -14,6 +14,7 @@ import socket
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -122,7 +123,7 @@ def _is_leased(folder: Path, name: str, own: str) -> bool:
 
 @contextmanager
 def _lease(path: Path, busy: str) -> Iterator[None]:
-    mine = json.dumps({"host": _host(), "pid": os.getpid()})
+    mine = json.dumps({"host": _host(), "pid": os.getpid(), "id": uuid.uuid4().hex})
     with attempting(f"write to {path.parent}"):
         _take(path, mine, busy)
     ended = threading.Event()
@@ -170,7 +171,10 @@ def _alive(path: Path, holder: str, now: float) -> bool:
         return False
     if host == _host() and Path("/proc/self").exists() and not Path(f"/proc/{pid}").exists():
         return False
-    return now - path.stat().st_mtime < STALE_SECONDS
+    try:
+        return now - path.stat().st_mtime < STALE_SECONDS
+    except FileNotFoundError:  # it ended since its lease was read
+        return False
 
 
 def _held(path: Path) -> str | None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -126,6 +127,23 @@ def test_rivals_exclude_each_other_and_others_do_not(tmp_path, monkeypatch, lock
         pass
 
 
+def test_a_lease_that_ends_while_another_process_reads_it_is_free(tmp_path, monkeypatch):
+    refuse_locks(monkeypatch)
+    read, ends = locks._held, [True]
+
+    def held(path):
+        holder = read(path)
+        if holder is not None and ends:
+            ends.pop()
+            path.unlink()
+        return holder
+
+    (tmp_path / ".lease").write_text(json.dumps({"host": "elsewhere", "pid": 1}))
+    monkeypatch.setattr(locks, "_held", held)
+    with one_writer(tmp_path, "rendering into"):
+        assert not ends
+
+
 @pytest.mark.parametrize("locks_work", [True, False])
 def test_processes_take_turns(tmp_path, monkeypatch, locks_work):
     if not locks_work:
@@ -141,9 +159,6 @@ def test_processes_take_turns(tmp_path, monkeypatch, locks_work):
             time.sleep(0.02)
             inside.remove(number)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4), timeout=60))
     assert most == [1] * 4
