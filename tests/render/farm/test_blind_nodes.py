@@ -36,8 +36,8 @@ def flaky(bucket):
 
 
 @pytest.fixture
-def blind(tmp_path, flaky, monkeypatch):
-    """A cluster with two nodes that see neither the driver's folder nor the project's code."""
+def blind(tmp_path, flaky, monkeypatch, request):
+    """A cluster with nodes of these names that see neither the driver's folder nor the project's code."""
     if subprocess.run([*OWN_MOUNTS, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine permits no mount namespaces")
     driver = tmp_path / "driver"
@@ -48,7 +48,7 @@ def blind(tmp_path, flaky, monkeypatch):
         tempfile.TemporaryDirectory(prefix="ray-", dir=short_folder()) as folder,
         Cluster(Path(folder), cores=0) as nodes,
     ):
-        for name in ("one", "two"):
+        for name in request.param:
             nodes.add(1, prefix=hiding([driver, *HIDDEN]), environment={"VOSFORGE_CACHE": str(tmp_path / name)})
         for node in nodes.nodes[1:]:
             seen = Path(f"/proc/{node.raylet}/root")
@@ -68,6 +68,7 @@ def run(nodes, *command: str) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("blind", [("one", "two")], indirect=True)
 def test_nodes_without_a_shared_folder_fill_a_data_set_on_a_store_that_fails(bucket, blind, flaky):
     url = f"{bucket}/farm"
     driver = run(blind, "benchmarks.farm", url, "--videos=40", "--per-shard=8", "--workers=2")
@@ -87,14 +88,16 @@ def test_nodes_without_a_shared_folder_fill_a_data_set_on_a_store_that_fails(buc
 
 
 @pytest.mark.blender
+@pytest.mark.parametrize("blind", [("one",), pytest.param(("one", "two"), marks=pytest.mark.slow)], indirect=True)
 def test_assets_and_code_reach_nodes_without_a_shared_folder(bucket, blind, flaky, tmp_path):
-    url = f"{bucket}/rendered"
-    small = ["--videos=4", "--frames=3", "--num-meshes=4", "--num-textures=3", "--set=videos_per_shard=2"]
+    url, nodes = f"{bucket}/rendered", blind.nodes[1:]
+    small = [f"--videos={2 * len(nodes)}", "--frames=3", "--num-meshes=4", "--num-textures=3"]
+    small += ["--set=videos_per_shard=2"]
     small += ["--set=render.width=64", "--set=render.height=48", "--set=render.samples=2", "--set=scene.gates=false"]
     driver = run(blind, "tools.cli", "render", url, *small)
     said, _ = driver.communicate(timeout=240)
     assert driver.returncode == 0, said
-    alone = [sys.executable, "-m", "tools.cli", "render", str(tmp_path / "alone"), *small]
+    alone = [sys.executable, "-m", "tools.cli", "render", str(tmp_path / "alone"), "--part=1/1", "--workers=1", *small]
     subprocess.run(alone, check=True, capture_output=True, timeout=240)
     flaky.rate = 0.0
     here, there = ShardSet(tmp_path / "alone"), ShardSet(url)
@@ -102,6 +105,6 @@ def test_assets_and_code_reach_nodes_without_a_shared_folder(bucket, blind, flak
     for one, other in zip(here, there, strict=True):
         assert one.row == other.row and (one.masks() == other.masks()).all() and (one.frames() == other.frames()).all()
     used = {hash for video in here for hash in video.spec_json.split('"') if len(hash) == 32}
-    for name in ("one", "two"):
+    for name in ("one", "two")[: len(nodes)]:
         kept = {path.stem for path in (tmp_path / name / "store").rglob("*") if path.is_file()}
         assert kept and kept <= used | {path.stem for path in (tmp_path / "driver" / "cache" / "store").rglob("*.*")}

@@ -99,7 +99,7 @@ def test_a_full_disk_quarantines_nothing_and_with_room_the_run_goes_on(
         render_dataset(dataset, store, Resources(workers=2))
     assert not list(dataset.root.rglob("*.quarantined.json"))
     ballast.unlink()
-    done = render_dataset(dataset, store, Resources(workers=2))
+    done = render_here(dataset, store, Resources(workers=2))
     assert (done.quarantined, done.left) == (0, 0)
     shards = ShardSet(dataset.root)
     assert len(shards.videos) == small_config.videos and not shards.quarantined
@@ -118,7 +118,7 @@ def test_a_worker_that_is_always_killed_leaves_its_video_missing(tmp_path, small
     done = render_dataset(dataset, store, Resources(workers=1), kill)
     assert (done.left, done.quarantined, done.videos_done) == (1, 0, 0)
     assert dataset.missing() == [0]
-    assert render_dataset(dataset, store, Resources(workers=1)).videos_done == 1
+    assert render_here(dataset, store, Resources(workers=1)).videos_done == 1
     assert dataset.missing() == []
 
 
@@ -141,7 +141,7 @@ def test_an_interrupted_run_leaves_no_process_and_whole_files_and_goes_on(
     root, marker = tmp_path / "data", f"VOSFORGE_TEST_RUN={tmp_path.name}-{how}"
     root.mkdir()
     catalog.save(root / "catalog.jsonl")
-    config = small_config.model_copy(update={"videos": 16, "videos_per_shard": 2})
+    config = small_config.model_copy(update={"videos": 10, "videos_per_shard": 2})
     (root / "dataset.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     key, value = marker.split("=")
     command = [sys.executable, "-m", "tools.cli", "render", str(root), "--workers", "2", *part]
@@ -180,5 +180,5 @@ def test_an_interrupted_run_leaves_no_process_and_whole_files_and_goes_on(
             video.verify()
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert finished.returncode == 0, finished.stderr
-    assert [row.id for row in ShardSet(root).videos] == [f"{index:06d}" for index in range(16)]
+    assert [row.id for row in ShardSet(root).videos] == [f"{index:06d}" for index in range(10)]
     assert not list(root.rglob(f"{UNFINISHED}*"))
