@@ -36,7 +36,7 @@ def counted(monkeypatch, root, videos):
         patch.setattr(builtins, "open", counting("files", builtins.open))
         patch.setattr("ray.get", counting("messages", cluster.ray.get))
         patch.setattr(cluster._RayPool, "submit", counting("messages", cluster._RayPool.submit))
-        done = cluster.render_dataset(dataset, AssetStore(root / "store"), Resources(workers=4), start=CHILD)
+        done = cluster.render_dataset(dataset, AssetStore(root / "store"), Resources(workers=2), start=CHILD)
     assert (done.videos_done, done.quarantined, done.left) == (videos, 0, 0)
     assert len(ShardSet(dataset.root).videos) == videos and not any((dataset.root / "staging").iterdir())
     return {name: number / videos for name, number in count.items()}
