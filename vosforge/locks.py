@@ -29,7 +29,8 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 BEAT_SECONDS, STALE_SECONDS = 10.0, 60.0
 """How often a lease is touched, and after how long it counts as stale."""
 SETTLE_SECONDS = 0.5
-"""If two processes take a lease at once, the later one wins: each waits this long before checking."""
+"""If two processes take a stale lease at once, or any without hard links, the later one wins: each waits this long
+before checking."""
 WAIT_SECONDS = 0.5
 """Between two tries of a process that waits for its turn."""
 
@@ -148,7 +149,14 @@ def _take(path: Path, mine: str, busy: str) -> None:
         if (holder := _held(path)) is not None and _alive(path, holder, own.stat().st_mtime):
             owner = json.loads(holder)
             raise BusyError(f"{busy} (process {owner['pid']} on {owner['host'].split()[0]}): wait for it or stop it")
-        own.replace(path)
+        try:
+            os.link(own, path)
+        except FileExistsError:
+            if holder is None or _held(path) != holder:
+                raise BusyError(f"{busy}: wait for it or stop it") from None
+            own.replace(path)  # a stale one
+        except OSError:  # a file system without hard links
+            own.replace(path)
     finally:
         own.unlink(missing_ok=True)
     time.sleep(SETTLE_SECONDS)

@@ -144,12 +144,45 @@ def test_a_lease_that_ends_while_another_process_reads_it_is_free(tmp_path, monk
         assert not ends
 
 
+@pytest.mark.parametrize("error", [PermissionError(errno.EPERM, "no links"), OSError(errno.ENOTSUP, "no links")])
+def test_a_lease_needs_no_hard_links(tmp_path, monkeypatch, error):
+    refuse_locks(monkeypatch)
+
+    def link(*_):
+        raise error
+
+    monkeypatch.setattr(os, "link", link)
+    with one_writer(tmp_path, "rendering into"):
+        assert json.loads((tmp_path / ".lease").read_text())["pid"] == os.getpid()
+        with pytest.raises(BusyError), one_writer(tmp_path, "rendering into"):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_of_two_that_find_no_lease_one_gets_it(tmp_path, monkeypatch):
+    refuse_locks(monkeypatch)
+    read, entered = locks._held, []
+
+    def held(path):
+        holder = read(path)
+        if not entered:  # before this process goes on, another one comes and stays
+            entered.append(one_writer(tmp_path, "rendering into"))
+            entered[0].__enter__()
+        return holder
+
+    monkeypatch.setattr(locks, "_held", held)
+    with pytest.raises(BusyError, match="another process is rendering into"), one_writer(tmp_path, "rendering into"):
+        pass
+    entered[0].__exit__(None, None, None)
+    with one_writer(tmp_path, "rendering into"):
+        pass
+
+
 @pytest.mark.parametrize("locks_work", [True, False])
 def test_processes_take_turns(tmp_path, monkeypatch, locks_work):
     if not locks_work:
         refuse_locks(monkeypatch)
     monkeypatch.setattr(locks, "WAIT_SECONDS", 0.01)
-    monkeypatch.setattr(locks, "SETTLE_SECONDS", 0.25)  # longer than a busy machine keeps a thread from running
     inside, most = [], []
 
     def work(number):
@@ -160,5 +193,5 @@ def test_processes_take_turns(tmp_path, monkeypatch, locks_work):
             inside.remove(number)
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(work, range(4), timeout=60))
-    assert most == [1] * 4
+        list(pool.map(work, range(12), timeout=60))
+    assert most == [1] * 12
