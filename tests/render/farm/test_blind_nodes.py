@@ -90,7 +90,7 @@ def test_nodes_without_a_shared_folder_fill_a_data_set_on_a_store_that_fails(buc
 @pytest.mark.blender
 @pytest.mark.parametrize("blind", [("one",), pytest.param(("one", "two"), marks=pytest.mark.slow)], indirect=True)
 def test_assets_and_code_reach_nodes_without_a_shared_folder(bucket, blind, flaky, tmp_path):
-    url, nodes = f"{bucket}/rendered", blind.nodes[1:]
+    url, nodes = f"{bucket}/{tmp_path.name}", blind.nodes[1:]
     small = [f"--videos={2 * len(nodes)}", "--frames=3", "--num-meshes=4", "--num-textures=3"]
     small += ["--set=videos_per_shard=2"]
     small += ["--set=render.width=64", "--set=render.height=48", "--set=render.samples=2", "--set=scene.gates=false"]
