@@ -73,7 +73,7 @@ def test_a_part_without_ray_gives_what_ray_gives(tmp_path, small_config, catalog
     assert not part.shard_path(0).exists()
 
 
-def test_what_another_renderer_began_is_not_gone_on_with_unless_allowed(tmp_path, small_config, catalog, store):
+def test_another_renderer_resumes_a_run_only_if_allowed(tmp_path, small_config, catalog, store):
     dataset = Dataset(tmp_path / "data", small_config.model_copy(update={"videos": 2}), catalog)
     record = make_record(0)
     before = {**record.attributes, "renderer": "Blender 4.5.15 Cycles OPTIX"}
@@ -88,7 +88,7 @@ def test_what_another_renderer_began_is_not_gone_on_with_unless_allowed(tmp_path
 
 
 @pytest.mark.parametrize("room", [60_000, *(pytest.param(room, marks=pytest.mark.slow) for room in (8_000, 110_000))])
-def test_a_full_disk_quarantines_nothing_and_with_room_the_run_goes_on(
+def test_a_full_disk_quarantines_nothing_and_with_room_the_run_resumes(
     small_disk, small_config, catalog, store, room, monkeypatch
 ):
     monkeypatch.setattr("render.farm.run.FOLDER_PATIENCE", 1.0)
@@ -135,7 +135,7 @@ PART = ("--part", "1/1")
         pytest.param(signal.SIGINT, PART, marks=pytest.mark.slow),
     ],
 )
-def test_an_interrupted_run_leaves_no_process_and_whole_files_and_goes_on(
+def test_an_interrupted_run_leaves_no_process_and_whole_files_and_resumes(
     tmp_path, small_config, catalog, store, how, part
 ):
     root, marker = tmp_path / "data", f"VOSFORGE_TEST_RUN={tmp_path.name}-{how}"
